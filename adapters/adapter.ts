@@ -1,0 +1,43 @@
+// What the core sees of a model family. A family is opened with a concrete config; its typed config stays inside.
+import type { Forward } from "../numerics/graph.ts";
+import type { Rule } from "../src/table/rule.ts";
+
+export type JsonObject = { readonly [key: string]: unknown };
+
+export interface Adapter {
+  /** Name of the family as this tool reports it, e.g. `llama3`. */
+  readonly family: string;
+  /** `model_type`s of HF configs that belong to this family. */
+  readonly modelTypes: readonly string[];
+  /** What the family can be: `dense`, `fused`, … for the matrix that `families` prints. */
+  readonly flavours: readonly string[];
+  readonly modalities: readonly string[];
+  /** Native layouts in order of preference; each is a table against `hf`. */
+  readonly layouts: readonly string[];
+  /** Where tables and graphs were read from: permalinks. */
+  readonly sources: readonly string[];
+  /**
+   * Reads a config: HF's config.json (v4 or v5 spelling) or the trainer's own model args.
+   * Throws InputError naming the field. `where` is the file, for messages.
+   */
+  open(config: JsonObject, where: string): Family;
+}
+
+/** A family at one concrete config. */
+export interface Family {
+  readonly family: string;
+  readonly vocabSize: number;
+  readonly maxPositions: number;
+  /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
+  readonly dtype: string | null;
+  /** Sizes of the named axes; a list instead of a size names the indices in use. */
+  axes(layout: string): Readonly<Record<string, number | readonly number[]>>;
+  /** Rules of one native layout against `hf`. */
+  rules(layout: string): readonly Rule[];
+  /** config.json for transformers. */
+  hfConfig(): JsonObject;
+  /** What the mathematics uses: effective inverse frequencies, attention scale, eps, tying, sizes. For comparison. */
+  math(): Readonly<Record<string, number | boolean | string | readonly number[]>>;
+  /** Forward pass over the keys of `hf` or of a native layout. */
+  forward(layout: string): Forward;
+}

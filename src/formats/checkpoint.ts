@@ -1,0 +1,51 @@
+// What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
+import type { Dtype } from "./dtype.ts";
+
+export type Format = "safetensors" | "dcp" | "pt";
+
+export interface TensorInfo {
+  readonly key: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Size of the row-major payload. */
+  readonly byteLength: number;
+}
+
+/** An entry that holds no tensor (DCP bytes entries, Python objects in a `.pt`). */
+export interface OtherEntry {
+  readonly key: string;
+  readonly kind: string;
+}
+
+export interface Checkpoint {
+  /** As the user gave it. */
+  readonly path: string;
+  readonly format: Format;
+  /** In the container's own order. Headers only: opening a checkpoint reads no payload. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly others: readonly OtherEntry[];
+  /** Where a flat name came from (`planner_data` of DCP, the nesting of a `.pt`), e.g. ["model", "norm.weight"]. */
+  readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
+  /** Shards and metadata of a safetensors checkpoint, so that the same files can be written again. */
+  readonly safetensors?: SafetensorsOrigin;
+  /**
+   * Reads the row-major bytes [begin, begin + target.length) of a tensor into `target`, synchronously.
+   * Strides, chunks and ranks are resolved here. Throws InputError where the file no longer has them.
+   */
+  read(key: string, begin: number, target: Uint8Array): void;
+  /** Checks what reads so far could not (CRC-32 of records not read from end to end). Throws InputError. */
+  verify(): void;
+  close(): void;
+}
+
+export interface SafetensorsOrigin {
+  readonly files: readonly {
+    readonly name: string;
+    readonly metadata: Readonly<Record<string, string>> | null;
+    readonly keys: readonly string[];
+    /** True when the file is what the official writer makes of these tensors and metadata. */
+    readonly canonical: boolean;
+  }[];
+  /** Name and text of the index file, if there is one. */
+  readonly index: { readonly name: string; readonly text: string } | null;
+}

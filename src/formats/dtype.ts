@@ -1,0 +1,39 @@
+// Element types, by the names of the safetensors format, which every container's own names are mapped to.
+
+/** Bits of one element. Sub-byte types are carried through untouched. */
+const BITS = {
+  BOOL: 8,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  C64: 64,
+  F64: 64,
+  I64: 64,
+  U64: 64,
+} as const;
+
+export type Dtype = keyof typeof BITS;
+
+export const isDtype = (name: string): name is Dtype => Object.hasOwn(BITS, name);
+
+export const bitsOf = (dtype: Dtype): number => BITS[dtype];
+
+/** Number of elements of a shape; 1 for a scalar. */
+export const elementCount = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
+
+/** Bytes of one element; undefined for the sub-byte types. */
+export const bytesPerElement = (dtype: Dtype): number | undefined => (BITS[dtype] % 8 === 0 ? BITS[dtype] / 8 : undefined);

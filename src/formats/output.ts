@@ -1,0 +1,22 @@
+// What a writer plans and what the converter executes: files as lists of parts in ascending byte order.
+
+export type OutputPart =
+  /** Bytes known beforehand: headers, padding. */
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** Row-major bytes [begin, end) of target tensor `key`; `observe` sees every chunk in order (CRC-32). */
+  | {
+      readonly kind: "tensor";
+      readonly key: string;
+      readonly begin: number;
+      readonly end: number;
+      readonly observe?: (chunk: Uint8Array) => void;
+    }
+  /** Bytes of a known length whose value is known only once the parts before it are written (checksums). */
+  | { readonly kind: "late"; readonly byteLength: number; readonly make: () => Uint8Array };
+
+export interface OutputFile {
+  /** Relative to the target directory; for a single-file target, its base name. */
+  readonly name: string;
+  readonly byteLength: number;
+  readonly parts: readonly OutputPart[];
+}
