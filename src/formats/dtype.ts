@@ -36,4 +36,5 @@ export const bitsOf = (dtype: Dtype): number => BITS[dtype];
 export const elementCount = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** Bytes of one element; undefined for the sub-byte types. */
-export const bytesPerElement = (dtype: Dtype): number | undefined => (BITS[dtype] % 8 === 0 ? BITS[dtype] / 8 : undefined);
+export const bytesPerElement = (dtype: Dtype): number | undefined =>
+  BITS[dtype] % 8 === 0 ? BITS[dtype] / 8 : undefined;
