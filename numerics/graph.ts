@@ -58,4 +58,8 @@ export interface Tap<N extends Node> {
 }
 
 /** Yields at taps, returns the logits [T, V]. */
-export type Forward = <N extends Node>(op: Ops<N>, weight: Weights<N>, input: ForwardInput) => Generator<Tap<N>, N, void>;
+export type Forward = <N extends Node>(
+  op: Ops<N>,
+  weight: Weights<N>,
+  input: ForwardInput,
+) => Generator<Tap<N>, N, void>;
