@@ -19,6 +19,7 @@ export interface RopeTable {
   readonly sin: Float32Array;
 }
 
+/** Every token sees itself and those before it; a window of size n, itself and the n − 1 before it. */
 export type AttentionMask = { readonly kind: "causal" } | { readonly kind: "window"; readonly size: number };
 
 export interface Ops<N extends Node> {

@@ -1,0 +1,85 @@
+// Qwen3 as torchtitan runs it. Suffixes name axes as in numerics/graph.ts; R = N/K query heads share a key head.
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/model.py
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{decoder,attention,feed_forward,rope}.py
+import type { AttentionMask, Forward, Node, Ops, Weights } from "../../numerics/graph.ts";
+import { ropeTable, torchtitanFrequencies } from "../../numerics/rope.ts";
+import type { Qwen3Config } from "./config.ts";
+
+/** torchtitan has no sliding windows for this family: every layer sees all tokens, whatever the config says. */
+const CAUSAL: AttentionMask = { kind: "causal" };
+
+/** @param layout `torchtitan`, `torchtitan-fused` (one wqkv) or `torchtitan-0.2` (before `qkv_linear` and `lm_head`) */
+export function nativeForward(config: Qwen3Config, layout: string): Forward {
+  const { nHeads: N, headDim: H, normEps, attentionBias } = config;
+  const frequencies = torchtitanFrequencies(config.rope, "CosSinRoPE");
+
+  return function* (op, weight, { ids_T }) {
+    const T = ids_T.length;
+    const positions_T = ids_T.map((_, t) => t);
+    const table = ropeTable(frequencies, positions_T);
+    const project = projection(op, weight);
+
+    let x_TD = op.gather(weight("tok_embeddings.weight"), ids_T);
+    yield { name: "embed", value: x_TD };
+
+    for (let l = 0; l < config.nLayers; l++) {
+      // x ← x + Wo · softmax(q kᵀ / √H) v
+      const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
+      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, layout, a_TD, l);
+      const normedQ_TNH = op.rmsNorm(q_TNH, weight(`layers.${l}.attention.q_norm.weight`), normEps);
+      const normedK_TKH = op.rmsNorm(k_TKH, weight(`layers.${l}.attention.k_norm.weight`), normEps);
+      const rotatedQ_TNH = op.rope(normedQ_TNH, table, "half");
+      const rotatedK_TKH = op.rope(normedK_TKH, table, "half");
+      const attended_TNH = op.attention(rotatedQ_TNH, rotatedK_TKH, v_TKH, { scale: H ** -0.5, mask: CAUSAL });
+      x_TD = op.add(x_TD, project(op.reshape(attended_TNH, [T, N * H]), `layers.${l}.attention.wo`, attentionBias));
+      yield { name: `layers.${l}.attn`, value: x_TD };
+
+      // x ← x + W₂ (silu(W₁ x) ⊙ W₃ x)
+      const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
+      const gate_TF = op.silu(project(m_TD, `layers.${l}.feed_forward.w1`));
+      const up_TF = project(m_TD, `layers.${l}.feed_forward.w3`);
+      x_TD = op.add(x_TD, project(op.mul(gate_TF, up_TF), `layers.${l}.feed_forward.w2`));
+      yield { name: `layers.${l}.ffn`, value: x_TD };
+    }
+
+    const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
+    yield { name: "norm", value: y_TD };
+    // A tied head and the embedding are one parameter.
+    const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+  };
+}
+
+type Projection<N extends Node> = (x_TI: N, name: string, bias?: boolean) => N;
+
+const projection =
+  <N extends Node>(op: Ops<N>, weight: Weights<N>): Projection<N> =>
+  (x_TI, name, bias) =>
+    op.linear(x_TI, weight(`${name}.weight`), bias ? weight(`${name}.bias`) : undefined);
+
+/** [T, N, H], [T, K, H], [T, K, H]. */
+function queriesKeysValues<X extends Node>(
+  op: Ops<X>,
+  project: Projection<X>,
+  { nHeads: N, nKvHeads: K, headDim: H, attentionBias }: Qwen3Config,
+  layout: string,
+  a_TD: X,
+  l: number,
+): readonly [X, X, X] {
+  const T = a_TD.shape[0]!;
+  if (layout === "torchtitan-fused") {
+    // FusedQKVLinear: a group holds R query heads, one key head, one value head.
+    const R = N / K;
+    const fused = project(a_TD, `layers.${l}.attention.qkv_linear.wqkv`, attentionBias);
+    const qkv_TKGH = op.reshape(fused, [T, K, R + 2, H]);
+    const heads = (begin: number, end: number) =>
+      op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
+    return [heads(0, R), heads(R, R + 1), heads(R + 1, R + 2)];
+  }
+  const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
+  return [
+    op.reshape(project(a_TD, `${module}.wq`, attentionBias), [T, N, H]),
+    op.reshape(project(a_TD, `${module}.wk`, attentionBias), [T, K, H]),
+    op.reshape(project(a_TD, `${module}.wv`, attentionBias), [T, K, H]),
+  ];
+}

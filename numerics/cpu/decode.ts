@@ -1,0 +1,60 @@
+import { InputError } from "../../src/errors.ts";
+import { bytesPerElement, type Dtype } from "../../src/formats/dtype.ts";
+import type { WeightSource } from "../backend.ts";
+
+type FloatDtype = "F64" | "F32" | "F16" | "BF16";
+
+const isFloat = (dtype: Dtype): dtype is FloatDtype =>
+  dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
+
+const word = new Uint32Array(1);
+const wordAsFloat = new Float32Array(word.buffer);
+
+/** A bfloat16 is the upper half of a float32. */
+function bfloat16(bits: number): number {
+  word[0] = bits << 16;
+  return wordAsFloat[0]!;
+}
+
+/** IEEE 754 binary16. */
+function float16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const mantissa = bits & 1023;
+  if (exponent === 31) return mantissa ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1024 + mantissa) * 2 ** (exponent - 25);
+}
+
+/** Bytes of one stored element. @throws InputError for a type that no forward pass can compute with. */
+export function storedBytes(source: WeightSource): number {
+  if (isFloat(source.dtype)) return bytesPerElement(source.dtype)!;
+  throw new InputError("DTYPE_NOT_COMPUTABLE", `"${source.key}" has dtype ${source.dtype}, which holds no weights`, {
+    tensor: source.key,
+    expected: "F64, F32, F16 or BF16",
+    found: source.dtype,
+    help: "convert the checkpoint to a floating-point type first",
+  });
+}
+
+/** Reads elements [begin, begin + out.length) of a weight as f64; `bytes` is scratch of at least that many elements. */
+export function decode(source: WeightSource, begin: number, out: Float64Array, bytes: ArrayBuffer): void {
+  const size = storedBytes(source);
+  source.read(begin * size, new Uint8Array(bytes, 0, out.length * size));
+  switch (source.dtype) {
+    case "F64":
+      out.set(new Float64Array(bytes, 0, out.length));
+      break;
+    case "F32":
+      out.set(new Float32Array(bytes, 0, out.length));
+      break;
+    case "BF16": {
+      const raw = new Uint16Array(bytes, 0, out.length);
+      for (let i = 0; i < out.length; i++) out[i] = bfloat16(raw[i]!);
+      break;
+    }
+    default: {
+      const raw = new Uint16Array(bytes, 0, out.length);
+      for (let i = 0; i < out.length; i++) out[i] = float16(raw[i]!);
+    }
+  }
+}
