@@ -1,0 +1,129 @@
+// Cases under fixtures/, as fixtures/manifest.json lists them.
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+export const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));
+
+export interface FixtureFile {
+  /** Relative to fixtures/. */
+  readonly name: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface TensorHash {
+  /** As safetensors spells it. */
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** Of the row-major little-endian bytes. */
+  readonly sha256: string;
+}
+
+export interface FixtureCase {
+  /** `<family>/<case>`, also the folder under fixtures/. */
+  readonly name: string;
+  readonly family: string;
+  /** Native layout of `native` and of its sharded variants. */
+  readonly layout: string;
+  readonly dtype: "F32" | "BF16";
+  readonly tied: boolean;
+  readonly vocab: number;
+  readonly tokens: number;
+  /** DCP folders that hold the same weights, by how they were saved: `native` is one rank. */
+  readonly natives: Readonly<Record<string, string>>;
+  /** Hugging Face folders that hold the same weights, by how they were saved; `hf` is plain save_pretrained. */
+  readonly hfs: Readonly<Record<string, string>>;
+  readonly native: string;
+  readonly hf: string;
+  /** input_ids I64 [T], logits F32 [T,V] of transformers, computed in f64. */
+  readonly golden: string;
+  /** The same from torchtitan's own model, where it was kept. */
+  readonly nativeGolden: string | null;
+  /** What torchtitan's to_hf makes of `native`. */
+  readonly toHf: ReadonlyMap<string, TensorHash>;
+  /** What torchtitan's from_hf makes of `hf`. */
+  readonly fromHf: ReadonlyMap<string, TensorHash>;
+}
+
+function record(value: unknown, what: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(`${what} is no object`);
+  return Object.fromEntries(Object.entries(value));
+}
+
+function text(value: unknown, what: string): string {
+  if (typeof value !== "string") throw new Error(`${what} is no string`);
+  return value;
+}
+
+function count(value: unknown, what: string): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value)) throw new Error(`${what} is no integer`);
+  return value;
+}
+
+function json(path: string): unknown {
+  return JSON.parse(readFileSync(path, "utf8"));
+}
+
+const manifest = record(json(`${FIXTURES}manifest.json`), "manifest");
+
+export const fixtureFiles: readonly FixtureFile[] = Object.entries(record(manifest.files, "files")).map(
+  ([name, entry]) => {
+    const { bytes, sha256 } = record(entry, name);
+    return { name, bytes: count(bytes, name), sha256: text(sha256, name) };
+  },
+);
+
+function hashes(path: string): ReadonlyMap<string, TensorHash> {
+  const tensors = Object.entries(record(json(path), path));
+  return new Map(
+    tensors.map(([key, value]) => {
+      const { dtype, shape, sha256 } = record(value, key);
+      if (!Array.isArray(shape)) throw new Error(`${path}: shape of ${key}`);
+      return [key, { dtype: text(dtype, key), shape: shape.map((n) => count(n, key)), sha256: text(sha256, key) }];
+    }),
+  );
+}
+
+function folders(home: string, value: unknown): Readonly<Record<string, string>> {
+  if (!Array.isArray(value)) throw new Error(`${home}: folders`);
+  return Object.fromEntries(value.map((name) => [text(name, home), `${home}/${text(name, home)}`]));
+}
+
+function elementType(value: unknown, name: string): "F32" | "BF16" {
+  if (value !== "F32" && value !== "BF16") throw new Error(`${name}: dtype ${String(value)}`);
+  return value;
+}
+
+function parseCase(name: string, value: unknown): FixtureCase {
+  const entry = record(value, name);
+  const home = `${FIXTURES}${name}`;
+  const nativeGolden = `${home}/native-golden.safetensors`;
+  return {
+    name,
+    family: text(entry.family, name),
+    layout: text(entry.layout, name),
+    dtype: elementType(entry.dtype, name),
+    tied: entry.tied === true,
+    vocab: count(entry.vocab, name),
+    tokens: count(entry.tokens, name),
+    natives: folders(home, entry.natives),
+    hfs: folders(home, entry.hfs),
+    native: `${home}/native`,
+    hf: `${home}/hf`,
+    golden: `${home}/golden.safetensors`,
+    nativeGolden: existsSync(nativeGolden) ? nativeGolden : null,
+    toHf: hashes(`${home}/to_hf.sha256.json`),
+    fromHf: hashes(`${home}/from_hf.sha256.json`),
+  };
+}
+
+export const fixtureCases: readonly FixtureCase[] = Object.entries(record(manifest.cases, "cases")).map(
+  ([name, value]) => parseCase(name, value),
+);
+
+/** The case of that name; throws if there is none. */
+export function fixture(name: string): FixtureCase {
+  const found = fixtureCases.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no fixture ${name}`);
+  return found;
+}
