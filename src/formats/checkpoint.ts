@@ -42,9 +42,12 @@ export interface SafetensorsOrigin {
   readonly files: readonly {
     readonly name: string;
     readonly metadata: Readonly<Record<string, string>> | null;
+    /** In the order of the data. */
     readonly keys: readonly string[];
     /** True when the file is what the official writer makes of these tensors and metadata. */
     readonly canonical: boolean;
+    /** Text of the header where it is not canonical, so that even such a file can be written again. */
+    readonly header?: string;
   }[];
   /** Name and text of the index file, if there is one. */
   readonly index: { readonly name: string; readonly text: string } | null;

@@ -1,6 +1,6 @@
 // Element types, by the names of the safetensors format, which every container's own names are mapped to.
 
-/** Bits of one element. Sub-byte types are carried through untouched. */
+/** Bits of one element, in the order of safetensors' own enum. Sub-byte types are carried through untouched. */
 const BITS = {
   BOOL: 8,
   F4: 4,
@@ -29,6 +29,9 @@ const BITS = {
 export type Dtype = keyof typeof BITS;
 
 export const isDtype = (name: string): name is Dtype => Object.hasOwn(BITS, name);
+
+/** In ascending alignment: huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs (`Dtype`). */
+export const DTYPES: readonly Dtype[] = Object.keys(BITS).filter(isDtype);
 
 export const bitsOf = (dtype: Dtype): number => BITS[dtype];
 

@@ -1,0 +1,69 @@
+// The header as the official writer makes it: huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs (`prepare`).
+import { InputError } from "../../errors.ts";
+import { bitsOf, DTYPES, type Dtype, elementCount } from "../dtype.ts";
+import { type HeaderTensor, LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from "./header.ts";
+
+export type Metadata = Readonly<Record<string, string>>;
+
+export interface NewTensor {
+  readonly key: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+export const payloadByteLength = ({ dtype, shape }: NewTensor): number => (elementCount(shape) * bitsOf(dtype)) / 8;
+
+/** Order of Rust's strings: by UTF-8 bytes, which is by code point and not by UTF-16 unit. */
+export function compareKeys(a: string, b: string): number {
+  if (a === b) return 0;
+  // Only surrogates sort differently.
+  if (!SURROGATE.test(a) && !SURROGATE.test(b)) return a < b ? -1 : 1;
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+const SURROGATE = /[\ud800-\udfff]/;
+const RANK = new Map(DTYPES.map((dtype, rank) => [dtype, rank]));
+
+/** Places tensors as the official writer does: larger alignment first, then by name. */
+export function placeTensors(tensors: readonly NewTensor[]): HeaderTensor[] {
+  const rank = ({ dtype }: NewTensor) => RANK.get(dtype) ?? 0;
+  let at = 0;
+  return [...tensors]
+    .sort((a, b) => rank(b) - rank(a) || compareKeys(a.key, b.key))
+    .map((tensor) => {
+      const begin = at;
+      at += payloadByteLength(tensor);
+      return { key: tensor.key, dtype: tensor.dtype, shape: tensor.shape, begin, end: at };
+    });
+}
+
+/**
+ * Header text of placed tensors, padded with spaces to a multiple of 8 bytes. Metadata keys stay in the order given:
+ * the official writer's order is that of a Rust HashMap, another one in each run.
+ */
+export function encodeHeaderText(tensors: readonly HeaderTensor[], metadata: Metadata | null): string {
+  const entries = tensors.map(
+    ({ key, dtype, shape, begin, end }) =>
+      `${JSON.stringify(key)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":[${begin},${end}]}`,
+  );
+  if (metadata !== null) entries.unshift(`"${METADATA_KEY}":${JSON.stringify(metadata)}`);
+  const text = `{${entries.join(",")}}`;
+  return text + " ".repeat(-Buffer.byteLength(text) & (LENGTH_BYTES - 1));
+}
+
+/** Length field and header. Throws InputError where the header passes the limit of the format. */
+export function headerBytes(text: string, file: string): Uint8Array {
+  const byteLength = Buffer.byteLength(text);
+  if (byteLength > MAX_HEADER_BYTES) {
+    throw new InputError("SAFETENSORS_HEADER_TOO_LARGE", `${file}: its header would take ${byteLength} bytes`, {
+      file,
+      expected: `at most ${MAX_HEADER_BYTES} bytes`,
+      found: `${byteLength} bytes`,
+      help: "write smaller shards, so that each lists fewer tensors",
+    });
+  }
+  const bytes = Buffer.alloc(LENGTH_BYTES + byteLength);
+  bytes.writeBigUInt64LE(BigInt(byteLength));
+  bytes.write(text, LENGTH_BYTES);
+  return bytes;
+}

@@ -1,0 +1,106 @@
+// The index of a sharded checkpoint: { "metadata"?: {…}, "weight_map": { key: file } }.
+import { posix, win32 } from "node:path";
+import { InputError } from "../../errors.ts";
+import { compareKeys } from "./encode.ts";
+import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "./strict-json.ts";
+
+/** Limit for an index, which is no longer than the headers that it stands for. */
+export const MAX_INDEX_BYTES = 100_000_000;
+
+/** Tensor → file, relative to the folder of the index. */
+export type WeightMap = ReadonlyMap<string, string>;
+
+interface Fault {
+  readonly tensor?: string;
+  readonly expected?: string;
+  readonly found?: string;
+  readonly help?: string;
+}
+
+function fail(code: string, file: string, problem: string, fault: Fault = {}): never {
+  const { help = "fetch or write the index again", ...rest } = fault;
+  throw new InputError(`SAFETENSORS_INDEX_${code}`, `${file}: ${problem}`, { ...rest, file, help });
+}
+
+/** Parses an index. Refuses what would read outside its folder. Throws InputError. */
+export function parseIndex(text: string, file: string): WeightMap {
+  const root = parseJson(text, file);
+  if (!(root instanceof Map)) return fail("NOT_OBJECT", file, "the index is no JSON object");
+  const map = root.get("weight_map");
+  if (map === undefined) {
+    return fail("NO_WEIGHT_MAP", file, "the index has no weight_map", {
+      expected: '"weight_map": { "tensor": "file" }',
+      found: [...root.keys()].join(", ") || "an empty object",
+    });
+  }
+  if (!(map instanceof Map)) return fail("WEIGHT_MAP_NOT_OBJECT", file, "its weight_map is no object");
+  if (map.size === 0) return fail("EMPTY", file, "its weight_map lists no tensor");
+  const weightMap = new Map<string, string>();
+  for (const [tensor, name] of map) weightMap.set(tensor, shardName(tensor, name, file));
+  return weightMap;
+}
+
+function parseJson(text: string, file: string): JsonValue {
+  try {
+    return parseStrictJson(text);
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) {
+      return fail("JSON", file, `the index is not valid JSON: ${error.message}`);
+    }
+    if (error instanceof JsonDuplicateKeyError) {
+      const { path, key } = error;
+      const help = "readers disagree on which of the two counts: write the index again with one of them";
+      if (path.length === 1 && path[0] === "weight_map") {
+        fail("DUPLICATE_TENSOR", file, `the index lists tensor ${JSON.stringify(key)} twice`, { tensor: key, help });
+      }
+      fail("DUPLICATE_KEY", file, `the index has the key ${JSON.stringify([...path, key].join("."))} twice`, { help });
+    }
+    throw error;
+  }
+}
+
+function shardName(tensor: string, name: JsonValue, file: string): string {
+  if (typeof name !== "string") {
+    return fail("FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, { tensor });
+  }
+  const shown = JSON.stringify(name);
+  const subject = `tensor ${JSON.stringify(tensor)}: its file ${shown}`;
+  const help = "a shard must lie in the folder of its index; correct the weight_map if you trust this checkpoint";
+  if (posix.isAbsolute(name) || win32.isAbsolute(name) || /^[a-z]:/i.test(name)) {
+    return fail("ABSOLUTE_PATH", file, `${subject} is an absolute path`, { tensor, found: name, help });
+  }
+  const parts = name.split(/[/\\]/);
+  if (parts.includes("..")) {
+    return fail("PATH_ESCAPES", file, `${subject} leads out of the folder`, { tensor, found: name, help });
+  }
+  // One spelling a file, so that no shard is counted twice.
+  if (name.includes("\0") || name.includes("\\") || parts.includes("") || parts.includes(".")) {
+    return fail("PATH_INVALID", file, `${subject} is no plain relative path`, { tensor, found: name, help });
+  }
+  return name;
+}
+
+/**
+ * Index text as transformers writes it: huggingface/transformers@v5.23.0:src/transformers/modeling_utils.py
+ * (`save_pretrained`): json.dumps(index, indent=2, sort_keys=True) and a newline.
+ */
+export function encodeIndex(weightMap: WeightMap, totalParameters: number, totalSize: number): string {
+  const entries = [...weightMap]
+    .sort(([a], [b]) => compareKeys(a, b))
+    .map(([tensor, file]) => `    ${asciiJson(tensor)}: ${asciiJson(file)}`);
+  return `{
+  "metadata": {
+    "total_parameters": ${totalParameters},
+    "total_size": ${totalSize}
+  },
+  "weight_map": {
+${entries.join(",\n")}
+  }
+}
+`;
+}
+
+/** Python's `ensure_ascii`: everything outside ' ' to '~' as \uXXXX. */
+function asciiJson(text: string): string {
+  return JSON.stringify(text).replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -1,0 +1,77 @@
+import fs from "node:fs";
+import { join } from "node:path";
+import { InputError } from "../../errors.ts";
+
+export const INDEX_SUFFIX = ".safetensors.index.json";
+const SUFFIX = ".safetensors";
+const SHARD = /-\d+-of-\d+\.safetensors$/;
+
+/**
+ * The file to open for `path`: `path` itself, or what a directory holds: `model.safetensors`, its index, or else the
+ * only index or `.safetensors` file. Throws InputError where there is none or more than one.
+ */
+export function locate(path: string): string {
+  const stats = fs.statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) {
+    throw new InputError("SAFETENSORS_FILE_MISSING", `${path}: no such file or directory`, {
+      file: path,
+      help: "check the path",
+    });
+  }
+  return stats.isDirectory() ? join(path, locateInFolder(path, fs.readdirSync(path).sort())) : path;
+}
+
+function locateInFolder(path: string, names: readonly string[]): string {
+  const singles = names.filter((name) => name.endsWith(SUFFIX) && !SHARD.test(name));
+  const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX));
+  const single = prefer(singles, `model${SUFFIX}`);
+  const index = prefer(indexes, `model${INDEX_SUFFIX}`);
+  if (single.length === 1 && index.length === 1 && isListed(join(path, `${index[0]}`), `${single[0]}`)) {
+    return `${index[0]}`;
+  }
+  const candidates = choose(single, index);
+  const [only] = candidates;
+  if (only === undefined) return locateShard(path, names);
+  if (candidates.length === 1) return only;
+  throw new InputError("SAFETENSORS_AMBIGUOUS", `${path}: holds more than one checkpoint: ${candidates.join(", ")}`, {
+    file: path,
+    expected: "one .safetensors file or one index",
+    found: candidates.join(", "),
+    help: "give the path of the file that is meant",
+  });
+}
+
+/** The file of the usual name where it exists, else all. */
+const prefer = (names: readonly string[], usual: string) => (names.includes(usual) ? [usual] : names);
+
+/** A `model.*` of either kind outweighs other names; two of one rank are ambiguous. */
+function choose(singles: readonly string[], indexes: readonly string[]): readonly string[] {
+  const all = [...indexes, ...singles];
+  const usual = all.filter((name) => name === `model${SUFFIX}` || name === `model${INDEX_SUFFIX}`);
+  if (usual.length > 0) return usual;
+  return indexes.length > 0 ? indexes : singles;
+}
+
+/** An index may have one shard, `model.safetensors`: then the two are one checkpoint. */
+function isListed(index: string, single: string): boolean {
+  return fs.readFileSync(index, "utf8").includes(JSON.stringify(single));
+}
+
+/** No file of a plain name: a first shard of one is whole, any other needs its index. */
+function locateShard(path: string, names: readonly string[]): string {
+  const shards = names.filter((name) => SHARD.test(name));
+  const [shard] = shards;
+  if (shard !== undefined && shards.length === 1 && /-0*1-of-0*1\.safetensors$/.test(shard)) return shard;
+  if (shard === undefined) {
+    throw new InputError("SAFETENSORS_NOT_FOUND", `${path}: holds no .safetensors file`, {
+      file: path,
+      help: "give a directory with model.safetensors or model.safetensors.index.json",
+    });
+  }
+  throw new InputError("SAFETENSORS_INDEX_MISSING", `${path}: holds shards such as ${shard}, and no index`, {
+    file: path,
+    expected: shard.replace(SHARD, INDEX_SUFFIX),
+    found: shard,
+    help: "fetch the index of the checkpoint, or give the path of one shard",
+  });
+}

@@ -1,0 +1,210 @@
+// JSON as serde_json accepts it (RFC 8259, no lone surrogates, 127 levels), and duplicate keys are seen, which JSON.parse
+// hides. Numbers other than safe integers keep their text, so that 1.0 and 2^60 are not mistaken for what they are not.
+
+/** A number that is no integer literal within ±(2^53 - 1). */
+export class JsonNumber {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+export type JsonValue = null | boolean | number | string | JsonNumber | readonly JsonValue[] | JsonMap;
+export type JsonMap = ReadonlyMap<string, JsonValue>;
+
+/** The text is no JSON; `offset` counts UTF-16 units. */
+export class JsonSyntaxError extends Error {
+  readonly offset: number;
+  constructor(problem: string, offset: number) {
+    super(`${problem} at character ${offset}`);
+    this.offset = offset;
+  }
+}
+
+/** `path` leads to the object that has `key` twice. */
+export class JsonDuplicateKeyError extends Error {
+  readonly path: readonly string[];
+  readonly key: string;
+  constructor(path: readonly string[], key: string) {
+    super(`duplicate key ${JSON.stringify([...path, key].join(" → "))}`);
+    this.path = path;
+    this.key = key;
+  }
+}
+
+/** Depth at which serde_json stops. */
+const MAX_DEPTH = 127;
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const INTEGER = /^-?\d+$/;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** Throws JsonSyntaxError or JsonDuplicateKeyError. */
+export function parseStrictJson(text: string): JsonValue {
+  return new Scanner(text).document();
+}
+
+class Scanner {
+  readonly #text: string;
+  #at = 0;
+  readonly #path: string[] = [];
+  #depth = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  document(): JsonValue {
+    this.#skipSpace();
+    const value = this.#value();
+    this.#skipSpace();
+    if (this.#at < this.#text.length) this.#fail("trailing characters");
+    return value;
+  }
+
+  #fail(problem: string): never {
+    throw new JsonSyntaxError(this.#at < this.#text.length ? problem : "unexpected end", this.#at);
+  }
+
+  #skipSpace(): void {
+    for (;;) {
+      const c = this.#text.charCodeAt(this.#at);
+      if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return;
+      this.#at += 1;
+    }
+  }
+
+  #value(): JsonValue {
+    const c = this.#text.charCodeAt(this.#at);
+    if (c === QUOTE) return this.#string();
+    if (c === OPEN_BRACE) return this.#nested(() => this.#object());
+    if (c === OPEN_BRACKET) return this.#nested(() => this.#array());
+    if (c === MINUS || (c >= ZERO && c <= NINE)) return this.#number();
+    return this.#word();
+  }
+
+  #nested<T>(read: () => T): T {
+    this.#depth += 1;
+    if (this.#depth > MAX_DEPTH) this.#fail(`more than ${MAX_DEPTH} levels`);
+    this.#at += 1;
+    this.#skipSpace();
+    const value = read();
+    this.#depth -= 1;
+    return value;
+  }
+
+  #object(): JsonMap {
+    const map = new Map<string, JsonValue>();
+    if (this.#text.charCodeAt(this.#at) === CLOSE_BRACE) {
+      this.#at += 1;
+      return map;
+    }
+    for (;;) {
+      if (this.#text.charCodeAt(this.#at) !== QUOTE) this.#fail("expected a key in double quotes");
+      const key = this.#string();
+      if (map.has(key)) throw new JsonDuplicateKeyError([...this.#path], key);
+      this.#skipSpace();
+      if (this.#text.charCodeAt(this.#at) !== COLON) this.#fail("expected ':'");
+      this.#at += 1;
+      this.#skipSpace();
+      this.#path.push(key);
+      map.set(key, this.#value());
+      this.#path.pop();
+      if (this.#ends(CLOSE_BRACE)) return map;
+    }
+  }
+
+  #array(): JsonValue[] {
+    const list: JsonValue[] = [];
+    if (this.#text.charCodeAt(this.#at) === CLOSE_BRACKET) {
+      this.#at += 1;
+      return list;
+    }
+    for (;;) {
+      list.push(this.#value());
+      if (this.#ends(CLOSE_BRACKET)) return list;
+    }
+  }
+
+  /** After an element: true at the closing character, false after a comma. */
+  #ends(close: number): boolean {
+    this.#skipSpace();
+    const c = this.#text.charCodeAt(this.#at);
+    if (c !== COMMA && c !== close) this.#fail(`expected ',' or '${String.fromCharCode(close)}'`);
+    this.#at += 1;
+    if (c === close) return true;
+    this.#skipSpace();
+    return false;
+  }
+
+  #string(): string {
+    const begin = this.#at + 1;
+    let at = begin;
+    let escaped = false;
+    for (let c = this.#text.charCodeAt(at); c !== QUOTE; c = this.#text.charCodeAt(at)) {
+      if (c === BACKSLASH) {
+        escaped = true;
+        at += 1;
+      } else if (!(c >= 0x20)) {
+        this.#at = at;
+        this.#fail("control character in a string");
+      }
+      at += 1;
+    }
+    this.#at = at + 1;
+    return escaped ? this.#unescape(begin - 1) : this.#text.slice(begin, at);
+  }
+
+  #unescape(begin: number): string {
+    let value: unknown;
+    try {
+      value = JSON.parse(this.#text.slice(begin, this.#at));
+    } catch {
+      throw new JsonSyntaxError("invalid escape in a string", begin);
+    }
+    if (typeof value !== "string" || LONE_SURROGATE.test(value)) {
+      throw new JsonSyntaxError("lone surrogate in a string", begin);
+    }
+    return value;
+  }
+
+  #number(): number | JsonNumber {
+    NUMBER.lastIndex = this.#at;
+    const text = NUMBER.exec(this.#text)?.[0];
+    if (text === undefined) this.#fail("invalid number");
+    const value = Number(text);
+    if (!Number.isFinite(value)) this.#fail("number out of range");
+    this.#at += text.length;
+    const next = this.#text.charCodeAt(this.#at);
+    if (next >= ZERO && next <= NINE) this.#fail("leading zero");
+    const exact = Number.isSafeInteger(value) && !Object.is(value, -0) && INTEGER.test(text);
+    return exact ? value : new JsonNumber(text);
+  }
+
+  #word(): null | boolean {
+    for (const [word, value] of WORDS) {
+      if (this.#text.startsWith(word, this.#at)) {
+        this.#at += word.length;
+        return value;
+      }
+    }
+    return this.#fail("expected a value");
+  }
+}
+
+const WORDS = [
+  ["null", null],
+  ["true", true],
+  ["false", false],
+] as const;
