@@ -2,7 +2,7 @@
 import { elementCount } from "../../src/formats/dtype.ts";
 import type { Backend, WeightSource } from "../backend.ts";
 import type { Node, Ops } from "../graph.ts";
-import * as infer from "../shapes/infer.ts";
+import * as shapes from "../shapes/infer.ts";
 import { decode, storedBytes } from "./decode.ts";
 import * as kernels from "./kernels.ts";
 import { matmulTransposed } from "./matmul.ts";
@@ -10,6 +10,9 @@ import { Memory } from "./memory.ts";
 
 /** Bytes of f64 values that a large weight is decoded to at a time. */
 const WINDOW_BYTES = 8 << 20;
+
+/** Stored bytes of a weight that are read at a time. */
+const SCRATCH_BYTES = 1 << 20;
 
 /** Values that several nodes may share (a reshape is the same values under another shape). */
 interface Storage {
@@ -35,7 +38,8 @@ export class CpuBackend implements Backend<CpuNode> {
   readonly name = "cpu";
   readonly adapter = null;
   readonly ops: Ops<CpuNode>;
-  private readonly memory = new Memory();
+  private readonly memory = new Memory(SCRATCH_BYTES);
+  private readonly scratch = new ArrayBuffer(SCRATCH_BYTES);
   private readonly alive = new Set<CpuNode>();
   private steps: Step[] = [];
 
@@ -82,36 +86,36 @@ export class CpuBackend implements Backend<CpuNode> {
   private makeOps(): Ops<CpuNode> {
     const unary = (x: CpuNode, kernel: (x: Float64Array, out: Float64Array) => void) =>
       this.record(x.shape, [x], (out) => kernel(this.values(x), out));
-    const binary = (op: "add" | "mul", a: CpuNode, b: CpuNode) =>
-      this.record(infer.sameShape(op, a, b), [a, b], (out) => kernels[op](this.values(a), this.values(b), out));
     return {
       gather: (table, ids) =>
-        this.record(infer.gatherShape(table, ids), [table], (out) => this.gatherRows(table, ids, out)),
+        this.record(shapes.gatherShape(table, ids), [table], (out) => this.gatherRows(table, ids, out)),
       rmsNorm: (x, weight, eps) =>
-        this.record(infer.rmsNormShape(x, weight), [x, weight], (out) =>
+        this.record(shapes.rmsNormShape(x, weight), [x, weight], (out) =>
           kernels.rmsNorm(this.values(x), this.values(weight), eps, out),
         ),
       linear: (x, weight, bias) =>
-        this.record(infer.linearShape(x, weight, bias), bias ? [x, weight, bias] : [x, weight], (out) =>
+        this.record(shapes.linearShape(x, weight, bias), bias ? [x, weight, bias] : [x, weight], (out) =>
           this.linear(x, weight, bias, out),
         ),
-      reshape: (x, shape) => this.alias(x, infer.reshapeShape(x, shape)),
+      reshape: (x, shape) => this.alias(x, shapes.reshapeShape(x, shape)),
       slice: (x, axis, begin, end) =>
-        this.record(infer.sliceShape(x, axis, begin, end), [x], (out) =>
+        this.record(shapes.sliceShape(x, axis, begin, end), [x], (out) =>
           kernels.slice(this.values(x), x.shape, axis, [begin, end], out),
         ),
       rope: (x, table, pairs) =>
-        this.record(infer.ropeShape(x, table), [x], (out) =>
+        this.record(shapes.ropeShape(x, table), [x], (out) =>
           kernels.rope(this.values(x), [x.shape[0]!, x.shape[1]!, x.shape[2]!], table, pairs, out),
         ),
       attention: (q, k, v, options) =>
-        this.record(infer.attentionShape(q, k, v), [q, k, v], (out) => {
+        this.record(shapes.attentionShape(q, k, v), [q, k, v], (out) => {
           const sizes = { T: q.shape[0]!, N: q.shape[1]!, K: k.shape[1]!, H: q.shape[2]!, C: v.shape[2]! };
           kernels.attention([this.values(q), this.values(k), this.values(v)], sizes, options, out);
         }),
       silu: (x) => unary(x, kernels.silu),
-      mul: (a, b) => binary("mul", a, b),
-      add: (a, b) => binary("add", a, b),
+      mul: (a, b) =>
+        this.record(shapes.sameShape("mul", a, b), [a, b], (out) => kernels.mul(this.values(a), this.values(b), out)),
+      add: (a, b) =>
+        this.record(shapes.sameShape("add", a, b), [a, b], (out) => kernels.add(this.values(a), this.values(b), out)),
     };
   }
 
@@ -180,8 +184,11 @@ export class CpuBackend implements Backend<CpuNode> {
   }
 
   private decodeWindow(source: WeightSource, begin: number, out: Float64Array): void {
-    const byteLength = out.length * storedBytes(source);
-    this.memory.count(byteLength, () => decode(source, begin, out, new ArrayBuffer(byteLength)));
+    const size = storedBytes(source);
+    const elements = Math.floor(this.scratch.byteLength / size);
+    for (let done = 0; done < out.length; done += elements) {
+      decode(source, begin + done, out.subarray(done, done + elements), this.scratch);
+    }
   }
 
   private free(node: CpuNode): void {

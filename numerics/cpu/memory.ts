@@ -4,9 +4,15 @@
  */
 export class Memory {
   private readonly pools = new Map<number, { readonly free: Float64Array[]; used: boolean }>();
-  private heldBytes = 0;
+  private heldBytes: number;
   /** Largest number of bytes held at once, waiting buffers included. */
-  peakBytes = 0;
+  peakBytes: number;
+
+  /** @param otherBytes what the backend holds besides */
+  constructor(otherBytes: number) {
+    this.heldBytes = otherBytes;
+    this.peakBytes = otherBytes;
+  }
 
   /** A buffer whose contents are undefined. */
   acquire(length: number): Float64Array {
@@ -18,16 +24,6 @@ export class Memory {
 
   release(buffer: Float64Array): void {
     this.pools.get(buffer.length)!.free.push(buffer);
-  }
-
-  /** Bytes held elsewhere for a while (scratch), so that the peak is honest. */
-  count<T>(bytes: number, whileHeld: () => T): T {
-    this.hold(bytes);
-    try {
-      return whileHeld();
-    } finally {
-      this.heldBytes -= bytes;
-    }
   }
 
   /** Gives up waiting buffers of the sizes that nobody asked for since the last call. */
@@ -42,12 +38,8 @@ export class Memory {
   }
 
   private allocate(length: number): Float64Array {
-    this.hold(length * 8);
-    return new Float64Array(length);
-  }
-
-  private hold(bytes: number): void {
-    this.heldBytes += bytes;
+    this.heldBytes += length * 8;
     this.peakBytes = Math.max(this.peakBytes, this.heldBytes);
+    return new Float64Array(length);
   }
 }

@@ -1,0 +1,224 @@
+// What two sets of logits are compared by. KL is KL(reference ‖ candidate) in nats per token, its softmax in f64,
+// averaged over tokens and never divided by the vocabulary.
+
+type Values = Float32Array | Float64Array;
+
+export interface Metrics {
+  readonly tokens: number;
+  readonly klMeanNats: number;
+  readonly klP95Nats: number;
+  readonly klP99Nats: number;
+  readonly klMaxNats: number;
+  /** Share of positions whose largest logit is the same token's. */
+  readonly top1: number;
+  /** Mean overlap of the five largest logits, as a fraction of five. */
+  readonly top5: number;
+  /** Positions where equal logits at the boundary were let pass as agreement. */
+  readonly ties: number;
+  readonly maxAbsDiff: number;
+  readonly cosineMin: number;
+  /** Mean over positions of NLL(candidate) − NLL(reference) of the next token; null for a single token. */
+  readonly deltaNllMean: number | null;
+}
+
+/** A logit that is NaN or infinite. */
+export interface NonFinite {
+  readonly side: "reference" | "candidate";
+  readonly position: number;
+  readonly token: number;
+  readonly value: string;
+}
+
+export interface Band {
+  /** Positions [begin, end). */
+  readonly begin: number;
+  readonly end: number;
+  readonly klMeanNats: number;
+  readonly klMaxNats: number;
+}
+
+export interface Positions {
+  /** Bands that double in width: an error of the rotary embedding is none at position 0 and grows. */
+  readonly bands: readonly Band[];
+  readonly worst: {
+    readonly position: number;
+    readonly klNats: number;
+    readonly referenceTop: number;
+    readonly candidateTop: number;
+  };
+  /** First position whose KL is above the limit on the mean; null if there is none. */
+  readonly firstOver: number | null;
+}
+
+/** Collects rows of logits, in order of position; needs only a block of rows at a time. */
+export class LogitComparison {
+  private readonly kl: Float64Array;
+  private readonly tops: Int32Array;
+  private rows = 0;
+  private sameTop = 0;
+  private overlap = 0;
+  private ties = 0;
+  private maxAbsDiff = 0;
+  private cosineMin = Number.POSITIVE_INFINITY;
+  private deltaNll = 0;
+  private firstNonFinite: NonFinite | null = null;
+  private nonFinitePositions = 0;
+
+  constructor(
+    private readonly ids: readonly number[],
+    private readonly vocab: number,
+  ) {
+    this.kl = new Float64Array(ids.length);
+    this.tops = new Int32Array(2 * ids.length);
+  }
+
+  /** Adds the next rows: both are row-major [rows, V]. */
+  add(reference: Values, candidate: Values): void {
+    for (let begin = 0; begin < reference.length; begin += this.vocab) {
+      const end = begin + this.vocab;
+      this.addRow(reference.subarray(begin, end), candidate.subarray(begin, end), this.rows++);
+    }
+  }
+
+  metrics(): Metrics {
+    const sorted = this.kl.slice().sort();
+    const n = this.rows;
+    return {
+      tokens: n,
+      klMeanNats: mean(this.kl),
+      klP95Nats: percentile(sorted, 0.95),
+      klP99Nats: percentile(sorted, 0.99),
+      klMaxNats: sorted.at(-1)!,
+      top1: this.sameTop / n,
+      top5: this.overlap / n,
+      ties: this.ties,
+      maxAbsDiff: this.maxAbsDiff,
+      cosineMin: this.cosineMin,
+      deltaNllMean: n > 1 ? this.deltaNll / (n - 1) : null,
+    };
+  }
+
+  /** The first logit that is NaN or infinite, and the number of positions that have any. */
+  nonFinite(): { readonly first: NonFinite; readonly positions: number } | null {
+    return this.firstNonFinite && { first: this.firstNonFinite, positions: this.nonFinitePositions };
+  }
+
+  positions(limitNats: number): Positions {
+    const bands: Band[] = [];
+    for (let begin = 0, end = 1; begin < this.rows; begin = end, end = Math.min(2 * end, this.rows)) {
+      const kl = this.kl.subarray(begin, end);
+      bands.push({ begin, end, klMeanNats: mean(kl), klMaxNats: kl.reduce(largest) });
+    }
+    const position = this.kl.indexOf(this.kl.reduce(largest));
+    const worst = Math.max(0, position);
+    const first = this.kl.findIndex((kl) => !(kl <= limitNats));
+    return {
+      bands,
+      worst: {
+        position: worst,
+        klNats: this.kl[worst]!,
+        referenceTop: this.tops[2 * worst]!,
+        candidateTop: this.tops[2 * worst + 1]!,
+      },
+      firstOver: first < 0 ? null : first,
+    };
+  }
+
+  private addRow(reference: Values, candidate: Values, position: number): void {
+    this.checkFinite(reference, candidate, position);
+    const [p, q] = [logSumExp(reference), logSumExp(candidate)];
+    let kl = 0;
+    let [dot, pp, qq] = [0, 0, 0];
+    for (let v = 0; v < reference.length; v++) {
+      const [a, b] = [reference[v]!, candidate[v]!];
+      kl += Math.exp(a - p) * (a - p - (b - q));
+      this.maxAbsDiff = Math.max(this.maxAbsDiff, Math.abs(a - b));
+      dot += a * b;
+      pp += a * a;
+      qq += b * b;
+    }
+    this.kl[position] = kl;
+    const cosine = pp === 0 && qq === 0 ? 1 : dot / Math.sqrt(pp * qq || Number.MIN_VALUE);
+    this.cosineMin = Math.min(this.cosineMin, cosine);
+    const next = this.ids[position + 1];
+    if (next !== undefined) this.deltaNll += q - candidate[next]! - (p - reference[next]!);
+    this.compareTops(reference, candidate, position);
+  }
+
+  private compareTops(reference: Values, candidate: Values, position: number): void {
+    const [a, b] = [largestTokens(reference, 5), largestTokens(candidate, 5)];
+    this.tops.set([a[0]!, b[0]!], 2 * position);
+    const one = agreement(reference, candidate, a.slice(0, 1), b.slice(0, 1));
+    const five = agreement(reference, candidate, a, b);
+    this.sameTop += one.shared;
+    this.overlap += five.shared / a.length;
+    if (one.tied || five.tied) this.ties++;
+  }
+
+  private checkFinite(reference: Values, candidate: Values, position: number): void {
+    const bad = (values: Values) => values.findIndex((x) => !Number.isFinite(x));
+    for (const [side, values] of [
+      ["reference", reference],
+      ["candidate", candidate],
+    ] as const) {
+      const token = bad(values);
+      if (token < 0) continue;
+      this.firstNonFinite ??= { side, position, token, value: String(values[token]) };
+      this.nonFinitePositions++;
+      return;
+    }
+  }
+}
+
+/** ln Σ eˣ in f64. */
+function logSumExp(row: Values): number {
+  let top = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < row.length; i++) top = Math.max(top, row[i]!);
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i]! - top);
+  return top + Math.log(sum);
+}
+
+/** Indices of the `count` largest values, largest first, the lower index first among equals. */
+function largestTokens(row: Values, count: number): number[] {
+  const found: number[] = [];
+  for (let v = 0; v < row.length; v++) {
+    if (found.length === count && !(row[v]! > row[found[count - 1]!]!)) continue;
+    let at = found.length;
+    while (at > 0 && row[v]! > row[found[at - 1]!]!) at--;
+    found.splice(at, 0, v);
+    if (found.length > count) found.pop();
+  }
+  return found;
+}
+
+/**
+ * Tokens that both sets hold. One that only the candidate chose counts as well if it ties with the reference's last
+ * choice, or if the reference's lost one ties with the candidate's last.
+ */
+function agreement(
+  reference: Values,
+  candidate: Values,
+  a: readonly number[],
+  b: readonly number[],
+): { readonly shared: number; readonly tied: boolean } {
+  const added = b.filter((token) => !a.includes(token));
+  const lost = a.filter((token) => !b.includes(token));
+  const tied = Math.max(
+    added.filter((token) => reference[token] === reference[a.at(-1)!]).length,
+    lost.filter((token) => candidate[token] === candidate[b.at(-1)!]).length,
+  );
+  return { shared: a.length - added.length + tied, tied: tied > 0 };
+}
+
+const mean = (values: Float64Array): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+/** NaN wins: a maximum that hides one would pass for a number. */
+const largest = (a: number, b: number): number => Math.max(a, b);
+
+/** Linear interpolation between closest ranks, as numpy's default. */
+function percentile(sorted: Float64Array, q: number): number {
+  const rank = q * (sorted.length - 1);
+  const below = Math.floor(rank);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below]! + (rank - below) * (sorted[above]! - sorted[below]!);
+}
