@@ -29,11 +29,22 @@ export interface Move {
   readonly rule: string;
 }
 
+export interface Dropped {
+  readonly key: string;
+  readonly reason: string;
+  /** Value of every element, where the tensor would be re-created with it. */
+  readonly equals?: number;
+  /** Values that the config gives, row-major; the tensor's agree within a relative error of 1e-5 or its dtype's ulp. */
+  readonly derived?: () => Float32Array;
+}
+
 export interface TablePlan {
   /** Every target tensor exactly once, in table order. */
   readonly moves: readonly Move[];
   /** Source tensors that must equal another byte for byte and are not carried over (ties). */
   readonly equalities: readonly { readonly alias: string; readonly of: string; readonly reason: string }[];
-  /** Source tensors that have no place on the other side; `equals` is the value every element must have unless waived. */
-  readonly dropped: readonly { readonly key: string; readonly reason: string; readonly equals?: number }[];
+  /** Source tensors that have no place on the other side; unless waived, their values must be as `Dropped` says. */
+  readonly dropped: readonly Dropped[];
+  /** Source tensors that are not spelled canonically: canonical key → key in the source, for the record. */
+  readonly spelling: ReadonlyMap<string, string>;
 }

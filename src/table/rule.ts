@@ -1,5 +1,8 @@
-// The vocabulary of a family's mapping. A rule says that some native tensors and some HF tensors hold the same elements
+// The vocabulary of a family's mapping, worked through in docs/rules.md. A rule says that some native tensors and some HF tensors hold the same elements
 // in two orders of the same named axes; read left to right it converts native → HF, right to left HF → native.
+
+import { tableError } from "./dims.ts";
+import { halfSplitDims, partDims, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
 
 /**
  * Axes of a tensor, outermost first: `"v d"`; products in parentheses, `"(n H) d"`; parts of unequal size side by side,
@@ -67,4 +70,115 @@ export interface PassThroughRule {
   readonly hf: string;
 }
 
-export type Rule = MapRule | TieRule | DropRule | PassThroughRule;
+/** Keys of a side may come with or without this prefix; the canonical ones are as the other rules spell them. */
+export interface PrefixRule {
+  readonly kind: "prefix";
+  readonly side: Side;
+  readonly prefix: string;
+}
+
+export type Rule = MapRule | TieRule | DropRule | PassThroughRule | PrefixRule;
+
+/** Axes written in a key: `KeyAxes<"layers.{l}.experts.{e}.w">` is `"l" | "e"`. */
+type KeyAxes<K extends string> = K extends `${string}{${infer A}}${infer R}` ? AxisName<A> | KeyAxes<R> : never;
+type AxisName<A extends string> = A extends `${infer N}+${string}` ? N : A extends `${infer N}-${string}` ? N : A;
+/** `H` if both keys have the same axes, else a type that no key has. */
+type SameAxes<N extends string, H extends string> = [KeyAxes<N>] extends [KeyAxes<H>]
+  ? [KeyAxes<H>] extends [KeyAxes<N>]
+    ? H
+    : never
+  : never;
+type MoreAxes<N extends string, H extends string> = [KeyAxes<N>] extends [KeyAxes<H>] ? H : never;
+
+/** A tensor of a general rule: its dims, or all that can be said of it. */
+export type TermSpec = Dims | Omit<Term, "key">;
+export type Terms = Readonly<Record<string, TermSpec>>;
+
+const termsOf = (terms: Terms): Term[] =>
+  Object.entries(terms).map(([key, spec]) => (typeof spec === "string" ? { key, dims: spec } : { key, ...spec }));
+
+/** The general form: tensors of one side and of the other, `{ key: dims }`, that hold the same elements. */
+export const map = (op: string, native: Terms, hf: Terms): MapRule => ({
+  kind: "map",
+  op,
+  native: termsOf(native),
+  hf: termsOf(hf),
+  optional: false,
+});
+
+/** Another name, the same bytes. */
+export const rename = <N extends string, H extends string>(native: N, hf: SameAxes<N, H>, dims: Dims): MapRule =>
+  map("rename", { [native]: dims }, { [hf]: dims });
+
+/** Other dims over the same axes: `"o (c t p q)"` ↔ `"o c t p q"`. */
+export const reorder = <N extends string, H extends string>(
+  native: N,
+  hf: SameAxes<N, H>,
+  nativeDims: Dims,
+  hfDims: Dims,
+): MapRule => map("reorder", { [native]: nativeDims }, { [hf]: hfDims });
+
+/** Dims in reverse order on the HF side. */
+export const transpose = <N extends string, H extends string>(native: N, hf: SameAxes<N, H>, dims: Dims): MapRule =>
+  map("transpose", { [native]: dims }, { [hf]: reversedDims(dims) });
+
+/**
+ * Native pairs adjacent channels (2i, 2i+1) of a head, HF pairs i with i + H/2. `dims` are the native ones and hold
+ * `h two` where HF has `two h`: `"(n h two) d"`, `"(n h two)"` for a bias, `"(n (rot: h two | pass: p)) d"`.
+ */
+export const permuteRope = <N extends string, H extends string>(native: N, hf: SameAxes<N, H>, dims: Dims): MapRule =>
+  map("permuteRope", { [native]: dims }, { [hf]: halfSplitDims(dims) });
+
+/** One native tensor, an HF tensor an index; the axes of `dims` that stand in the HF key are left out on that side. */
+export const stackExperts = <N extends string, H extends string>(native: N, hf: MoreAxes<N, H>, dims: Dims): MapRule =>
+  map("stackExperts", { [native]: dims }, { [hf]: withoutKeyAxes(dims, hf) });
+
+/** Native tensors, by label, that are the parts of one HF tensor, whose dims are given. */
+export const concat = (parts: Readonly<Record<string, string>>, hf: string, dims: Dims): MapRule =>
+  map("concat", partTerms(parts, dims), { [hf]: dims });
+
+/** One native tensor, whose dims are given, with HF tensors, by label, as its parts. */
+export const split = (native: string, parts: Readonly<Record<string, string>>, dims: Dims): MapRule =>
+  map("split", { [native]: dims }, partTerms(parts, dims));
+
+const partTerms = (parts: Readonly<Record<string, string>>, dims: Dims): Terms =>
+  Object.fromEntries(
+    Object.entries(parts).map(([label, key]) => [key, `${label}: ${withoutKeyAxes(partDims(dims, label), key)}`]),
+  );
+
+/** The tensors of the rule may be absent, all together. */
+export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true });
+
+/** Other spellings of the one key of a rule on one side, accepted on reading. */
+export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {
+  const terms = rule[side].map((term) => ({ ...term, spellings: [...(term.spellings ?? []), ...spellings] }));
+  if (terms.length !== 1) throw tableError(`${rule.op}: give each of several tensors its own spellings`);
+  return { ...rule, [side]: terms };
+}
+
+/** How rank shards of the native tensors lie. */
+export const onRanks = (ranks: Ranks, rule: MapRule): MapRule => ({
+  ...rule,
+  native: rule.native.map((term) => ({ ...term, ranks })),
+});
+
+export const optionalPrefix = (side: Side, prefix: string): PrefixRule => ({ kind: "prefix", side, prefix });
+
+/** A second name for a tensor of the same side. `materialise`: whether that side is written with it by default. */
+export const tie = (side: Side, alias: string, of: string, reason: string, materialise: boolean): TieRule => ({
+  kind: "tie",
+  side,
+  alias,
+  of,
+  reason,
+  materialise,
+});
+
+export const drop = (
+  side: Side,
+  key: string,
+  reason: string,
+  value: Pick<DropRule, "dims" | "recreate" | "derived">,
+): DropRule => ({ kind: "drop", side, key, reason, ...value });
+
+export const passThrough = (native: string, hf: string): PassThroughRule => ({ kind: "passThrough", native, hf });

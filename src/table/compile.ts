@@ -1,0 +1,218 @@
+// Expands rules for a concrete config and proves that they are a bijection: every key claimed by one rule, the same
+// parts and axes on both sides, all sizes known.
+import { type Axes, AxisTable } from "./axes.ts";
+import { layOut, parseDims, tableError } from "./dims.ts";
+import { fillKey, type KeyPattern, parseKey } from "./key-pattern.ts";
+import type { DropRule, MapRule, PassThroughRule, Rule, Side, Term, TieRule } from "./rule.ts";
+import { type CompiledTerm, compileTerm, proveSameParts } from "./terms.ts";
+
+export interface CompiledMap {
+  readonly rule: MapRule;
+  /** Axes in the keys of all its tensors. */
+  readonly outer: readonly string[];
+  readonly native: readonly CompiledTerm[];
+  readonly hf: readonly CompiledTerm[];
+}
+
+/** A tensor that a side can have. `at` are the positions of the axes of its key. */
+export type Slot = MapSlot | TieSlot | DropSlot;
+export interface MapSlot {
+  readonly kind: "map";
+  readonly key: string;
+  readonly map: CompiledMap;
+  readonly term: CompiledTerm;
+  readonly at: readonly number[];
+  /** The same object for all tensors of a rule at one index of its outer axes. */
+  readonly instance: object;
+}
+export interface TieSlot {
+  readonly kind: "tie";
+  readonly key: string;
+  readonly rule: TieRule;
+  readonly of: string;
+}
+export interface DropSlot {
+  readonly kind: "drop";
+  readonly key: string;
+  readonly rule: DropRule;
+  /** null for a dimension of any size. */
+  readonly shape: readonly (number | null)[];
+}
+
+export interface CompiledSide {
+  /** In table order; consecutive rules over one axis follow each other at each index, as in a module tree. */
+  readonly slots: readonly Slot[];
+  /** By every accepted spelling. */
+  readonly byKey: ReadonlyMap<string, Slot>;
+  readonly prefixes: readonly string[];
+}
+
+export interface Compiled {
+  readonly axes: AxisTable;
+  readonly native: CompiledSide;
+  readonly hf: CompiledSide;
+  readonly passThrough: readonly PassThroughRule[];
+}
+
+/** Throws InputError TABLE_INVALID, naming the rule at fault. */
+export function compileRules(rules: readonly Rule[], axes: Axes): Compiled {
+  const table = new AxisTable(axes);
+  const sides = { native: new SideBuilder(table, "native"), hf: new SideBuilder(table, "hf") };
+  const passThrough: PassThroughRule[] = [];
+  const expansions: Expansion[] = [];
+  for (const rule of rules) {
+    switch (rule.kind) {
+      case "map":
+        expansions.push(expandMap(rule, table, sides));
+        break;
+      case "tie":
+        expansions.push(sides[rule.side].expandTie(rule));
+        break;
+      case "drop":
+        expansions.push(sides[rule.side].expandDrop(rule));
+        break;
+      case "prefix":
+        sides[rule.side].prefixes.push(rule.prefix);
+        break;
+      case "passThrough":
+        passThrough.push(checkedPassThrough(rule));
+        break;
+      default:
+        throw tableError(`unknown rule ${JSON.stringify(rule satisfies never)}`);
+    }
+  }
+  runByModule(expansions, table);
+  return { axes: table, native: sides.native.finish(), hf: sides.hf.finish(), passThrough };
+}
+
+/** A rule waiting to be expanded over its axes; `emit` adds the slots of one position. */
+interface Expansion {
+  readonly axes: readonly string[];
+  readonly emit: (at: Record<string, number>) => void;
+}
+
+function runByModule(expansions: readonly Expansion[], table: AxisTable): void {
+  for (let begin = 0; begin < expansions.length; ) {
+    const first = expansions[begin]!.axes[0];
+    let end = begin + 1;
+    while (first !== undefined && end < expansions.length && expansions[end]!.axes[0] === first) end++;
+    const group = expansions.slice(begin, end);
+    const at: Record<string, number> = {};
+    table.walk(first === undefined ? [] : [first], at, () => {
+      for (const { axes, emit } of group) table.walk(axes.slice(1), at, () => emit(at));
+    });
+    begin = end;
+  }
+}
+
+class SideBuilder {
+  readonly slots: Slot[] = [];
+  readonly byKey = new Map<string, Slot>();
+  readonly prefixes: string[] = [];
+
+  constructor(
+    private readonly table: AxisTable,
+    private readonly side: Side,
+  ) {}
+
+  keyAt(pattern: KeyPattern, at: Readonly<Record<string, number>>): string {
+    return fillKey(
+      pattern,
+      pattern.axes.map((axis) => this.table.index(axis, at[axis]!)),
+    );
+  }
+
+  add(slot: Slot, spellings: readonly string[] = []): void {
+    this.slots.push(slot);
+    this.claim(slot.key, slot);
+    for (const key of spellings) this.claim(key, slot);
+  }
+
+  private claim(key: string, slot: Slot): void {
+    const other = this.byKey.get(key);
+    if (other !== undefined)
+      throw tableError(`${this.side} key "${key}" is claimed by two rules: ${ruleName(other)} and ${ruleName(slot)}`);
+    this.byKey.set(key, slot);
+  }
+
+  expandTie(rule: TieRule): Expansion {
+    const alias = parseKey(rule.alias, this.table.size);
+    const of = parseKey(rule.of, this.table.size);
+    const stray = of.axes.find((axis) => !alias.axes.includes(axis));
+    if (stray !== undefined)
+      throw tableError(`tie "${rule.alias}": axis "${stray}" of "${rule.of}" is not in the alias`);
+    const emit = (at: Record<string, number>) =>
+      this.add({ kind: "tie", key: this.keyAt(alias, at), rule, of: this.keyAt(of, at) });
+    return { axes: alias.axes, emit };
+  }
+
+  expandDrop(rule: DropRule): Expansion {
+    const key = parseKey(rule.key, this.table.size);
+    const shape = parseDims(rule.dims).dims.map((factor) =>
+      "axis" in factor && factor.axis === "?"
+        ? null
+        : layOut({ label: null, dims: [factor] }, this.table.size).shape[0]!,
+    );
+    if (rule.recreate !== undefined && shape.includes(null))
+      throw tableError(`drop "${rule.key}": a tensor of unknown size cannot be re-created`);
+    return { axes: key.axes, emit: (at) => this.add({ kind: "drop", key: this.keyAt(key, at), rule, shape }) };
+  }
+
+  finish(): CompiledSide {
+    for (const slot of this.slots) {
+      if (slot.kind === "tie" && this.byKey.get(slot.of)?.kind !== "map")
+        throw tableError(`tie "${slot.key}": no rule maps "${slot.of}", which it should equal`);
+    }
+    return { slots: this.slots, byKey: this.byKey, prefixes: this.prefixes };
+  }
+}
+
+const ruleName = (slot: Slot): string =>
+  slot.kind === "map" ? `${slot.map.rule.op} "${slot.term.key.text}"` : `${slot.kind} "${slot.key}"`;
+
+function expandMap(rule: MapRule, table: AxisTable, sides: Record<Side, SideBuilder>): Expansion {
+  const compile = (term: Term) => compileTerm(term, rule.op, table);
+  const map = { rule, native: rule.native.map(compile), hf: rule.hf.map(compile) };
+  const terms = [...map.native, ...map.hf];
+  const outer = terms[0]?.key.axes.filter((axis) => terms.every((term) => term.key.axes.includes(axis))) ?? [];
+  proveSameParts(map.native, map.hf);
+  const compiled: CompiledMap = { ...map, outer };
+  const spellings = (term: Term) => (term.spellings ?? []).map((text) => alternative(text, term.key, table));
+  const emitters = (["native", "hf"] as const).flatMap((side) =>
+    compiled[side].map((term, i) => {
+      const others = spellings(rule[side][i]!);
+      const inner = term.key.axes.filter((axis) => !outer.includes(axis));
+      return (at: Record<string, number>, instance: object) =>
+        table.walk(inner, at, () => {
+          const key = sides[side].keyAt(term.key, at);
+          const positions = term.key.axes.map((axis) => at[axis]!);
+          const slot: MapSlot = { kind: "map", key, map: compiled, term, at: positions, instance };
+          sides[side].add(
+            slot,
+            others.map((other) => sides[side].keyAt(other, at)),
+          );
+        });
+    }),
+  );
+  return {
+    axes: outer,
+    emit: (at) => {
+      const instance = {};
+      for (const emit of emitters) emit(at, instance);
+    },
+  };
+}
+
+function alternative(text: string, canonical: string, table: AxisTable): KeyPattern {
+  const pattern = parseKey(text, table.size);
+  if (pattern.axes.toSorted().join() !== parseKey(canonical, table.size).axes.toSorted().join())
+    throw tableError(`"${text}" is no spelling of "${canonical}": it has other axes`);
+  return pattern;
+}
+
+function checkedPassThrough(rule: PassThroughRule): PassThroughRule {
+  for (const pattern of [rule.native, rule.hf]) {
+    if (pattern.split("{key}").length !== 2) throw tableError(`passThrough "${pattern}": "{key}" must come once`);
+  }
+  return rule;
+}

@@ -1,0 +1,131 @@
+// Where the elements of a target tensor come from: strided copies out of its source tensors.
+import type { AxisTable } from "./axes.ts";
+import type { MapSlot } from "./compile.ts";
+import type { Block } from "./dims.ts";
+import { fillKey, type KeyPattern } from "./key-pattern.ts";
+import type { Piece, StridedCopy } from "./move.ts";
+import type { Side } from "./rule.ts";
+import { type CompiledTerm, layoutOf } from "./terms.ts";
+
+type Loops = Pick<StridedCopy, "sizes" | "sourceStrides" | "targetStrides">;
+
+/** How one part of a target tensor is found in a source tensor, the same for every index in their keys. */
+interface Link {
+  readonly sourceBlock: Block;
+  readonly targetBlock: Block;
+  readonly loops: Loops;
+}
+
+/** Encoding that the tensor of a key is stored under, if it declares dims of its own. */
+export type EncodingOf = (key: string) => string | undefined;
+
+/** Makes the pieces of target tensors; `from` is the source side. */
+export class PieceMaker {
+  private readonly links = new Map<CompiledTerm, Map<string, Link[]>>();
+
+  constructor(
+    private readonly axes: AxisTable,
+    private readonly from: Side,
+    private readonly sourceEncoding: EncodingOf,
+    private readonly targetEncoding: EncodingOf,
+  ) {}
+
+  /** Pieces with canonical source keys, each part's in ascending order of the target. */
+  piecesOf(slot: MapSlot): Piece[] {
+    const at: Record<string, number> = {};
+    for (const [i, axis] of slot.term.key.axes.entries()) at[axis] = slot.at[i]!;
+    const pieces: Piece[] = [];
+    const targetEncoding = this.targetEncoding(slot.key);
+    for (const source of slot.map[this.from]) {
+      const inTarget = source.key.axes.filter((axis) => !slot.term.key.axes.includes(axis));
+      this.axes.walk(inTarget, at, () => {
+        const key = this.keyOf(source.key, at);
+        for (const link of this.linksOf(slot, source, targetEncoding, this.sourceEncoding(key))) {
+          pieces.push({
+            source: key,
+            sourceOffset: offsetAt(link.sourceBlock, at, slot.term.key.axes),
+            targetOffset: offsetAt(link.targetBlock, at, inTarget),
+            ...link.loops,
+          });
+        }
+      });
+    }
+    return pieces.sort((a, b) => a.targetOffset - b.targetOffset);
+  }
+
+  /** Canonical keys of the tensors that a target tensor is made of; none if it is made of one. */
+  *mergedKeysOf(slot: MapSlot): Generator<string> {
+    const labels = new Set(slot.term.plain.blocks.map((block) => block.label));
+    const sources = slot.map[this.from].filter((source) =>
+      source.plain.blocks.some((block) => labels.has(block.label)),
+    );
+    const at: Record<string, number> = {};
+    for (const [i, axis] of slot.term.key.axes.entries()) at[axis] = slot.at[i]!;
+    for (const source of sources) {
+      const spread = source.key.axes.filter((axis) => !slot.term.key.axes.includes(axis));
+      if (sources.length === 1 && spread.length === 0) return;
+      const keys: string[] = [];
+      this.axes.walk(spread, at, () => keys.push(this.keyOf(source.key, at)));
+      yield* keys;
+    }
+  }
+
+  private keyOf(pattern: KeyPattern, at: Readonly<Record<string, number>>): string {
+    return fillKey(
+      pattern,
+      pattern.axes.map((axis) => this.axes.index(axis, at[axis]!)),
+    );
+  }
+
+  private linksOf(slot: MapSlot, source: CompiledTerm, targetEncoding = "", sourceEncoding = ""): Link[] {
+    const id = `${slot.map[this.from].indexOf(source)} ${targetEncoding} ${sourceEncoding}`;
+    let ofTerm = this.links.get(slot.term);
+    if (ofTerm === undefined) {
+      ofTerm = new Map();
+      this.links.set(slot.term, ofTerm);
+    }
+    let links = ofTerm.get(id);
+    if (links === undefined) {
+      links = link(layoutOf(slot.term, targetEncoding).blocks, layoutOf(source, sourceEncoding).blocks, this.axes.size);
+      ofTerm.set(id, links);
+    }
+    return links;
+  }
+}
+
+const offsetAt = (block: Block, at: Readonly<Record<string, number>>, axes: readonly string[]): number =>
+  axes.reduce((offset, axis) => offset + at[axis]! * (block.strides.get(axis) ?? 0), block.offset);
+
+function link(target: readonly Block[], source: readonly Block[], sizeOf: (axis: string) => number): Link[] {
+  return target.flatMap((targetBlock) => {
+    const sourceBlock = source.find((block) => block.label === targetBlock.label);
+    if (sourceBlock === undefined) return [];
+    const shared = [...targetBlock.strides.keys()].filter((axis) => sourceBlock.strides.has(axis));
+    if (shared.some((axis) => sizeOf(axis) === 0)) return [];
+    return [{ sourceBlock, targetBlock, loops: loopsOver(shared, sourceBlock, targetBlock, sizeOf) }];
+  });
+}
+
+/** Loops in the order of the target; neighbours that step alike on both sides become one. */
+function loopsOver(axes: readonly string[], source: Block, target: Block, sizeOf: (axis: string) => number): Loops {
+  const sizes: number[] = [];
+  const sourceStrides: number[] = [];
+  const targetStrides: number[] = [];
+  const ascending = axes
+    .filter((axis) => sizeOf(axis) > 1)
+    .sort((a, b) => target.strides.get(a)! - target.strides.get(b)!);
+  for (const axis of ascending) {
+    const [sourceStride, targetStride] = [source.strides.get(axis)!, target.strides.get(axis)!];
+    const size = sizes[0];
+    if (size !== undefined && sourceStride === size * sourceStrides[0]! && targetStride === size * targetStrides[0]!) {
+      sizes[0] = size * sizeOf(axis);
+      continue;
+    }
+    sizes.unshift(sizeOf(axis));
+    sourceStrides.unshift(sourceStride);
+    targetStrides.unshift(targetStride);
+  }
+  return sizes.length > 0
+    ? { sizes, sourceStrides, targetStrides }
+    : { sizes: [1], sourceStrides: [1], targetStrides: [1] };
+}

@@ -1,0 +1,54 @@
+// A table at a concrete config, and what it does to a checkpoint at hand.
+import type { Axes } from "./axes.ts";
+import { type CompiledSide, compileRules, type Slot } from "./compile.ts";
+import type { TablePlan } from "./move.ts";
+import { Planner } from "./planner.ts";
+import type { Direction, PlanOptions, Source } from "./request.ts";
+import type { Ranks, Rule, Side } from "./rule.ts";
+
+export type { Direction, PlanOptions, Source, SourceTensor } from "./request.ts";
+
+/** A tensor that one side of the table can have. */
+export interface TableTensor {
+  readonly key: string;
+  /** null for a dimension of any size. */
+  readonly shape: readonly (number | null)[];
+  readonly need: "required" | "optional" | "alias" | "dropped";
+  readonly ranks: Ranks | null;
+  /** The rule it comes from: `permuteRope`. */
+  readonly rule: string;
+}
+
+export interface Table {
+  /**
+   * What becomes of every tensor of the source. Throws InputError MISSING_TENSOR, UNKNOWN_TENSOR, SHAPE_MISMATCH,
+   * MIXED_DTYPES, TWO_SPELLINGS or KEY_COLLISION, naming the first tensor and how many more.
+   */
+  plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
+  tensors(side: Side): TableTensor[];
+}
+
+/** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
+export function compileTable(rules: readonly Rule[], axes: Axes): Table {
+  const compiled = compileRules(rules, axes);
+  return {
+    plan: (direction, source, options = {}) => new Planner(compiled, direction, source, options).plan(),
+    tensors: (side) => compiled[side].slots.map((slot) => describe(slot, compiled[side])),
+  };
+}
+
+function describe(slot: Slot, side: CompiledSide): TableTensor {
+  const { key } = slot;
+  switch (slot.kind) {
+    case "map": {
+      const need = slot.map.rule.optional ? "optional" : "required";
+      return { key, shape: slot.term.plain.shape, need, ranks: slot.term.ranks, rule: slot.map.rule.op };
+    }
+    case "tie":
+      return { ...describe(side.byKey.get(slot.of)!, side), key, need: "alias", rule: "tie" };
+    case "drop":
+      return { key, shape: slot.shape, need: "dropped", ranks: null, rule: "drop" };
+    default:
+      throw slot satisfies never;
+  }
+}

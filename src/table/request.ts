@@ -1,0 +1,27 @@
+// What a table is asked: a direction, the tensors at hand, and what the user or the record settles.
+import type { Dtype } from "../formats/dtype.ts";
+
+export type Direction = "toHf" | "fromHf";
+
+/** A tensor as the source has it; under an encoding, the logical one. */
+export interface SourceTensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly encoding?: string;
+}
+export type Source = ReadonlyMap<string, SourceTensor>;
+
+export interface PlanOptions {
+  /** Which aliases to write, by canonical key, where the record knows; else the rule decides. */
+  readonly aliases?: ReadonlyMap<string, boolean>;
+  /** Spelling to write for a canonical key, from the record. */
+  readonly spelling?: ReadonlyMap<string, string>;
+  /** Whether tensors that the source lacks are re-created; true unless given. */
+  readonly buffers?: boolean;
+  /** Source tensors without a rule that the user lets go. */
+  readonly allowDrop?: (key: string) => boolean;
+  /** Encoding that a target tensor will be stored under, if it declares dims of its own. */
+  readonly targetEncoding?: (key: string) => string | undefined;
+  /** Whether one target tensor may be made of source tensors of several dtypes, because they are cast to one. */
+  readonly mixedDtypes?: boolean;
+}
