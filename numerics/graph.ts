@@ -58,7 +58,7 @@ export interface Tap<N extends Node> {
   readonly keep?: readonly N[];
 }
 
-/** Yields at taps, returns the logits [T, V]. */
+/** Yields at taps, returns the logits [T, V]. What follows the last tap works row by row, so that it can run in blocks of rows. */
 export type Forward = <N extends Node>(
   op: Ops<N>,
   weight: Weights<N>,

@@ -1,0 +1,155 @@
+// Runs one forward pass, or two in lock step: both advance to the next tap they have in common, the tap's values are
+// compared, and everything else is freed. Memory is then a layer and its activations, not a model.
+import { elementCount } from "../src/formats/dtype.ts";
+import type { Backend, WeightSource } from "./backend.ts";
+import type { Forward, ForwardInput, Node, Tap } from "./graph.ts";
+import { type Handle, RowBlocks, type Rows } from "./row-blocks.ts";
+import type { ForwardPlan } from "./shapes/plan.ts";
+
+/** Bytes of logits of one side that are computed and read back at a time. */
+const LOGIT_BLOCK_BYTES = 64 << 20;
+/** Values of a tap that are compared at a time. */
+const TAP_BLOCK = 1 << 20;
+
+export interface ForwardSide {
+  readonly forward: Forward;
+  /** What the shapes backend made of `forward` for the same input. */
+  readonly plan: ForwardPlan;
+  weight(key: string): WeightSource;
+}
+
+export interface TapComparison {
+  readonly tap: string;
+  /** √(Σ(x − r)² / Σr²) of the two sides' values, r being the reference; NaN or Infinity where a value is. */
+  readonly relativeRms: number;
+}
+
+export interface ForwardObserver {
+  /** One call for each tap that both sides have. */
+  tap?(comparison: TapComparison): void;
+  /** Logits of positions from `first` on, one row-major [rows, V] block a side. */
+  logits(first: number, blocks: readonly Float32Array[]): void;
+  progress?(done: { readonly tap: string; readonly flops: number; readonly totalFlops: number }): void;
+}
+
+/**
+ * @param sides one, or two of which `reference` names the index of the reference
+ * @param observer gets logits as f32, in ascending position
+ */
+export async function runForwards<N extends Node>(
+  backend: Backend<N>,
+  sides: readonly ForwardSide[],
+  input: ForwardInput,
+  observer: ForwardObserver,
+  reference = 0,
+): Promise<void> {
+  const runners = sides.map((side) => new Runner(backend, side, input));
+  const held = () => runners.flatMap((runner) => runner.held);
+  const totalFlops = sides.reduce((sum, side) => sum + side.plan.flops, 0);
+  let flops = 0;
+  const advance = async (runner: Runner<N>) => {
+    flops += runner.advance();
+    await backend.evaluate(held());
+    observer.progress?.({ tap: runner.tap, flops, totalFlops });
+  };
+
+  for (const tap of commonTaps(sides.map((side) => side.plan))) {
+    for (const runner of runners) while (runner.tap !== tap) await advance(runner);
+    const r = runners[reference]!.value;
+    const x = runners[1 - reference]?.value;
+    if (r && x) observer.tap?.({ tap, relativeRms: await relativeRms(backend, r, x) });
+  }
+  for (const runner of runners) while (!runner.atLastTap) await advance(runner);
+
+  for (const rows of logitBlocks(backend, sides[0]!.plan)) {
+    const blocks: Float32Array[] = [];
+    for (const runner of runners) {
+      const logits = runner.logits(rows);
+      await backend.evaluate([...held(), logits]);
+      blocks.push(Float32Array.from(await backend.readback(logits)));
+    }
+    observer.logits(rows.begin, blocks);
+    const share = rows.end / input.ids_T.length;
+    observer.progress?.({ tap: "logits", flops: flops + (totalFlops - flops) * share, totalFlops });
+  }
+  await backend.evaluate([]);
+}
+
+function* logitBlocks(backend: Backend, { logits }: ForwardPlan): Generator<Rows> {
+  const [tokens, vocab] = [logits[0]!, logits[1]!];
+  const valueBytes = backend.name === "cpu" ? 8 : 4;
+  const size = Math.max(1, Math.floor(LOGIT_BLOCK_BYTES / (vocab * valueBytes)));
+  for (let begin = 0; begin < tokens; begin += size) yield { begin, end: Math.min(begin + size, tokens) };
+}
+
+/** Taps of the first plan that every plan has, in order. */
+function commonTaps(plans: readonly ForwardPlan[]): string[] {
+  const [first, ...others] = plans.map((plan) => plan.steps.slice(0, -1).map((step) => step.tap));
+  return first!.filter((tap) => others.every((taps) => taps.includes(tap)));
+}
+
+/** One side on its way through its forward pass. */
+class Runner<N extends Node> {
+  /** The tap that was reached last, and what has to outlive the next evaluation. */
+  tap = "";
+  value: N | null = null;
+  held: readonly N[] = [];
+  private readonly blocks: RowBlocks<N>;
+  private readonly generator: Generator<Tap<Handle<N>>, Handle<N>, void>;
+  private result: Handle<N> | null = null;
+  private step = 0;
+
+  constructor(
+    backend: Backend<N>,
+    private readonly side: ForwardSide,
+    input: ForwardInput,
+  ) {
+    const blocks = new RowBlocks(backend, (key) => side.weight(key));
+    this.blocks = blocks;
+    this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), input);
+  }
+
+  get atLastTap(): boolean {
+    return this.step === this.side.plan.steps.length - 1;
+  }
+
+  /** Records the ops up to the next tap; returns their FLOPs. */
+  advance(): number {
+    const next = this.generator.next();
+    if (next.done) throw new Error("a forward pass ended before a tap that its plan has");
+    this.tap = next.value.name;
+    this.value = next.value.value.node!;
+    this.held = [this.value, ...(next.value.keep ?? []).map((handle) => handle.node!)];
+    return this.side.plan.steps[this.step++]!.flops;
+  }
+
+  /** Logits of some positions, recorded. */
+  logits(rows: Rows): N {
+    this.result ??= this.recordTail();
+    return this.blocks.make(this.result, rows);
+  }
+
+  private recordTail(): Handle<N> {
+    this.blocks.defer();
+    const last = this.generator.next();
+    if (!last.done) throw new Error(`a forward pass has a tap that its plan lacks: ${last.value.name}`);
+    return last.value;
+  }
+}
+
+/** Of two values of the same shape, the first being the reference. */
+async function relativeRms<N extends Node>(backend: Backend<N>, reference: N, candidate: N): Promise<number> {
+  const size = elementCount(reference.shape);
+  if (size !== elementCount(candidate.shape)) return Number.POSITIVE_INFINITY;
+  let [difference, total] = [0, 0];
+  for (let begin = 0; begin < size; begin += TAP_BLOCK) {
+    const end = Math.min(begin + TAP_BLOCK, size);
+    const r = await backend.readback(reference, begin, end);
+    const x = await backend.readback(candidate, begin, end);
+    for (let i = 0; i < r.length; i++) {
+      difference += (x[i]! - r[i]!) ** 2;
+      total += r[i]! ** 2;
+    }
+  }
+  return difference === 0 ? 0 : Math.sqrt(difference / total);
+}
