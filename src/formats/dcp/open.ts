@@ -1,0 +1,100 @@
+import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
+import { bitsOf, elementCount } from "../dtype.ts";
+import { refuse, type Where } from "../pickle/refuse.ts";
+import { kindOf, type PickleValue } from "../pickle/value.ts";
+import { openArchive, storageRecord } from "../torch-zip/archive.ts";
+import { type ByteSource, FilePool, subSource } from "../torch-zip/byte-source.ts";
+import { ChunkedTensor, type TensorChunk } from "../torch-zip/chunked-tensor.ts";
+import { isTensor, TENSOR_GLOBALS, tensorView } from "../torch-zip/rebuild.ts";
+import type { StridedRecord } from "../torch-zip/strided.ts";
+import { type DcpFolder, readFolder } from "./folder.ts";
+import type { DcpChunk, DcpTensor } from "./metadata.ts";
+
+/**
+ * Opens a folder of torch.distributed.checkpoint from its metadata alone; a payload is opened when it is first read.
+ * Entries that are no tensors are listed in `others`, never read.
+ * @throws InputError
+ */
+export function openDcp(directory: string): Checkpoint {
+  const files = new FilePool();
+  try {
+    return new DcpCheckpoint(directory, files, readFolder(directory, files));
+  } catch (error) {
+    files.close();
+    throw error;
+  }
+}
+
+class DcpCheckpoint implements Checkpoint {
+  readonly format = "dcp";
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly others: readonly OtherEntry[];
+  readonly paths;
+  private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
+
+  constructor(
+    readonly path: string,
+    private readonly files: FilePool,
+    folder: DcpFolder,
+  ) {
+    const tensors = new Map<string, TensorInfo>();
+    for (const [key, tensor] of folder.tensors) {
+      const { dtype, shape } = tensor;
+      const width = bitsOf(dtype) / 8;
+      tensors.set(key, { key, dtype, shape, byteLength: elementCount(shape) * width });
+      const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, folder));
+      this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
+    }
+    this.tensors = tensors;
+    this.others = [...folder.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
+    this.paths = folder.paths;
+  }
+
+  read(key: string, begin: number, target: Uint8Array): void {
+    const info = this.tensors.get(key);
+    const data = this.data.get(key);
+    if (info === undefined || data === undefined) throw new Error(`${this.path} has no tensor ${key}`);
+    if (begin < 0 || begin + target.length > info.byteLength) throw new Error(`a read beyond the end of ${key}`);
+    data.tensor.read(begin, target);
+  }
+
+  verify(keys: Iterable<string> = this.tensors.keys()): void {
+    for (const key of keys) for (const chunk of this.data.get(key)?.chunks ?? []) chunk.open().record.verify();
+  }
+
+  close(): void {
+    this.files.close();
+  }
+}
+
+function lazyChunk(tensor: string, expected: DcpTensor, chunk: DcpChunk, folder: DcpFolder): TensorChunk {
+  let opened: StridedRecord | undefined;
+  const open = (): StridedRecord => {
+    opened ??= openPayload(tensor, expected, chunk, folder.sources.get(chunk.payload.file)!);
+    return opened;
+  };
+  return { offsets: chunk.offsets, sizes: chunk.sizes, open };
+}
+
+/** A payload is `torch.save(chunk)`: a zip of its own, whose offsets are relative to its own start. */
+function openPayload(tensor: string, expected: DcpTensor, chunk: DcpChunk, file: ByteSource): StridedRecord {
+  const where: Where = { file: file.name, tensor };
+  const archive = openArchive(subSource(file, chunk.payload.offset, chunk.payload.length), TENSOR_GLOBALS, where);
+  const value: PickleValue = archive.value;
+  if (!isTensor(value)) throw refuse(where, "DCP_PAYLOAD", `its payload holds a ${kindOf(value)} instead of a tensor`);
+  const view = tensorView(value, where);
+  if (view.dtype !== expected.dtype) {
+    throw refuse(where, "DCP_PAYLOAD_DTYPE", "its payload has another dtype than .metadata says", {
+      expected: expected.dtype,
+      found: view.dtype,
+      help: "do not use this checkpoint: torch itself would cast the numbers without a word",
+    });
+  }
+  if (`${view.shape}` !== `${chunk.sizes}`) {
+    throw refuse(where, "DCP_PAYLOAD_SHAPE", "its payload has another shape than .metadata says", {
+      expected: `[${chunk.sizes}]`,
+      found: `[${view.shape}]`,
+    });
+  }
+  return { record: storageRecord(archive, view.storage, where), offset: view.offset, strides: view.strides };
+}

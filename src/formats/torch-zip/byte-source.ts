@@ -1,0 +1,103 @@
+// Positional reads of files, through a bounded number of descriptors: a checkpoint of many ranks has more files than a
+// process may hold open.
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { EnvironmentError } from "../../errors.ts";
+import { refuse } from "../pickle/refuse.ts";
+
+/** Bytes that can be read by position. */
+export interface ByteSource {
+  /** For error messages. */
+  readonly name: string;
+  readonly byteLength: number;
+  /** Fills `target` with the bytes from `position`. Throws InputError where the file no longer has them. */
+  read(position: number, target: Uint8Array): void;
+}
+
+/** macOS allows a process 256 descriptors by default. */
+const OPEN_LIMIT = 64;
+/** readSync takes a length below 2^31. */
+const READ_LIMIT = 1 << 30;
+
+export class FilePool {
+  /** Descriptors by path, least recently used first. */
+  private readonly open = new Map<string, number>();
+  private closed = false;
+
+  /** @param name what error messages call the file */
+  source(path: string, name: string): ByteSource {
+    const byteLength = this.sizeOf(path, name);
+    return { name, byteLength, read: (position, target) => this.read(path, name, position, target) };
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const fd of this.open.values()) closeSync(fd);
+    this.open.clear();
+  }
+
+  private sizeOf(path: string, name: string): number {
+    const stat = fstatSync(this.descriptor(path, name));
+    if (!stat.isFile()) throw refuse({ file: name }, "NOT_A_FILE", "is not a regular file");
+    return stat.size;
+  }
+
+  private read(path: string, name: string, position: number, target: Uint8Array): void {
+    const fd = this.descriptor(path, name);
+    for (let done = 0; done < target.length; ) {
+      const n = readSync(fd, target, done, Math.min(target.length - done, READ_LIMIT), position + done);
+      if (n === 0) {
+        throw refuse(
+          { file: name },
+          "FILE_ENDS_EARLY",
+          `ends at byte ${position + done}, before the data it should hold`,
+        );
+      }
+      done += n;
+    }
+  }
+
+  private descriptor(path: string, name: string): number {
+    if (this.closed) throw new Error(`${name} was read after its checkpoint was closed`);
+    let fd = this.open.get(path);
+    if (fd === undefined) {
+      for (const [oldest, old] of this.open) {
+        if (this.open.size < OPEN_LIMIT) break;
+        closeSync(old);
+        this.open.delete(oldest);
+      }
+      fd = openForReading(path, name);
+    } else this.open.delete(path);
+    this.open.set(path, fd);
+    return fd;
+  }
+}
+
+function openForReading(path: string, name: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      throw refuse({ file: name }, "FILE_MISSING", "the file is missing", {
+        help: "copy the whole checkpoint again; a part of it is not there",
+        cause,
+      });
+    }
+    throw new EnvironmentError("FILE_UNREADABLE", `${name}: cannot be opened (${code})`, {
+      file: name,
+      help: "check the permissions of the file",
+      cause,
+    });
+  }
+}
+
+/** A part of a source, with positions of its own. */
+export function subSource(source: ByteSource, begin: number, byteLength: number): ByteSource {
+  return { name: source.name, byteLength, read: (position, target) => source.read(begin + position, target) };
+}
+
+export function readBytes(source: ByteSource, position: number, byteLength: number): Uint8Array {
+  const bytes = new Uint8Array(byteLength);
+  source.read(position, bytes);
+  return bytes;
+}
