@@ -33,8 +33,11 @@ export interface Checkpoint {
    * Strides, chunks and ranks are resolved here. Throws InputError where the file no longer has them.
    */
   read(key: string, begin: number, target: Uint8Array): void;
-  /** Checks what reads so far could not (CRC-32 of records not read from end to end). Throws InputError. */
-  verify(): void;
+  /**
+   * Checks what reads so far could not (CRC-32 of records not read from end to end), of the given tensors or of all.
+   * Throws InputError.
+   */
+  verify(keys?: Iterable<string>): void;
   close(): void;
 }
 
