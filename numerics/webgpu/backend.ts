@@ -1,0 +1,165 @@
+import type { Backend, WeightSource } from "../backend.ts";
+import type { KernelFamily } from "./adapter.ts";
+import { Device, usage } from "./device.ts";
+import { Pipelines } from "./kernel.ts";
+import { Memory } from "./memory.ts";
+import { GpuNode, Storage } from "./node.ts";
+import { Recorder } from "./ops.ts";
+import { awaitGpu } from "./polling.ts";
+import { alignment, Queue } from "./queue.ts";
+import type { Runner, Step } from "./step.ts";
+import { packingOf, WeightReader } from "./weights.ts";
+
+export interface WebGpuOptions {
+  /** Bytes of weights that are sent at a time; larger weights go in windows of rows. Default 32 MiB. */
+  readonly windowBytes?: number;
+  /** Kernels to run instead of those that suit the adapter. */
+  readonly kernels?: KernelFamily;
+}
+
+const defaultWindowBytes = 32 * 2 ** 20;
+/** Bytes read back at a time. */
+const readbackBytes = 16 * 2 ** 20;
+
+/**
+ * A backend on this machine's GPU in f32 (weights in bf16 stay bf16 in its memory and are unpacked exactly; f64 is
+ * rounded to f32).
+ * @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE, GPU_DEVICE_REFUSED
+ */
+export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend<GpuNode>> {
+  return new WebGpuBackend(await Device.open(), options);
+}
+
+class WebGpuBackend implements Backend<GpuNode> {
+  readonly name = "webgpu";
+  readonly adapter: string;
+  readonly ops: Recorder;
+  readonly #device: Device;
+  readonly #memory: Memory;
+  readonly #pipelines: Pipelines;
+  readonly #runner: Runner;
+  /** Activations that outlived the last `evaluate`. */
+  #kept = new Set<Storage>();
+  #staging: GPUBuffer | undefined;
+  #isBusy = false;
+
+  constructor(device: Device, { windowBytes = defaultWindowBytes, kernels }: WebGpuOptions) {
+    const { limits } = device.gpu;
+    const bindingBytes = Math.floor(limits.maxStorageBufferBindingSize / alignment) * alignment;
+    this.#device = device;
+    this.#memory = new Memory(device);
+    this.#pipelines = new Pipelines(device);
+    this.#runner = {
+      queue: new Queue(device, this.#memory, this.#pipelines),
+      memory: this.#memory,
+      reader: new WeightReader(),
+      windowBytes: Math.min(windowBytes, bindingBytes),
+      bindingBytes,
+    };
+    this.adapter = device.name;
+    this.ops = new Recorder({
+      family: kernels ?? device.kernels,
+      subgroupSize: device.subgroupSize,
+      workgroupMemoryBytes: limits.maxComputeWorkgroupStorageSize,
+    });
+  }
+
+  get peakBytes(): number {
+    return this.#memory.peak + this.#runner.reader.heldBytes;
+  }
+
+  weight(source: WeightSource): GpuNode {
+    packingOf(source);
+    return new GpuNode(source.shape, { source, begin: 0 });
+  }
+
+  evaluate(keep: readonly GpuNode[]): Promise<void> {
+    return this.#alone(async () => {
+      const steps = this.ops.take();
+      const kept = new Set<Storage>();
+      for (const { data } of keep) if (data instanceof Storage) kept.add(data);
+      await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
+      const uploads = steps.reduce((sum, step) => sum + step.uploadBytes, 0);
+      this.#runner.queue.expect(Math.min(this.#runner.windowBytes, uploads));
+      await this.#run(steps, kept);
+      await this.#runner.queue.finish();
+      this.#memory.trim();
+      this.#kept = kept;
+    });
+  }
+
+  readback(x: GpuNode, begin = 0, end = x.elements): Promise<Float32Array> {
+    return this.#alone(async () => {
+      const { data } = x;
+      const out = new Float32Array(end - begin);
+      if (!(data instanceof Storage)) {
+        const bytes = new Uint8Array(out.buffer);
+        this.#runner.reader.read(data, begin, 1, out.length, out.length, "f32", bytes);
+        return out;
+      }
+      if (data.buffer === undefined) throw new Error("readback of a node that was not evaluated");
+      const step = readbackBytes / 4;
+      for (let at = 0; at < out.length; at += step) {
+        await this.#copyOut(data.buffer, begin + at, out.subarray(at, at + step));
+      }
+      return out;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#device.close();
+  }
+
+  /** Runs the steps in order; an activation is freed after its last use unless it is in `kept`. */
+  async #run(steps: readonly Step[], kept: ReadonlySet<Storage>): Promise<void> {
+    const lastUse = new Map<Storage, number>();
+    for (const storage of this.#kept) lastUse.set(storage, -1);
+    for (const [i, { inputs, output }] of steps.entries()) {
+      for (const storage of [...inputs, output]) if (storage instanceof Storage) lastUse.set(storage, i);
+    }
+    const freed = steps.map((): Storage[] => []);
+    for (const [storage, i] of lastUse) {
+      if (kept.has(storage)) continue;
+      if (i < 0) this.#free(storage);
+      else freed[i]!.push(storage);
+    }
+    for (const [i, step] of steps.entries()) {
+      step.output.buffer = this.#memory.take(step.output.bytes);
+      await step.run(this.#runner);
+      for (const storage of freed[i]!) this.#free(storage);
+    }
+  }
+
+  #free(storage: Storage): void {
+    if (storage.buffer !== undefined) this.#memory.give(storage.buffer);
+    storage.buffer = undefined;
+    storage.isFreed = true;
+  }
+
+  async #copyOut(from: GPUBuffer, begin: number, to: Float32Array): Promise<void> {
+    const { gpu } = this.#device;
+    if (this.#staging === undefined || this.#staging.size < to.byteLength) {
+      if (this.#staging !== undefined) this.#memory.destroy(this.#staging);
+      this.#staging = this.#memory.create(to.byteLength, usage.mapRead | usage.copyDst);
+    }
+    const encoder = gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(from, 4 * begin, this.#staging, 0, to.byteLength);
+    gpu.queue.submit([encoder.finish()]);
+    await this.#device.settle();
+    await awaitGpu(this.#staging.mapAsync(1, 0, to.byteLength));
+    to.set(new Float32Array(this.#staging.getMappedRange(0, to.byteLength)));
+    this.#staging.unmap();
+  }
+
+  /** One at a time: commands of two calls must not mix. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#device.throwIfFailed();
+    if (this.#isBusy) throw new Error("the backend is still at work; await the last call first");
+    this.#isBusy = true;
+    try {
+      return await work();
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { Kernel } from "../kernel.ts";
+import { flatIndex, flatSize } from "./elementwise.ts";
+
+/** X is [outer, size, inner]; Y takes indices [begin, begin + taken) of the middle axis. */
+export const slice: Kernel<"count" | "size" | "inner" | "begin" | "taken"> = {
+  key: "slice",
+  reads: { X: "f32" },
+  writes: "f32",
+  params: { count: "u32", size: "u32", inner: "u32", begin: "u32", taken: "u32" },
+  size: flatSize,
+  body: () => `${flatIndex("p.count")}
+let block = p.taken * p.inner;
+Y[i] = X[(i / block * p.size + p.begin) * p.inner + i % block];`,
+};
+
+/** Rows of `width` elements become rows of `padded` ≥ `width` elements, zeros behind. */
+export const pad: Kernel<"count" | "width" | "padded"> = {
+  key: "pad",
+  reads: { X: "f32" },
+  writes: "f32",
+  params: { count: "u32", width: "u32", padded: "u32" },
+  size: flatSize,
+  body: () => `${flatIndex("p.count")}
+let c = i % p.padded;
+var x = 0.0f;
+if (c < p.width) { x = X[i / p.padded * p.width + c]; }
+Y[i] = x;`,
+};
+
+/** Y[t] = X[IDS[t]], rows of `channels` elements. */
+export const gather: Kernel<"count" | "channels"> = {
+  key: "gather",
+  reads: { X: "f32", IDS: "u32" },
+  writes: "f32",
+  params: { count: "u32", channels: "u32" },
+  size: flatSize,
+  body: () => `${flatIndex("p.count")}
+Y[i] = X[IDS[i / p.channels] * p.channels + i % p.channels];`,
+};

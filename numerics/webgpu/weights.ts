@@ -1,0 +1,103 @@
+// Weights as they lie in the checkpoint, read by range and laid out for the device.
+import { InputError } from "../../src/errors.ts";
+import { bytesPerElement, type Dtype } from "../../src/formats/dtype.ts";
+import type { WeightSource } from "../backend.ts";
+import type { Packing } from "./kernels/gemm.ts";
+
+/** A contiguous row-major part of a weight. */
+export interface WeightView {
+  readonly source: WeightSource;
+  /** First element. */
+  readonly begin: number;
+}
+
+/** How each dtype is stored on the device. F16 and F32 lose nothing there; F64 is rounded to f32. */
+const packings: Partial<Record<Dtype, Packing>> = { BF16: "bf16", F16: "f32", F32: "f32", F64: "f32" };
+
+/** @throws InputError WEIGHT_DTYPE_NOT_COMPUTED for a dtype that holds no plain floats. */
+export function packingOf({ key, dtype }: WeightSource): Packing {
+  const packing = packings[dtype];
+  if (packing !== undefined) return packing;
+  throw new InputError("WEIGHT_DTYPE_NOT_COMPUTED", `"${key}" is ${dtype}, which forward passes do not compute with`, {
+    tensor: key,
+    expected: Object.keys(packings).join(", "),
+    found: dtype,
+    help: "decode or convert it first, for example with --dtype bf16",
+  });
+}
+
+let halves: Float32Array | undefined;
+
+/** f32 of every f16 pattern: 1 sign, 5 exponent (bias 15) and 10 mantissa bits. */
+function halfTable(): Float32Array {
+  halves ??= Float32Array.from({ length: 0x10000 }, (_, bits) => {
+    const sign = bits & 0x8000 ? -1 : 1;
+    const exponent = (bits >> 10) & 31;
+    const mantissa = bits & 0x3ff;
+    if (exponent === 0) return sign * mantissa * 2 ** -24;
+    if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+    return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+  });
+  return halves;
+}
+
+/** Reads elements and converts them to `packing`; keeps one buffer for the stored bytes. */
+export class WeightReader {
+  #stored = new ArrayBuffer(0);
+
+  /** Bytes kept between calls. */
+  get heldBytes(): number {
+    return this.#stored.byteLength;
+  }
+
+  /**
+   * `rows` rows of `width` elements of a view, from element `first` of it on, into rows of `pitch` ≥ `width` elements.
+   * `target` begins at a multiple of 4 bytes of its buffer; its padding is zeroed.
+   */
+  read(
+    view: WeightView,
+    first: number,
+    rows: number,
+    width: number,
+    pitch: number,
+    packing: Packing,
+    target: Uint8Array,
+  ): void {
+    const { source } = view;
+    const size = bytesPerElement(source.dtype)!;
+    const begin = (view.begin + first) * size;
+    if (
+      pitch === width &&
+      (source.dtype === "F32" || source.dtype === "BF16") &&
+      (source.dtype === "BF16") === (packing === "bf16")
+    ) {
+      source.read(begin, target.subarray(0, rows * width * size));
+      return;
+    }
+    const bytes = rows * width * size;
+    if (this.#stored.byteLength < bytes) this.#stored = new ArrayBuffer(bytes);
+    source.read(begin, new Uint8Array(this.#stored, 0, bytes));
+    const length = rows * pitch;
+    const [from, to] =
+      packing === "bf16"
+        ? [new Uint16Array(this.#stored, 0, rows * width), new Uint16Array(target.buffer, target.byteOffset, length)]
+        : [this.#floats(source.dtype, rows * width), new Float32Array(target.buffer, target.byteOffset, length)];
+    if (pitch !== width) to.fill(0);
+    for (let row = 0; row < rows; row++) to.set(from.subarray(row * width, (row + 1) * width), row * pitch);
+  }
+
+  #floats(dtype: Dtype, count: number): Float32Array | Float64Array {
+    if (dtype === "F32") return new Float32Array(this.#stored, 0, count);
+    if (dtype === "F64") return new Float64Array(this.#stored, 0, count);
+    const bits = new Uint16Array(this.#stored, 0, count);
+    const out = new Float32Array(count);
+    if (dtype === "F16") {
+      const table = halfTable();
+      for (let i = 0; i < count; i++) out[i] = table[bits[i]!]!;
+    } else {
+      const words = new Uint32Array(out.buffer);
+      for (let i = 0; i < count; i++) words[i] = bits[i]! << 16;
+    }
+    return out;
+  }
+}
