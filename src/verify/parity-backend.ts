@@ -1,0 +1,43 @@
+import type { Backend } from "../../numerics/backend.ts";
+import { CpuBackend } from "../../numerics/cpu/backend.ts";
+import { EnvironmentError } from "../errors.ts";
+
+export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
+
+export interface OpenedBackend {
+  readonly backend: Backend;
+  /** What `auto` tried first, and why it was not taken. */
+  readonly fallbackFrom?: string;
+  readonly fallbackReason?: string;
+}
+
+/** @throws EnvironmentError where the backend asked for cannot run here; `auto` takes the CPU then */
+export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
+  switch (choice) {
+    case "cpu":
+      return { backend: new CpuBackend() };
+    case "webgpu":
+      return { backend: await openWebGpu() };
+    case "wasm":
+      throw new EnvironmentError("BACKEND_MISSING", "this version has no wasm backend", {
+        expected: "webgpu or cpu",
+        found: "wasm",
+        help: "use --backend cpu, the f64 reference, which needs nothing but Node",
+      });
+    case "auto":
+      try {
+        return { backend: await openWebGpu() };
+      } catch (error) {
+        if (!(error instanceof EnvironmentError)) throw error;
+        return { backend: new CpuBackend(), fallbackFrom: "webgpu", fallbackReason: error.message };
+      }
+    default:
+      throw choice satisfies never;
+  }
+}
+
+/** Loaded only when asked for: the native library takes a while to start. */
+async function openWebGpu(): Promise<Backend> {
+  const { createWebGpuBackend } = await import("../../numerics/webgpu/backend.ts");
+  return createWebGpuBackend();
+}

@@ -1,0 +1,66 @@
+// `--save-logits`: what the metrics were computed from, as safetensors.
+import fs from "node:fs";
+import { InputError } from "../errors.ts";
+import { encodeHeaderText, headerBytes, placeTensors } from "../formats/safetensors/encode.ts";
+
+/** Writes `input_ids` I64 [T], `logits_a` and `logits_b` F32 [T, V], a block of rows at a time. */
+export class LogitFile {
+  private readonly fd: number;
+  private readonly temporary: string;
+  private readonly begin: ReadonlyMap<string, number>;
+  private readonly vocab: number;
+
+  /** @throws InputError TARGET_EXISTS */
+  constructor(
+    private readonly path: string,
+    ids: readonly number[],
+    vocab: number,
+  ) {
+    if (fs.existsSync(path)) {
+      throw new InputError("TARGET_EXISTS", `${path}: exists already`, {
+        file: path,
+        help: "remove it, or give --save-logits another name",
+      });
+    }
+    const shape = [ids.length, vocab];
+    const placed = placeTensors([
+      { key: "input_ids", dtype: "I64", shape: [ids.length] },
+      { key: "logits_a", dtype: "F32", shape },
+      { key: "logits_b", dtype: "F32", shape },
+    ]);
+    const header = headerBytes(encodeHeaderText(placed, null), path);
+    this.begin = new Map(placed.map(({ key, begin }) => [key, header.length + begin]));
+    this.vocab = vocab;
+    this.temporary = `${path}.${process.pid}.tmp`;
+    this.fd = fs.openSync(this.temporary, "wx");
+    this.writeAt(0, header);
+    this.writeAt(this.begin.get("input_ids")!, new Uint8Array(BigInt64Array.from(ids, BigInt).buffer));
+  }
+
+  /** Rows from position `first` on. */
+  write(first: number, a: Float32Array, b: Float32Array): void {
+    const offset = first * this.vocab * 4;
+    this.writeAt(this.begin.get("logits_a")! + offset, bytesOf(a));
+    this.writeAt(this.begin.get("logits_b")! + offset, bytesOf(b));
+  }
+
+  /** The file appears under its name only when complete. */
+  finish(): void {
+    fs.closeSync(this.fd);
+    fs.renameSync(this.temporary, this.path);
+  }
+
+  discard(): void {
+    fs.closeSync(this.fd);
+    fs.rmSync(this.temporary, { force: true });
+  }
+
+  private writeAt(position: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      done += fs.writeSync(this.fd, bytes, done, bytes.length - done, position + done);
+    }
+  }
+}
+
+const bytesOf = (values: Float32Array): Uint8Array =>
+  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -1,0 +1,46 @@
+// What a parity run needs in memory, from the shapes alone.
+import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import { EnvironmentError } from "../errors.ts";
+
+export interface MemoryPlan {
+  /** Stored bytes of all weights of the largest step: what would be held if a step's weights were held at once. */
+  readonly largestStepWeightBytes: number;
+  /** Largest number of bytes of activations alive at once, both sides together. */
+  readonly activationBytes: number;
+  /** Estimate of the whole process at its peak. */
+  readonly plannedBytes: number;
+}
+
+/** Weights travel in windows of at most this size, on every backend. */
+const WINDOW_BYTES = 64 << 20;
+/** Logits: two blocks in the backend and their copies. */
+const LOGIT_BLOCK_BYTES = 64 << 20;
+/** A started Node process with this program loaded; the GPU's driver and compiled kernels come on top. */
+const PROCESS_BYTES = { cpu: 120e6, wasm: 120e6, webgpu: 400e6 };
+
+export function planMemory(backend: "cpu" | "webgpu" | "wasm", plans: readonly ForwardPlan[]): MemoryPlan {
+  const valueBytes = backend === "cpu" ? 8 : 4;
+  const steps = plans.flatMap((plan) => plan.steps);
+  const body = plans.flatMap((plan) => plan.steps.slice(0, -1));
+  const activationBytes =
+    valueBytes * body.reduce((peak, { peakValues }) => Math.max(peak, peakValues), 0) * plans.length;
+  const logitBytes = Math.min(LOGIT_BLOCK_BYTES, valueBytes * plans[0]!.logits.reduce((product, n) => product * n, 1));
+  const largestWeightBytes = Math.max(...steps.map((step) => step.largestWeightBytes));
+  return {
+    largestStepWeightBytes: Math.max(...steps.map((step) => step.weightBytes)),
+    activationBytes,
+    plannedBytes:
+      PROCESS_BYTES[backend] + activationBytes + 4 * logitBytes + Math.min(WINDOW_BYTES, 2 * largestWeightBytes),
+  };
+}
+
+/** @throws EnvironmentError MAX_RAM_IMPOSSIBLE before anything is computed */
+export function checkRam({ plannedBytes }: MemoryPlan, maxRamBytes: number | undefined): void {
+  if (maxRamBytes === undefined || plannedBytes <= maxRamBytes) return;
+  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
+  throw new EnvironmentError("MAX_RAM_IMPOSSIBLE", `this run needs about ${megabytes(plannedBytes)} of memory`, {
+    expected: `at most ${megabytes(maxRamBytes)}`,
+    found: megabytes(plannedBytes),
+    help: "raise --max-ram, or compare on fewer tokens (--ids with a shorter array)",
+  });
+}
