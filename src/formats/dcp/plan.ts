@@ -1,0 +1,90 @@
+import { UsageError } from "../../errors.ts";
+import { bitsOf, elementCount } from "../dtype.ts";
+import type { OutputFile, OutputPart } from "../output.ts";
+import { planPayload, type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
+import { rowMajorStrides } from "../torch-zip/strided.ts";
+import type { Payload } from "./metadata.ts";
+import type { Box } from "./tiling.ts";
+import { writeMetadata } from "./write-metadata.ts";
+
+export interface DcpPlanOptions {
+  /** Number of ranks, each with a file of its own; 1 unless given. */
+  readonly ranks?: number;
+  /** Boxes that tile a tensor, in place of the rows of each rank. */
+  readonly chunks?: (tensor: TargetTensor) => readonly Box[] | undefined;
+  /** Where a flat name stands in the nested state dict (`planner_data`); the name itself unless given. */
+  readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
+}
+
+export interface PlannedTensor extends TargetTensor {
+  readonly chunks: readonly (Box & { readonly payload: Payload })[];
+}
+
+/**
+ * A folder of torch.distributed.checkpoint: `__R_0.distcp` of each rank that has a chunk, and `.metadata` last.
+ * Without `chunks`, a tensor is cut along its first axis as FSDP does: ceil(n / ranks) rows a rank.
+ * @throws UsageError for a number of ranks that is none; InputError for a dtype that torch does not have
+ */
+export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions = {}): OutputFile[] {
+  const ranks = options.ranks ?? 1;
+  if (!Number.isSafeInteger(ranks) || ranks < 1) {
+    throw new UsageError("RANKS", `${ranks} is no number of ranks`, { help: "give a whole number of at least 1" });
+  }
+  const files = new Map<number, { byteLength: number; parts: OutputPart[] }>();
+  const planned: PlannedTensor[] = [];
+  for (const tensor of tensors) {
+    torchDtypeOf(tensor);
+    const boxes = options.chunks?.(tensor) ?? rowChunks(tensor.shape, rowsPerRank(tensor.shape, ranks));
+    const chunks = boxes.map((box) => {
+      const rank = rankOf(box, tensor.shape, ranks);
+      const file = files.get(rank) ?? { byteLength: 0, parts: [] };
+      files.set(rank, file);
+      const zip = planPayload(tensor, box.sizes, rangesOf(box, tensor));
+      const payload = { file: fileName(rank), offset: file.byteLength, length: zip.byteLength };
+      file.byteLength += zip.byteLength;
+      for (const part of zip.parts) file.parts.push(part);
+      return { ...box, payload };
+    });
+    planned.push({ ...tensor, chunks });
+  }
+  const metadata = writeMetadata(planned, options.paths);
+  return [
+    ...[...files].sort(([a], [b]) => a - b).map(([rank, file]) => ({ name: fileName(rank), ...file })),
+    { name: ".metadata", byteLength: metadata.length, parts: [{ kind: "bytes", bytes: metadata }] },
+  ];
+}
+
+const fileName = (rank: number): string => `__${rank}_0.distcp`;
+
+/** Boxes of `rows` along the first axis; a scalar or an empty tensor is one box. */
+export function rowChunks(shape: readonly number[], rows: number): Box[] {
+  const [first = 0, ...rest] = shape;
+  if (shape.length === 0 || shape.includes(0)) return [{ offsets: shape.map(() => 0), sizes: shape }];
+  return Array.from({ length: Math.ceil(first / rows) }, (_, i) => ({
+    offsets: [i * rows, ...rest.map(() => 0)],
+    sizes: [Math.min(rows, first - i * rows), ...rest],
+  }));
+}
+
+const rowsPerRank = (shape: readonly number[], ranks: number): number =>
+  Math.max(1, Math.ceil((shape[0] ?? 0) / ranks));
+
+/** The rank that owns the first row of a box. */
+const rankOf = (box: Box, shape: readonly number[], ranks: number): number =>
+  Math.floor((box.offsets[0] ?? 0) / rowsPerRank(shape, ranks));
+
+/** The row-major byte ranges of a tensor that make up a box, in order. */
+function rangesOf(box: Box, tensor: TargetTensor): [number, number][] {
+  const width = bitsOf(tensor.dtype) / 8;
+  const { shape } = tensor;
+  if (box.sizes.includes(0)) return [];
+  const strides = rowMajorStrides(shape);
+  // Axes after this one are covered whole: their elements are contiguous.
+  const cut = box.sizes.findLastIndex((size, axis) => size !== shape[axis]);
+  const run = elementCount(box.sizes.slice(Math.max(cut, 0)));
+  let starts = [box.offsets.reduce((at, offset, axis) => at + offset * strides[axis]!, 0)];
+  for (let axis = 0; axis < cut; axis++) {
+    starts = starts.flatMap((at) => Array.from({ length: box.sizes[axis]! }, (_, i) => at + i * strides[axis]!));
+  }
+  return starts.map((at) => [at * width, (at + run) * width]);
+}
