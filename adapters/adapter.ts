@@ -14,6 +14,11 @@ export interface Adapter {
   readonly modalities: readonly string[];
   /** Native layouts in order of preference; each is a table against `hf`. */
   readonly layouts: readonly string[];
+  /**
+   * Configs that together show every key the family can have: by their tables a checkpoint is recognised that has no
+   * config. HF's spelling; absent fields take the defaults of the HF class.
+   */
+  readonly probes: readonly JsonObject[];
   /** Where tables and graphs were read from: permalinks. */
   readonly sources: readonly string[];
   /**

@@ -1,0 +1,49 @@
+import { transformersFrequencies } from "../../numerics/rope.ts";
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
+import { hfForward } from "./hf.ts";
+import { LLAMA3_LAYOUTS, llama3Axes, llama3Rules } from "./mapping.ts";
+import { nativeForward } from "./native.ts";
+
+export const llama3: Adapter = {
+  family: "llama3",
+  modelTypes: ["llama"],
+  flavours: ["dense", "tied", "grouped-query", "biased", "rope-scaled"],
+  modalities: ["text"],
+  layouts: LLAMA3_LAYOUTS,
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/llama3/state_dict_adapter.py",
+    "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama3/model/state_dict_adapter.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llama/modeling_llama.py",
+  ],
+  probes: [
+    { model_type: "llama", attention_bias: true, mlp_bias: true },
+    { model_type: "llama", tie_word_embeddings: true },
+    { model_type: "llama" },
+  ],
+  open: (json, where) => openFamily(parseLlama3Config(json, where), json),
+};
+
+const openFamily = (config: Llama3Config, json: JsonObject): Family => ({
+  family: "llama3",
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => llama3Axes(config),
+  rules: (layout) => llama3Rules(config, layout),
+  hfConfig: () => (json.model_type === undefined ? llama3HfConfig(config) : json),
+  math: () => mathOf(config),
+  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+});
+
+function mathOf(config: Llama3Config) {
+  const { rope, dtype: _, ...sizes } = config;
+  const { invFreq, attentionFactor } = transformersFrequencies(rope);
+  return {
+    ...sizes,
+    activation: "silu",
+    attentionScale: config.headDim ** -0.5,
+    invFreq: [...invFreq],
+    ropeAttentionFactor: attentionFactor,
+  };
+}

@@ -1,0 +1,6 @@
+// Every family that is built in.
+import type { Adapter } from "./adapter.ts";
+import { llama3 } from "./llama3/index.ts";
+import { qwen3 } from "./qwen3/index.ts";
+
+export const adapters: readonly Adapter[] = [llama3, qwen3];
