@@ -1,0 +1,153 @@
+// Which family and layout a checkpoint is, from its keys and, where there is one, its config.
+import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
+import { InputError, UsageError } from "../errors.ts";
+import { abstractKey } from "./key-pattern.ts";
+import type { Rule, Side } from "./rule.ts";
+
+export interface Detected {
+  readonly adapter: Adapter;
+  /** `hf` or one of the adapter's native layouts. */
+  readonly layout: string;
+}
+
+/** What the user settled with --family and --layout; both together are taken as they are. */
+export interface Settled {
+  readonly family?: string;
+  readonly layout?: string;
+}
+
+interface Candidate extends Detected {
+  /** Kinds of keys of the checkpoint that the layout has, and kinds it requires that the checkpoint has, each 0 to 1. */
+  readonly known: number;
+  readonly present: number;
+}
+
+/** A candidate must know this share of the kinds of keys, and find this share of those it requires. */
+const ENOUGH = 0.5;
+
+/**
+ * Throws UsageError where the user names what does not exist, InputError UNKNOWN_FAMILY where nothing fits, AMBIGUOUS_LAYOUT where several fit equally well.
+ * @param keys of the model's tensors
+ */
+export function detect(
+  adapters: readonly Adapter[],
+  keys: Pick<ReadonlyMap<string, unknown>, "keys">,
+  config: JsonObject | null,
+  settled: Settled = {},
+): Detected {
+  const chosen = chosenBy(adapters, settled);
+  if (chosen !== undefined) return chosen;
+  const kinds = new Set(Array.from(keys.keys(), abstractKey));
+  const families = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const candidates = families
+    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds)))
+    .filter(({ known, present }) => known >= ENOUGH && present >= ENOUGH);
+  const score = ({ known, present }: Candidate) => known + present;
+  const best = Math.max(...candidates.map(score));
+  const [first, ...others] = candidates.filter((candidate) => score(candidate) === best);
+  if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
+  if (others.length > 0) throw ambiguous([first, ...others]);
+  return { adapter: first.adapter, layout: first.layout };
+}
+
+function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): Detected | undefined {
+  const possible = adapters.filter((adapter) => family === undefined || adapter.family === family);
+  if (possible.length === 0)
+    throw noSuch(
+      "family",
+      `${family}`,
+      adapters.map((adapter) => adapter.family),
+    );
+  const named = possible.filter((adapter) => layout === undefined || layoutsOf(adapter, layout).length > 0);
+  if (named.length === 0)
+    throw noSuch(
+      "layout",
+      `${layout}`,
+      possible.flatMap((adapter) => layoutsOf(adapter, undefined)),
+    );
+  const [adapter] = named;
+  return family === undefined || layout === undefined || adapter === undefined ? undefined : { adapter, layout };
+}
+
+function noSuch(what: "family" | "layout", found: string, known: readonly string[]): UsageError {
+  const expected = [...new Set(known)].join(", ");
+  return new UsageError(`UNKNOWN_${what.toUpperCase()}_NAME`, `there is no ${what} "${found}"`, {
+    expected,
+    found,
+    help: `known are ${expected}`,
+  });
+}
+
+const layoutsOf = (adapter: Adapter, layout: string | undefined): string[] =>
+  ["hf", ...adapter.layouts].filter((name) => layout === undefined || name === layout);
+
+function isPossible(adapter: Adapter, config: JsonObject | null, family: string | undefined): boolean {
+  if (family !== undefined) return adapter.family === family;
+  return typeof config?.model_type !== "string" || adapter.modelTypes.includes(config.model_type);
+}
+
+/** The best of the adapter's probes: each shows one set of the keys that the family can have. */
+function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Candidate {
+  const side: Side = layout === "hf" ? "hf" : "native";
+  const [native] = adapter.layouts;
+  const scores = adapter.probes.map((probe) => {
+    const rules = adapter.open(probe, adapter.family).rules(layout === "hf" ? (native ?? "hf") : layout);
+    const required = new Set<string>();
+    const accepted = new Set<string>();
+    for (const rule of rules) collect(rule, side, required, accepted);
+    return {
+      known: share(kinds, (kind) => required.has(kind) || accepted.has(kind)),
+      present: share(required, (kind) => kinds.has(kind)),
+    };
+  });
+  const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
+  return { adapter, layout, ...best };
+}
+
+function collect(rule: Rule, side: Side, required: Set<string>, accepted: Set<string>): void {
+  if (rule.kind === "map") {
+    for (const term of rule[side]) {
+      (rule.optional ? accepted : required).add(abstractKey(term.key));
+      for (const spelling of term.spellings ?? []) accepted.add(abstractKey(spelling));
+    }
+  } else if (rule.kind === "tie") {
+    if (rule.side === side) accepted.add(abstractKey(rule.alias));
+  } else if (rule.kind === "drop" && rule.side === side) {
+    accepted.add(abstractKey(rule.key));
+  }
+}
+
+function share(kinds: ReadonlySet<string>, has: (kind: string) => boolean): number {
+  let count = 0;
+  for (const kind of kinds) if (has(kind)) count++;
+  return kinds.size === 0 ? 0 : count / kinds.size;
+}
+
+function unknownFamily(
+  all: readonly Adapter[],
+  possible: readonly Adapter[],
+  config: JsonObject | null,
+  kinds: ReadonlySet<string>,
+): InputError {
+  const names = all.map(({ family }) => family).join(", ");
+  const help = `supported are ${names}; name one with --family, or load an adapter with --adapter`;
+  if (possible.length === 0 && config !== null && typeof config.model_type === "string") {
+    const found = config.model_type;
+    return new InputError("UNKNOWN_FAMILY", `no family for model_type "${found}"`, { expected: names, found, help });
+  }
+  const [example] = kinds;
+  return new InputError("UNKNOWN_FAMILY", "the keys are of no known family and layout", {
+    expected: names,
+    found: example === undefined ? "no tensors" : `keys like "${example}"`,
+    help,
+  });
+}
+
+function ambiguous(candidates: readonly Candidate[]): InputError {
+  const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout}`);
+  return new InputError("AMBIGUOUS_LAYOUT", `the keys fit several layouts: ${names.join(", ")}`, {
+    expected: "one family and layout",
+    found: names.join(", "),
+    help: "choose with --family and --layout",
+  });
+}

@@ -1,0 +1,87 @@
+// Every checkpoint that torchtitan wrote, mapped by our tables, against the bytes that torchtitan's own adapters gave.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
+import { adapters } from "../../adapters/registry.ts";
+import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { openDcp } from "../../src/formats/dcp/open.ts";
+import { openSafetensors } from "../../src/formats/safetensors/open.ts";
+import { detect } from "../../src/table/layouts.ts";
+import { compileTable, type Direction } from "../../src/table/plan.ts";
+import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
+import { applyMove, type Bytes } from "../helpers/moves.ts";
+
+const configOf = (one: FixtureCase): JsonObject => JSON.parse(readFileSync(`${one.hf}/config.json`, "utf8"));
+
+function adapterOf(one: FixtureCase): Adapter {
+  const adapter = adapters.find(({ family }) => family === one.family);
+  if (adapter === undefined) throw new Error(`no adapter ${one.family}`);
+  return adapter;
+}
+
+const familyOf = (one: FixtureCase): Family => adapterOf(one).open(configOf(one), one.hf);
+
+function payload(checkpoint: Checkpoint, key: string): Bytes {
+  const { shape, byteLength } = checkpoint.tensors.get(key)!;
+  const data = new Uint8Array(byteLength);
+  checkpoint.read(key, 0, data);
+  return { shape, data };
+}
+
+function converted(one: FixtureCase, direction: Direction, checkpoint: Checkpoint) {
+  const family = familyOf(one);
+  const table = compileTable(family.rules(one.layout), family.axes(one.layout));
+  const plan = table.plan(direction, checkpoint.tensors);
+  const tensors = plan.moves.map((move) => {
+    const { shape, data } = applyMove(move, (key) => payload(checkpoint, key));
+    return [move.key, { dtype: one.dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
+  });
+  return { plan, tensors: Object.fromEntries(tensors) };
+}
+
+describe.each(fixtureCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
+  test.each(Object.entries(one.natives))("%s → hf is what to_hf gives", (_name, folder) => {
+    const checkpoint = openDcp(folder);
+    const { plan, tensors } = converted(one, "toHf", checkpoint);
+    expect(tensors).toEqual(Object.fromEntries(one.toHf));
+    expect(plan.equalities.map(({ of }) => of)).toEqual(one.tied ? ["tok_embeddings.weight"] : []);
+    expect(plan.dropped).toEqual([]);
+    checkpoint.close();
+  });
+
+  test.each(Object.entries(one.hfs))("%s → native is what from_hf gives", (_name, folder) => {
+    const checkpoint = openSafetensors(folder);
+    expect(converted(one, "fromHf", checkpoint).tensors).toEqual(Object.fromEntries(one.fromHf));
+    checkpoint.close();
+  });
+
+  test.each([true, false])("is recognised (with its config: %s)", (withConfig) => {
+    const config = withConfig ? configOf(one) : null;
+    const native = openDcp(one.native);
+    const hf = openSafetensors(one.hf);
+    expect(detect(adapters, native.tensors, config)).toEqual({ adapter: adapterOf(one), layout: one.layout });
+    expect(detect(adapters, hf.tensors, config)).toEqual({ adapter: adapterOf(one), layout: "hf" });
+    native.close();
+    hf.close();
+  });
+});
+
+test("a rule left out of the table shows in the bytes", () => {
+  const one = fixtureCases.find(({ name }) => name === "llama3/split")!;
+  const family = familyOf(one);
+  const rules = family.rules(one.layout).map((rule) => {
+    if (rule.kind !== "map" || rule.op !== "permuteRope") return rule;
+    return { ...rule, hf: rule.hf.map((term, i) => ({ ...term, dims: rule.native[i]!.dims })) };
+  });
+  const checkpoint = openDcp(one.native);
+  const moves = compileTable(rules, family.axes(one.layout)).plan("toHf", checkpoint.tensors).moves;
+  const wrong = moves.filter((move) => {
+    const { data } = applyMove(move, (key) => payload(checkpoint, key));
+    return createHash("sha256").update(data).digest("hex") !== one.toHf.get(move.key)?.sha256;
+  });
+  expect(wrong.map(({ key }) => key)).toEqual(
+    [0, 1].flatMap((l) => ["q", "k"].map((name) => `model.layers.${l}.self_attn.${name}_proj.weight`)),
+  );
+  checkpoint.close();
+});
