@@ -55,7 +55,7 @@ export async function runForwards<N extends Node>(
 
   for (const tap of commonTaps(sides.map((side) => side.plan))) {
     for (const runner of runners) while (runner.tap !== tap) await advance(runner);
-    const r = runners[reference]!.value;
+    const r = runners[reference]?.value;
     const x = runners[1 - reference]?.value;
     if (r && x) observer.tap?.({ tap, relativeRms: await relativeRms(backend, r, x) });
   }

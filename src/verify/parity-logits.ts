@@ -9,6 +9,7 @@ export class LogitFile {
   private readonly temporary: string;
   private readonly begin: ReadonlyMap<string, number>;
   private readonly vocab: number;
+  private isOpen = true;
 
   /** @throws InputError TARGET_EXISTS */
   constructor(
@@ -46,13 +47,18 @@ export class LogitFile {
 
   /** The file appears under its name only when complete. */
   finish(): void {
-    fs.closeSync(this.fd);
+    this.close();
     fs.renameSync(this.temporary, this.path);
   }
 
   discard(): void {
-    fs.closeSync(this.fd);
+    this.close();
     fs.rmSync(this.temporary, { force: true });
+  }
+
+  private close(): void {
+    if (this.isOpen) fs.closeSync(this.fd);
+    this.isOpen = false;
   }
 
   private writeAt(position: number, bytes: Uint8Array): void {

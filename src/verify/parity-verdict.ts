@@ -173,10 +173,13 @@ function show(value: unknown): string {
   return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }
 
+/** Says how long an input may be, not what is computed. */
+const NOT_COMPUTED = new Set(["maxPositions"]);
+
 /** Fields of `math()` that the two configs give differently. */
 export function compareConfigs(a: Family, b: Family): ConfigDifference[] {
   const [left, right] = [a.math(), b.math()];
   return [...new Set([...Object.keys(left), ...Object.keys(right)])]
-    .filter((field) => JSON.stringify(left[field]) !== JSON.stringify(right[field]))
+    .filter((field) => !NOT_COMPUTED.has(field) && JSON.stringify(left[field]) !== JSON.stringify(right[field]))
     .map((field) => ({ field, a: left[field] ?? null, b: right[field] ?? null }));
 }
