@@ -1,7 +1,7 @@
 import type { Backend, WeightSource } from "../backend.ts";
-import type { KernelFamily } from "./adapter.ts";
 import { Device, usage } from "./device.ts";
 import { Pipelines } from "./kernel.ts";
+import type { KernelTraits } from "./linear.ts";
 import { Memory } from "./memory.ts";
 import { GpuNode, Storage } from "./node.ts";
 import { Recorder } from "./ops.ts";
@@ -13,8 +13,10 @@ import { packingOf, WeightReader } from "./weights.ts";
 export interface WebGpuOptions {
   /** Bytes of weights that are sent at a time; larger weights go in windows of rows. Default 32 MiB. */
   readonly windowBytes?: number;
-  /** Kernels to run instead of those that suit the adapter. */
-  readonly kernels?: KernelFamily;
+  /** Bytes of a buffer that a kernel sees at a time. Default: what the adapter offers. */
+  readonly bindingBytes?: number;
+  /** Replaces what is known about the adapter, and so the choice of kernels. */
+  readonly traits?: Partial<KernelTraits>;
 }
 
 const defaultWindowBytes = 32 * 2 ** 20;
@@ -30,7 +32,8 @@ export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<
   return new WebGpuBackend(await Device.open(), options);
 }
 
-class WebGpuBackend implements Backend<GpuNode> {
+/** Use `createWebGpuBackend`. */
+export class WebGpuBackend implements Backend<GpuNode> {
   readonly name = "webgpu";
   readonly adapter: string;
   readonly ops: Recorder;
@@ -42,10 +45,14 @@ class WebGpuBackend implements Backend<GpuNode> {
   #kept = new Set<Storage>();
   #staging: GPUBuffer | undefined;
   #isBusy = false;
+  /** An evaluation that stopped half-way: what was recorded or kept is no longer there. */
+  #interrupted: unknown;
 
-  constructor(device: Device, { windowBytes = defaultWindowBytes, kernels }: WebGpuOptions) {
+  constructor(device: Device, options: WebGpuOptions) {
     const { limits } = device.gpu;
-    const bindingBytes = Math.floor(limits.maxStorageBufferBindingSize / alignment) * alignment;
+    const { windowBytes = defaultWindowBytes, traits } = options;
+    const visibleBytes = options.bindingBytes ?? limits.maxStorageBufferBindingSize;
+    const bindingBytes = Math.floor(visibleBytes / alignment) * alignment;
     this.#device = device;
     this.#memory = new Memory(device);
     this.#pipelines = new Pipelines(device);
@@ -58,9 +65,10 @@ class WebGpuBackend implements Backend<GpuNode> {
     };
     this.adapter = device.name;
     this.ops = new Recorder({
-      family: kernels ?? device.kernels,
+      family: device.kernels,
       subgroupSize: device.subgroupSize,
       workgroupMemoryBytes: limits.maxComputeWorkgroupStorageSize,
+      ...traits,
     });
   }
 
@@ -75,16 +83,13 @@ class WebGpuBackend implements Backend<GpuNode> {
 
   evaluate(keep: readonly GpuNode[]): Promise<void> {
     return this.#alone(async () => {
-      const steps = this.ops.take();
-      const kept = new Set<Storage>();
-      for (const { data } of keep) if (data instanceof Storage) kept.add(data);
-      await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
-      const uploads = steps.reduce((sum, step) => sum + step.uploadBytes, 0);
-      this.#runner.queue.expect(Math.min(this.#runner.windowBytes, uploads));
-      await this.#run(steps, kept);
-      await this.#runner.queue.finish();
-      this.#memory.trim();
-      this.#kept = kept;
+      if (this.#interrupted !== undefined) throw this.#interrupted;
+      try {
+        await this.#evaluate(keep);
+      } catch (error) {
+        this.#interrupted = error;
+        throw error;
+      }
     });
   }
 
@@ -108,6 +113,19 @@ class WebGpuBackend implements Backend<GpuNode> {
 
   async close(): Promise<void> {
     this.#device.close();
+  }
+
+  async #evaluate(keep: readonly GpuNode[]): Promise<void> {
+    const steps = this.ops.take();
+    const kept = new Set<Storage>();
+    for (const { data } of keep) if (data instanceof Storage) kept.add(data);
+    await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
+    const uploads = steps.reduce((sum, step) => sum + step.uploadBytes, 0);
+    this.#runner.queue.expect(Math.min(this.#runner.windowBytes, uploads));
+    await this.#run(steps, kept);
+    await this.#runner.queue.finish();
+    this.#memory.trim();
+    this.#kept = kept;
   }
 
   /** Runs the steps in order; an activation is freed after its last use unless it is in `kept`. */

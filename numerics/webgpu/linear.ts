@@ -5,7 +5,7 @@ import { pad } from "./kernels/copy.ts";
 import { flatSize } from "./kernels/elementwise.ts";
 import { type GemmKernel, kAlignment, type Packing } from "./kernels/gemm.ts";
 import { subgroupGemm } from "./kernels/gemm-subgroup.ts";
-import { tileFor, tileGemm } from "./kernels/gemm-tile.ts";
+import { type GemmTile, tileFor, tileGemm } from "./kernels/gemm-tile.ts";
 import { Storage } from "./node.ts";
 import { alignment, alignUp, type Binding, grid, maxGroups } from "./queue.ts";
 import { part, type Runner, type Source, type Step, sendFloats, whole } from "./step.ts";
@@ -16,6 +16,8 @@ export interface KernelTraits {
   readonly family: KernelFamily;
   readonly subgroupSize: number;
   readonly workgroupMemoryBytes: number;
+  /** Tiles of `tileGemm`, if not those that suit a real GPU. */
+  readonly gemmTile?: GemmTile;
 }
 
 export interface LinearSizes {
@@ -33,7 +35,9 @@ export function gemmFor(
   packing: Packing,
   hasBias: boolean,
 ): GemmKernel {
-  if (traits.family === "tile") return tileGemm({ packing, hasBias, ...tileFor(rows, traits.workgroupMemoryBytes) });
+  if (traits.family === "tile") {
+    return tileGemm({ packing, hasBias, ...(traits.gemmTile ?? tileFor(rows, traits.workgroupMemoryBytes)) });
+  }
   const isLarge = rows >= 64 && rows * inputs * outputs >= manyProducts;
   // 16 rows of bf16, 32 of f32: more spill registers.
   const tileRows = packing === "f32" && isLarge ? 32 : 16;

@@ -1,7 +1,7 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
-import { InputError } from "../../src/errors.ts";
-import { bytesPerElement, type Dtype } from "../../src/formats/dtype.ts";
+import type { Dtype } from "../../src/formats/dtype.ts";
 import type { WeightSource } from "../backend.ts";
+import { storedBytes } from "../cpu/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";
 
 /** A contiguous row-major part of a weight. */
@@ -11,19 +11,13 @@ export interface WeightView {
   readonly begin: number;
 }
 
-/** How each dtype is stored on the device. F16 and F32 lose nothing there; F64 is rounded to f32. */
-const packings: Partial<Record<Dtype, Packing>> = { BF16: "bf16", F16: "f32", F32: "f32", F64: "f32" };
-
-/** @throws InputError WEIGHT_DTYPE_NOT_COMPUTED for a dtype that holds no plain floats. */
-export function packingOf({ key, dtype }: WeightSource): Packing {
-  const packing = packings[dtype];
-  if (packing !== undefined) return packing;
-  throw new InputError("WEIGHT_DTYPE_NOT_COMPUTED", `"${key}" is ${dtype}, which forward passes do not compute with`, {
-    tensor: key,
-    expected: Object.keys(packings).join(", "),
-    found: dtype,
-    help: "decode or convert it first, for example with --dtype bf16",
-  });
+/**
+ * How a weight is stored on the device: bf16 as it is; f16 and f32 as f32, exactly; f64 rounded to f32.
+ * @throws InputError DTYPE_NOT_COMPUTABLE
+ */
+export function packingOf(source: WeightSource): Packing {
+  storedBytes(source);
+  return source.dtype === "BF16" ? "bf16" : "f32";
 }
 
 let halves: Float32Array | undefined;
@@ -64,7 +58,7 @@ export class WeightReader {
     target: Uint8Array,
   ): void {
     const { source } = view;
-    const size = bytesPerElement(source.dtype)!;
+    const size = storedBytes(source);
     const begin = (view.begin + first) * size;
     if (
       pitch === width &&

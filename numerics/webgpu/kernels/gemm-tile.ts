@@ -1,17 +1,20 @@
 import { type GemmKernel, gemmParams, type Packing, unpackHigh, unpackLow, wordType } from "./gemm.ts";
 import { unroll } from "./unroll.ts";
 
-export interface TileGemmOptions {
-  readonly packing: Packing;
-  readonly hasBias: boolean;
+export interface GemmTile {
   /** Rows and columns of Y a workgroup, and elements of K a step. */
   readonly tile: readonly [number, number, number];
   /** Rows and columns of Y an invocation; the columns are a multiple of 4. */
   readonly block: readonly [number, number];
 }
 
+export interface TileGemmOptions extends GemmTile {
+  readonly packing: Packing;
+  readonly hasBias: boolean;
+}
+
 /** Tiles that fit `bytes` of workgroup memory. */
-export function tileFor(rows: number, bytes: number): Pick<TileGemmOptions, "tile" | "block"> {
+export function tileFor(rows: number, bytes: number): GemmTile {
   const isLarge = rows > 256 && bytes >= 4 * 16 * 2 * (128 + 4);
   return { tile: isLarge ? [128, 128, 16] : [64, 64, 16], block: [8, 8] };
 }
