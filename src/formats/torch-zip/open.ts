@@ -10,11 +10,15 @@ import { openLegacy } from "./legacy.ts";
 import { type StorageRef, TENSOR_GLOBALS, type TensorView, tensorView } from "./rebuild.ts";
 import { StoredRecord } from "./stored-record.ts";
 
+/** _codecs.encode(text, "latin1"): bytes, as pickle protocol 2 spells them. */
+const latin1Bytes: GlobalRule = ([text, encoding]) =>
+  typeof text === "string" && encoding === "latin1" ? Buffer.from(text, "latin1") : undefined;
+
 /** What else stands in a trainer's state: plain data of Python and torch. */
 const FILE_GLOBALS: ReadonlyMap<string, GlobalRule> = new Map<string, GlobalRule>([
   ...TENSOR_GLOBALS,
   ["torch device", "object"],
-  ["_codecs encode", "object"],
+  ["_codecs encode", latin1Bytes],
 ]);
 
 const ZIP_MAGIC = [0x50, 0x4b, 3, 4];
