@@ -18,7 +18,10 @@ export interface Piece extends StridedCopy {
   readonly source: string;
 }
 
-/** One target tensor. Its pieces cover every element exactly once; a re-created buffer has no pieces but `fill`. */
+/**
+ * One target tensor. Its pieces cover every element exactly once (a tensor without elements has a piece of size 0); a
+ * re-created buffer has no pieces but `fill`.
+ */
 export interface Move {
   readonly key: string;
   readonly shape: readonly number[];

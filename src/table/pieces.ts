@@ -50,7 +50,8 @@ export class PieceMaker {
         }
       });
     }
-    return pieces.sort((a, b) => a.targetOffset - b.targetOffset);
+    const filled = pieces.filter(({ sizes }) => !sizes.includes(0));
+    return filled.length > 0 ? filled.sort((a, b) => a.targetOffset - b.targetOffset) : pieces.slice(0, 1);
   }
 
   /** Canonical keys of the tensors that a target tensor is made of; none if it is made of one. */
@@ -101,13 +102,13 @@ function link(target: readonly Block[], source: readonly Block[], sizeOf: (axis:
     const sourceBlock = source.find((block) => block.label === targetBlock.label);
     if (sourceBlock === undefined) return [];
     const shared = [...targetBlock.strides.keys()].filter((axis) => sourceBlock.strides.has(axis));
-    if (shared.some((axis) => sizeOf(axis) === 0)) return [];
     return [{ sourceBlock, targetBlock, loops: loopsOver(shared, sourceBlock, targetBlock, sizeOf) }];
   });
 }
 
 /** Loops in the order of the target; neighbours that step alike on both sides become one. */
 function loopsOver(axes: readonly string[], source: Block, target: Block, sizeOf: (axis: string) => number): Loops {
+  if (axes.some((axis) => sizeOf(axis) === 0)) return { sizes: [0], sourceStrides: [1], targetStrides: [1] };
   const sizes: number[] = [];
   const sourceStrides: number[] = [];
   const targetStrides: number[] = [];

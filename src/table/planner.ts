@@ -172,6 +172,5 @@ class LazyMove implements Move {
 
 function wholeTensor(source: string, shape: readonly number[]): readonly Piece[] {
   const elements = shape.reduce((product, size) => product * size, 1);
-  if (elements === 0) return [];
   return [{ source, sourceOffset: 0, targetOffset: 0, sizes: [elements], sourceStrides: [1], targetStrides: [1] }];
 }

@@ -41,5 +41,5 @@ function elementWidth(move: Move, source: (key: string) => Bytes): number {
   const first = move.pieces[0];
   if (first === undefined) return 4;
   const { data, shape } = source(first.source);
-  return data.length / count(shape);
+  return count(shape) === 0 ? 1 : data.length / count(shape);
 }
