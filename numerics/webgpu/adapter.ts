@@ -62,11 +62,11 @@ export const subgroupSizes = ({ info }: GPUAdapter): readonly [number, number] =
   info.subgroupMaxSize ?? 1,
 ];
 
-/** A subgroup kernel needs to know how wide subgroups are; wide ones are real GPUs, which fare better with tiles. */
+/** Subgroups that are narrow and of one known width: adapters that run on the CPU have 4, 8 or 16. */
 export function kernelsFor(adapter: GPUAdapter): KernelFamily {
   const [smallest, largest] = subgroupSizes(adapter);
-  const isFixed = adapter.features.has("subgroups") && smallest === largest && smallest >= 4;
-  return isFixed && (adapter.info.isFallbackAdapter || largest <= 16) ? "subgroup" : "tile";
+  const isNarrow = adapter.features.has("subgroups") && smallest === largest && smallest >= 4 && largest <= 16;
+  return isNarrow ? "subgroup" : "tile";
 }
 
 /** What `createWebGpuBackend` would run on. @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE. */

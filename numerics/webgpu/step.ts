@@ -75,7 +75,7 @@ export function loadStep(view: WeightView, output: Storage): Step {
     kernels: [],
     uploadBytes: output.bytes,
     async run(runner) {
-      const window = Math.max(1, Math.floor(runner.windowBytes / 4));
+      const window = Math.max(1024, Math.floor(runner.windowBytes / 4));
       for (let first = 0; first < output.elements; first += window) {
         const count = Math.min(window, output.elements - first);
         await runner.queue.reserve(4 * count);
