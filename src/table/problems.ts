@@ -32,7 +32,7 @@ export function missingTensors(missing: readonly MapSlot[], unknown: readonly st
   const expected = `[${layout.shape}] = ${layout.words}`;
   return new InputError(
     "MISSING_TENSOR",
-    `${quote(first.key)} ${expected} is missing${andMore(missing.map((slot) => slot.key))}`,
+    `${quote(first.key)} is missing: expected ${expected}${andMore(missing.map((slot) => slot.key))}`,
     { tensor: first.key, expected, found: "no such tensor", help },
   );
 }
