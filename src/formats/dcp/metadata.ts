@@ -179,9 +179,8 @@ class Parser {
   private tensor(name: string, entry: PickleObject, payloads: Map<string, Payload>): DcpTensor {
     const shape = entry.field("size");
     const chunkList = entry.field("chunks");
-    if (!isSizes(shape) || !(chunkList instanceof PickleList)) {
-      throw this.refuse("DCP_ENTRY", "has no shape or no list of chunks", name);
-    }
+    if (!isSizes(shape)) throw this.refuse("DCP_ENTRY", "has a shape that is no list of sizes", name);
+    if (!(chunkList instanceof PickleList)) throw this.refuse("DCP_ENTRY", "has no list of chunks", name);
     const dtype = this.dtype(name, entry.field("properties"));
     const boxes = chunkList.items.map((item) => this.box(name, item));
     // An empty chunk may begin where another one does; the payload there is the other's.
@@ -200,7 +199,7 @@ class Parser {
       const sizes = chunk.field("sizes");
       if (isSizes(offsets) && isSizes(sizes)) return { offsets, sizes };
     }
-    throw this.refuse("DCP_CHUNKS", "has a chunk without offsets or sizes", name);
+    throw this.refuse("DCP_CHUNKS", "has a chunk whose offsets or sizes are none", name);
   }
 
   /** The payload of a chunk. Empty chunks of one offset are stored once. */

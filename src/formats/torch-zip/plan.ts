@@ -3,7 +3,7 @@ import { bitsOf, type Dtype, elementCount } from "../dtype.ts";
 import type { OutputFile } from "../output.ts";
 import { PickleWriter } from "../pickle/write.ts";
 import { rowMajorStrides } from "./strided.ts";
-import { torchDtype } from "./torch-dtype.ts";
+import { type TorchDtype, torchDtype } from "./torch-dtype.ts";
 import { type PlannedRecord, type PlannedZip, planZip } from "./zip-plan.ts";
 
 /** What a writer needs to know of a tensor. */
@@ -94,7 +94,7 @@ function writeStorage(w: PickleWriter, storageClass: string, storage: number, co
 }
 
 /** @throws InputError for a dtype that torch does not have */
-export function torchDtypeOf(tensor: TargetTensor) {
+export function torchDtypeOf(tensor: TargetTensor): TorchDtype {
   const dtype = torchDtype(tensor.dtype);
   if (dtype !== undefined) return dtype;
   throw new InputError("DTYPE_NOT_IN_TORCH", `tensor "${tensor.key}": torch has no dtype for ${tensor.dtype}`, {

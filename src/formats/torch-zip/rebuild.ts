@@ -34,10 +34,10 @@ export interface StorageRef {
   readonly viewOf?: { readonly offset: number; readonly byteLength: number };
 }
 
-/** torch.Size(sizes) */
+/** torch.Size(sizes); whether they are sizes is for the reader of the tensor to say. */
 export const torchSize: GlobalRule = (args) => {
   const sizes = args[0] instanceof PickleList ? args[0].items : args[0];
-  return args.length === 1 && isSizes(sizes) ? sizes : undefined;
+  return args.length === 1 && isTuple(sizes) ? sizes : undefined;
 };
 
 /** OrderedDict() or OrderedDict([[key, value], …]) */

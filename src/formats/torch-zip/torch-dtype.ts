@@ -1,6 +1,6 @@
 import { bitsOf, type Dtype } from "../dtype.ts";
 
-interface TorchDtype {
+export interface TorchDtype {
   readonly dtype: Dtype;
   /** `torch.<name>` */
   readonly name: string;
