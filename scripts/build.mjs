@@ -19,6 +19,7 @@ await build({
   format: "esm",
   target: "node20",
   external: ["webgpu", "@huggingface/*"],
+  alias: { "string-width": "./scripts/string-width.mjs" },
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },

@@ -1,0 +1,88 @@
+import { UsageError } from "../errors.ts";
+import { parseSize } from "./size.ts";
+
+/** What yargs parsed, read by type. Every option arrives as text or as a flag; numbers are read here. */
+export class Arguments {
+  readonly #values: Readonly<Record<string, unknown>>;
+
+  constructor(values: Readonly<Record<string, unknown>>) {
+    this.#values = values;
+  }
+
+  flag(name: string): boolean {
+    const value = this.#values[name];
+    return (Array.isArray(value) ? value.at(-1) : value) === true;
+  }
+
+  /** Values of an option that may be given several times, in order. */
+  list(name: string): string[] {
+    const value = this.#values[name];
+    const values = value === undefined ? [] : Array.isArray(value) ? value : [value];
+    return values.map((each: unknown) => {
+      if (typeof each === "string" && each !== "") return each;
+      throw new UsageError("OPTION_EMPTY", `--${name} needs a value`, {
+        help: `write --${name} VALUE; see --help`,
+      });
+    });
+  }
+
+  text(name: string): string | undefined {
+    const values = this.list(name);
+    if (values.length > 1) {
+      throw new UsageError("OPTION_REPEATED", `--${name} is given ${values.length} times`, {
+        found: values.join(", "),
+        help: `give --${name} once`,
+      });
+    }
+    return values[0];
+  }
+
+  required(name: string): string {
+    const value = this.text(name);
+    if (value !== undefined) return value;
+    throw new UsageError("ARGUMENT_MISSING", `<${name}> is missing`, { help: "see --help" });
+  }
+
+  choice<T extends string>(name: string, choices: readonly T[]): T | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const found = choices.find((choice) => choice === value);
+    if (found !== undefined) return found;
+    throw new UsageError("OPTION_VALUE", `--${name} ${value}: not one of ${choices.join(", ")}`, {
+      expected: choices.join(", "),
+      found: value,
+      help: `choose one of: ${choices.join(", ")}`,
+    });
+  }
+
+  size(name: string): number | undefined {
+    const value = this.text(name);
+    return value === undefined ? undefined : parseSize(value, name);
+  }
+
+  /** A whole number of at least `least`. */
+  count(name: string, least = 1): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const n = /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
+    if (Number.isSafeInteger(n) && n >= least) return n;
+    throw new UsageError("OPTION_VALUE", `--${name} ${value}: not a whole number of at least ${least}`, {
+      expected: `a whole number of at least ${least}`,
+      found: value,
+      help: `write --${name} ${Math.max(least, 1)}, for example`,
+    });
+  }
+
+  /** A finite number of at least `least`. */
+  number(name: string, least: number): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const x = value.trim() === "" ? Number.NaN : Number(value);
+    if (Number.isFinite(x) && x >= least) return x;
+    throw new UsageError("OPTION_VALUE", `--${name} ${value}: not a number of at least ${least}`, {
+      expected: `a number of at least ${least}`,
+      found: value,
+      help: `write --${name} 1e-6, for example`,
+    });
+  }
+}

@@ -1,0 +1,36 @@
+import type { Options } from "yargs";
+import type { ReportDocument } from "../report/document.ts";
+import type { Arguments } from "./arguments.ts";
+
+/** What came out of a command: the JSON document of the contract, and the same for people. */
+export interface Outcome {
+  readonly json: object;
+  readonly document: ReportDocument;
+}
+
+/** A step of work under way; `total` is 0 where it is not known. */
+export interface ProgressEvent {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface Context {
+  /** Text for people, at once; dropped with --json and --quiet. */
+  print(text: string): void;
+  progress(event: ProgressEvent): void;
+  readonly color: boolean;
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+export interface Command {
+  /** Name and positionals, e.g. `convert <source> <target>`; a list where the command has a second form. */
+  readonly usage: string | readonly string[];
+  readonly describe: string;
+  readonly positionals: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, Options>>;
+  readonly examples: readonly (readonly [command: string, description: string])[];
+  /** Loads what it needs when it runs: `--help` must not wait for it. */
+  run(args: Arguments, context: Context): Promise<Outcome>;
+}

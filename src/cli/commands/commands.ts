@@ -1,0 +1,7 @@
+import type { Command } from "../command.ts";
+import { doctor } from "./doctor.ts";
+import { families } from "./families.ts";
+import { inspect } from "./inspect.ts";
+
+/** In the order of `--help`. */
+export const commands: readonly Command[] = [inspect, families, doctor];

@@ -1,0 +1,90 @@
+import { getSystemErrorName } from "node:util";
+import { ConvertCheckpointError, type ErrorDetails } from "../errors.ts";
+import type { ReportDocument } from "../report/document.ts";
+
+/** An error as the contract shows it. */
+export interface Failure {
+  readonly exitCode: number;
+  readonly code: string;
+  readonly message: string;
+  readonly details: ErrorDetails;
+  readonly stack: string | undefined;
+}
+
+/** What the system says when it has no room, no permission or no descriptors left: the environment's fault, not ours. */
+const SYSTEM: Readonly<Record<string, { readonly exitCode: 3 | 4; readonly help: string }>> = {
+  ENOSPC: { exitCode: 4, help: "free some space on the target's disk, or choose another target" },
+  EDQUOT: { exitCode: 4, help: "the quota is used up: free some space or choose another target" },
+  EACCES: { exitCode: 4, help: "check the permissions of the file and of its directory" },
+  EPERM: { exitCode: 4, help: "check the permissions of the file and of its directory" },
+  EROFS: { exitCode: 4, help: "the file system is read-only: choose another target" },
+  EMFILE: { exitCode: 4, help: "raise the limit of open files (ulimit -n)" },
+  ENFILE: { exitCode: 4, help: "the system has too many open files" },
+  EIO: { exitCode: 4, help: "the disk reported an error: check it (dmesg), then run again" },
+  ENOMEM: { exitCode: 4, help: "free some memory, or lower --max-ram" },
+  ENOENT: { exitCode: 3, help: "check the path" },
+  ENOTDIR: { exitCode: 3, help: "check the path: one of its parts is a file" },
+  EISDIR: { exitCode: 3, help: "check the path: it is a directory where a file is needed" },
+  ELOOP: { exitCode: 3, help: "check the path: its symbolic links go round in a circle" },
+  ENAMETOOLONG: { exitCode: 3, help: "use a shorter path" },
+};
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ConvertCheckpointError) {
+    const { exitCode, code, message, details, stack } = error;
+    return { exitCode, code, message, details, stack };
+  }
+  const stack = error instanceof Error ? error.stack : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  const name = systemName(error);
+  const known = name === undefined ? undefined : SYSTEM[name];
+  if (name !== undefined && known !== undefined) {
+    const file = pathOf(error);
+    const details = { help: known.help, ...(file === undefined ? {} : { file }) };
+    return { exitCode: known.exitCode, code: name, message, details, stack };
+  }
+  const help = "this is a defect of convert-checkpoint: please report it, with the output of DEBUG=1 and of `doctor`";
+  return { exitCode: 70, code: "INTERNAL", message: `internal error: ${message}`, details: { help }, stack };
+}
+
+function systemName(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("errno" in error) || typeof error.errno !== "number") return undefined;
+  return "code" in error && typeof error.code === "string" ? error.code : getSystemErrorName(error.errno);
+}
+
+const pathOf = (error: unknown): string | undefined =>
+  error instanceof Error && "path" in error && typeof error.path === "string" ? error.path : undefined;
+
+/** Lines for stderr: code and message first, the way out last. */
+export function failureText({ code, message, details, stack }: Failure, color: boolean, debug: boolean): string {
+  const head = color ? `\u001b[31merror[${code}]\u001b[0m` : `error[${code}]`;
+  const lines = [`${head}: ${message}`];
+  for (const name of ["tensor", "file", "expected", "found"] as const) {
+    const value = details[name];
+    if (value !== undefined && !message.includes(value)) lines.push(`  ${`${name}:`.padEnd(9)} ${value}`);
+  }
+  if (debug && stack !== undefined) lines.push(stack);
+  lines.push(`help: ${details.help}`);
+  return `${lines.join("\n")}\n`;
+}
+
+export function failureJson({ code, message, details }: Failure): object {
+  const { tensor, file, expected, found, help } = details;
+  return { verdict: "error", error: { code, message, tensor, file, expected, found, help } };
+}
+
+export function failureDocument(command: string, { code, message, details }: Failure): ReportDocument {
+  const facts = (["tensor", "file", "expected", "found", "help"] as const).flatMap((label) => {
+    const value = details[label];
+    return value === undefined ? [] : [{ label, value }];
+  });
+  return {
+    command,
+    verdict: "error",
+    headline: `error[${code}]: ${message}`,
+    facts,
+    checks: [{ name: command, status: "fail", detail: `error[${code}]: ${message}` }],
+    tables: [],
+    notes: [],
+  };
+}

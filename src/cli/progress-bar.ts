@@ -1,0 +1,45 @@
+import { Presets, SingleBar } from "cli-progress";
+import { formatBytes, formatSeconds } from "../report/units.ts";
+import type { ProgressEvent } from "./command.ts";
+import type { ProgressView } from "./progress.ts";
+
+/** Bytes done, rate and time left of the step under way. */
+export function progressBar(stream: NodeJS.WriteStream): ProgressView {
+  const bar = new SingleBar(
+    {
+      stream,
+      hideCursor: true,
+      clearOnComplete: true,
+      noTTYOutput: stream.isTTY !== true,
+      notTTYSchedule: 2000,
+      format: "{label} {bar} {percentage}%  {bytes}  {rate}  {left}",
+    },
+    Presets.rect,
+  );
+  let step: { readonly label: string; readonly begin: number; readonly first: number } | undefined;
+  return {
+    show({ label, done, total }) {
+      if (step?.label !== label) {
+        if (step !== undefined) bar.stop();
+        step = { label, begin: performance.now(), first: done };
+        bar.start(total, done, payload({ label, done, total }, 0));
+      } else {
+        bar.setTotal(total);
+        const seconds = (performance.now() - step.begin) / 1e3;
+        bar.update(done, payload({ label, done, total }, seconds > 0 ? (done - step.first) / seconds : 0));
+      }
+    },
+    stop() {
+      if (step !== undefined) bar.stop();
+    },
+  };
+}
+
+function payload({ label, done, total }: ProgressEvent, rate: number) {
+  return {
+    label,
+    bytes: `${formatBytes(done)} of ${formatBytes(total)}`,
+    rate: rate > 0 ? `${formatBytes(rate)}/s` : "",
+    left: rate > 0 ? `${formatSeconds((total - done) / rate)} left` : "",
+  };
+}

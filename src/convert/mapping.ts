@@ -1,0 +1,128 @@
+// Where each tensor of the target comes from: the table's plan for the tensors at hand, and the dtypes asked for.
+import type { Adapter, Family } from "../../adapters/adapter.ts";
+import { InputError, UsageError } from "../errors.ts";
+import type { TensorInfo } from "../formats/checkpoint.ts";
+import { type Dtype, elementCount } from "../formats/dtype.ts";
+import type { Dropped, Move, TablePlan } from "../table/move.ts";
+import { compileTable, type PlanOptions } from "../table/plan.ts";
+import type { DtypeChoice } from "./dtypes.ts";
+import { type TensorSource, tensorInfo } from "./tensor-source.ts";
+
+/** A tensor of the target. */
+export interface MappedTensor {
+  readonly info: TensorInfo;
+  readonly move: Move;
+  /** Keys of its source tensors. */
+  readonly sources: readonly string[];
+}
+
+/** One step from layout to layout; `source` has the tensors that the moves name. */
+export interface Mapping {
+  readonly source: TensorSource;
+  readonly from: string;
+  readonly to: string;
+  /** In the order of the table. */
+  readonly tensors: ReadonlyMap<string, MappedTensor>;
+  readonly equalities: TablePlan["equalities"];
+  readonly dropped: readonly Dropped[];
+  readonly spelling: TablePlan["spelling"];
+}
+
+export interface MappingOptions extends PlanOptions {
+  readonly dtypes: DtypeChoice;
+}
+
+/** A family at the config of a checkpoint. */
+export interface Model {
+  readonly adapter: Adapter;
+  readonly family: Family;
+}
+
+/** Through the table of the native layout concerned; within one layout, tensor by tensor. Throws what a table's plan throws. */
+export function mapTensors(
+  model: Model,
+  source: TensorSource,
+  from: string,
+  to: string,
+  { dtypes, ...options }: MappingOptions,
+): Mapping {
+  const plan = from === to ? sameLayout(model, source, from, options) : tablePlan(model, source, from, to, options);
+  const tensors = new Map<string, MappedTensor>();
+  for (const move of plan.moves) {
+    const sources = [...new Set(move.pieces.map((piece) => piece.source))];
+    const dtype = targetDtype(move, sources, source, dtypes);
+    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources });
+  }
+  return { source, from, to, tensors, ...plan };
+}
+
+function tablePlan({ family }: Model, source: TensorSource, from: string, to: string, options: PlanOptions): TablePlan {
+  if (from !== "hf" && to !== "hf") throw new RangeError(`no table leads from ${from} to ${to} directly`);
+  const native = from === "hf" ? to : from;
+  const table = compileTable(family.rules(native), family.axes(native));
+  return table.plan(from === "hf" ? "fromHf" : "toHf", source.tensors, options);
+}
+
+/** The table still checks that every tensor is known; what it would drop or re-create is left as it is. */
+function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): TablePlan {
+  const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
+  const { dropped, equalities } = tablePlan(model, source, layout, other, {
+    ...options,
+    mixedDtypes: true,
+  });
+  const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
+  const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
+  return { moves, equalities, dropped: dropped.filter(({ key }) => waived.has(key)), spelling: new Map() };
+}
+
+/** The native layout that HF checkpoints are converted to unless another is asked for. */
+export function nativeLayout({ layouts, family }: Adapter): string {
+  const [first] = layouts;
+  if (first === undefined) throw new RangeError(`${family} has no native layout`);
+  return layouts.includes("torchtitan") ? "torchtitan" : first;
+}
+
+/** A tensor as it is. */
+export const wholeMove = ({ key, shape }: TensorInfo): Move => ({
+  key,
+  shape,
+  pieces:
+    elementCount(shape) === 0
+      ? []
+      : [
+          {
+            source: key,
+            sourceOffset: 0,
+            targetOffset: 0,
+            sizes: [elementCount(shape)],
+            sourceStrides: [1],
+            targetStrides: [1],
+          },
+        ],
+  rule: "copy",
+});
+
+function targetDtype(move: Move, sources: readonly string[], source: TensorSource, choose: DtypeChoice): Dtype {
+  if (move.fill !== undefined) return move.fill.dtype;
+  const names = [move.key, ...sources];
+  const chosen = sources.map((key) => choose(names, source.tensors.get(key)!.dtype));
+  const [first = choose(names, "F32"), ...others] = chosen;
+  const odd = others.findIndex((dtype) => dtype !== first);
+  if (odd < 0) return first;
+  throw new InputError("MIXED_DTYPES", `"${move.key}" would be made of tensors of several dtypes`, {
+    tensor: move.key,
+    expected: `${first}, as "${sources[0]}"`,
+    found: `${others[odd]}, "${sources[odd + 1]}"`,
+    help: `cast them to one with --dtype '${move.key}=f32', or any type that suits`,
+  });
+}
+
+/** Throws UsageError where a glob of --dtype matched no tensor. */
+export function checkGlobs(dtypes: DtypeChoice): void {
+  const [glob] = dtypes.unmatched();
+  if (glob === undefined) return;
+  throw new UsageError("DTYPE_GLOB_UNMATCHED", `--dtype ${glob}: no tensor matches`, {
+    found: glob,
+    help: "write a pattern over keys of source or target, as `plan` lists them",
+  });
+}

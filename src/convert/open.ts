@@ -1,0 +1,123 @@
+import { closeSync, openSync, readdirSync, readSync, type Stats, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { InputError } from "../errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { openDcp } from "../formats/dcp/open.ts";
+import { openSafetensors } from "../formats/safetensors/open.ts";
+import { openTorchFile } from "../formats/torch-zip/open.ts";
+
+/** What a directory holds, by the names of its files. */
+interface Listing {
+  readonly dcp: readonly string[];
+  readonly safetensors: readonly string[];
+  readonly torch: readonly string[];
+}
+
+/**
+ * Opens a directory or a file of any format; what it is shows in its content, never in its name alone.
+ * Reads headers only. Throws InputError: NOT_FOUND, NOT_A_CHECKPOINT, AMBIGUOUS_CHECKPOINT, or what the format finds.
+ */
+export function openCheckpoint(path: string): Checkpoint {
+  return statOf(path).isDirectory() ? openDirectory(path) : openFile(path);
+}
+
+function statOf(path: string): Stats {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) {
+    throw new InputError("NOT_FOUND", `${path}: no such file or directory`, {
+      file: path,
+      help: "check the path of the checkpoint",
+    });
+  }
+  if (stats.isDirectory() || stats.isFile()) return stats;
+  throw new InputError("NOT_A_CHECKPOINT", `${path}: neither a file nor a directory`, {
+    file: path,
+    help: "give the path of a checkpoint's directory or file",
+  });
+}
+
+function openFile(path: string): Checkpoint {
+  if (basename(path).endsWith(".safetensors.index.json")) return openSafetensors(path);
+  if (basename(path) === ".metadata" || path.endsWith(".distcp")) return openDcp(dirname(path));
+  const head = readHead(path);
+  // A zip's first local header, or the PROTO opcode that begins a legacy file.
+  if (head.subarray(0, 4).equals(Buffer.from("PK\u0003\u0004")) || (head[0] === 0x80 && /^[2-5]$/.test(`${head[1]}`))) {
+    // A safetensors header of 0x…80 bytes begins with 0x80 as well; its ninth byte is `{`.
+    if (head[8] !== 0x7b) return openTorchFile(path);
+  }
+  // A safetensors file begins with its header's length: at most 100 MB, so the upper half of it is zero.
+  if (path.endsWith(".safetensors") || head.subarray(4, 8).equals(Buffer.alloc(4))) return openSafetensors(path);
+  if (/\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
+  throw new InputError("NOT_A_CHECKPOINT", `${path}: not a checkpoint`, {
+    file: path,
+    expected: "a safetensors file, an index (*.safetensors.index.json) or a file of torch.save",
+    found: head.length === 0 ? "an empty file" : `a file that begins with ${head.subarray(0, 8).toString("hex")}`,
+    help: "give a checkpoint's directory, or one of these files",
+  });
+}
+
+function readHead(path: string): Buffer {
+  const head = Buffer.alloc(16);
+  const file = openSync(path, "r");
+  try {
+    return head.subarray(0, readSync(file, head, 0, head.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openDirectory(path: string): Checkpoint {
+  const { dcp, safetensors, torch } = list(path);
+  if (dcp.length > 0 && safetensors.length > 0) {
+    throw new InputError("AMBIGUOUS_CHECKPOINT", `${path}: holds both a DCP and a safetensors checkpoint`, {
+      file: path,
+      expected: "one checkpoint",
+      found: `${dcp[0]} and ${safetensors[0]}`,
+      help: `name the one you mean: ${join(path, ".metadata")} or ${join(path, safetensors[0] ?? "")}`,
+    });
+  }
+  if (dcp.length > 0) return openDcp(path);
+  if (safetensors.length > 0) return openSafetensors(path);
+  const [only, second] = torch;
+  if (only !== undefined && second === undefined) return openTorchFile(join(path, only));
+  if (second !== undefined) {
+    throw new InputError("AMBIGUOUS_CHECKPOINT", `${path}: holds ${torch.length} torch files`, {
+      file: path,
+      expected: "one checkpoint",
+      found: torch.slice(0, 4).join(", ") + (torch.length > 4 ? ", …" : ""),
+      help: "name the file you mean",
+    });
+  }
+  throw notACheckpoint(path);
+}
+
+function list(path: string): Listing {
+  const names = readdirSync(path).toSorted();
+  return {
+    dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
+    safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name)),
+    // What a trainer keeps beside its weights is no checkpoint of a model.
+    torch: names.filter(
+      (name) =>
+        (/\.(?:pt|pth|ckpt)$/.test(name) && !/^(?:optimizer|scheduler|rng_state.*|scaler)\.pth?$/.test(name)) ||
+        name === "pytorch_model.bin",
+    ),
+  };
+}
+
+function notACheckpoint(path: string): InputError {
+  const inside = readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(path, entry.name))
+    .filter((child) => Object.values(list(child)).some((names: readonly string[]) => names.length > 0))
+    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  return new InputError("NOT_A_CHECKPOINT", `${path}: no checkpoint in this directory`, {
+    file: path,
+    expected: ".metadata with *.distcp, *.safetensors, or one .pt, .pth or pytorch_model.bin",
+    found: readdirSync(path).slice(0, 5).join(", ") || "an empty directory",
+    help:
+      inside.length > 0
+        ? `there ${inside.length === 1 ? "is one" : `are ${inside.length}`} below it; did you mean ${inside.at(-1)}?`
+        : "give the directory that holds the files named above",
+  });
+}

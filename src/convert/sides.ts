@@ -1,0 +1,100 @@
+import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
+import { InputError } from "../errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { type Detected, detect } from "../table/layouts.ts";
+import { type ConfigFile, configBeside, readConfig } from "./config-files.ts";
+import { isTrainerState, type ModelKeys, modelKeyReadings } from "./model-keys.ts";
+import { renamedSource, type TensorSource } from "./tensor-source.ts";
+
+export interface SideOptions {
+  readonly adapters: readonly Adapter[];
+  readonly family?: string | undefined;
+  readonly layout?: string | undefined;
+  /** Config for a side that carries none; never overrides one that does. */
+  readonly config?: string | undefined;
+  /** Config for this side alone; overrides its own. */
+  readonly ownConfig?: string | undefined;
+}
+
+/** A checkpoint whose family, layout and config are known. */
+export interface Side {
+  readonly checkpoint: Checkpoint;
+  readonly config: ConfigFile;
+  readonly adapter: Adapter;
+  readonly family: Family;
+  readonly layout: string;
+  /** The model's tensors, by the keys of the layout. */
+  readonly model: TensorSource;
+  /** What stood before the model's keys, e.g. `model.`. */
+  readonly prefix: string;
+}
+
+export interface Recognised extends Detected {
+  readonly keys: ModelKeys;
+}
+
+/** The config of a side, as the options settle it; null where there is none. */
+export function configOf(checkpoint: Checkpoint, { config, ownConfig }: SideOptions): ConfigFile | null {
+  if (ownConfig !== undefined) return readConfig(ownConfig);
+  return configBeside(checkpoint.path) ?? (config === undefined ? null : readConfig(config));
+}
+
+/** Family and layout of the model's tensors, wherever they stand. Throws what `detect` throws. */
+export function recognise(checkpoint: Checkpoint, config: JsonObject | null, options: SideOptions): Recognised {
+  const { adapters, family, layout } = options;
+  const settled = { ...(family === undefined ? {} : { family }), ...(layout === undefined ? {} : { layout }) };
+  const readings = modelKeyReadings(checkpoint);
+  let failure: unknown;
+  for (const keys of readings) {
+    try {
+      // What the user settles in full is not checked against the keys: the reading has to be found without it.
+      const bySight = detect(adapters, keys.model, config, family === undefined ? {} : { family });
+      if (layout === undefined || bySight.layout === layout) return { ...bySight, keys };
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      failure ??= error;
+    }
+  }
+  const [flat] = readings;
+  if (flat === undefined) throw noModel(checkpoint);
+  if (layout === undefined) throw failure;
+  return { ...detect(adapters, flat.model, config, settled), keys: flat };
+}
+
+/** Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT or what the config's fields call for. */
+export function resolveSide(checkpoint: Checkpoint, options: SideOptions): Side {
+  const config = configOf(checkpoint, options);
+  const { adapter, layout, keys } = recognise(checkpoint, config?.json ?? null, options);
+  if (config === null) {
+    throw new InputError("CONFIG_MISSING", `${checkpoint.path}: no config.json beside the checkpoint`, {
+      file: checkpoint.path,
+      expected: `the config of a ${adapter.family} model`,
+      help: "give it with --config PATH: HF's config.json, a directory that holds one, or the trainer's model args",
+    });
+  }
+  const family = adapter.open(config.json, config.path);
+  const model = renamedSource(checkpoint, keys.model);
+  return { checkpoint, config, adapter, family, layout, model, prefix: keys.prefix };
+}
+
+/** Entries outside the model: trainer state, and what is no tensor. */
+export function leftAlone(checkpoint: Checkpoint): { readonly key: string; readonly reason: string }[] {
+  const trainer = [...checkpoint.tensors.keys()].filter((key) => isTrainerState(checkpoint, key));
+  return [
+    ...trainer.map((key) => ({ key, reason: "trainer state" })),
+    ...checkpoint.others.map(({ key }) => ({
+      key,
+      reason: isTrainerState(checkpoint, key) ? "trainer state" : "not a tensor",
+    })),
+  ];
+}
+
+function noModel(checkpoint: Checkpoint): InputError {
+  const found = checkpoint.tensors.size === 0 ? "no tensors at all" : "tensors of optimizer and trainer only";
+  return new InputError("NO_MODEL", `${checkpoint.path}: holds no tensors of a model`, {
+    file: checkpoint.path,
+    expected: "model weights",
+    found,
+    help: "give the checkpoint of a model; --to raw converts any other",
+  });
+}

@@ -1,0 +1,30 @@
+import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import { bitsOf, type Dtype, elementCount } from "../formats/dtype.ts";
+
+/** Named tensors that can be read by range: a checkpoint, a part of one, or what a plan would make of one. */
+export type TensorSource = Pick<Checkpoint, "tensors" | "read">;
+
+export const tensorInfo = (key: string, dtype: Dtype, shape: readonly number[]): TensorInfo => ({
+  key,
+  dtype,
+  shape,
+  byteLength: (elementCount(shape) * bitsOf(dtype)) / 8,
+});
+
+/** The tensors of `source` under other names: `stored` gives, for each new key, the key in `source`. */
+export function renamedSource(source: TensorSource, stored: ReadonlyMap<string, string>): TensorSource {
+  const tensors = new Map<string, TensorInfo>();
+  for (const [key, from] of stored) {
+    const info = source.tensors.get(from);
+    if (info === undefined) throw new RangeError(`no tensor ${JSON.stringify(from)}`);
+    tensors.set(key, { ...info, key });
+  }
+  return {
+    tensors,
+    read(key, begin, target) {
+      const from = stored.get(key);
+      if (from === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)}`);
+      source.read(from, begin, target);
+    },
+  };
+}

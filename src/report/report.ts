@@ -1,0 +1,27 @@
+import { extname } from "node:path";
+import { UsageError } from "../errors.ts";
+import type { ReportDocument } from "./document.ts";
+import { renderHtml } from "./html.ts";
+import { renderJunit } from "./junit.ts";
+import { renderMarkdown } from "./markdown.ts";
+
+const RENDERERS: Readonly<Record<string, (document: ReportDocument, json: unknown) => string>> = {
+  ".json": (_, json) => `${JSON.stringify(json, null, 2)}\n`,
+  ".xml": renderJunit,
+  ".md": renderMarkdown,
+  ".html": renderHtml,
+};
+
+/** The renderer that a report's file name asks for. Throws UsageError for any other extension. */
+export function rendererFor(file: string): (document: ReportDocument, json: unknown) => string {
+  const renderer = RENDERERS[extname(file).toLowerCase()];
+  if (renderer === undefined) {
+    throw new UsageError("REPORT_FORMAT_UNKNOWN", `--report ${file}: the extension names no report format`, {
+      file,
+      expected: Object.keys(RENDERERS).join(", "),
+      found: extname(file) || "no extension",
+      help: "name the report *.json, *.xml (JUnit), *.md or *.html",
+    });
+  }
+  return renderer;
+}

@@ -1,0 +1,140 @@
+// What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
+import { readdirSync } from "node:fs";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { directoryOf } from "../convert/config-files.ts";
+import { dtypeChoice } from "../convert/dtypes.ts";
+import { mapTensors, nativeLayout } from "../convert/mapping.ts";
+import { openCheckpoint } from "../convert/open.ts";
+import { configOf, leftAlone, type Recognised, recognise, type SideOptions } from "../convert/sides.ts";
+import { renamedSource } from "../convert/tensor-source.ts";
+import { type ConvertCheckpointError, InputError } from "../errors.ts";
+import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import type { Dtype } from "../formats/dtype.ts";
+import { elementCount } from "../formats/dtype.ts";
+
+/** Something a conversion would stop at, or ought to know. */
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+  readonly tensor?: string;
+  readonly help: string;
+}
+
+export interface Inspection {
+  readonly path: string;
+  readonly format: Format;
+  /** Null where the keys are of no known family. */
+  readonly family: string | null;
+  readonly layout: string | null;
+  /** What stands before the model's keys, e.g. `model.`. */
+  readonly prefix: string;
+  readonly config: string | null;
+  /** Files that hold tensors: shards of safetensors, ranks of DCP. */
+  readonly files: readonly string[];
+  /** Ranks that saved a DCP checkpoint; null for other formats. */
+  readonly ranks: number | null;
+  /** Elements of the model's tensors; of all where the family is unknown. */
+  readonly parameters: number;
+  readonly bytes: number;
+  /** Number of tensors by dtype. */
+  readonly dtypes: Readonly<Partial<Record<Dtype, number>>>;
+  readonly tensors: readonly {
+    readonly key: string;
+    readonly dtype: Dtype;
+    readonly shape: readonly number[];
+    readonly bytes: number;
+  }[];
+  /** Trainer state, and entries that are no tensors. */
+  readonly others: readonly { readonly key: string; readonly reason: string }[];
+  readonly problems: readonly Problem[];
+}
+
+/** Opens headers only. Throws InputError where the container itself is malformed. */
+export function inspect(path: string, options: SideOptions): Inspection {
+  const checkpoint = openCheckpoint(path);
+  try {
+    return describe(checkpoint, options);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
+  const problems: Problem[] = [];
+  const attempt = <T>(work: () => T): T | null => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      problems.push(problemOf(error));
+      return null;
+    }
+  };
+  const config = attempt(() => configOf(checkpoint, options));
+  const recognised = attempt(() => recognise(checkpoint, config?.json ?? null, options));
+  if (recognised !== null && config !== null) {
+    attempt(() => checkTable(checkpoint, recognised, recognised.adapter.open(config.json, config.path)));
+  } else if (recognised !== null && problems.length === 0) {
+    problems.push({
+      code: "CONFIG_MISSING",
+      message: "no config.json beside the checkpoint: it cannot be converted without one",
+      help: "give it with --config PATH",
+    });
+  }
+  problems.push(...containerProblems(checkpoint));
+  const others = leftAlone(checkpoint);
+  const apart = new Set(others.map(({ key }) => key));
+  const tensors = [...checkpoint.tensors.values()];
+  const model = tensors.filter(({ key }) => !apart.has(key));
+  const dtypes: Partial<Record<Dtype, number>> = {};
+  for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
+  const files = filesOf(checkpoint);
+  return {
+    path: checkpoint.path,
+    format: checkpoint.format,
+    family: recognised?.adapter.family ?? null,
+    layout: recognised?.layout ?? null,
+    prefix: recognised?.keys.prefix ?? "",
+    config: config?.path ?? null,
+    files,
+    ranks: checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null,
+    parameters: model.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    bytes: tensors.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    dtypes,
+    tensors: tensors.map(({ key, dtype, shape, byteLength }) => ({ key, dtype, shape, bytes: byteLength })),
+    others,
+    problems,
+  };
+}
+
+function problemOf({ code, message, details }: ConvertCheckpointError): Problem {
+  return { code, message, help: details.help, ...(details.tensor === undefined ? {} : { tensor: details.tensor }) };
+}
+
+/** Missing, unknown and misshapen tensors, as a conversion would find them. */
+function checkTable(
+  checkpoint: Checkpoint,
+  { adapter, layout, keys }: Recognised,
+  family: ReturnType<Adapter["open"]>,
+): void {
+  const to = layout === "hf" ? nativeLayout(adapter) : "hf";
+  mapTensors({ adapter, family }, renamedSource(checkpoint, keys.model), layout, to, { dtypes: dtypeChoice([]) });
+}
+
+function containerProblems({ safetensors }: Checkpoint): Problem[] {
+  return (safetensors?.files ?? [])
+    .filter(({ canonical }) => !canonical)
+    .map(({ name }) => ({
+      code: "HEADER_NOT_CANONICAL",
+      message: `${name}: its header is valid, but not as the official library writes it`,
+      help: "nothing to do: it is read, and a conversion's record brings the same bytes back",
+    }));
+}
+
+function filesOf({ format, path, safetensors }: Checkpoint): string[] {
+  if (safetensors !== undefined) return safetensors.files.map(({ name }) => name);
+  if (format === "pt") return [path];
+  return readdirSync(directoryOf(path))
+    .filter((name) => name.endsWith(".distcp"))
+    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
+}

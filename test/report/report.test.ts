@@ -1,0 +1,109 @@
+import { describe, expect, it } from "vitest";
+import { UsageError } from "../../src/errors.ts";
+import type { ReportDocument } from "../../src/report/document.ts";
+import { rendererFor } from "../../src/report/report.ts";
+import { renderText } from "../../src/report/text.ts";
+import { formatBytes, formatSeconds } from "../../src/report/units.ts";
+
+const key = 'layers.0.<b>"q"&_w|*';
+const document: ReportDocument = {
+  command: "diff",
+  verdict: "fail",
+  headline: `1 tensor differs: ${key}`,
+  facts: [{ label: "family", value: "llama3" }],
+  checks: [
+    { name: "same keys", status: "pass" },
+    { name: "same values", status: "fail", detail: `${key}\nat [0, 1]` },
+    { name: "parity", status: "skipped", detail: "no GPU" },
+  ],
+  tables: [
+    {
+      title: "Differences",
+      columns: [{ name: "key" }, { name: "elements", align: "right" }],
+      rows: [
+        [key, "3"],
+        ["b", "12000"],
+      ],
+    },
+  ],
+  notes: ["control \u0001 and lone \ud800 characters"],
+  seconds: 1.25,
+};
+
+describe("renderText", () => {
+  it("aligns columns and ends with the headline", () => {
+    const lines = renderText(document, { color: false }).trimEnd().split("\n");
+    expect(lines).toContain(`${"b".padEnd(key.length)}     12000`);
+    expect(lines.at(-1)).toBe(document.headline);
+  });
+
+  it("colours only when asked to", () => {
+    expect(renderText(document, { color: false })).not.toContain("\u001b");
+    expect(renderText(document, { color: true })).toContain("\u001b[31m✗");
+  });
+});
+
+describe("JUnit", () => {
+  const xml = rendererFor("out/report.xml")(document, {});
+
+  it("counts failures and skipped checks apart", () => {
+    expect(xml).toContain('tests="3" failures="1" errors="0" skipped="1" time="1.250"');
+    expect(xml.match(/<testcase /g)).toHaveLength(3);
+    expect(xml.match(/<failure /g)).toHaveLength(1);
+  });
+
+  it("escapes markup and replaces what XML cannot hold", () => {
+    expect(xml).toContain("layers.0.&lt;b&gt;&quot;q&quot;&amp;_w|*&#10;at [0, 1]");
+    expect(xml).toContain("control \ufffd and lone \ufffd characters");
+  });
+
+  it("calls a command that could not run an error", () => {
+    const broken = rendererFor("r.xml")({ ...document, verdict: "error", checks: [] }, {});
+    expect(broken).toContain('failures="0" errors="1"');
+    expect(broken).toContain("<error message=");
+  });
+});
+
+describe("other formats", () => {
+  it("writes Markdown that shows keys as they are", () => {
+    const markdown = rendererFor("r.md")(document, {});
+    expect(markdown).toContain("# diff: FAIL");
+    expect(markdown).toContain('layers.0.\\<b\\>"q"&\\_w\\|\\*');
+  });
+
+  it("writes HTML without markup from the input, scripts or links", () => {
+    const html = rendererFor("r.HTML")(document, {});
+    expect(html).toContain("layers.0.&lt;b&gt;&quot;q&quot;&amp;_w|*");
+    expect(html).not.toMatch(/<b>"|<script|https?:/);
+  });
+
+  it("writes the JSON document itself", () => {
+    expect(JSON.parse(rendererFor("r.json")(document, { verdict: "fail", n: 1 }))).toEqual({ verdict: "fail", n: 1 });
+  });
+
+  it("refuses an unknown extension", () => {
+    expect(() => rendererFor("report.pdf")).toThrow(UsageError);
+    expect(() => rendererFor("report")).toThrow(/report/);
+  });
+});
+
+describe("units", () => {
+  it.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1000, "1.00 kB"],
+    [999_499, "999 kB"],
+    [999_500, "1.00 MB"],
+    [5e9, "5.00 GB"],
+    [123_456_789_012, "123 GB"],
+    [2.5e15, "2500 TB"],
+  ])("%d bytes are %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+
+  it.each([
+    [0.123, "0.12 s"],
+    [59, "59.0 s"],
+    [61, "1 min 1 s"],
+    [119.7, "2 min 0 s"],
+    [7260, "2 h 1 min"],
+  ])("%d seconds are %s", (seconds, text) => expect(formatSeconds(seconds)).toBe(text));
+});
