@@ -1,5 +1,5 @@
 // What the core sees of a model family. A family is opened with a concrete config; its typed config stays inside.
-import type { Forward } from "../numerics/graph.ts";
+import type { Forward, KnownDifference } from "../numerics/graph.ts";
 import type { Rule } from "../src/table/rule.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
@@ -45,4 +45,6 @@ export interface Family {
   math(): Readonly<Record<string, number | boolean | string | readonly number[]>>;
   /** Forward pass over the keys of `hf` or of a native layout. */
   forward(layout: string): Forward;
+  /** Where `forward` of a native layout computes something else than that of `hf`, because upstream does. */
+  knownDifferences(layout: string): readonly KnownDifference[];
 }

@@ -64,3 +64,16 @@ export type Forward = <N extends Node>(
   weight: Weights<N>,
   input: ForwardInput,
 ) => Generator<Tap<N>, N, void>;
+
+/** Where a trainer's forward pass is known to differ from transformers' at some config. */
+export interface KnownDifference {
+  /** `YARN_ATTENTION_FACTOR` */
+  readonly code: string;
+  readonly explanation: string;
+  /** Permalink to the lines upstream. */
+  readonly source: string;
+  /** What to do about it. */
+  readonly fix: string;
+  /** The trainer's forward pass with this difference undone, and those listed before it. */
+  readonly undone: Forward;
+}

@@ -3,7 +3,7 @@ import type { Adapter, Family, JsonObject } from "../adapter.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { LLAMA3_LAYOUTS, llama3Axes, llama3Rules } from "./mapping.ts";
-import { nativeForward } from "./native.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const llama3: Adapter = {
   family: "llama3",
@@ -34,6 +34,7 @@ const openFamily = (config: Llama3Config, json: JsonObject): Family => ({
   hfConfig: () => (json.model_type === undefined ? llama3HfConfig(config) : json),
   math: () => mathOf(config),
   forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Llama3Config) {

@@ -1,14 +1,37 @@
 // Llama 3 as torchtitan runs it. Suffixes name axes as in numerics/graph.ts; R = N/K query heads share a key head.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/llama3/model.py
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{decoder,attention,feed_forward,rope}.py
-import type { Forward, Node, Ops, Weights } from "../../numerics/graph.ts";
-import { ropeTable, torchtitanFrequencies } from "../../numerics/rope.ts";
+import type { Forward, KnownDifference, Node, Ops, Weights } from "../../numerics/graph.ts";
+import {
+  type RopeFrequencies,
+  ropeTable,
+  torchtitanFrequencies,
+  transformersFrequencies,
+} from "../../numerics/rope.ts";
 import type { Llama3Config } from "./config.ts";
 
 /** @param layout `torchtitan`, `torchtitan-fused` (one wqkv) or `torchtitan-0.2` (before `qkv_linear` and `lm_head`) */
-export function nativeForward(config: Llama3Config, layout: string): Forward {
+export const nativeForward = (config: Llama3Config, layout: string): Forward =>
+  forwardWith(config, layout, torchtitanFrequencies(config.rope, "ComplexRoPE"));
+
+/** Where that is not what transformers computes. */
+export function nativeDifferences(config: Llama3Config, layout: string): readonly KnownDifference[] {
+  const { attentionFactor } = transformersFrequencies(config.rope);
+  if (attentionFactor === 1) return [];
+  const frequencies = { ...torchtitanFrequencies(config.rope, "ComplexRoPE"), attentionFactor };
+  return [
+    {
+      code: "YARN_ATTENTION_FACTOR",
+      explanation: `torchtitan's Llama 3 leaves out YaRN's attention factor, by which transformers scales cos and sin: ${attentionFactor}`,
+      source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/common/rope.py",
+      fix: 'set "attention_factor": 1 in rope_parameters if the model was trained with torchtitan',
+      undone: forwardWith(config, layout, frequencies),
+    },
+  ];
+}
+
+function forwardWith(config: Llama3Config, layout: string, frequencies: RopeFrequencies): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias, mlpBias } = config;
-  const frequencies = torchtitanFrequencies(config.rope, "ComplexRoPE");
 
   return function* (op, weight, { ids_T }) {
     const T = ids_T.length;

@@ -3,7 +3,7 @@ import type { Adapter, Family, JsonObject } from "../adapter.ts";
 import { parseQwen3Config, type Qwen3Config, qwen3HfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { QWEN3_LAYOUTS, qwen3Axes, qwen3Rules } from "./mapping.ts";
-import { nativeForward } from "./native.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const qwen3: Adapter = {
   family: "qwen3",
@@ -34,6 +34,7 @@ const openFamily = (config: Qwen3Config, json: JsonObject): Family => ({
   hfConfig: () => (json.model_type === undefined ? qwen3HfConfig(config) : json),
   math: () => mathOf(config),
   forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Qwen3Config) {

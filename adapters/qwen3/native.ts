@@ -1,17 +1,66 @@
 // Qwen3 as torchtitan runs it. Suffixes name axes as in numerics/graph.ts; R = N/K query heads share a key head.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/model.py
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{decoder,attention,feed_forward,rope}.py
-import type { AttentionMask, Forward, Node, Ops, Weights } from "../../numerics/graph.ts";
-import { ropeTable, torchtitanFrequencies } from "../../numerics/rope.ts";
+import type { AttentionMask, Forward, KnownDifference, Node, Ops, Weights } from "../../numerics/graph.ts";
+import {
+  type RopeFrequencies,
+  ropeTable,
+  torchtitanFrequencies,
+  transformersFrequencies,
+} from "../../numerics/rope.ts";
 import type { Qwen3Config } from "./config.ts";
 
-/** torchtitan has no sliding windows for this family: every layer sees all tokens, whatever the config says. */
 const CAUSAL: AttentionMask = { kind: "causal" };
 
+/** What torchtitan and transformers do differently, where a config asks for it. */
+interface Upstream {
+  readonly frequencies: RopeFrequencies;
+  readonly mask: (layer: number) => AttentionMask;
+}
+
 /** @param layout `torchtitan`, `torchtitan-fused` (one wqkv) or `torchtitan-0.2` (before `qkv_linear` and `lm_head`) */
-export function nativeForward(config: Qwen3Config, layout: string): Forward {
+export const nativeForward = (config: Qwen3Config, layout: string): Forward =>
+  forwardWith(config, layout, torchtitan(config));
+
+/** It has no sliding windows for this family: every layer sees all tokens, whatever the config says. */
+const torchtitan = (config: Qwen3Config): Upstream => ({
+  frequencies: torchtitanFrequencies(config.rope, "CosSinRoPE"),
+  mask: () => CAUSAL,
+});
+
+/** Where that is not what transformers computes. */
+export function nativeDifferences(config: Qwen3Config, layout: string): readonly KnownDifference[] {
+  const differences: KnownDifference[] = [];
+  let upstream = torchtitan(config);
+  const { attentionFactor } = transformersFrequencies(config.rope);
+  if (attentionFactor !== 1) {
+    upstream = { ...upstream, frequencies: { ...upstream.frequencies, attentionFactor } };
+    differences.push({
+      code: "YARN_ATTENTION_FACTOR",
+      explanation: `torchtitan's Qwen3 leaves out YaRN's attention factor, by which transformers scales cos and sin: ${attentionFactor}`,
+      source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/common/rope.py",
+      fix: 'set "attention_factor": 1 in rope_parameters if the model was trained with torchtitan',
+      undone: forwardWith(config, layout, upstream),
+    });
+  }
+  if (config.windows.some((size) => size !== null)) {
+    const mask = (l: number): AttentionMask => {
+      const size = config.windows[l] ?? null;
+      return size === null ? CAUSAL : { kind: "window", size };
+    };
+    differences.push({
+      code: "SLIDING_WINDOW",
+      explanation: "torchtitan's Qwen3 attends to all tokens in the layers that transformers gives a sliding window",
+      source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/__init__.py",
+      fix: "set use_sliding_window to false if the model was trained with torchtitan",
+      undone: forwardWith(config, layout, { ...upstream, mask }),
+    });
+  }
+  return differences;
+}
+
+function forwardWith(config: Qwen3Config, layout: string, { frequencies, mask }: Upstream): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias } = config;
-  const frequencies = torchtitanFrequencies(config.rope, "CosSinRoPE");
 
   return function* (op, weight, { ids_T }) {
     const T = ids_T.length;
@@ -30,7 +79,7 @@ export function nativeForward(config: Qwen3Config, layout: string): Forward {
       const normedK_TKH = op.rmsNorm(k_TKH, weight(`layers.${l}.attention.k_norm.weight`), normEps);
       const rotatedQ_TNH = op.rope(normedQ_TNH, table, "half");
       const rotatedK_TKH = op.rope(normedK_TKH, table, "half");
-      const attended_TNH = op.attention(rotatedQ_TNH, rotatedK_TKH, v_TKH, { scale: H ** -0.5, mask: CAUSAL });
+      const attended_TNH = op.attention(rotatedQ_TNH, rotatedK_TKH, v_TKH, { scale: H ** -0.5, mask: mask(l) });
       x_TD = op.add(x_TD, project(op.reshape(attended_TNH, [T, N * H]), `layers.${l}.attention.wo`, attentionBias));
       yield { name: `layers.${l}.attn`, value: x_TD };
 

@@ -1,9 +1,10 @@
 // One side of a parity run: a checkpoint seen through its family's table.
 import type { Family } from "../../adapters/adapter.ts";
 import type { WeightSource } from "../../numerics/backend.ts";
+import type { Forward } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
-import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TablePlan } from "../table/move.ts";
 import { compileTable } from "../table/plan.ts";
 
@@ -13,8 +14,8 @@ export interface ParitySide {
   readonly family: Family;
   /** `hf` or a native layout. */
   readonly layout: string;
-  /** Keys of the model's tensors, where the checkpoint holds a trainer's state as well; all unless given. */
-  readonly keys?: Iterable<string>;
+  /** The model's tensors by the keys of the layout, where the checkpoint has others too or names them otherwise. */
+  readonly model?: Pick<Checkpoint, "tensors" | "read">;
 }
 
 /** Every family has a table against this layout; the keys that an HF checkpoint must have do not depend on it. */
@@ -23,53 +24,48 @@ const COMPARE_BYTES = 1 << 20;
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
-  private readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly path: string;
+  readonly layout: string;
+  private readonly model: Pick<Checkpoint, "tensors" | "read">;
   private readonly table: TablePlan;
 
   /** @throws InputError MISSING_TENSOR, UNKNOWN_TENSOR or SHAPE_MISMATCH, naming the tensor */
-  constructor(private readonly side: ParitySide) {
-    const { checkpoint, family, layout } = side;
-    this.tensors = modelTensors(side);
+  constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
+    this.path = checkpoint.path;
+    this.layout = layout;
+    this.model = model;
     const isHf = layout === "hf";
     const native = isHf ? ANY_NATIVE_LAYOUT : layout;
     const table = compileTable(family.rules(native), family.axes(native));
-    this.table = table.plan(isHf ? "fromHf" : "toHf", this.tensors, { mixedDtypes: true });
-    this.checkpoint = checkpoint;
+    this.table = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
   }
-
-  private readonly checkpoint: Checkpoint;
 
   /** Tensors that the mathematics has no use for, with the reason. */
   get ignored(): readonly { readonly key: string; readonly reason: string }[] {
     return this.table.dropped.map(({ key, reason }) => ({ key, reason }));
   }
 
-  /** What the forward pass does with `ids`. @throws InputError ID_OUT_OF_RANGE */
-  plan(ids: readonly number[]): ForwardPlan {
-    const { family, layout } = this.side;
-    return planForward(family.forward(layout), (key) => this.header(key), { ids_T: ids });
+  /** What `forward` does with `ids`. @throws InputError ID_OUT_OF_RANGE */
+  plan(forward: Forward, ids: readonly number[]): ForwardPlan {
+    return planForward(forward, (key) => this.header(key), { ids_T: ids });
   }
 
   weight(key: string): WeightSource {
     const header = this.header(key);
-    return { ...header, read: (begin, target) => this.checkpoint.read(header.key, begin, target) };
+    return { ...header, read: (begin, target) => this.model.read(header.key, begin, target) };
   }
 
   /** Key in the checkpoint, dtype and shape of a weight by its canonical key. */
   private header(key: string): TensorShape {
-    const info = this.tensors.get(this.table.spelling.get(key) ?? key);
+    const info = this.model.tensors.get(this.table.spelling.get(key) ?? key);
     if (info !== undefined) return info;
-    throw new InputError(
-      "MISSING_TENSOR",
-      `${this.checkpoint.path}: no tensor "${key}", which the forward pass needs`,
-      {
-        tensor: key,
-        file: this.checkpoint.path,
-        expected: `"${key}"`,
-        found: `${this.tensors.size} tensors, none of that name`,
-        help: "the checkpoint is incomplete, or its config (or --layout) belongs to another model",
-      },
-    );
+    throw new InputError("MISSING_TENSOR", `${this.path}: no tensor "${key}", which the forward pass needs`, {
+      tensor: key,
+      file: this.path,
+      expected: `"${key}"`,
+      found: `${this.model.tensors.size} tensors, none of that name`,
+      help: "the checkpoint is incomplete, or its config (or --layout) belongs to another model",
+    });
   }
 
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */
@@ -79,7 +75,7 @@ export class SideWeights {
       ...this.table.dropped.map(({ key }) => key),
       ...this.table.equalities.map(({ alias }) => alias),
     ]);
-    return [...this.tensors.keys()].filter((key) => !known.has(key));
+    return [...this.model.tensors.keys()].filter((key) => !known.has(key));
   }
 
   /** Aliases whose bytes are not those of the tensor that they repeat. */
@@ -88,13 +84,13 @@ export class SideWeights {
   }
 
   private sameBytes(a: string, b: string): boolean {
-    const [x, y] = [this.tensors.get(a)!, this.tensors.get(b)!];
+    const [x, y] = [this.model.tensors.get(a)!, this.model.tensors.get(b)!];
     if (x.dtype !== y.dtype || x.byteLength !== y.byteLength) return false;
     for (let begin = 0; begin < x.byteLength; begin += COMPARE_BYTES) {
       const size = Math.min(COMPARE_BYTES, x.byteLength - begin);
       const [left, right] = [Buffer.alloc(size), Buffer.alloc(size)];
-      this.checkpoint.read(a, begin, left);
-      this.checkpoint.read(b, begin, right);
+      this.model.read(a, begin, left);
+      this.model.read(b, begin, right);
       if (!left.equals(right)) return false;
     }
     return true;
@@ -103,12 +99,8 @@ export class SideWeights {
   /** The dtype of most values. */
   get dtype(): string {
     const bytes = new Map<string, number>();
-    for (const { dtype, byteLength } of this.tensors.values()) bytes.set(dtype, (bytes.get(dtype) ?? 0) + byteLength);
+    for (const { dtype, byteLength } of this.model.tensors.values())
+      bytes.set(dtype, (bytes.get(dtype) ?? 0) + byteLength);
     return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
   }
-}
-
-function modelTensors({ checkpoint, keys }: ParitySide): ReadonlyMap<string, TensorInfo> {
-  if (keys === undefined) return checkpoint.tensors;
-  return new Map([...keys].map((key) => [key, checkpoint.tensors.get(key)!]));
 }

@@ -3,6 +3,7 @@ import type { Family } from "../../adapters/adapter.ts";
 import type { TapComparison } from "../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import type { WithoutKnown } from "./parity-experiments.ts";
 
 export interface Thresholds {
   /** Upper limit of the mean KL, in nats per token. */
@@ -54,8 +55,6 @@ export interface Evidence {
   readonly brokenTies: readonly { readonly alias: string; readonly of: string }[];
   /** Whether the backend computes in f64. */
   readonly exact: boolean;
-  /** Asks for the first divergence whatever the verdict. */
-  readonly localise: boolean;
 }
 
 /**
@@ -64,21 +63,10 @@ export interface Evidence {
  */
 const ROUNDING = { f64: 1e-6, f32: 3e-5 };
 
-export function judge(evidence: Evidence): {
-  readonly findings: readonly Finding[];
-  readonly firstDivergence: Divergence | null;
-  readonly cause: Cause | null;
-} {
-  const findings = [...find(evidence)];
-  const failed = findings.length > 0;
-  return {
-    findings,
-    firstDivergence: failed || evidence.localise ? firstDivergence(evidence) : null,
-    cause: failed ? explain(evidence) : null,
-  };
-}
+/** What is wrong; nothing means that every check held. */
+export const find = (evidence: Evidence): readonly Finding[] => [...findings(evidence)];
 
-function* find({ metrics, nonFinite, thresholds, ...rest }: Evidence): Generator<Finding> {
+function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Generator<Finding> {
   if (nonFinite) {
     const { side, position, token, value } = nonFinite.first;
     const where = `the ${side}'s logit of token ${token} at position ${position} is ${value}`;
@@ -106,7 +94,7 @@ function* find({ metrics, nonFinite, thresholds, ...rest }: Evidence): Generator
   }
 }
 
-function firstDivergence({ taps, plans, exact }: Evidence): Divergence | null {
+export function firstDivergence({ taps, plans, exact }: Evidence): Divergence | null {
   const limit = exact ? ROUNDING.f64 : ROUNDING.f32;
   const at = taps.findIndex(({ relativeRms }) => !(relativeRms <= limit));
   if (at < 0) return null;
@@ -121,51 +109,86 @@ function firstDivergence({ taps, plans, exact }: Evidence): Divergence | null {
   return { tap, added: relativeRms - inherited, inherited, tensors: [...new Set(tensors)] };
 }
 
-/** The causes that the evidence itself names, the most specific one first. */
-function explain({ brokenTies, configDifferences, unusedTensors, nonFinite, metrics }: Evidence): Cause | null {
-  const kl = `mean KL ${metrics.klMeanNats} nats/token`;
-  const [tie] = brokenTies;
-  if (tie) {
-    return {
-      code: "STALE_TIED_HEAD",
-      tensors: [tie.alias, tie.of],
-      fields: ["tie_word_embeddings"],
-      explanation: `the config says that "${tie.alias}" is "${tie.of}", but the file holds another tensor under that name`,
-      evidence: "the bytes of the two tensors differ",
-      fix: `set tie_word_embeddings to false if "${tie.alias}" is the trained head, else remove it`,
-    };
-  }
-  if (configDifferences.length > 0) {
-    return {
-      code: "CONFIG_DIFFERS",
-      tensors: [],
-      fields: configDifferences.map(({ field }) => field),
-      explanation: "the two sides' configs give different mathematics",
-      evidence: configDifferences.map(({ field, a, b }) => `${field}: ${show(a)} against ${show(b)}`).join("; "),
-      fix: "give the side that is wrong the other's config (--config-a, --config-b) and compare again",
-    };
-  }
-  if (unusedTensors.length > 0) {
-    return {
-      code: "UNUSED_TENSORS",
-      tensors: unusedTensors,
-      fields: [],
-      explanation: "the checkpoint holds tensors that its config has no use for",
-      evidence: `${unusedTensors.length} tensors are read by no step; ${kl}`,
-      fix: "check the config: layers, biases or a head may be switched off in it",
-    };
-  }
-  if (nonFinite) {
-    return {
-      code: "NON_FINITE",
-      tensors: [],
-      fields: [],
-      explanation: `the ${nonFinite.first.side} computes NaN or infinite logits`,
-      evidence: `${nonFinite.positions} of ${metrics.tokens} positions, first position ${nonFinite.first.position}`,
-      fix: "run `validate` on that checkpoint, which names the tensors that are not finite",
-    };
-  }
-  return null;
+/** What further runs showed. */
+export interface Experiments {
+  /** Known upstream differences and the metrics with them undone. */
+  readonly known: WithoutKnown | null;
+  /** Whether nothing is wrong with them undone. */
+  readonly resolved: boolean;
+  /** With the reference's config on both sides. */
+  readonly sameConfig: Metrics | null;
+}
+
+/** The reason, where the evidence shows it; the most specific one first. */
+export function explain(evidence: Evidence, experiments: Experiments): Cause | null {
+  return (
+    staleTie(evidence) ??
+    configDiffers(evidence, experiments) ??
+    knownUpstream(evidence, experiments) ??
+    unused(evidence) ??
+    notFinite(evidence)
+  );
+}
+
+const nats = (metrics: Metrics): string => `${metrics.klMeanNats.toExponential(2)} nats/token`;
+
+function staleTie({ brokenTies: [tie] }: Evidence): Cause | null {
+  if (tie === undefined) return null;
+  const { alias, of } = tie;
+  return {
+    code: "STALE_TIED_HEAD",
+    tensors: [alias, of],
+    fields: ["tie_word_embeddings"],
+    explanation: `the config says that "${alias}" is "${of}", but another tensor is stored under that name`,
+    evidence: "the bytes of the two tensors differ",
+    fix: `set tie_word_embeddings to false if "${alias}" is the trained head, else remove it`,
+  };
+}
+
+function configDiffers({ configDifferences, metrics }: Evidence, { sameConfig }: Experiments): Cause | null {
+  if (configDifferences.length === 0) return null;
+  const fields = configDifferences.map(({ field, a, b }) => `${field}: ${show(a)} against ${show(b)}`).join("; ");
+  const rerun = sameConfig === null ? "" : `; with the reference's config on both sides it is ${nats(sameConfig)}`;
+  return {
+    code: "CONFIG_DIFFERS",
+    tensors: [],
+    fields: configDifferences.map(({ field }) => field),
+    explanation: "the two sides' configs give different mathematics",
+    evidence: `${fields}; mean KL is ${nats(metrics)}${rerun}`,
+    fix: "give the side that is wrong the other's config (--config-a, --config-b) and compare again",
+  };
+}
+
+function knownUpstream({ metrics }: Evidence, { known, resolved }: Experiments): Cause | null {
+  if (known === null || !resolved) return null;
+  const { code, explanation, fix } = known.shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
+  const evidence = `mean KL is ${nats(metrics)}, and ${nats(known.metrics)} with the difference undone`;
+  return { code, tensors: [], fields: [], explanation, evidence, fix };
+}
+
+function unused({ unusedTensors, metrics }: Evidence): Cause | null {
+  if (unusedTensors.length === 0) return null;
+  return {
+    code: "UNUSED_TENSORS",
+    tensors: unusedTensors,
+    fields: [],
+    explanation: "the checkpoint holds tensors that its config has no use for",
+    evidence: `${unusedTensors.length} tensors are read by no step; mean KL is ${nats(metrics)}`,
+    fix: "check the config: layers, biases or a head may be switched off in it",
+  };
+}
+
+function notFinite({ nonFinite, metrics }: Evidence): Cause | null {
+  if (nonFinite === null) return null;
+  const { side, position } = nonFinite.first;
+  return {
+    code: "NON_FINITE",
+    tensors: [],
+    fields: [],
+    explanation: `the ${side} computes NaN or infinite logits`,
+    evidence: `${nonFinite.positions} of ${metrics.tokens} positions, the first at position ${position}`,
+    fix: "run `validate` on that checkpoint, which names the tensors that are not finite",
+  };
 }
 
 function show(value: unknown): string {

@@ -1,14 +1,13 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
 import type { Backend } from "../../numerics/backend.ts";
-import { type ForwardObserver, runForwards, type TapComparison } from "../../numerics/driver.ts";
-import { LogitComparison, type Metrics, type NonFinite, type Positions } from "../../numerics/metrics.ts";
-import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import type { Metrics, NonFinite, Positions } from "../../numerics/metrics.ts";
 import { InputError, UsageError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
-import { checkGolden, type Golden, openGolden } from "./parity-golden.ts";
+import { withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
+import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
+import { type Golden, openGolden } from "./parity-golden.ts";
 import { type InputRequest, type ParityInputs, type ResolvedInputs, resolveInputs } from "./parity-inputs.ts";
-import { LogitFile } from "./parity-logits.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
 import { type ParitySide, SideWeights } from "./parity-side.ts";
 import {
@@ -16,45 +15,46 @@ import {
   type ConfigDifference,
   compareConfigs,
   type Divergence,
+  type Evidence,
+  explain,
   type Finding,
-  judge,
+  find,
+  firstDivergence,
   type Thresholds,
 } from "./parity-verdict.ts";
 
 /** Until limits are measured: the mean KL, in nats per token, that passes. */
 const DEFAULT_MAX_KL_NATS = 1e-8;
 
-export interface ParityOptions {
+export interface ParityOptions extends ForwardOptions {
   readonly a: ParitySide;
   /** The other side; either this or `golden`. */
-  readonly b?: ParitySide;
+  readonly b?: ParitySide | undefined;
   /** Path of recorded logits. */
-  readonly golden?: string;
+  readonly golden?: string | undefined;
   /** Random ids unless given; a golden brings its own. */
-  readonly input?: InputRequest;
-  readonly backend?: BackendChoice;
-  readonly maxKlNats?: number;
-  readonly minTop1?: number;
-  /** Path for the logits that the metrics are computed from. */
-  readonly saveLogits?: string;
+  readonly input?: InputRequest | undefined;
+  readonly backend?: BackendChoice | undefined;
+  readonly maxKlNats?: number | undefined;
+  readonly minTop1?: number | undefined;
   /** Names the first divergence even where the verdict is `pass`. */
-  readonly localise?: boolean;
-  readonly maxRamBytes?: number;
-  readonly signal?: AbortSignal;
-  /** `done` and `total` in FLOPs. */
-  readonly onProgress?: (event: { readonly label: string; readonly done: number; readonly total: number }) => void;
+  readonly localise?: boolean | undefined;
+  /** Lets known upstream differences pass. */
+  readonly acceptKnown?: boolean | undefined;
+  readonly maxRamBytes?: number | undefined;
 }
 
 export interface SideReport {
   readonly path: string;
+  /** null for a golden. */
   readonly family: string | null;
   readonly layout: string | null;
   readonly format: Format;
   readonly dtype: string;
 }
 
-/** The JSON document of `parity` (CONTRACT). */
-export interface ParityReport {
+/** What the comparison came to. */
+export interface Judgement {
   readonly verdict: "pass" | "fail";
   readonly verdictWithoutKnown: "pass" | "fail";
   readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
@@ -67,6 +67,12 @@ export interface ParityReport {
   readonly findings: readonly Finding[];
   readonly configDifferences: readonly ConfigDifference[];
   readonly unusedTensors: readonly string[];
+  readonly firstDivergence: Divergence | null;
+  readonly cause: Cause | null;
+}
+
+/** The JSON document of `parity` (CONTRACT). */
+export interface ParityReport extends Judgement {
   readonly inputs: ParityInputs;
   readonly backend: {
     readonly name: string;
@@ -77,11 +83,12 @@ export interface ParityReport {
   readonly memory: MemoryPlan & { readonly backendPeakBytes: number };
   readonly peakRamBytes: number;
   readonly seconds: number;
+  /** Tensors that the mathematics has no use for, with the reason. */
+  readonly ignoredTensors: readonly { readonly key: string; readonly reason: string }[];
+  /** Which one the other is measured against. */
   readonly reference: "a" | "b";
   readonly a: SideReport;
   readonly b: SideReport;
-  readonly firstDivergence: Divergence | null;
-  readonly cause: Cause | null;
 }
 
 /**
@@ -90,13 +97,49 @@ export interface ParityReport {
  */
 export async function runParity(options: ParityOptions): Promise<ParityReport> {
   checkUsage(options);
+  const started = performance.now();
   const golden = options.golden === undefined ? null : openGolden(options.golden);
   try {
-    return await new ParityRun(options, golden).run();
+    const sides = options.b === undefined ? [options.a] : [options.a, options.b];
+    const weights = sides.map((side) => new SideWeights(side));
+    const inputs = await inputsOf(options, sides, golden);
+    const contest = new Contest(weights, golden, inputs.ids);
+    // Before a backend is started: whatever does not fit fails here.
+    const plans = contest.plan(sides.map(({ family, layout }) => family.forward(layout)));
+    const { backend, ...fallback } = await openBackend(options.backend ?? "auto");
+    try {
+      const memory = planMemory(backend.name, plans);
+      checkRam(memory, options.maxRamBytes);
+      const judgement = await compare(options, sides, contest, backend);
+      return {
+        ...judgement,
+        inputs: inputs.about,
+        backend: { name: backend.name, adapter: backend.adapter, ...fallback },
+        memory: { ...memory, backendPeakBytes: backend.peakBytes },
+        ignoredTensors: weights.flatMap(({ ignored }) => ignored),
+        peakRamBytes: process.resourceUsage().maxRSS * 1024,
+        seconds: (performance.now() - started) / 1000,
+        reference: contest.reference === 0 ? "a" : "b",
+        a: describe(sides[0]!, weights[0]!),
+        b: sides[1] ? describe(sides[1], weights[1]!) : { ...GOLDEN_SIDE, path: golden!.path },
+      };
+    } finally {
+      await backend.close();
+    }
   } finally {
     golden?.close();
   }
 }
+
+const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32" } as const;
+
+const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWeights): SideReport => ({
+  path: checkpoint.path,
+  family: family.family,
+  layout,
+  format: checkpoint.format,
+  dtype,
+});
 
 function checkUsage({ a, b, golden, input }: ParityOptions): void {
   const fail = (message: string, help: string): never => {
@@ -112,175 +155,85 @@ function checkUsage({ a, b, golden, input }: ParityOptions): void {
   if (golden !== undefined && input !== undefined && input.kind !== "inputs") {
     fail("a golden brings its own token ids", "leave out --ids, --prompt and --tokens");
   }
-  if (b !== undefined && a.family.family !== b.family.family) {
-    throw new InputError("FAMILY_MISMATCH", `${a.family.family} and ${b.family.family} cannot be compared`, {
-      file: b.checkpoint.path,
-      expected: a.family.family,
-      found: b.family.family,
-      help: "compare two checkpoints of one model; --family settles a wrong detection",
-    });
-  }
+  if (b === undefined || a.family.family === b.family.family) return;
+  throw new InputError("FAMILY_MISMATCH", `${a.family.family} and ${b.family.family} cannot be compared`, {
+    file: b.checkpoint.path,
+    expected: a.family.family,
+    found: b.family.family,
+    help: "compare two checkpoints of one model; --family settles a wrong detection",
+  });
 }
 
-class ParityRun {
-  private readonly started = performance.now();
-  private readonly sides: readonly ParitySide[];
-  private readonly weights: readonly SideWeights[];
-  /** Index of the side that the other is measured against. */
-  private readonly reference: 0 | 1;
-
-  constructor(
-    private readonly options: ParityOptions,
-    private readonly golden: Golden | null,
-  ) {
-    const { a, b } = options;
-    this.sides = b === undefined ? [a] : [a, b];
-    this.weights = this.sides.map((side) => new SideWeights(side));
-    this.reference = golden !== null || (b?.layout === "hf" && a.layout !== "hf") ? 1 : 0;
+async function inputsOf(
+  { input }: ParityOptions,
+  sides: readonly ParitySide[],
+  golden: Golden | null,
+): Promise<ResolvedInputs> {
+  if (golden !== null && input === undefined) {
+    const { ids, path } = golden;
+    return { ids, about: { kind: "golden", tokens: ids.length, source: path } };
   }
+  return resolveInputs(input ?? { kind: "random" }, {
+    vocabSize: Math.min(...sides.map(({ family }) => family.vocabSize)),
+    maxPositions: Math.min(...sides.map(({ family }) => family.maxPositions)),
+  });
+}
 
-  async run(): Promise<ParityReport> {
-    const inputs = await this.inputs();
-    const plans = this.weights.map((weights) => weights.plan(inputs.ids));
-    const vocab = this.checkVocab(plans, inputs.ids);
-    const opened = await openBackend(this.options.backend ?? "auto");
-    const { backend, ...fallback } = opened;
-    try {
-      const memory = planMemory(backend.name, plans);
-      checkRam(memory, this.options.maxRamBytes);
-      const outcome = await this.forward(backend, inputs.ids, plans, vocab);
-      return this.report(inputs, plans, outcome, {
-        backend: { name: backend.name, adapter: backend.adapter, ...fallback },
-        memory: { ...memory, backendPeakBytes: backend.peakBytes },
-      });
-    } finally {
-      await backend.close();
-    }
-  }
+/** Runs the forward passes, and where they differ runs them again in search of the reason. */
+async function compare(
+  options: ParityOptions,
+  sides: readonly ParitySide[],
+  contest: Contest,
+  backend: Backend,
+): Promise<Judgement> {
+  const outcome = await contest.run(
+    backend,
+    sides.map(({ family, layout }) => family.forward(layout)),
+    options,
+  );
+  const evidence = gather(options, contest, backend, outcome);
+  const all = find(evidence);
+  const { signal, onProgress } = options;
+  const rerun = async (forwards: Parameters<Contest["run"]>[1]) =>
+    (await contest.run(backend, forwards, { signal, onProgress })).comparison.metrics();
+  const differs = all.some(({ code }) => code === "KL" || code === "TOP1");
+  const known = differs ? await withoutKnown(sides, evidence.metrics, rerun) : null;
+  const remaining = known === null ? all : find({ ...evidence, metrics: known.metrics });
+  const sameConfig =
+    evidence.configDifferences.length > 0 ? await withReferenceConfig(sides, contest.reference, rerun) : null;
+  const findings = options.acceptKnown ? remaining : all;
+  return {
+    verdict: findings.length === 0 ? "pass" : "fail",
+    verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
+    knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
+    metrics: evidence.metrics,
+    positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
+    nonFinite: evidence.nonFinite,
+    thresholds: evidence.thresholds,
+    noiseFloor: null,
+    findings,
+    configDifferences: evidence.configDifferences,
+    unusedTensors: evidence.unusedTensors,
+    firstDivergence: findings.length > 0 || options.localise ? firstDivergence(evidence) : null,
+    cause: all.length === 0 ? null : explain(evidence, { known, resolved: remaining.length === 0, sameConfig }),
+  };
+}
 
-  private async inputs(): Promise<ResolvedInputs> {
-    const limits = {
-      vocabSize: Math.min(...this.sides.map(({ family }) => family.vocabSize)),
-      maxPositions: Math.min(...this.sides.map(({ family }) => family.maxPositions)),
-    };
-    if (this.golden === null) return resolveInputs(this.options.input ?? { kind: "random" }, limits);
-    const { ids, path } = this.golden;
-    if (this.options.input === undefined) {
-      return { ids, about: { kind: "golden", tokens: ids.length, source: path } };
-    }
-    return resolveInputs(this.options.input, limits);
-  }
-
-  private checkVocab(plans: readonly ForwardPlan[], ids: readonly number[]): number {
-    const [first, second] = plans.map((plan) => plan.logits[1]!);
-    if (this.golden) checkGolden(this.golden, ids, first!);
-    if (second !== undefined && second !== first) {
-      throw new InputError("VOCAB_MISMATCH", "the two sides have vocabularies of different sizes", {
-        file: this.options.b!.checkpoint.path,
-        expected: `${first} logits`,
-        found: `${second} logits`,
-        help: "cut padded rows off the embedding and the head, and set vocab_size in the config",
-      });
-    }
-    return first!;
-  }
-
-  private async forward(backend: Backend, ids: readonly number[], plans: readonly ForwardPlan[], vocab: number) {
-    const { saveLogits, onProgress, signal } = this.options;
-    const comparison = new LogitComparison(ids, vocab);
-    const taps: TapComparison[] = [];
-    const file = saveLogits === undefined ? null : new LogitFile(saveLogits, ids, vocab);
-    const observer: ForwardObserver = {
-      tap: (tap) => taps.push(tap),
-      logits: (first, blocks) => {
-        const a = blocks[0]!;
-        const b = blocks[1] ?? this.golden!.rows(first, first + a.length / vocab);
-        if (this.reference === 0) comparison.add(a, b);
-        else comparison.add(b, a);
-        file?.write(first, a, b);
-      },
-      progress: ({ tap, flops, totalFlops }) => {
-        signal?.throwIfAborted();
-        onProgress?.({ label: tap, done: flops, total: totalFlops });
-      },
-    };
-    const sides = this.sides.map(({ family, layout }, i) => ({
-      forward: family.forward(layout),
-      plan: plans[i]!,
-      weight: (key: string) => this.weights[i]!.weight(key),
-    }));
-    try {
-      await runForwards(backend, sides, { ids_T: ids }, observer, this.reference);
-      file?.finish();
-    } catch (error) {
-      file?.discard();
-      throw error;
-    }
-    return { comparison, taps };
-  }
-
-  private report(
-    { about }: ResolvedInputs,
-    plans: readonly ForwardPlan[],
-    { comparison, taps }: { readonly comparison: LogitComparison; readonly taps: readonly TapComparison[] },
-    machine: Pick<ParityReport, "backend" | "memory">,
-  ): ParityReport {
-    const { a, b, golden, maxKlNats, minTop1, localise = false } = this.options;
-    const thresholds: Thresholds = {
+function gather(options: ParityOptions, { sides }: Contest, backend: Backend, outcome: ForwardOutcome): Evidence {
+  const { a, b, maxKlNats, minTop1 } = options;
+  return {
+    metrics: outcome.comparison.metrics(),
+    nonFinite: outcome.comparison.nonFinite(),
+    thresholds: {
       klMeanNats: maxKlNats ?? DEFAULT_MAX_KL_NATS,
       top1: minTop1 ?? null,
       origin: maxKlNats === undefined && minTop1 === undefined ? "default" : "given",
-    };
-    const evidence = {
-      metrics: comparison.metrics(),
-      nonFinite: comparison.nonFinite(),
-      thresholds,
-      taps,
-      plans,
-      configDifferences: b === undefined ? [] : compareConfigs(a.family, b.family),
-      unusedTensors: this.weights.flatMap((weights, i) => weights.unused(plans[i]!)),
-      brokenTies: this.weights.flatMap((weights) => weights.brokenTies()),
-      exact: machine.backend.name === "cpu",
-      localise,
-    };
-    const { findings, firstDivergence, cause } = judge(evidence);
-    const verdict = findings.length === 0 ? "pass" : "fail";
-    const sideA = this.describe(0);
-    return {
-      verdict,
-      verdictWithoutKnown: verdict,
-      knownDifferences: [],
-      metrics: evidence.metrics,
-      positions: comparison.positions(thresholds.klMeanNats),
-      nonFinite: evidence.nonFinite,
-      thresholds,
-      noiseFloor: null,
-      findings,
-      configDifferences: evidence.configDifferences,
-      unusedTensors: evidence.unusedTensors,
-      inputs: about,
-      ...machine,
-      peakRamBytes: process.resourceUsage().maxRSS * 1024,
-      seconds: (performance.now() - this.started) / 1000,
-      reference: this.reference === 0 ? "a" : "b",
-      a: sideA,
-      b:
-        b === undefined
-          ? { path: golden!, family: null, layout: null, format: "safetensors", dtype: "F32" }
-          : this.describe(1),
-      firstDivergence,
-      cause,
-    };
-  }
-
-  private describe(i: number): SideReport {
-    const { checkpoint, family, layout } = this.sides[i]!;
-    return {
-      path: checkpoint.path,
-      family: family.family,
-      layout,
-      format: checkpoint.format,
-      dtype: this.weights[i]!.dtype,
-    };
-  }
+    },
+    taps: outcome.taps,
+    plans: outcome.plans,
+    configDifferences: b === undefined ? [] : compareConfigs(a.family, b.family),
+    unusedTensors: sides.flatMap((side, i) => side.unused(outcome.plans[i]!)),
+    brokenTies: sides.flatMap((side) => side.brokenTies()),
+    exact: backend.name === "cpu",
+  };
 }
