@@ -18,6 +18,8 @@ export const llama3: Adapter = {
   ],
   probes: [
     { model_type: "llama", attention_bias: true, mlp_bias: true },
+    { model_type: "llama", attention_bias: true },
+    { model_type: "llama", mlp_bias: true },
     { model_type: "llama", tie_word_embeddings: true },
     { model_type: "llama" },
   ],

@@ -22,8 +22,12 @@ interface Candidate extends Detected {
   readonly present: number;
 }
 
-/** A candidate must know this share of the kinds of keys, and find this share of those it requires. */
-const ENOUGH = 0.5;
+/**
+ * A candidate must know this share of the kinds of keys, and find this share of those it requires. By keys alone, one
+ * kind too many or too few is taken for damage, more for another family: a dense model's keys are most of a MoE's.
+ */
+const ENOUGH_BY_KEYS = 0.9;
+const ENOUGH_IN_FAMILY = 0.5;
 
 /**
  * Throws UsageError where the user names what does not exist, InputError UNKNOWN_FAMILY where nothing fits, AMBIGUOUS_LAYOUT where several fit equally well.
@@ -39,9 +43,11 @@ export function detect(
   if (chosen !== undefined) return chosen;
   const kinds = new Set(Array.from(keys.keys(), abstractKey));
   const families = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
+  const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
   const candidates = families
     .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds)))
-    .filter(({ known, present }) => known >= ENOUGH && present >= ENOUGH);
+    .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
   const best = Math.max(...candidates.map(score));
   const [first, ...others] = candidates.filter((candidate) => score(candidate) === best);
@@ -136,10 +142,19 @@ function unknownFamily(
     return new InputError("UNKNOWN_FAMILY", `no family for model_type "${found}"`, { expected: names, found, help });
   }
   const [example] = kinds;
-  return new InputError("UNKNOWN_FAMILY", "the keys are of no known family and layout", {
-    expected: names,
-    found: example === undefined ? "no tensors" : `keys like "${example}"`,
-    help,
+  const found = example === undefined ? "no tensors" : `keys like "${example}"`;
+  const [only, ...others] = possible;
+  if (only === undefined || others.length > 0)
+    return new InputError("UNKNOWN_FAMILY", "the keys are of no known family and layout", {
+      expected: names,
+      found,
+      help,
+    });
+  const expected = ["hf", ...only.layouts].join(", ");
+  return new InputError("UNKNOWN_FAMILY", `the keys fit no layout of ${only.family}`, {
+    expected,
+    found,
+    help: `its layouts are ${expected}: is this the whole checkpoint, and its config the right one?`,
   });
 }
 

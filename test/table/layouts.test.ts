@@ -1,0 +1,122 @@
+import { describe, expect, test } from "vitest";
+import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
+import { adapters } from "../../adapters/registry.ts";
+import { InputError, UsageError } from "../../src/errors.ts";
+import { detect } from "../../src/table/layouts.ts";
+import { compileTable } from "../../src/table/plan.ts";
+
+const adapterNamed = (family: string): Adapter => adapters.find((adapter) => adapter.family === family)!;
+
+/** Keys of one side of a small model. */
+function keysOf(name: string, layout: string, config: JsonObject = {}): Map<string, null> {
+  const adapter = adapterNamed(name);
+  const family = adapter.open({ model_type: adapter.modelTypes[0], num_hidden_layers: 12, ...config }, "test");
+  const native = layout === "hf" ? adapter.layouts[0]! : layout;
+  const table = compileTable(family.rules(native), family.axes(native));
+  const side = layout === "hf" ? "hf" : "native";
+  return new Map(
+    table
+      .tensors(side)
+      .filter(({ need }) => need === "required")
+      .map(({ key }) => [key, null]),
+  );
+}
+
+const found = (keys: Map<string, null>, config: JsonObject | null = null, settled = {}) => {
+  const { adapter, layout } = detect(adapters, keys, config, settled);
+  return `${adapter.family} ${layout}`;
+};
+
+const failure = (run: () => unknown): unknown => {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+};
+
+const all = adapters.flatMap(({ family, layouts }) => ["hf", ...layouts].map((layout) => [family, layout] as const));
+
+describe.each(all)("%s %s", (family, layout) => {
+  test.each([{}, { tie_word_embeddings: true }, { attention_bias: true }])(
+    "with %o is recognised by its keys",
+    (config) => {
+      expect(found(keysOf(family, layout, config))).toBe(`${family} ${layout}`);
+    },
+  );
+
+  test.each(["embed", "q_proj", "wq", "w1", "norm.weight"])("is recognised though it lacks keys with %s", (part) => {
+    const keys = keysOf(family, layout);
+    const modelType = adapterNamed(family).modelTypes[0]!;
+    for (const key of [...keys.keys()]) if (key.includes(part)) keys.delete(key);
+    expect(found(keys, { model_type: modelType })).toBe(`${family} ${layout}`);
+  });
+
+  test("is recognised though one of its tensors has another name", () => {
+    const keys = keysOf(family, layout);
+    const last = [...keys.keys()].at(-1)!;
+    keys.delete(last);
+    keys.set("something.else", null);
+    expect(found(keys)).toBe(`${family} ${layout}`);
+  });
+});
+
+describe("what is not recognised", () => {
+  const unknown = (keys: Iterable<string>, config: JsonObject | null = null) => {
+    const error = failure(() => detect(adapters, new Map([...keys].map((key) => [key, null])), config));
+    expect(error).toBeInstanceOf(InputError);
+    expect(error).toMatchObject({ code: "UNKNOWN_FAMILY" });
+    return error;
+  };
+
+  test("other keys", () => {
+    expect(unknown(["transformer.h.0.attn.c_attn.weight", "transformer.wte.weight"])).toMatchObject({
+      details: { found: 'keys like "transformer.h.#.attn.c_attn.weight"' },
+    });
+  });
+
+  test("no keys", () => {
+    expect(unknown([])).toMatchObject({ details: { found: "no tensors" } });
+  });
+
+  test("another model_type, whatever the keys", () => {
+    expect(unknown(keysOf("llama3", "hf").keys(), { model_type: "gpt2" })).toMatchObject({
+      message: 'no family for model_type "gpt2"',
+    });
+  });
+
+  test("keys of another family than the config's", () => {
+    expect(unknown(["transformer.wte.weight"], { model_type: "llama" })).toMatchObject({
+      message: "the keys fit no layout of llama3",
+    });
+  });
+
+  test("a mixture of experts on top of known attention", () => {
+    const keys = [...keysOf("qwen3", "hf").keys()].filter((key) => !key.includes(".mlp."));
+    unknown([...keys, "model.layers.0.mlp.gate.weight", "model.layers.0.mlp.experts.0.up_proj.weight"]);
+  });
+});
+
+test("layouts that fit equally well are listed", () => {
+  const twin: Adapter = { ...adapterNamed("llama3"), family: "twin" };
+  const error = failure(() => detect([...adapters, twin], keysOf("llama3", "hf"), null));
+  expect(error).toMatchObject({
+    code: "AMBIGUOUS_LAYOUT",
+    message: "the keys fit several layouts: llama3 hf, twin hf",
+  });
+  expect(detect([...adapters, twin], keysOf("llama3", "hf"), null, { family: "twin" })).toEqual({
+    adapter: twin,
+    layout: "hf",
+  });
+});
+
+test("what the user settles is taken as it is, if it exists", () => {
+  expect(found(new Map(), null, { family: "qwen3", layout: "torchtitan-0.2" })).toBe("qwen3 torchtitan-0.2");
+  expect(found(keysOf("llama3", "torchtitan"), null, { layout: "torchtitan" })).toBe("llama3 torchtitan");
+  expect(failure(() => found(new Map(), null, { family: "llama" }))).toBeInstanceOf(UsageError);
+  expect(failure(() => found(new Map(), null, { family: "llama3", layout: "vllm" }))).toMatchObject({
+    code: "UNKNOWN_LAYOUT_NAME",
+    details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2" },
+  });
+});
