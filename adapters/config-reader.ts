@@ -5,6 +5,14 @@ import type { JsonObject } from "./adapter.ts";
 export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+const MAX_SHOWN = 80;
+
+function short(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
 /** Fields of one object of a config. Every method throws InputError INVALID_CONFIG naming the field and the file. */
 export class ConfigReader {
   /** @param path where the object stands in the file, `rope_parameters.` */
@@ -95,7 +103,7 @@ export class ConfigReader {
   }
 
   unsupported(name: string, expected: string, why: string): never {
-    const found = JSON.stringify(this.json[name]);
+    const found = short(this.json[name]);
     throw new InputError("CONFIG_UNSUPPORTED", `${this.where}: "${this.path}${name}" is ${found}, which ${why}`, {
       file: this.where,
       expected,
@@ -105,8 +113,7 @@ export class ConfigReader {
   }
 
   fail(name: string, expected: string): never {
-    const value = this.json[name];
-    const found = value === undefined ? "nothing" : JSON.stringify(value);
+    const found = short(this.json[name]);
     throw new InputError("INVALID_CONFIG", `${this.where}: "${this.path}${name}" must be ${expected}, found ${found}`, {
       file: this.where,
       expected,

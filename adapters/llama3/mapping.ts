@@ -88,13 +88,18 @@ function fusedQkv(attention: Attention, kind: "weight" | "bias", d: string): Rul
   ];
 }
 
-/** Older versions of both sides saved them. HF's were never scaled: it stopped before it had Llama 3's scaling. */
-function derivedBuffers({ rope: { theta, dims } }: Llama3Config): Rule[] {
-  const derived = () => transformersFrequencies({ kind: "default", theta, dims }).invFreq;
+/**
+ * Older versions of both sides saved them. HF's, one a layer, were never scaled: it stopped before it had Llama 3's
+ * scaling.
+ */
+function derivedBuffers({ rope }: Llama3Config): Rule[] {
+  const { theta, dims } = rope;
+  const inLayers = () => transformersFrequencies({ kind: "default", theta, dims }).invFreq;
+  const inModel = () => transformersFrequencies(rope).invFreq;
   const reason = "derived buffer: θ^(-2i/H)";
   return [
     drop("native", "freqs_cis", "derived buffer: exp(i·position·θ^(-2j/H))", { dims: "? h" }),
-    drop("hf", "model.layers.{l}.self_attn.rotary_emb.inv_freq", reason, { dims: "h", derived }),
-    drop("hf", "model.rotary_emb.inv_freq", reason, { dims: "h" }),
+    drop("hf", "model.layers.{l}.self_attn.rotary_emb.inv_freq", reason, { dims: "h", derived: inLayers }),
+    drop("hf", "model.rotary_emb.inv_freq", reason, { dims: "h", derived: inModel }),
   ];
 }
