@@ -6,8 +6,8 @@ export interface Box {
   readonly sizes: readonly number[];
 }
 
-/** Pairs of boxes to compare, at most: a tensor cut into a thousand columns needs half a million. */
-const PAIR_LIMIT = 50_000_000;
+/** Pairs of boxes to compare, at most. A square grid of n × n needs n³ of them, a tensor cut along one axis none. */
+const PAIR_LIMIT = 10_000_000;
 
 /**
  * Proves that boxes cover every element of a shape exactly once: none leaves it, no two meet, and the counts agree.
@@ -30,6 +30,7 @@ export function checkTiling(shape: readonly number[], boxes: readonly Box[], whe
     covered += count(sizes);
   }
   const meeting = firstOverlap(
+    shape,
     boxes.filter((box) => !box.sizes.includes(0)),
     where,
   );
@@ -45,12 +46,11 @@ export function checkTiling(shape: readonly number[], boxes: readonly Box[], whe
   }
 }
 
-/** Sweeps along the axis with the most distinct offsets; only boxes that share a place on it are compared. */
-function firstOverlap(boxes: readonly Box[], where: Where): [Box, Box] | undefined {
-  const rank = boxes[0]?.offsets.length ?? 0;
-  if (rank === 0) return boxes.length > 1 ? [boxes[0]!, boxes[1]!] : undefined;
-  const distinct = Array.from({ length: rank }, (_, axis) => new Set(boxes.map((box) => box.offsets[axis])).size);
-  const axis = distinct.indexOf(Math.max(...distinct));
+/** Sweeps along the axis on which the fewest boxes lie side by side; only those are compared. */
+function firstOverlap(shape: readonly number[], boxes: readonly Box[], where: Where): [Box, Box] | undefined {
+  if (shape.length === 0) return boxes.length > 1 ? [boxes[0]!, boxes[1]!] : undefined;
+  const sideBySide = shape.map((n, axis) => boxes.reduce((sum, box) => sum + box.sizes[axis]! / n, 0));
+  const axis = sideBySide.indexOf(Math.min(...sideBySide));
   const sorted = boxes.toSorted((a, b) => a.offsets[axis]! - b.offsets[axis]!);
   let active: Box[] = [];
   let pairs = 0;
@@ -60,16 +60,18 @@ function firstOverlap(boxes: readonly Box[], where: Where): [Box, Box] | undefin
     }
     pairs += active.length;
     if (pairs > PAIR_LIMIT) throw refuse(where, "DCP_CHUNKS", `is cut into ${boxes.length} chunks in an irregular way`);
-    for (const other of active) {
-      if (end(other, axis) > box.offsets[axis]! && meet(box, other)) return [other, box];
-    }
+    for (const other of active) if (meet(box, other)) return [other, box];
     active.push(box);
   }
   return undefined;
 }
 
-const meet = (a: Box, b: Box): boolean =>
-  a.offsets.every((at, axis) => at < end(b, axis) && b.offsets[axis]! < end(a, axis));
+function meet(a: Box, b: Box): boolean {
+  for (let axis = 0; axis < a.offsets.length; axis++) {
+    if (a.offsets[axis]! >= end(b, axis) || b.offsets[axis]! >= end(a, axis)) return false;
+  }
+  return true;
+}
 
 const end = (box: Box, axis: number): number => box.offsets[axis]! + box.sizes[axis]!;
 

@@ -1,0 +1,106 @@
+import { expect, test } from "vitest";
+import { opcodeName } from "../../../src/formats/pickle/opcodes.ts";
+import { unpickle } from "../../../src/formats/pickle/unpickle.ts";
+import {
+  PickleDict,
+  PickleGlobal,
+  PickleList,
+  PickleObject,
+  type PickleValue,
+} from "../../../src/formats/pickle/value.ts";
+import { PickleWriter } from "../../../src/formats/pickle/write.ts";
+
+const where = { file: "test.pkl" };
+const none = { where, globals: new Map() };
+const load = (text: string): PickleValue => unpickle(Buffer.from(text, "latin1"), none).value;
+
+/** Written by pickle.dumps of Python 3.11, protocols 2 to 5. */
+const PYTHON: readonly (readonly [string, string, PickleValue])[] = [
+  ["-1", "\x80\x02J\xff\xff\xff\xff.", -1],
+  ["255", "\x80\x02K\xff.", 255],
+  ["65535", "\x80\x02M\xff\xff.", 65535],
+  ["2**31 - 1", "\x80\x02J\xff\xff\xff\x7f.", 2 ** 31 - 1],
+  ["2**31", "\x80\x02\x8a\x05\0\0\0\x80\0.", 2 ** 31],
+  ["2**53 - 1", "\x80\x02\x8a\x07\xff\xff\xff\xff\xff\xff\x1f.", 2 ** 53 - 1],
+  ["2**53", "\x80\x02\x8a\x07\0\0\0\0\0\0\x20.", 2n ** 53n],
+  ["-2**63", "\x80\x02\x8a\x08\0\0\0\0\0\0\0\x80.", -(2n ** 63n)],
+  ["0.1", "\x80\x02G?\xb9\x99\x99\x99\x99\x99\x9a.", 0.1],
+  ["True", "\x80\x02\x88.", true],
+  ["None", "\x80\x04N.", null],
+  ["'é', protocol 2", "\x80\x02X\x02\0\0\0\xc3\xa9q\0.", "é"],
+  ["'é', protocol 5", "\x80\x05\x95\x06\0\0\0\0\0\0\0\x8c\x02\xc3\xa9\x94.", "é"],
+  ["(1, (2, 3))", "\x80\x04\x95\x0b\0\0\0\0\0\0\0K\x01K\x02K\x03\x86\x94\x86\x94.", [1, [2, 3]]],
+];
+
+for (const [name, pickle, value] of PYTHON) test(`${name}`, () => expect(load(pickle)).toEqual(value));
+
+test("a shared list is one list", () => {
+  // x = []; pickle.dumps((x, x), 2)
+  const value = load("\x80\x02]q\0h\0\x86q\x01.");
+  expect(Array.isArray(value) && value[0] instanceof PickleList && value[0] === value[1]).toBe(true);
+});
+
+test("keys named like parts of an object are keys and nothing more", () => {
+  const w = new PickleWriter();
+  w.dict(["__proto__", "constructor", "toString"], (key) => {
+    w.text(key);
+    w.int(7);
+  });
+  const value = unpickle(w.end(), none).value;
+  expect(value).toBeInstanceOf(PickleDict);
+  expect(value instanceof PickleDict && value.get("__proto__")).toBe(7);
+  expect(value instanceof PickleDict && value.get("hasOwnProperty")).toBeUndefined();
+  expect(Reflect.get({}, "toString")).toBe(Object.prototype.toString);
+});
+
+test("allowed globals are names, and calls of them are records", () => {
+  const globals = new Map([
+    ["a b", "object"],
+    ["a c", "name"],
+  ] as const);
+  const value = unpickle(Buffer.from("\x80\x02ca\nb\nca\nc\n\x85R}X\x01\0\0\0xK\x05sb.", "latin1"), {
+    where,
+    globals,
+  }).value;
+  expect(value).toBeInstanceOf(PickleObject);
+  if (!(value instanceof PickleObject)) return;
+  expect(value.args).toEqual([new PickleGlobal("a c")]);
+  expect(value.field("x")).toBe(5);
+  expect(() => unpickle(Buffer.from("\x80\x02ca\nc\n)R.", "latin1"), { where, globals })).toThrow("does not take");
+});
+
+test("an unknown global is named", () => {
+  expect(() => load("\x80\x02cos\nsystem\n.")).toThrow('"os.system", which is outside the allow-list');
+});
+
+test("of all 256 opcodes, those that no checkpoint needs are refused by name", () => {
+  const refused = Array.from({ length: 256 }, (_, code) => {
+    try {
+      load(String.fromCharCode(code));
+      return [];
+    } catch (error) {
+      return error instanceof Error && error.message.includes("uses opcode") ? [opcodeName(code)] : [];
+    }
+  }).flat();
+  expect(refused).toHaveLength(256 - 38);
+  expect(refused).toEqual(
+    expect.arrayContaining(["INST", "OBJ", "EXT1", "PERSID", "NEWOBJ_EX", "POP", "GET", "0x00", "0xff"]),
+  );
+});
+
+test("what the writer writes is read back", () => {
+  const w = new PickleWriter();
+  const ints = [0, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 53 - 1, -1, -(2 ** 31)];
+  const words = Array.from({ length: 600 }, (_, i) => `name-${i % 300}-ü`);
+  w.tuple(
+    () => w.ints(ints),
+    () => w.list(words, (word) => w.text(word)),
+    () => w.bool(true),
+    () => w.none(),
+  );
+  const value = unpickle(w.end(), none).value;
+  if (!Array.isArray(value) || !(value[1] instanceof PickleList)) throw new Error("another shape");
+  expect(value[0]).toEqual(ints);
+  expect(value[1].items).toEqual(words);
+  expect(value.slice(2)).toEqual([true, null]);
+});
