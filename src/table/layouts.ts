@@ -1,7 +1,7 @@
 // Which family and layout a checkpoint is, from its keys and, where there is one, its config.
 import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { InputError, UsageError } from "../errors.ts";
-import { abstractKey } from "./key-pattern.ts";
+import { abstractKey, passedKey } from "./key-pattern.ts";
 import type { Rule, Side } from "./rule.ts";
 
 export interface Detected {
@@ -97,36 +97,70 @@ function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Ca
   const side: Side = layout === "hf" ? "hf" : "native";
   const [native] = adapter.layouts;
   const scores = adapter.probes.map((probe) => {
-    const rules = adapter.open(probe, adapter.family).rules(layout === "hf" ? (native ?? "hf") : layout);
-    const required = new Set<string>();
-    const accepted = new Set<string>();
-    for (const rule of rules) collect(rule, side, required, accepted);
-    return {
-      known: share(kinds, (kind) => required.has(kind) || accepted.has(kind)),
-      present: share(required, (kind) => kinds.has(kind)),
-    };
+    const known = new KnownKinds(
+      adapter.open(probe, adapter.family).rules(layout === "hf" ? (native ?? "hf") : layout),
+      side,
+    );
+    const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
+    return { known: share(found.length, kinds.size), present: share(known.requiredIn(found), known.required.size) };
   });
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
   return { adapter, layout, ...best };
 }
 
-function collect(rule: Rule, side: Side, required: Set<string>, accepted: Set<string>): void {
-  if (rule.kind === "map") {
-    for (const term of rule[side]) {
-      (rule.optional ? accepted : required).add(abstractKey(term.key));
-      for (const spelling of term.spellings ?? []) accepted.add(abstractKey(spelling));
-    }
-  } else if (rule.kind === "tie") {
-    if (rule.side === side) accepted.add(abstractKey(rule.alias));
-  } else if (rule.kind === "drop" && rule.side === side) {
-    accepted.add(abstractKey(rule.key));
-  }
-}
+const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
 
-function share(kinds: ReadonlySet<string>, has: (kind: string) => boolean): number {
-  let count = 0;
-  for (const kind of kinds) if (has(kind)) count++;
-  return kinds.size === 0 ? 0 : count / kinds.size;
+/** Kinds of keys that one side of a table has. */
+class KnownKinds {
+  readonly required = new Set<string>();
+  /** Canonical kind by every accepted spelling. */
+  private readonly spellings = new Map<string, string>();
+  private readonly prefixes: string[] = [];
+  private readonly passed: string[] = [];
+
+  constructor(rules: readonly Rule[], side: Side) {
+    for (const rule of rules) this.add(rule, side);
+  }
+
+  private add(rule: Rule, side: Side): void {
+    switch (rule.kind) {
+      case "map":
+        for (const { key, spellings = [] } of rule[side]) {
+          const kind = abstractKey(key);
+          if (!rule.optional) this.required.add(kind);
+          for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
+        }
+        break;
+      case "tie":
+      case "drop": {
+        const kind = abstractKey(rule.kind === "tie" ? rule.alias : rule.key);
+        if (rule.side === side) this.spellings.set(kind, kind);
+        break;
+      }
+      case "prefix":
+        if (rule.side === side) this.prefixes.push(rule.prefix);
+        break;
+      case "passThrough":
+        this.passed.push(rule[side]);
+        break;
+      default:
+        throw rule satisfies never;
+    }
+  }
+
+  canonical(kind: string): string | undefined {
+    const own = this.spellings.get(kind);
+    if (own !== undefined) return own;
+    for (const prefix of this.prefixes) {
+      const other = this.spellings.get(kind.startsWith(prefix) ? kind.slice(prefix.length) : prefix + kind);
+      if (other !== undefined) return other;
+    }
+    return this.passed.some((pattern) => passedKey(pattern, kind) !== undefined) ? kind : undefined;
+  }
+
+  requiredIn(kinds: readonly string[]): number {
+    return new Set(kinds.filter((kind) => this.required.has(kind))).size;
+  }
 }
 
 function unknownFamily(

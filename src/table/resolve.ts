@@ -1,5 +1,6 @@
 // Which tensor of a table each tensor of a checkpoint is.
 import type { Compiled, CompiledSide, MapSlot, Slot } from "./compile.ts";
+import { passedKey } from "./key-pattern.ts";
 import type { Source } from "./request.ts";
 import type { Side } from "./rule.ts";
 
@@ -56,9 +57,8 @@ export function findSlot(side: CompiledSide, key: string): Slot | undefined {
 function passThrough(compiled: Compiled, side: Side, key: string): string | undefined {
   const other = side === "native" ? "hf" : "native";
   for (const rule of compiled.passThrough) {
-    const [before, after] = rule[side].split("{key}") as [string, string];
-    if (key.length > before.length + after.length && key.startsWith(before) && key.endsWith(after))
-      return rule[other].replace("{key}", () => key.slice(before.length, key.length - after.length));
+    const passed = passedKey(rule[side], key);
+    if (passed !== undefined) return rule[other].replace("{key}", () => passed);
   }
   return undefined;
 }

@@ -4,6 +4,7 @@ import { adapters } from "../../adapters/registry.ts";
 import { InputError, UsageError } from "../../src/errors.ts";
 import { detect } from "../../src/table/layouts.ts";
 import { compileTable } from "../../src/table/plan.ts";
+import { alsoSpelled, optional, optionalPrefix, passThrough, rename } from "../../src/table/rule.ts";
 
 const adapterNamed = (family: string): Adapter => adapters.find((adapter) => adapter.family === family)!;
 
@@ -118,5 +119,39 @@ test("what the user settles is taken as it is, if it exists", () => {
   expect(failure(() => found(new Map(), null, { family: "llama3", layout: "vllm" }))).toMatchObject({
     code: "UNKNOWN_LAYOUT_NAME",
     details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2" },
+  });
+});
+
+describe("rules that accept several spellings", () => {
+  const rules = [
+    alsoSpelled("native", ["old.{l}.a"], rename("new.{l}.a", "hf.{l}.a", "d")),
+    rename("new.{l}.b", "hf.{l}.b", "d"),
+    optional(rename("new.{l}.c", "hf.{l}.c", "d")),
+    optionalPrefix("native", "wrapped."),
+    passThrough("rest.{key}", "more.{key}"),
+  ];
+  const llama = adapterNamed("llama3");
+  const family = llama.open({ model_type: "llama" }, "test");
+  const adapter: Adapter = {
+    ...llama,
+    family: "spelled",
+    layouts: ["native"],
+    probes: [{}],
+    open: () => ({ ...family, rules: () => rules }),
+  };
+  const fits = (keys: readonly string[]) => {
+    const error = failure(() => detect([adapter], new Map(keys.map((key) => [key, null])), null));
+    return error === undefined;
+  };
+
+  test.each([
+    [["new.0.a", "new.0.b"], true],
+    [["old.0.a", "new.0.b", "new.0.c"], true],
+    [["wrapped.new.0.a", "wrapped.new.0.b"], true],
+    [["new.0.a", "new.0.b", "rest.of.it"], true],
+    [["new.0.a", "new.0.b", "rest"], false],
+    [["new.0.a", "old.0.a"], false],
+  ])("%o fit: %s", (keys, expected) => {
+    expect(fits(keys)).toBe(expected);
   });
 });
