@@ -6,6 +6,7 @@ import * as shapes from "../shapes/infer.ts";
 import type { Kernel } from "./kernel.ts";
 import { subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import { add, mul, silu } from "./kernels/elementwise.ts";
+import { rmsNorm } from "./kernels/rms-norm.ts";
 import { type KernelTraits, linearStep } from "./linear.ts";
 import { GpuNode, Storage } from "./node.ts";
 import * as steps from "./step.ts";
@@ -42,7 +43,10 @@ export class Recorder implements Ops<GpuNode> {
   rmsNorm(x: GpuNode, weight: GpuNode, eps: number): GpuNode {
     const shape = shapes.rmsNormShape(x, weight);
     const input = this.#storage(x);
-    return this.#make(shape, (output) => steps.rmsNormStep(input, weight.data, weight.elements, eps, output));
+    // A narrow subgroup needs no barrier of its own on the CPU.
+    const kernel = rmsNorm(this.#traits.family === "tile" ? 64 : this.#traits.subgroupSize);
+    const sizes = { channels: weight.elements, eps };
+    return this.#make(shape, (output) => steps.rmsNormStep(kernel, input, weight.data, sizes, output));
   }
 
   linear(x_TI: GpuNode, weight_OI: GpuNode, bias_O?: GpuNode): GpuNode {

@@ -5,7 +5,6 @@ import type { Kernel } from "./kernel.ts";
 import type { AttentionKernel } from "./kernels/attention.ts";
 import * as copies from "./kernels/copy.ts";
 import { flatSize } from "./kernels/elementwise.ts";
-import { rmsNorm } from "./kernels/rms-norm.ts";
 import { rope } from "./kernels/rope.ts";
 import type { Memory } from "./memory.ts";
 import { Storage } from "./node.ts";
@@ -146,16 +145,23 @@ export function elementwiseStep(kernel: Kernel<"count">, inputs: readonly Storag
   };
 }
 
-export function rmsNormStep(x: Storage, weight: Source, channels: number, eps: number, output: Storage): Step {
+export function rmsNormStep(
+  kernel: Kernel<"rows" | "channels" | "eps">,
+  x: Storage,
+  weight: Source,
+  sizes: { readonly channels: number; readonly eps: number },
+  output: Storage,
+): Step {
+  const { channels } = sizes;
+  const rows = output.elements / channels;
   return {
     inputs: [x, weight],
     output,
-    kernels: [rmsNorm],
+    kernels: [kernel],
     uploadBytes: 4 * channels,
     async run(runner) {
       const bindings = [whole(runner, x), await operand(runner, weight, channels), whole(runner, output)];
-      const rows = output.elements / channels;
-      runner.queue.dispatch(rmsNorm, bindings, { rows, channels, eps }, grid(rows));
+      runner.queue.dispatch(kernel, bindings, { rows, ...sizes }, grid(rows));
     },
   };
 }

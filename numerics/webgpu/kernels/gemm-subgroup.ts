@@ -10,16 +10,20 @@ export interface SubgroupGemmOptions {
   readonly tileRows: number;
 }
 
+/** Products that are added in one chain. Chains are added to each other, so that rounding errors grow slowly with K. */
+export const chainDepth = 256;
+
 /** Columns of Y a lane. More spill registers on lavapipe. */
 const laneColumns = 4;
 
 /**
  * One subgroup is one workgroup: its lanes own columns of Y, and share rows of X by broadcast, so that every loaded
  * value serves `tileRows` or `laneColumns · subgroupSize` products. No workgroup memory, no barriers.
- * Each output is one chain of multiply and add in ascending k; a GPU may contract them to FMA.
+ * Each output is a sum of chains of multiply and add, both in ascending k; a GPU may contract them to FMA.
  */
 export function subgroupGemm({ packing, hasBias, subgroupSize, tileRows }: SubgroupGemmOptions): GemmKernel {
   const quads = packing === "f32" ? 1 : 2; // vec4f of X a step, as many as one word of W holds
+  const stepDepth = 4 * quads;
   const rowsPerLoad = subgroupSize / quads;
   const columns = Array.from({ length: laneColumns }, (_, j) => j);
 
@@ -33,11 +37,11 @@ ${columns.map((j) => `a${i}_${j} += x * w${j}_${k >> 2}[${k & 3}];`).join(" ")} 
       ? `let w${j}_0 = W[w${j} + k];`
       : `let q${j} = W[w${j} + k]; let w${j}_0 = ${unpackLow(`q${j}`)}; let w${j}_1 = ${unpackHigh(`q${j}`)};`;
 
-  const store = (i: number) => `if (m0 + ${i}u < p.rows) { let y = (m0 + ${i}u) * p.stride + p.column + n0;
+  const store = (i: number) => `if (m0 + ${i}u < p.rows) { let at = (m0 + ${i}u) * p.stride + p.column + n0;
 ${columns
   .map((j) => {
-    const value = hasBias ? `a${i}_${j} + B[p.bias + n0 + ${j * subgroupSize}u]` : `a${i}_${j}`;
-    return `if (n0 + ${j * subgroupSize}u < p.columns) { Y[y + ${j * subgroupSize}u] = ${value}; }`;
+    const value = hasBias ? `y${i}_${j} + B[p.bias + n0 + ${j * subgroupSize}u]` : `y${i}_${j}`;
+    return `if (n0 + ${j * subgroupSize}u < p.columns) { Y[at + ${j * subgroupSize}u] = ${value}; }`;
   })
   .join("\n")} }`;
 
@@ -54,14 +58,18 @@ ${columns
 let m0 = group.y * ${tileRows}u;
 let n0 = group.x * ${laneColumns * subgroupSize}u + lane;
 let xStride = p.depth / 4u;
-let steps = p.depth / ${4 * quads}u;
-${unroll(tileRows, (i) => columns.map((j) => `var a${i}_${j} = 0.0f;`).join(" "))}
+let steps = p.depth / ${stepDepth}u;
+${unroll(tileRows, (i) => columns.map((j) => `var y${i}_${j} = 0.0f;`).join(" "))}
 ${unroll(laneColumns, (j) => `let w${j} = min(n0 + ${j * subgroupSize}u, p.columns - 1u) * steps;`)}
 ${unroll(loads, (r) => `let r${r} = min(m0 + ${r * rowsPerLoad}u + lane / ${quads}u, p.rows - 1u) * xStride + lane % ${quads}u;`)}
-for (var k = 0u; k < steps; k++) {
+for (var k0 = 0u; k0 < steps; k0 += ${chainDepth / stepDepth}u) {
+${unroll(tileRows, (i) => columns.map((j) => `var a${i}_${j} = 0.0f;`).join(" "))}
+for (var k = k0; k < min(k0 + ${chainDepth / stepDepth}u, steps); k++) {
 ${unroll(loads, (r) => `let x${r} = X[r${r} + k * ${quads}u];`)}
 ${unroll(laneColumns, loadW)}
-${unroll(tileRows, (i) => unroll(4 * quads, (k) => product(i, k)))}
+${unroll(tileRows, (i) => unroll(stepDepth, (k) => product(i, k)))}
+}
+${unroll(tileRows, (i) => columns.map((j) => `y${i}_${j} += a${i}_${j};`).join(" "))}
 }
 ${unroll(tileRows, store)}`,
   };

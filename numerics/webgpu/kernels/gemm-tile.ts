@@ -13,6 +13,9 @@ export interface TileGemmOptions extends GemmTile {
   readonly hasBias: boolean;
 }
 
+/** Products that are added in one chain. */
+const chainDepth = 1024;
+
 /** Tiles that fit `bytes` of workgroup memory. */
 export function tileFor(rows: number, bytes: number): GemmTile {
   const isLarge = rows > 256 && bytes >= 4 * 16 * 2 * (128 + 4);
@@ -21,7 +24,7 @@ export function tileFor(rows: number, bytes: number): GemmTile {
 
 /**
  * Tiles of X and W go through workgroup memory, k-major, so that an invocation reads its rows and columns side by side.
- * Each output is one chain of FMA in ascending k.
+ * Each output is a sum of chains of FMA, both in ascending k; it waits in Y for the next chain.
  */
 export function tileGemm({ packing, hasBias, tile, block }: TileGemmOptions): GemmKernel {
   const [rows, columns, depth] = tile;
@@ -70,8 +73,12 @@ ${
   const store = (i: number, j: number) =>
     unroll(4, (e) => {
       const n = `n0 + tx * 4u + ${j * across * 4 + e}u`;
-      const value = `a${i}_${j}[${e}]${hasBias ? ` + B[p.bias + ${n}]` : ""}`;
-      return `if (m < p.rows && ${n} < p.columns) { Y[m * p.stride + p.column + ${n}] = ${value}; }`;
+      return `if (m < p.rows && ${n} < p.columns) {
+let at = m * p.stride + p.column + ${n};
+var y = ${hasBias ? `B[p.bias + ${n}]` : "0.0f"};
+if (begin > 0u) { y = Y[at]; }
+Y[at] = y + a${i}_${j}[${e}];
+}`;
     });
 
   return {
@@ -88,8 +95,9 @@ let m0 = group.y * ${rows}u;
 let n0 = group.x * ${columns}u;
 let tx = lane % ${across}u;
 let ty = lane / ${across}u;
+for (var begin = 0u; begin < p.depth; begin += ${chainDepth}u) {
 ${unroll(blockRows, (i) => vectors.map((j) => `var a${i}_${j} = vec4f();`).join(" "))}
-for (var k0 = 0u; k0 < p.depth; k0 += ${depth}u) {
+for (var k0 = begin; k0 < min(begin + ${chainDepth}u, p.depth); k0 += ${depth}u) {
 ${unroll(Math.ceil((rows * depth) / 4 / size), loadX)}
 ${unroll(Math.ceil((columns * depth) / wordElements / size), loadW)}
 workgroupBarrier();
@@ -100,6 +108,7 @@ ${unroll(blockRows, (i) => vectors.map((j) => `a${i}_${j} = fma(vec4f(x${i}), w$
 }
 workgroupBarrier();
 }
-${unroll(blockRows, (i) => `{ let m = m0 + ty * ${blockRows}u + ${i}u;\n${vectors.map((j) => store(i, j)).join("\n")} }`)}`,
+${unroll(blockRows, (i) => `{ let m = m0 + ty * ${blockRows}u + ${i}u;\n${vectors.map((j) => store(i, j)).join("\n")} }`)}
+}`,
   };
 }

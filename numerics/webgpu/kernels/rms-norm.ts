@@ -1,28 +1,33 @@
 import type { Kernel } from "../kernel.ts";
 
-const size = 64;
+/** Squares that are added up before their sum is added to the rest, so that rounding errors stay few. */
+const block = 32;
 
 /**
- * A row a workgroup: Y = W · X / √(mean(X²) + eps). Each invocation sums a 64th of the row, then all add the partial
- * sums in the same order, which needs one barrier and keeps the rounding error near that of a tree.
+ * A row a workgroup: Y = W · X / √(mean(X²) + eps). Each of `lanes` invocations adds its share, then all add the shares
+ * in the same order, which needs one barrier only.
  */
-export const rmsNorm: Kernel<"rows" | "channels" | "eps"> = {
-  key: "rms-norm",
+export const rmsNorm = (lanes: number): Kernel<"rows" | "channels" | "eps"> => ({
+  key: `rms-norm ${lanes} lanes`,
   reads: { X: "f32", W: "f32" },
   writes: "f32",
   params: { rows: "u32", channels: "u32", eps: "f32" },
-  size,
-  declarations: `var<workgroup> sums: array<f32, ${size}>;`,
+  size: lanes,
+  declarations: `var<workgroup> shares: array<f32, ${lanes}>;`,
   body: () => `
 let row = group.y * groups.x + group.x;
 if (row >= p.rows) { return; }
 let begin = row * p.channels;
+var share = 0.0f;
+for (var c0 = lane; c0 < p.channels; c0 += ${lanes * block}u) {
 var squares = 0.0f;
-for (var c = lane; c < p.channels; c += ${size}u) { let x = X[begin + c]; squares += x * x; }
-sums[lane] = squares;
+for (var c = c0; c < min(c0 + ${lanes * block}u, p.channels); c += ${lanes}u) { let x = X[begin + c]; squares += x * x; }
+share += squares;
+}
+shares[lane] = share;
 workgroupBarrier();
 var sum = 0.0f;
-for (var i = 0u; i < ${size}u; i++) { sum += sums[i]; }
+for (var i = 0u; i < ${lanes}u; i++) { sum += shares[i]; }
 let scale = inverseSqrt(sum / f32(p.channels) + p.eps);
-for (var c = lane; c < p.channels; c += ${size}u) { Y[begin + c] = W[c] * (X[begin + c] * scale); }`,
-};
+for (var c = lane; c < p.channels; c += ${lanes}u) { Y[begin + c] = W[c] * (X[begin + c] * scale); }`,
+});
