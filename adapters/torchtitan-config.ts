@@ -67,6 +67,7 @@ function parseLayer(layer: ConfigReader) {
   const headDim = attention.optional("head_dim", attention.size) ?? attention.size("dim") / nHeads;
   if (!Number.isInteger(headDim)) attention.fail("dim", `a multiple of n_heads (${nHeads}), as head_dim is absent`);
   const rope = attention.object("rope");
+  if (rope.size("dim") !== headDim) rope.fail("dim", `the channels of a head (${headDim})`);
   const feedForward = layer.object("feed_forward");
   const eps = layer.object("attention_norm").number("eps");
   if (layer.object("ffn_norm").number("eps") !== eps)

@@ -39,6 +39,7 @@ export function parseLlama3Config(json: JsonObject, where: string): Llama3Config
 /** Defaults are those of LlamaConfig. */
 function parseHf(json: JsonObject, where: string): Llama3Config {
   const config = new ConfigReader(json, where);
+  config.only("model_type", "llama", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
   const dim = config.size("hidden_size", 4096);
   const nHeads = config.size("num_attention_heads", 32);

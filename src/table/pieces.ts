@@ -30,21 +30,17 @@ export class PieceMaker {
     private readonly targetEncoding: EncodingOf,
   ) {}
 
-  /** Pieces with canonical source keys, each part's in ascending order of the target. */
+  /** Pieces with canonical source keys, in ascending order of where they begin in the target. */
   piecesOf(slot: MapSlot): Piece[] {
-    const at: Record<string, number> = {};
-    for (const [i, axis] of slot.term.key.axes.entries()) at[axis] = slot.at[i]!;
     const pieces: Piece[] = [];
     const targetEncoding = this.targetEncoding(slot.key);
     for (const source of slot.map[this.from]) {
-      const inTarget = source.key.axes.filter((axis) => !slot.term.key.axes.includes(axis));
-      this.axes.walk(inTarget, at, () => {
-        const key = this.keyOf(source.key, at);
+      this.eachKey(slot, source, (key, at, spread) => {
         for (const link of this.linksOf(slot, source, targetEncoding, this.sourceEncoding(key))) {
           pieces.push({
             source: key,
             sourceOffset: offsetAt(link.sourceBlock, at, slot.term.key.axes),
-            targetOffset: offsetAt(link.targetBlock, at, inTarget),
+            targetOffset: offsetAt(link.targetBlock, at, spread),
             ...link.loops,
           });
         }
@@ -55,20 +51,25 @@ export class PieceMaker {
   }
 
   /** Canonical keys of the tensors that a target tensor is made of; none if it is made of one. */
-  *mergedKeysOf(slot: MapSlot): Generator<string> {
+  mergedKeysOf(slot: MapSlot): string[] {
     const labels = new Set(slot.term.plain.blocks.map((block) => block.label));
-    const sources = slot.map[this.from].filter((source) =>
-      source.plain.blocks.some((block) => labels.has(block.label)),
-    );
+    const keys: string[] = [];
+    for (const source of slot.map[this.from])
+      if (source.plain.blocks.some((block) => labels.has(block.label)))
+        this.eachKey(slot, source, (key) => keys.push(key));
+    return keys.length > 1 ? keys : [];
+  }
+
+  /** Source tensors of one term at the target's index; `spread` are the axes of their key that are dims of the target. */
+  private eachKey(
+    slot: MapSlot,
+    { key: pattern }: CompiledTerm,
+    visit: (key: string, at: Readonly<Record<string, number>>, spread: readonly string[]) => void,
+  ): void {
     const at: Record<string, number> = {};
     for (const [i, axis] of slot.term.key.axes.entries()) at[axis] = slot.at[i]!;
-    for (const source of sources) {
-      const spread = source.key.axes.filter((axis) => !slot.term.key.axes.includes(axis));
-      if (sources.length === 1 && spread.length === 0) return;
-      const keys: string[] = [];
-      this.axes.walk(spread, at, () => keys.push(this.keyOf(source.key, at)));
-      yield* keys;
-    }
+    const spread = pattern.axes.filter((axis) => !slot.term.key.axes.includes(axis));
+    this.axes.walk(spread, at, () => visit(this.keyOf(pattern, at), at, spread));
   }
 
   private keyOf(pattern: KeyPattern, at: Readonly<Record<string, number>>): string {

@@ -102,6 +102,7 @@ describe("HF configs", () => {
       { rope_scaling: { rope_type: "llama3", factor: 8 } },
       '"rope_scaling.low_freq_factor" must be a positive number, found nothing',
     ],
+    [{ model_type: "mistral" }, 'CONFIG_UNSUPPORTED: config.json: "model_type" is "mistral", which is another family'],
     [{ hidden_act: "gelu" }, 'CONFIG_UNSUPPORTED: config.json: "hidden_act" is "gelu"'],
     [{ rope_scaling: { type: "dynamic", factor: 2 } }, '"rope_scaling.type" is "dynamic", which has no graph here'],
     [{ rope_parameters: { rope_type: "longrope" } }, '"rope_parameters.rope_type" is "longrope"'],
@@ -239,6 +240,10 @@ describe("torchtitan 0.3's config", () => {
     ],
     [torchtitanDump({ layer: { moe: {} } }), '"layers.0.moe" is {}, which makes this another family'],
     [torchtitanDump({ qkNorm: true }), "without qk_norm"],
+    [
+      torchtitanDump({ rope: { dim: 8 } }),
+      '"layers.0.attention.rope.dim" must be the channels of a head (10), found 8',
+    ],
     [torchtitanDump({ rope: { scaling: "ntk" } }), '"layers.0.attention.rope.scaling" is "ntk"'],
     [torchtitanDump({ nLayers: 0 }), '"layers" must be a list of objects'],
     [{ ...torchtitanDump(), norm: { eps: 1e-6 } }, '"norm.eps" is 0.000001, which differs from that of the layers'],

@@ -74,6 +74,7 @@ describe("HF configs", () => {
       '"rope_parameters.full_attention" is {"rope_theta":3}',
     ],
     [{ use_sliding_window: "yes" }, '"use_sliding_window" must be true or false'],
+    [{ model_type: "mistral" }, 'CONFIG_UNSUPPORTED: config.json: "model_type" is "mistral", which is another family'],
     [{ hidden_act: "relu" }, '"hidden_act" is "relu"'],
   ])("%o is refused", (fields, message) => {
     expect(refusal(() => hf({ num_hidden_layers: 3, ...fields }))).toContain(message);
