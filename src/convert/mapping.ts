@@ -26,6 +26,8 @@ export interface Mapping {
   readonly equalities: TablePlan["equalities"];
   readonly dropped: readonly Dropped[];
   readonly spelling: TablePlan["spelling"];
+  /** Aliases that `hf` can have, by canonical key, and whether this source has them; empty from other layouts. */
+  readonly aliases: ReadonlyMap<string, boolean>;
 }
 
 export interface MappingOptions extends PlanOptions {
@@ -53,18 +55,23 @@ export function mapTensors(
     const dtype = targetDtype(move, sources, source, dtypes);
     tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources });
   }
-  return { source, from, to, tensors, ...plan };
+  return { source, from, to, ...plan, tensors };
 }
 
-function tablePlan({ family }: Model, source: TensorSource, from: string, to: string, options: PlanOptions): TablePlan {
+type Planned = TablePlan & Pick<Mapping, "aliases">;
+
+function tablePlan({ family }: Model, source: TensorSource, from: string, to: string, options: PlanOptions): Planned {
   if (from !== "hf" && to !== "hf") throw new RangeError(`no table leads from ${from} to ${to} directly`);
   const native = from === "hf" ? to : from;
   const table = compileTable(family.rules(native), family.axes(native));
-  return table.plan(from === "hf" ? "fromHf" : "toHf", source.tensors, options);
+  const plan = table.plan(from === "hf" ? "fromHf" : "toHf", source.tensors, options);
+  const aliases = from === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+  const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
+  return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
 }
 
 /** The table still checks that every tensor is known; what it would drop or re-create is left as it is. */
-function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): TablePlan {
+function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): Planned {
   const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
   const { dropped, equalities } = tablePlan(model, source, layout, other, {
     ...options,
@@ -72,7 +79,8 @@ function sameLayout(model: Model, source: TensorSource, layout: string, options:
   });
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
   const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
-  return { moves, equalities, dropped: dropped.filter(({ key }) => waived.has(key)), spelling: new Map() };
+  const lost = dropped.filter(({ key }) => waived.has(key));
+  return { moves, equalities, dropped: lost, spelling: new Map(), aliases: new Map() };
 }
 
 /** The native layout that HF checkpoints are converted to unless another is asked for. */

@@ -7,6 +7,7 @@ import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { type Dtype, isDtype } from "../formats/dtype.ts";
 import { VERSION } from "../version.ts";
 import { directoryOf, isObject } from "./config-files.ts";
+import { tensorInfo } from "./tensor-source.ts";
 
 export const RECORD_NAME = "convert-checkpoint.json";
 const RECORD_VERSION = 1;
@@ -23,7 +24,8 @@ export interface KeptTensor {
 }
 
 export interface ConversionRecord {
-  readonly family: string;
+  /** Null for a raw conversion. */
+  readonly family: string | null;
   readonly from: { readonly layout: string; readonly format: Format };
   readonly to: { readonly layout: string; readonly format: Format };
   /** Files of the source, where it was safetensors. */
@@ -99,9 +101,10 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     layout: reader.field("layout").text(),
     format: reader.field("format").format(),
   });
+  const family = root.field("family");
   const origin = root.field("safetensors");
   return {
-    family: root.field("family").text(),
+    family: family.value === null ? null : family.text(),
     from: place(root.field("from")),
     to: place(root.field("to")),
     safetensors: origin.value === null ? null : parseOrigin(origin),
@@ -137,17 +140,13 @@ function parseOrigin(origin: Reader): SafetensorsOrigin {
 }
 
 function parseKept(kept: Reader): KeptTensor {
+  const key = kept.field("key").text();
+  const sizes = kept.field("shape").list();
+  const shape = sizes.map((size) => size.size());
+  const dtype = kept.field("dtype").dtype();
   const base64 = kept.field("base64");
-  return {
-    key: kept.field("key").text(),
-    reason: kept.field("reason").text(),
-    dtype: kept.field("dtype").dtype(),
-    shape: kept
-      .field("shape")
-      .list()
-      .map((size) => size.size()),
-    bytes: base64.value === null ? null : new Uint8Array(Buffer.from(base64.text(), "base64")),
-  };
+  const bytes = base64.value === null ? null : base64.bytes(tensorInfo(key, dtype, shape).byteLength);
+  return { key, reason: kept.field("reason").text(), dtype, shape, bytes };
 }
 
 const malformed = (file: string, problem: string, cause?: unknown): InputError =>
@@ -213,6 +212,12 @@ class Reader {
   format(): Format {
     const name = this.text();
     return name === "safetensors" || name === "dcp" || name === "pt" ? name : this.fail("format");
+  }
+
+  /** Base64 of exactly so many bytes. */
+  bytes(byteLength: number): Uint8Array {
+    const bytes = Buffer.from(this.text(), "base64");
+    return bytes.length === byteLength ? new Uint8Array(bytes) : this.fail(`base64 of ${byteLength} bytes`);
   }
 
   /** A name that stays inside the target. */

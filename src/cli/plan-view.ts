@@ -1,0 +1,92 @@
+// A conversion's plan for people and for --json.
+import type { ConversionPlan } from "../convert/plan.ts";
+import type { Table } from "../report/document.ts";
+import { formatBytes, formatCount, formatShape, plural } from "../report/units.ts";
+
+type Fact = { readonly label: string; readonly value: string };
+
+export function planFacts({ source, target, family, from, to, mapping, casts, dropped, ...plan }: ConversionPlan): Fact[] {
+  const weights = plan.files.filter(({ parts }) => parts.some(({ kind }) => kind === "tensor"));
+  const left = new Map<string, number>();
+  for (const { reason } of dropped) left.set(reason, (left.get(reason) ?? 0) + 1);
+  return [
+    { label: "family", value: family ?? "any (raw)" },
+    { label: "from", value: `${from}, ${source.format}` },
+    { label: "to", value: `${to}, ${target.format}, ${plural(weights.length, "weight file")}` },
+    { label: "tensors", value: `${formatCount(mapping.source.tensors.size)} → ${formatCount(mapping.tensors.size)}` },
+    ...(casts.length > 0 ? [{ label: "casts", value: castSummary(casts) }] : []),
+    ...(left.size > 0
+      ? [{ label: "left out", value: [...left].map(([reason, count]) => `${formatCount(count)} (${reason})`).join(", ") }]
+      : []),
+    { label: "writes", value: `${formatBytes(plan.diskBytes)} in ${plural(plan.files.length, "file")}` },
+    { label: "peak memory", value: `at most ${formatBytes(plan.memory.peakBytes)}` },
+  ];
+}
+
+function castSummary(casts: ConversionPlan["casts"]): string {
+  const kinds = new Map<string, number>();
+  for (const { from, to } of casts) kinds.set(`${from} → ${to}`, (kinds.get(`${from} → ${to}`) ?? 0) + 1);
+  return [...kinds].map(([kind, count]) => `${kind} × ${formatCount(count)}`).join(", ");
+}
+
+const MANY = 3;
+
+/** Source keys → target key, with shape, dtype and rule. */
+export function planTables({ mapping, files, dropped }: ConversionPlan): Table[] {
+  const { source, tensors } = mapping;
+  return [
+    {
+      title: "Tensors",
+      columns: [{ name: "from" }, { name: "to" }, { name: "shape" }, { name: "dtype" }, { name: "rule" }],
+      rows: [...tensors.values()].map(({ info, move, sources }) => {
+        const before = new Set(sources.map((key) => source.tensors.get(key)?.dtype));
+        const dtype = before.size === 1 && before.has(info.dtype) ? info.dtype : `${[...before].join(", ")} → ${info.dtype}`;
+        return [
+          sources.length > MANY
+            ? `${sources[0]} … ${sources.at(-1)} (${formatCount(sources.length)})`
+            : sources.join(", ") || `every element ${move.fill?.value ?? "–"}`,
+          info.key,
+          formatShape(info.shape),
+          sources.length === 0 ? info.dtype : dtype,
+          move.rule,
+        ];
+      }),
+    },
+    {
+      title: "Left out",
+      columns: [{ name: "key" }, { name: "why" }],
+      rows: dropped.map(({ key, reason }) => [key, reason]),
+    },
+    {
+      title: "Files",
+      columns: [{ name: "name" }, { name: "bytes", align: "right" }],
+      rows: files.map(({ name, byteLength }) => [name, formatBytes(byteLength)]),
+    },
+  ];
+}
+
+export function planJson(plan: ConversionPlan): object {
+  const { source, target, family, from, to, mapping, files, dropped, casts, memory, diskBytes, notes } = plan;
+  return {
+    verdict: "pass",
+    family,
+    from: { path: source.path, layout: from, format: source.format },
+    to: { path: target.path || null, layout: to, format: target.format },
+    tensors: [...mapping.tensors.values()].map(({ info, move, sources }) => ({
+      key: info.key,
+      dtype: info.dtype,
+      shape: info.shape,
+      bytes: info.byteLength,
+      from: sources,
+      rule: move.rule,
+    })),
+    bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
+    ties: plan.mappings.flatMap(({ equalities }) => equalities),
+    dropped,
+    casts,
+    peakRamBytes: memory.peakBytes,
+    diskBytes,
+    files: files.map(({ name, byteLength }) => ({ name, bytes: byteLength })),
+    notes,
+  };
+}

@@ -1,0 +1,35 @@
+// Memory of a conversion, known before it starts: it depends on the plan, not on the size of the model.
+import { EnvironmentError } from "../errors.ts";
+import { DEFAULT_BUFFER_BYTES } from "./gather.ts";
+import type { Mapping } from "./mapping.ts";
+
+export interface MemoryPlan {
+  /** Resident memory of the whole process, an upper estimate. */
+  readonly peakBytes: number;
+  /** Working buffer of one step of the conversion. */
+  readonly bufferBytes: number;
+}
+
+/** Node itself with this program, its heap warm: 70 to 90 MB measured on Node 20. */
+const PROCESS_BYTES = 110e6;
+/** Plan, headers and moves of one tensor: at most 3 kB measured on a plan of 50 000 tensors. */
+const TENSOR_BYTES = 4096;
+/** The smallest buffer that still moves a plain copy at full speed. */
+const LEAST_BUFFER_BYTES = 2 ** 20;
+
+/** Fits the working buffers into `maxRam`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
+export function planMemory(mappings: readonly Mapping[], maxRam: number | undefined): MemoryPlan {
+  const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
+  const fixed = PROCESS_BYTES + tensors * TENSOR_BYTES;
+  const least = fixed + mappings.length * LEAST_BUFFER_BYTES;
+  if (maxRam !== undefined && maxRam < least) {
+    throw new EnvironmentError("MAX_RAM_IMPOSSIBLE", `--max-ram: this conversion takes at least ${least} bytes`, {
+      expected: `at least ${least} bytes`,
+      found: `${maxRam} bytes`,
+      help: `give --max-ram ${Math.ceil(least / 1e6)}MB or more`,
+    });
+  }
+  const room = maxRam === undefined ? Number.POSITIVE_INFINITY : (maxRam - fixed) / mappings.length;
+  const bufferBytes = Math.min(DEFAULT_BUFFER_BYTES, Math.floor(room / 8) * 8);
+  return { peakBytes: fixed + mappings.length * bufferBytes, bufferBytes };
+}

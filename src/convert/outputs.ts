@@ -1,0 +1,86 @@
+// The files that hold the weights of a target.
+import { UsageError } from "../errors.ts";
+import type { SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
+import { planDcp } from "../formats/dcp/plan.ts";
+import type { OutputFile } from "../formats/output.ts";
+import { planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
+import { planTorchFile } from "../formats/torch-zip/plan.ts";
+import type { Mapping } from "./mapping.ts";
+import type { Target } from "./target.ts";
+
+export interface SizeOptions {
+  /** Bytes of tensor data in a safetensors shard. */
+  readonly maxShardSize?: number | undefined;
+  /** Files of a DCP target. */
+  readonly ranks?: number | undefined;
+}
+
+/** Safetensors files that the target's tensors once lay in. */
+export interface Originals {
+  readonly files: SafetensorsOrigin;
+  /** Whether a tensor has another dtype now. */
+  readonly cast: boolean;
+}
+
+export interface OutputRequest {
+  readonly mapping: Mapping;
+  readonly target: Target;
+  readonly originals: Originals | null;
+  /** `__metadata__` of new safetensors files. */
+  readonly metadata: Readonly<Record<string, string>> | null;
+}
+
+export interface Outputs {
+  readonly files: readonly OutputFile[];
+  readonly notes: readonly string[];
+}
+
+/** Throws UsageError where an option means nothing for the target's format. */
+export function outputFiles(request: OutputRequest, options: SizeOptions): Outputs {
+  const { mapping, target } = request;
+  checkOptions(target, options);
+  const tensors = [...mapping.tensors.values()].map(({ info }) => info);
+  switch (target.format) {
+    case "safetensors":
+      return safetensorsFiles(tensors, request, options.maxShardSize);
+    case "dcp":
+      return { files: planDcp(tensors, { ranks: options.ranks ?? 1 }), notes: [] };
+    case "pt":
+      return { files: planTorchFile(tensors, target.fileName ?? "model.pt"), notes: [] };
+    default:
+      throw target.format satisfies never;
+  }
+}
+
+function checkOptions({ format, fileName }: Target, { maxShardSize, ranks }: SizeOptions): void {
+  const refuse = (option: string, why: string): never => {
+    throw new UsageError("OPTION_MEANINGLESS", `--${option}: ${why}`, { help: `leave out --${option}` });
+  };
+  if (ranks !== undefined && format !== "dcp")
+    refuse("ranks", `only a DCP target has ranks, and this one is ${format}`);
+  if (maxShardSize === undefined) return;
+  if (format !== "safetensors") refuse("max-shard-size", `only safetensors has shards, and the target is ${format}`);
+  if (fileName !== null) refuse("max-shard-size", "the target is one file");
+}
+
+function safetensorsFiles(
+  tensors: readonly TensorInfo[],
+  { mapping, target, originals, metadata }: OutputRequest,
+  maxShardSize: number | undefined,
+): Outputs {
+  if (target.fileName !== null) {
+    const singleName = target.fileName;
+    return { files: planSafetensors(tensors, { metadata, maxShardSize: Infinity, singleName }), notes: [] };
+  }
+  if (maxShardSize !== undefined) return { files: planSafetensors(tensors, { metadata, maxShardSize }), notes: [] };
+  if (originals === null) return { files: planSafetensors(tensors, { metadata }), notes: [] };
+  const { files, cast } = originals;
+  if (holdsTensorsOf(mapping, files)) return { files: planSafetensorsAgain(tensors, files, { cast }), notes: [] };
+  const notes = ["the source's files held other tensors than the target has: shards and metadata follow the defaults"];
+  return { files: planSafetensors(tensors, { metadata }), notes };
+}
+
+function holdsTensorsOf({ tensors }: Mapping, { files }: SafetensorsOrigin): boolean {
+  const keys = new Set(files.flatMap((file) => file.keys));
+  return keys.size === tensors.size && [...keys].every((key) => tensors.has(key));
+}

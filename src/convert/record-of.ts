@@ -1,0 +1,81 @@
+// What a conversion writes into its record, and what the way back takes out of it.
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Dtype } from "../formats/dtype.ts";
+import { type Mapping, wholeMove } from "./mapping.ts";
+import { type ConversionRecord, type KeptTensor, keepBytes } from "./record.ts";
+import type { Target } from "./target.ts";
+import { type TensorSource, tensorInfo } from "./tensor-source.ts";
+
+/** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
+export function recordOf(
+  source: Checkpoint,
+  target: Target,
+  family: string | null,
+  mapping: Mapping,
+  isWaived: (key: string) => boolean,
+): ConversionRecord | null {
+  const { from, to, spelling } = mapping;
+  const isNative = from === "hf" && to !== "hf";
+  const isRaw = to === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
+  if (!isNative && !isRaw) return null;
+  return {
+    family,
+    from: { layout: from, format: source.format },
+    to: { layout: to, format: target.format },
+    safetensors: source.safetensors ?? null,
+    casts: originalDtypes(mapping),
+    aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),
+    spelling,
+    dropped: keptTensors(mapping, isWaived),
+  };
+}
+
+function originalDtypes({ source, tensors }: Mapping): Map<string, Dtype> {
+  const originals = new Map<string, Dtype>();
+  for (const { info, sources } of tensors.values()) {
+    for (const key of sources) {
+      const { dtype } = source.tensors.get(key)!;
+      if (dtype !== info.dtype) originals.set(key, dtype);
+    }
+  }
+  return originals;
+}
+
+function keptTensors({ source, dropped, equalities }: Mapping, isWaived: (key: string) => boolean): KeptTensor[] {
+  const lost = [
+    ...dropped,
+    ...equalities.filter(({ alias }) => isWaived(alias)).map(({ alias, reason }) => ({ key: alias, reason })),
+  ];
+  const infos = lost.map(({ key }) => source.tensors.get(key)!);
+  const bytes = keepBytes(infos, ({ key }, target) => source.read(key, 0, target));
+  return lost.map(({ key, reason }, i) => {
+    const { dtype, shape } = infos[i]!;
+    return { key, reason, dtype, shape, bytes: bytes[i] ?? null };
+  });
+}
+
+/** The mapping with the tensors that the record kept, where nothing else makes them. */
+export function withKept(mapping: Mapping, record: ConversionRecord): { mapping: Mapping; notes: readonly string[] } {
+  const lost = record.dropped.filter(({ key }) => !mapping.tensors.has(key));
+  const kept = new Map(lost.flatMap((tensor) => (tensor.bytes === null ? [] : [[tensor.key, tensor.bytes] as const])));
+  const infos = new Map(
+    lost.filter(({ key }) => kept.has(key)).map(({ key, dtype, shape }) => [key, tensorInfo(key, dtype, shape)]),
+  );
+  const notes = lost
+    .filter(({ bytes }) => bytes === null)
+    .map(({ key }) => `"${key}" does not come back: it was dropped on the way here, and too large for the record`);
+  if (infos.size === 0) return { mapping, notes };
+  const { source, tensors } = mapping;
+  const overlay: TensorSource = {
+    tensors: new Map([...source.tensors, ...infos]),
+    read(key, begin, target) {
+      const bytes = kept.get(key);
+      if (bytes === undefined) source.read(key, begin, target);
+      else target.set(bytes.subarray(begin, begin + target.length));
+    },
+  };
+  const extra = [...infos.values()].map(
+    (info) => [info.key, { info, move: { ...wholeMove(info), rule: "record" }, sources: [info.key] }] as const,
+  );
+  return { mapping: { ...mapping, source: overlay, tensors: new Map([...tensors, ...extra]) }, notes };
+}
