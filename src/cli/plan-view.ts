@@ -5,7 +5,17 @@ import { formatBytes, formatCount, formatShape, plural } from "../report/units.t
 
 type Fact = { readonly label: string; readonly value: string };
 
-export function planFacts({ source, target, family, from, to, mapping, casts, dropped, ...plan }: ConversionPlan): Fact[] {
+export function planFacts({
+  source,
+  target,
+  family,
+  from,
+  to,
+  mapping,
+  casts,
+  dropped,
+  ...plan
+}: ConversionPlan): Fact[] {
   const weights = plan.files.filter(({ parts }) => parts.some(({ kind }) => kind === "tensor"));
   const left = new Map<string, number>();
   for (const { reason } of dropped) left.set(reason, (left.get(reason) ?? 0) + 1);
@@ -16,7 +26,12 @@ export function planFacts({ source, target, family, from, to, mapping, casts, dr
     { label: "tensors", value: `${formatCount(mapping.source.tensors.size)} → ${formatCount(mapping.tensors.size)}` },
     ...(casts.length > 0 ? [{ label: "casts", value: castSummary(casts) }] : []),
     ...(left.size > 0
-      ? [{ label: "left out", value: [...left].map(([reason, count]) => `${formatCount(count)} (${reason})`).join(", ") }]
+      ? [
+          {
+            label: "left out",
+            value: [...left].map(([reason, count]) => `${formatCount(count)} (${reason})`).join(", "),
+          },
+        ]
       : []),
     { label: "writes", value: `${formatBytes(plan.diskBytes)} in ${plural(plan.files.length, "file")}` },
     { label: "peak memory", value: `at most ${formatBytes(plan.memory.peakBytes)}` },
@@ -40,7 +55,8 @@ export function planTables({ mapping, files, dropped }: ConversionPlan): Table[]
       columns: [{ name: "from" }, { name: "to" }, { name: "shape" }, { name: "dtype" }, { name: "rule" }],
       rows: [...tensors.values()].map(({ info, move, sources }) => {
         const before = new Set(sources.map((key) => source.tensors.get(key)?.dtype));
-        const dtype = before.size === 1 && before.has(info.dtype) ? info.dtype : `${[...before].join(", ")} → ${info.dtype}`;
+        const dtype =
+          before.size === 1 && before.has(info.dtype) ? info.dtype : `${[...before].join(", ")} → ${info.dtype}`;
         return [
           sources.length > MANY
             ? `${sources[0]} … ${sources.at(-1)} (${formatCount(sources.length)})`

@@ -10,8 +10,8 @@ import type { TensorSource } from "./tensor-source.ts";
 
 const BLOCK_BYTES = 1 << 20;
 
-/** Called after each block, with its bytes; throws to stop. */
-export type OnRead = (bytes: number) => void;
+/** Bytes read by one step of a check. */
+type Steps = Generator<number, void, void>;
 
 /** Bytes that `checkValues` reads. */
 export function checkBytes({ source, equalities, dropped }: Mapping): number {
@@ -22,23 +22,27 @@ export function checkBytes({ source, equalities, dropped }: Mapping): number {
 
 const isChecked = ({ equals, derived }: Dropped): boolean => equals !== undefined || derived !== undefined;
 
-/** Throws InputError TIE_BROKEN or DROP_NOT_DEFAULT for the first value that is not as the plan needs it. */
-export function checkValues(mapping: Mapping, isWaived: (key: string) => boolean, onRead: OnRead): void {
+/**
+ * Yields after each block, with the bytes it read.
+ * Throws InputError TIE_BROKEN or DROP_NOT_DEFAULT for the first value that is not as the plan needs it.
+ */
+export function* checkValues(mapping: Mapping, isWaived: (key: string) => boolean): Steps {
   for (const { alias, of, reason } of mapping.equalities) {
-    if (!isWaived(alias)) checkTie(mapping.source, alias, of, reason, onRead);
+    if (!isWaived(alias)) yield* checkTie(mapping.source, alias, of, reason);
   }
   for (const drop of mapping.dropped) {
-    if (isChecked(drop) && !isWaived(drop.key)) checkDrop(mapping.source, drop, onRead);
+    if (isChecked(drop) && !isWaived(drop.key)) yield* checkDrop(mapping.source, drop);
   }
 }
 
-/** Index of the first byte that differs; null where the tensors are equal byte for byte. */
-export function firstDifference(
-  a: { readonly source: TensorSource; readonly key: string },
-  b: { readonly source: TensorSource; readonly key: string },
-  byteLength: number,
-  onRead: OnRead,
-): number | null {
+/** A tensor of some source. */
+export interface Tensor {
+  readonly source: TensorSource;
+  readonly key: string;
+}
+
+/** Returns the index of the first byte that differs; null where the first `byteLength` bytes are equal. */
+export function* firstDifference(a: Tensor, b: Tensor, byteLength: number): Generator<number, number | null, void> {
   const size = Math.min(BLOCK_BYTES, byteLength);
   const [left, right] = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)];
   for (let begin = 0; begin < byteLength; begin += BLOCK_BYTES) {
@@ -47,16 +51,16 @@ export function firstDifference(
     a.source.read(a.key, begin, x);
     b.source.read(b.key, begin, y);
     if (!x.equals(y)) return begin + x.findIndex((byte, i) => byte !== y[i]);
-    onRead(2 * count);
+    yield 2 * count;
   }
   return null;
 }
 
-function checkTie(source: TensorSource, alias: string, of: string, reason: string, onRead: OnRead): void {
+function* checkTie(source: TensorSource, alias: string, of: string, reason: string): Steps {
   const [x, y] = [infoOf(source, alias), infoOf(source, of)];
   const words = ({ dtype, shape }: TensorInfo) => `${dtype} [${shape.join(", ")}]`;
   const same = x.dtype === y.dtype && `${x.shape}` === `${y.shape}`;
-  const at = same ? firstDifference({ source, key: alias }, { source, key: of }, x.byteLength, onRead) : null;
+  const at = same ? yield* firstDifference({ source, key: alias }, { source, key: of }, x.byteLength) : null;
   if (same && at === null) return;
   const found =
     at === null ? `${words(x)} against ${words(y)}` : `a difference at element ${Math.floor(at / itemBytes(x))}`;
@@ -71,36 +75,41 @@ function checkTie(source: TensorSource, alias: string, of: string, reason: strin
 const itemBytes = ({ byteLength, shape }: TensorInfo): number =>
   Math.max(1, byteLength / Math.max(1, elementCount(shape)));
 
-function checkDrop(source: TensorSource, { key, reason, equals, derived }: Dropped, onRead: OnRead): void {
+function* checkDrop(source: TensorSource, { key, reason, equals, derived }: Dropped): Steps {
   const info = infoOf(source, key);
   const expected = derived?.();
   const ulp = isFloat(info.dtype) ? ULPS[info.dtype] : 0;
-  forEachValue(source, info, onRead, (value, i) => {
-    const wanted = expected === undefined ? (equals ?? 0) : (expected[i] ?? Number.NaN);
-    const close = expected !== undefined && Math.abs(value - wanted) <= Math.max(1e-5, ulp) * Math.abs(wanted);
-    if (value === wanted || close) return;
-    throw new InputError(
-      "DROP_NOT_DEFAULT",
-      `"${key}" has no place on the other side (${reason}) and holds other values`,
-      {
-        tensor: key,
-        expected: `${wanted} at element ${i}${expected === undefined ? ", as everywhere" : ""}`,
-        found: String(value),
-        help: `its values would be lost: if that is meant, --allow-drop '${key}'`,
-      },
-    );
+  for (const [first, values] of valueBlocks(source, info)) {
+    for (const [i, value] of values.entries()) {
+      const wanted = expected === undefined ? (equals ?? 0) : (expected[first + i] ?? Number.NaN);
+      const close = expected !== undefined && Math.abs(value - wanted) <= Math.max(1e-5, ulp) * Math.abs(wanted);
+      if (value !== wanted && !close) throw dropNotDefault(key, reason, { at: first + i, value, wanted });
+    }
+    yield (values.length / elementCount(info.shape)) * info.byteLength;
+  }
+}
+
+function dropNotDefault(
+  key: string,
+  reason: string,
+  { at, value, wanted }: { readonly at: number; readonly value: number; readonly wanted: number },
+): InputError {
+  return new InputError("DROP_NOT_DEFAULT", `"${key}" has no place on the other side (${reason}) and would be lost`, {
+    tensor: key,
+    expected: `${wanted} at element ${at}`,
+    found: String(value),
+    help: `if its values may be lost, --allow-drop '${key}'`,
   });
 }
 
 /** Distance from 1 to the next value. */
 const ULPS = { F64: 2 ** -52, F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 } as const;
 
-function forEachValue(
+/** Values of a tensor in blocks, each with the index of its first; the next block overwrites the last. */
+function* valueBlocks(
   source: TensorSource,
   { key, dtype, shape }: TensorInfo,
-  onRead: OnRead,
-  visit: (value: number, index: number) => void,
-): void {
+): Generator<readonly [first: number, values: Float64Array]> {
   if (!isFloat(dtype)) {
     throw new InputError("DROP_NOT_FLOAT", `"${key}" should hold floating-point values`, {
       tensor: key,
@@ -111,12 +120,11 @@ function forEachValue(
   }
   const read = castingRead((name, begin, target) => source.read(name, begin, target), dtype, "F64");
   const count = elementCount(shape);
-  const values = new Float64Array(Math.min(count, BLOCK_BYTES / 8));
-  for (let first = 0; first < count; first += values.length) {
-    const n = Math.min(values.length, count - first);
-    read(key, first * 8, new Uint8Array(values.buffer, 0, n * 8));
-    for (let i = 0; i < n; i++) visit(values[i] ?? Number.NaN, first + i);
-    onRead((n * 8 * (source.tensors.get(key)?.byteLength ?? 0)) / (count * 8));
+  const block = new Float64Array(Math.min(count, BLOCK_BYTES / 8));
+  for (let first = 0; first < count; first += block.length) {
+    const values = block.subarray(0, Math.min(block.length, count - first));
+    read(key, first * 8, new Uint8Array(values.buffer, 0, values.byteLength));
+    yield [first, values];
   }
 }
 

@@ -34,7 +34,8 @@ export function renderText(document: ReportDocument, style: TextStyle): string {
   return `${blocks.join("\n\n")}\n`;
 }
 
-function renderFacts(facts: ReportDocument["facts"], style: TextStyle): string {
+/** Labels and values in two columns. */
+export function renderFacts(facts: ReportDocument["facts"], style: TextStyle): string {
   const width = Math.max(...facts.map(({ label }) => label.length));
   return facts.map(({ label, value }) => `${paint(style, "dim", label.padEnd(width))}  ${value}`).join("\n");
 }

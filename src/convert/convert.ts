@@ -1,0 +1,138 @@
+// Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { InputError } from "../errors.ts";
+import type { Format } from "../formats/checkpoint.ts";
+import { VERSION } from "../version.ts";
+import { checkBytes, checkValues } from "./checks.ts";
+import { executeOutput, type WrittenFile } from "./execute.ts";
+import { Gatherer } from "./gather.ts";
+import { isTrainerState } from "./model-keys.ts";
+import type { Cast, ConversionPlan } from "./plan.ts";
+import { Producer } from "./produce.ts";
+import { refuseExisting } from "./target.ts";
+
+export interface ConvertOptions {
+  /** Continues what a killed run of the same plan left. */
+  readonly resume?: boolean;
+  /** Replaces an existing target, at the end. */
+  readonly force?: boolean;
+  /** Makes the output durable before it gets its name; true unless given. */
+  readonly fsync?: boolean;
+  readonly onProgress?: (event: { readonly label: string; readonly done: number; readonly total: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface CastReport extends Cast {
+  /** Largest |cast − value| / |value| over finite values; null where a resumed run had them written before. */
+  readonly maxRelativeError: number | null;
+}
+
+/** The JSON document of `convert` (CONTRACT). */
+export interface Conversion {
+  readonly verdict: "pass";
+  readonly family: string | null;
+  readonly from: { readonly path: string; readonly layout: string; readonly format: Format };
+  readonly to: { readonly path: string; readonly layout: string; readonly format: Format };
+  /** Number of tensors of the target. */
+  readonly tensors: number;
+  /** Of tensor data in the target. */
+  readonly bytes: number;
+  readonly ties: readonly { readonly alias: string; readonly of: string }[];
+  readonly dropped: ConversionPlan["dropped"];
+  readonly casts: readonly CastReport[];
+  readonly peakRamBytes: number;
+  readonly seconds: number;
+  readonly files: readonly WrittenFile[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Throws InputError TARGET_EXISTS, TIE_BROKEN, DROP_NOT_DEFAULT, CAST_OVERFLOW, CRC_MISMATCH and what reading finds;
+ * EnvironmentError where the disk fails. Then nothing is left behind but what `resume` can use.
+ */
+export async function convert(plan: ConversionPlan, options: ConvertOptions = {}): Promise<Conversion> {
+  const begin = performance.now();
+  const { source, target, mapping, memory } = plan;
+  if (options.force !== true) refuseExisting(target.path);
+  await check(plan, options);
+  const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
+  const files = await executeOutput({
+    files: plan.files,
+    produce: (key, first, end, sink) => producer.produce(key, [first, end], sink),
+    identity: identityOf(plan),
+    fsync: options.fsync ?? true,
+    resume: options.resume ?? false,
+    force: options.force ?? false,
+    protect: [source.path],
+    verify: () => {
+      source.verify([...source.tensors.keys()].filter((key) => plan.to === "raw" || !isTrainerState(source, key)));
+      checkOverflow(producer);
+    },
+    onProgress: ({ bytes, totalBytes }) => options.onProgress?.({ label: "writing", done: bytes, total: totalBytes }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(target.fileName === null ? { targetDir: target.path } : { targetFile: target.path }),
+  });
+  return {
+    verdict: "pass",
+    family: plan.family,
+    from: { path: source.path, layout: plan.from, format: source.format },
+    to: { path: target.path, layout: plan.to, format: target.format },
+    tensors: mapping.tensors.size,
+    bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
+    ties: plan.mappings.flatMap(({ equalities }) => equalities.map(({ alias, of }) => ({ alias, of }))),
+    dropped: plan.dropped,
+    casts: plan.casts.map((cast) => ({
+      ...cast,
+      maxRelativeError: producer.casts.get(cast.key)?.maxRelativeError ?? null,
+    })),
+    peakRamBytes: process.resourceUsage().maxRSS * 1024,
+    seconds: (performance.now() - begin) / 1e3,
+    files,
+    notes: plan.notes,
+  };
+}
+
+async function check({ mappings, isWaived }: ConversionPlan, { onProgress, signal }: ConvertOptions): Promise<void> {
+  const total = mappings.reduce((sum, mapping) => sum + checkBytes(mapping), 0);
+  let done = 0;
+  for (const mapping of mappings) {
+    for (const step of checkValues(mapping, isWaived)) {
+      done += step;
+      onProgress?.({ label: "checking", done, total });
+      await setImmediate();
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+function checkOverflow({ casts }: Producer): void {
+  for (const [key, { overflows }] of casts) {
+    if (overflows === 0) continue;
+    throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
+      tensor: key,
+      expected: "values within the range of the type asked for",
+      found: `${overflows} beyond it`,
+      help: `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`,
+    });
+  }
+}
+
+/** What the bytes depend on beside the planned files: sources by size and time, and where each tensor comes from. */
+function identityOf({ source, mappings }: ConversionPlan): string {
+  const stats = statSync(source.path);
+  const names = stats.isDirectory() ? readdirSync(source.path).toSorted() : [""];
+  return JSON.stringify([
+    VERSION,
+    names.map((name) => {
+      const { size, mtimeMs } = statSync(join(source.path, name));
+      return [name, size, mtimeMs];
+    }),
+    mappings.map(({ from, to, tensors }) => [
+      from,
+      to,
+      [...tensors.values()].map(({ move, sources }) => [move.rule, sources]),
+    ]),
+  ]);
+}
