@@ -3,7 +3,7 @@ import { bitsOf, elementCount } from "../dtype.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
 import { kindOf, type PickleValue } from "../pickle/value.ts";
 import { openArchive, storageRecord } from "../torch-zip/archive.ts";
-import { type ByteSource, FilePool, subSource } from "../torch-zip/byte-source.ts";
+import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../torch-zip/byte-source.ts";
 import { ChunkedTensor, type TensorChunk } from "../torch-zip/chunked-tensor.ts";
 import { isTensor, TENSOR_GLOBALS, tensorView } from "../torch-zip/rebuild.ts";
 import type { StridedRecord } from "../torch-zip/strided.ts";
@@ -76,10 +76,18 @@ function lazyChunk(tensor: string, expected: DcpTensor, chunk: DcpChunk, folder:
   return { offsets: chunk.offsets, sizes: chunk.sizes, open };
 }
 
+/** Both ends of a payload: the pickle and other small records in front, the directory behind. */
+const END_BYTES = 1024;
+
 /** A payload is `torch.save(chunk)`: a zip of its own, whose offsets are relative to its own start. */
 function openPayload(tensor: string, expected: DcpTensor, chunk: DcpChunk, file: ByteSource): StridedRecord {
-  const where: Where = { file: file.name, tensor };
-  const archive = openArchive(subSource(file, chunk.payload.offset, chunk.payload.length), TENSOR_GLOBALS, where);
+  const payload = subSource(file, chunk.payload.offset, chunk.payload.length);
+  return withBufferedEnds(payload, END_BYTES, (source) => parsePayload(tensor, expected, chunk, source));
+}
+
+function parsePayload(tensor: string, expected: DcpTensor, chunk: DcpChunk, source: ByteSource): StridedRecord {
+  const where: Where = { file: source.name, tensor };
+  const archive = openArchive(source, TENSOR_GLOBALS, where);
   const value: PickleValue = archive.value;
   if (!isTensor(value)) throw refuse(where, "DCP_PAYLOAD", `its payload holds a ${kindOf(value)} instead of a tensor`);
   const view = tensorView(value, where);

@@ -1,8 +1,9 @@
 import { UsageError } from "../../errors.ts";
 import { bitsOf, elementCount } from "../dtype.ts";
 import type { OutputFile, OutputPart } from "../output.ts";
-import { planPayload, type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
+import { layOutPayload, type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
 import { rowMajorStrides } from "../torch-zip/strided.ts";
+import { planZip, type ZipLayout } from "../torch-zip/zip-plan.ts";
 import type { Payload } from "./metadata.ts";
 import type { Box } from "./tiling.ts";
 import { writeMetadata } from "./write-metadata.ts";
@@ -32,17 +33,21 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
   }
   const files = new Map<number, { byteLength: number; parts: OutputPart[] }>();
   const planned: PlannedTensor[] = [];
+  const layouts = new Map<string, ZipLayout>();
   for (const tensor of tensors) {
-    torchDtypeOf(tensor);
+    const { key, dtype } = tensor;
+    const torch = torchDtypeOf(key, dtype);
     const boxes = options.chunks?.(tensor) ?? rowChunks(tensor.shape, rowsPerRank(tensor.shape, ranks));
     const chunks = boxes.map((box) => {
       const rank = rankOf(box, tensor.shape, ranks);
       const file = files.get(rank) ?? { byteLength: 0, parts: [] };
       files.set(rank, file);
-      const zip = planPayload(tensor, box.sizes, rangesOf(box, tensor));
-      const payload = { file: fileName(rank), offset: file.byteLength, length: zip.byteLength };
-      file.byteLength += zip.byteLength;
-      for (const part of zip.parts) file.parts.push(part);
+      const kind = `${dtype} ${box.sizes}`;
+      const layout = layouts.get(kind) ?? layOutPayload(torch, box.sizes);
+      layouts.set(kind, layout);
+      const payload = { file: fileName(rank), offset: file.byteLength, length: layout.byteLength };
+      file.byteLength += layout.byteLength;
+      for (const part of planZip(layout, [{ key, ranges: rangesOf(box, tensor) }])) file.parts.push(part);
       return { ...box, payload };
     });
     planned.push({ ...tensor, chunks });

@@ -96,8 +96,31 @@ export function subSource(source: ByteSource, begin: number, byteLength: number)
   return { name: source.name, byteLength, read: (position, target) => source.read(begin + position, target) };
 }
 
-export function readBytes(source: ByteSource, position: number, byteLength: number): Uint8Array {
-  const bytes = new Uint8Array(byteLength);
+/**
+ * Calls `use` with a source whose first and last `byteLength` bytes are read once, however often they are asked for.
+ * What `use` keeps of it reads from `source` again.
+ */
+export function withBufferedEnds<T>(source: ByteSource, byteLength: number, use: (buffered: ByteSource) => T): T {
+  const length = Math.min(byteLength, source.byteLength);
+  const tailBegin = source.byteLength - length;
+  let ends: { head: Uint8Array; tail: Uint8Array } | undefined = {
+    head: readBytes(source, 0, length),
+    tail: readBytes(source, tailBegin, length),
+  };
+  const read = (position: number, target: Uint8Array): void => {
+    const end = position + target.length;
+    if (ends !== undefined && end <= length) target.set(ends.head.subarray(position, end));
+    else if (ends !== undefined && position >= tailBegin) {
+      target.set(ends.tail.subarray(position - tailBegin, end - tailBegin));
+    } else source.read(position, target);
+  };
+  const result = use({ name: source.name, byteLength: source.byteLength, read });
+  ends = undefined;
+  return result;
+}
+
+export function readBytes(source: ByteSource, position: number, byteLength: number): Buffer {
+  const bytes = Buffer.allocUnsafe(byteLength);
   source.read(position, bytes);
   return bytes;
 }

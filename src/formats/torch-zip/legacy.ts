@@ -56,7 +56,7 @@ function layOut(source: ByteSource, reader: PickleReader, keys: readonly PickleV
       throw refuse(where, "TORCH_KEYS", "lists a storage that none of its tensors has, or lists one twice");
     }
     if (at + COUNT_BYTES > source.byteLength) throw truncated(where);
-    const count = new DataView(readBytes(source, at, COUNT_BYTES).buffer).getBigInt64(0, true);
+    const count = readBytes(source, at, COUNT_BYTES).readBigInt64LE(0);
     const byteLength = Number(count) * width;
     if (count < 0n || at + COUNT_BYTES + byteLength > source.byteLength) throw truncated(where);
     storages.set(key, { begin: at + COUNT_BYTES, byteLength });

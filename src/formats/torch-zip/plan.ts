@@ -4,7 +4,7 @@ import type { OutputFile } from "../output.ts";
 import { PickleWriter } from "../pickle/write.ts";
 import { rowMajorStrides } from "./strided.ts";
 import { type TorchDtype, torchDtype } from "./torch-dtype.ts";
-import { type PlannedRecord, type PlannedZip, planZip } from "./zip-plan.ts";
+import { type LayoutRecord, layOutZip, planZip, type ZipLayout } from "./zip-plan.ts";
 
 /** What a writer needs to know of a tensor. */
 export interface TargetTensor {
@@ -15,10 +15,10 @@ export interface TargetTensor {
 
 const PREFIX = "archive/";
 
-const text = (name: string, value: string): PlannedRecord => ({ name: PREFIX + name, bytes: Buffer.from(value) });
+const text = (name: string, value: string): LayoutRecord => ({ name: PREFIX + name, bytes: Buffer.from(value) });
 
 /** Records that torch.save writes beside the pickle and the data; of these, torch.load asks for `version`. */
-const CONSTANT_RECORDS: readonly PlannedRecord[] = [
+const CONSTANT_RECORDS: readonly LayoutRecord[] = [
   text(".format_version", "1"),
   text(".storage_alignment", "64"),
   text("byteorder", "little"),
@@ -34,40 +34,32 @@ const CONSTANT_RECORDS: readonly PlannedRecord[] = [
 export function planTorchFile(tensors: Iterable<TargetTensor>, name: string): OutputFile[] {
   const list = [...tensors];
   const pickle = new PickleWriter();
-  pickle.dict(list.entries(), ([i, tensor]) => {
-    pickle.text(tensor.key);
-    writeTensor(pickle, tensor, tensor.shape, i);
+  pickle.dict(list.entries(), ([i, { key, dtype, shape }]) => {
+    pickle.text(key);
+    writeTensor(pickle, torchDtypeOf(key, dtype), shape, i);
   });
-  const data = list.map((tensor, i): PlannedRecord => {
-    const byteLength = (elementCount(tensor.shape) * bitsOf(tensor.dtype)) / 8;
-    return { name: `${PREFIX}data/${i}`, key: tensor.key, ranges: [[0, byteLength]] };
-  });
-  return [{ name, ...planZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...data]) }];
+  const sizes = list.map(({ dtype, shape }) => (elementCount(shape) * bitsOf(dtype)) / 8);
+  const records = sizes.map((byteLength, i) => ({ name: `${PREFIX}data/${i}`, byteLength }));
+  const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...records]);
+  const data = list.map(({ key }, i) => ({ key, ranges: [[0, sizes[i]!] as const] }));
+  return [{ name, byteLength: layout.byteLength, parts: planZip(layout, data) }];
 }
 
-/**
- * `torch.save` of one chunk of a tensor, as a zip file of its own.
- * @param shape of the chunk
- * @param ranges row-major byte ranges of the tensor that make up the chunk
- */
-export function planPayload(
-  tensor: TargetTensor,
-  shape: readonly number[],
-  ranges: readonly (readonly [number, number])[],
-): PlannedZip {
+/** `torch.save` of a tensor, without its data: a zip file of its own. */
+export function layOutPayload(dtype: TorchDtype, shape: readonly number[]): ZipLayout {
   const pickle = new PickleWriter();
-  writeTensor(pickle, tensor, shape, 0);
-  const data: PlannedRecord = { name: `${PREFIX}data/0`, key: tensor.key, ranges };
-  return planZip([pickleRecord(pickle), ...CONSTANT_RECORDS, data]);
+  writeTensor(pickle, dtype, shape, 0);
+  const byteLength = (elementCount(shape) * bitsOf(dtype.dtype)) / 8;
+  return layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, { name: `${PREFIX}data/0`, byteLength }]);
 }
 
-const pickleRecord = (pickle: PickleWriter): PlannedRecord => ({ name: `${PREFIX}data.pkl`, bytes: pickle.end() });
+const pickleRecord = (pickle: PickleWriter): LayoutRecord => ({ name: `${PREFIX}data.pkl`, bytes: pickle.end() });
 
 /** `_rebuild_tensor_v2(storage, 0, size, stride, requires_grad, hooks)`, or v3, which takes the dtype as well. */
-function writeTensor(w: PickleWriter, tensor: TargetTensor, shape: readonly number[], storage: number): void {
-  const { name, storage: storageClass } = torchDtypeOf(tensor);
+function writeTensor(w: PickleWriter, torch: TorchDtype, shape: readonly number[], storage: number): void {
+  const { name, dtype, storage: storageClass } = torch;
   const elements = elementCount(shape);
-  const count = storageClass === null ? (elements * bitsOf(tensor.dtype)) / 8 : elements;
+  const count = storageClass === null ? (elements * bitsOf(dtype)) / 8 : elements;
   const args = [
     () =>
       writeStorage(w, storageClass === null ? "torch.storage UntypedStorage" : `torch ${storageClass}`, storage, count),
@@ -94,12 +86,12 @@ function writeStorage(w: PickleWriter, storageClass: string, storage: number, co
 }
 
 /** @throws InputError for a dtype that torch does not have */
-export function torchDtypeOf(tensor: TargetTensor): TorchDtype {
-  const dtype = torchDtype(tensor.dtype);
-  if (dtype !== undefined) return dtype;
-  throw new InputError("DTYPE_NOT_IN_TORCH", `tensor "${tensor.key}": torch has no dtype for ${tensor.dtype}`, {
-    tensor: tensor.key,
-    found: tensor.dtype,
+export function torchDtypeOf(key: string, dtype: Dtype): TorchDtype {
+  const torch = torchDtype(dtype);
+  if (torch !== undefined) return torch;
+  throw new InputError("DTYPE_NOT_IN_TORCH", `tensor "${key}": torch has no dtype for ${dtype}`, {
+    tensor: key,
+    found: dtype,
     help: "write safetensors instead, or convert the tensor with --dtype",
   });
 }

@@ -3,22 +3,45 @@
 import { crc32 } from "node:zlib";
 import type { OutputPart } from "../output.ts";
 
-export interface PlannedZip {
+/** Where the parts of a zip file lie, before it is known whose data it holds. Equal records have equal layouts. */
+export interface ZipLayout {
   readonly byteLength: number;
-  readonly parts: readonly OutputPart[];
+  readonly segments: readonly Segment[];
 }
 
-export type PlannedRecord =
+export type LayoutRecord =
   | { readonly name: string; readonly bytes: Uint8Array }
-  /** Row-major byte ranges [begin, end) of a tensor, one after the other. */
-  | { readonly name: string; readonly key: string; readonly ranges: readonly (readonly [number, number])[] };
+  /** Data that are not known yet. */
+  | { readonly name: string; readonly byteLength: number };
+
+/** Row-major byte ranges [begin, end) of a tensor, one after the other. */
+export interface RecordData {
+  readonly key: string;
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
+type Segment =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** The data of the nth record whose bytes were not known. */
+  | { readonly kind: "data"; readonly index: number }
+  | Late;
+
+interface Late {
+  readonly kind: "late";
+  readonly byteLength: number;
+  readonly make: (crc: CrcOfData) => Uint8Array;
+}
+
+/** CRC-32 of the nth record whose bytes were not known. */
+type CrcOfData = (index: number) => number;
 
 interface Entry {
   readonly name: Buffer;
   readonly byteLength: number;
+  /** Position of the local header. */
   readonly header: number;
-  readonly checksum: Checksum;
-  readonly flags: number;
+  /** CRC-32 of known bytes, or the index of the data. */
+  readonly content: { readonly crc: number } | { readonly index: number };
 }
 
 /** From the start of the zip file, so that a mapped storage suits every element type. Source: inline_container.h, kFieldAlignment */
@@ -52,43 +75,54 @@ class Checksum {
   }
 }
 
-/** Parts of a zip file, in ascending order. Checksums of tensors are computed while the parts are written. */
-export function planZip(records: readonly PlannedRecord[]): PlannedZip {
-  const parts: OutputPart[] = [];
+/** Lays a zip file out, in ascending order. */
+export function layOutZip(records: readonly LayoutRecord[]): ZipLayout {
+  const segments: Segment[] = [];
   const entries: Entry[] = [];
   let at = 0;
-  const add = (part: OutputPart, byteLength: number): void => {
-    parts.push(part);
+  let data = 0;
+  const add = (segment: Segment, byteLength: number): void => {
+    segments.push(segment);
     at += byteLength;
   };
+  const addBytes = (bytes: Uint8Array): void => add({ kind: "bytes", bytes }, bytes.length);
   for (const record of records) {
-    const byteLength = "bytes" in record ? record.bytes.length : total(record.ranges);
-    const checksum = new Checksum(byteLength);
-    const flags = "bytes" in record ? UTF8 : UTF8 | DESCRIPTOR;
-    const entry: Entry = { name: Buffer.from(record.name), byteLength, header: at, checksum, flags };
+    const known = "bytes" in record;
+    const byteLength = known ? record.bytes.length : record.byteLength;
+    const content = known ? { crc: crc32(record.bytes) } : { index: data++ };
+    const entry: Entry = { name: Buffer.from(record.name), byteLength, header: at, content };
     entries.push(entry);
-    if ("bytes" in record) checksum.observe(record.bytes);
-    const header = localHeader(entry);
-    add({ kind: "bytes", bytes: header }, header.length);
-    if ("bytes" in record) add({ kind: "bytes", bytes: record.bytes }, byteLength);
-    else {
-      for (const [begin, end] of record.ranges) {
-        if (end > begin) add({ kind: "tensor", key: record.key, begin, end, observe: checksum.observe }, end - begin);
-      }
+    addBytes(localHeader(entry));
+    if ("index" in content) {
+      add({ kind: "data", index: content.index }, byteLength);
       const size = isWide(entry) ? 24 : 16;
-      add({ kind: "late", byteLength: size, make: () => descriptor(entry) }, size);
-    }
+      add({ kind: "late", byteLength: size, make: (crc) => descriptor(entry, crc) }, size);
+    } else if (known) addBytes(record.bytes);
   }
+  const directory = (crc: CrcOfData): Buffer => Buffer.concat(entries.map((entry) => centralHeader(entry, crc)));
   const directoryBytes = entries.reduce((sum, entry) => sum + CENTRAL_BYTES + entry.name.length + wideBytes(entry), 0);
-  const directory = (): Buffer => Buffer.concat(entries.map(centralHeader));
   const ends = endRecords(entries.length, at, directoryBytes);
   add({ kind: "late", byteLength: directoryBytes, make: directory }, directoryBytes);
-  add({ kind: "bytes", bytes: ends }, ends.length);
-  return { byteLength: at, parts: joined(parts) };
+  addBytes(ends);
+  return { byteLength: at, segments: joined(segments) };
 }
 
-const total = (ranges: readonly (readonly [number, number])[]): number =>
-  ranges.reduce((sum, [begin, end]) => sum + end - begin, 0);
+/** The parts of a zip file with the given data, whose checksums are computed while the parts are written, once. */
+export function planZip(layout: ZipLayout, data: readonly RecordData[]): OutputPart[] {
+  const checksums = data.map(({ ranges }) => new Checksum(ranges.reduce((sum, [begin, end]) => sum + end - begin, 0)));
+  return layout.segments.flatMap((segment): OutputPart[] => {
+    if (segment.kind === "bytes") return [segment];
+    if (segment.kind === "late") {
+      const make = (): Uint8Array => segment.make((index) => checksums[index]!.value());
+      return [{ kind: "late", byteLength: segment.byteLength, make }];
+    }
+    const { key, ranges } = data[segment.index]!;
+    const { observe } = checksums[segment.index]!;
+    return ranges.flatMap(([begin, end]) =>
+      end > begin ? [{ kind: "tensor" as const, key, begin, end, observe }] : [],
+    );
+  });
+}
 
 /** Whether the sizes need 64 bits. */
 const isWide = (entry: Entry): boolean => entry.byteLength >= ALL_ONES;
@@ -105,8 +139,8 @@ function localHeader(entry: Entry): Buffer {
   const padding = (ALIGNMENT - (unpadded % ALIGNMENT)) % ALIGNMENT;
   const header = Buffer.alloc(LOCAL_BYTES + entry.name.length + wide + 4 + padding, "Z");
   header.writeUInt32LE(0x04034b50, 0);
-  const known = (entry.flags & DESCRIPTOR) === 0;
-  writeCommon(header, 4, entry, known ? entry.checksum.value() : 0, known ? entry.byteLength : 0);
+  if ("crc" in entry.content) writeCommon(header, 4, entry, entry.content.crc, entry.byteLength);
+  else writeCommon(header, 4, entry, 0, 0);
   header.writeUInt16LE(entry.name.length, 26);
   header.writeUInt16LE(wide + 4 + padding, 28);
   entry.name.copy(header, LOCAL_BYTES);
@@ -125,7 +159,7 @@ function localHeader(entry: Entry): Buffer {
 /** Version, flags, method 0, time, date, CRC-32 and both sizes, which stand in this order in both headers. */
 function writeCommon(header: Buffer, at: number, entry: Entry, crc: number, size: number): void {
   header.writeUInt16LE(wideBytes(entry) > 0 ? 45 : 20, at);
-  header.writeUInt16LE(entry.flags, at + 2);
+  header.writeUInt16LE("crc" in entry.content ? UTF8 : UTF8 | DESCRIPTOR, at + 2);
   header.writeUInt32LE(0, at + 4);
   header.writeUInt16LE(NO_DATE, at + 8);
   header.writeUInt32LE(crc, at + 10);
@@ -133,10 +167,12 @@ function writeCommon(header: Buffer, at: number, entry: Entry, crc: number, size
   header.writeUInt32LE(size, at + 18);
 }
 
-function descriptor(entry: Entry): Buffer {
+const crcOf = ({ content }: Entry, crc: CrcOfData): number => ("crc" in content ? content.crc : crc(content.index));
+
+function descriptor(entry: Entry, crc: CrcOfData): Buffer {
   const bytes = Buffer.alloc(isWide(entry) ? 24 : 16);
   bytes.writeUInt32LE(0x08074b50, 0);
-  bytes.writeUInt32LE(entry.checksum.value(), 4);
+  bytes.writeUInt32LE(crcOf(entry, crc), 4);
   for (const i of [0, 1]) {
     if (isWide(entry)) bytes.writeBigUInt64LE(BigInt(entry.byteLength), 8 + 8 * i);
     else bytes.writeUInt32LE(entry.byteLength, 8 + 4 * i);
@@ -144,10 +180,10 @@ function descriptor(entry: Entry): Buffer {
   return bytes;
 }
 
-function centralHeader(entry: Entry): Buffer {
+function centralHeader(entry: Entry, crc: CrcOfData): Buffer {
   const header = Buffer.alloc(CENTRAL_BYTES + entry.name.length + wideBytes(entry));
   header.writeUInt32LE(0x02014b50, 0);
-  writeCommon(header, 6, entry, entry.checksum.value(), Math.min(entry.byteLength, ALL_ONES));
+  writeCommon(header, 6, entry, crcOf(entry, crc), Math.min(entry.byteLength, ALL_ONES));
   header.writeUInt16LE(entry.name.length, 28);
   header.writeUInt16LE(wideBytes(entry), 30);
   header.writeUInt32LE(Math.min(entry.header, ALL_ONES), 42);
@@ -185,30 +221,28 @@ function endRecords(count: number, directory: number, directoryBytes: number): B
   return end;
 }
 
-/** What stands between two tensors as one part: a payload of one tensor is three parts. */
-function joined(parts: readonly OutputPart[]): OutputPart[] {
-  const result: OutputPart[] = [];
-  let between: Exclude<OutputPart, { kind: "tensor" }>[] = [];
+/** What stands between data as one segment: a payload of one tensor is three of them. */
+function joined(segments: readonly Segment[]): Segment[] {
+  const result: Segment[] = [];
+  let between: Exclude<Segment, { kind: "data" }>[] = [];
   const flush = (): void => {
     if (between.length > 0) result.push(join(between));
     between = [];
   };
-  for (const part of parts) {
-    if (part.kind === "tensor") {
+  for (const segment of segments) {
+    if (segment.kind === "data") {
       flush();
-      result.push(part);
-    } else between.push(part);
+      result.push(segment);
+    } else between.push(segment);
   }
   flush();
   return result;
 }
 
-function join(parts: readonly Exclude<OutputPart, { kind: "tensor" }>[]): OutputPart {
-  const make = (): Buffer => Buffer.concat(parts.map((part) => (part.kind === "bytes" ? part.bytes : part.make())));
-  if (parts.every((part) => part.kind === "bytes")) return { kind: "bytes", bytes: make() };
-  const byteLength = parts.reduce(
-    (sum, part) => sum + (part.kind === "bytes" ? part.bytes.length : part.byteLength),
-    0,
-  );
+function join(segments: readonly Exclude<Segment, { kind: "data" }>[]): Segment {
+  const make = (crc: CrcOfData): Buffer =>
+    Buffer.concat(segments.map((segment) => (segment.kind === "bytes" ? segment.bytes : segment.make(crc))));
+  if (segments.every((segment) => segment.kind === "bytes")) return { kind: "bytes", bytes: make(() => 0) };
+  const byteLength = segments.reduce((sum, s) => sum + (s.kind === "bytes" ? s.bytes.length : s.byteLength), 0);
   return { kind: "late", byteLength, make };
 }

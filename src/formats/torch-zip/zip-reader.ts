@@ -195,7 +195,7 @@ export function readRecord(zip: ZipArchive, record: ZipRecord, limit: number): U
       },
     );
   }
-  const bytes = new Uint8Array(record.byteLength);
+  const bytes = Buffer.allocUnsafe(record.byteLength);
   locate(zip, record).read(0, bytes);
   return bytes;
 }

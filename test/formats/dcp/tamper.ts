@@ -7,7 +7,7 @@ import { writeMetadata } from "../../../src/formats/dcp/write-metadata.ts";
 import type { Dtype } from "../../../src/formats/dtype.ts";
 import { PickleWriter } from "../../../src/formats/pickle/write.ts";
 import type { TargetTensor } from "../../../src/formats/torch-zip/plan.ts";
-import { type PlannedRecord, planZip } from "../../../src/formats/torch-zip/zip-plan.ts";
+import { layOutZip, planZip } from "../../../src/formats/torch-zip/zip-plan.ts";
 import { writeOutput } from "./write-output.ts";
 
 /** An input that has to be refused. */
@@ -91,9 +91,9 @@ export function withPayload(directory: string, zip: Uint8Array): string {
 
 /** A zip of stored records, as bytes. */
 export function zipOf(records: Readonly<Record<string, Uint8Array | string>>): Buffer {
-  const planned = Object.entries(records).map(([name, bytes]): PlannedRecord => ({ name, bytes: Buffer.from(bytes) }));
+  const layout = layOutZip(Object.entries(records).map(([name, bytes]) => ({ name, bytes: Buffer.from(bytes) })));
   return Buffer.concat(
-    planZip(planned).parts.map((part) => {
+    planZip(layout, []).map((part) => {
       if (part.kind === "tensor") throw new Error("no tensors here");
       return part.kind === "bytes" ? part.bytes : part.make();
     }),
