@@ -2,6 +2,7 @@
 // Q [T, N, H], K and V [T, K, H], row-major; query head n uses key head ⌊n / (N/K)⌋. Key j is visible to query i when
 // j ≤ i and i − j < window.
 import type { Kernel } from "../kernel.ts";
+import { exponential } from "./exponential.ts";
 import { unroll } from "./unroll.ts";
 
 export type AttentionParam = "tokens" | "heads" | "kvHeads" | "window" | "scale";
@@ -47,9 +48,9 @@ export function subgroupAttention(channels: readonly [number, number], subgroupS
 let i = q0 + ${r}u;
 ${sets.map((j) => `let seen${j} = key${j} <= i && i - key${j} < p.window; s${r}_${j} = select(${lowest}, s${r}_${j} * p.scale, seen${j});`).join("\n")}
 let top = max(top${r}, subgroupMax(${sets.map((j) => `s${r}_${j}`).reduce((a, b) => `max(${a}, ${b})`)}));
-let shrink = exp(top${r} - top);
+let shrink = exponential(top${r} - top);
 top${r} = top;
-${sets.map((j) => `s${r}_${j} = select(0.0, exp(s${r}_${j} - top), seen${j});`).join(" ")}
+${sets.map((j) => `s${r}_${j} = select(0.0, exponential(s${r}_${j} - top), seen${j});`).join(" ")}
 sum${r} = sum${r} * shrink + subgroupAdd(${sets.map((j) => `s${r}_${j}`).join(" + ")});
 ${owned.map((c) => `o${r}_${c} *= shrink;`).join(" ")} }`;
   const mix = (
@@ -69,6 +70,7 @@ ${owned.map((c) => `if (lane + ${c * subgroupSize}u < ${groups}u) { Y[y + ${c * 
     params,
     size: subgroupSize,
     usesSubgroups: true,
+    declarations: exponential,
     queries,
     // The last queries have most keys, so they begin first.
     body: () => `
@@ -129,7 +131,8 @@ tile[i / ${width}u * ${pitch}u + i % ${width}u] = ${from}[(t * p.kvHeads + kvHea
     params,
     size,
     queries,
-    declarations: `var<workgroup> query: array<f32, ${queries * qkChannels}>;
+    declarations: `${exponential}
+var<workgroup> query: array<f32, ${queries * qkChannels}>;
 var<workgroup> tile: array<f32, ${keys * pitch}>;
 var<workgroup> scores: array<f32, ${size}>;`,
     body: () => `
@@ -157,10 +160,10 @@ scores[lane] = s;
 workgroupBarrier();
 var newTop = top;
 for (var j = 0u; j < ${keys}u; j++) { newTop = max(newTop, scores[r * ${keys}u + j]); }
-let shrink = exp(top - newTop);
+let shrink = exponential(top - newTop);
 top = newTop;
 workgroupBarrier();
-scores[lane] = select(0.0, exp(s - top), seen);
+scores[lane] = select(0.0, exponential(s - top), seen);
 ${load("V", vChannels)}
 workgroupBarrier();
 sum *= shrink;

@@ -1,4 +1,5 @@
 import type { Kernel } from "../kernel.ts";
+import { exponential } from "./exponential.ts";
 
 /** Invocations a workgroup of kernels that make one element an invocation. */
 export const flatSize = 64;
@@ -23,10 +24,13 @@ export const add = elementwise("add", ["A", "B"], "Y[i] = A[i] + B[i];");
 export const mul = elementwise("mul", ["A", "B"], "Y[i] = A[i] * B[i];");
 
 /** x · σ(x), with e⁻|ˣ| ≤ 1 so that nothing overflows. */
-export const silu = elementwise(
-  "silu",
-  ["X"],
-  `let x = X[i];
-let e = exp(-abs(x));
+export const silu: Kernel<"count"> = {
+  ...elementwise(
+    "silu",
+    ["X"],
+    `let x = X[i];
+let e = exponential(-abs(x));
 Y[i] = select(x * e, x, x >= 0.0) / (1.0 + e);`,
-);
+  ),
+  declarations: exponential,
+};

@@ -40,10 +40,11 @@ ${columns.map((j) => `a${i}_${j} += x * w${j}_${k >> 2}[${k & 3}];`).join(" ")} 
   const store = (i: number) => `if (m0 + ${i}u < p.rows) { let at = (m0 + ${i}u) * p.stride + p.column + n0;
 ${columns
   .map((j) => {
-    const value = hasBias ? `y${i}_${j} + B[p.bias + n0 + ${j * subgroupSize}u]` : `y${i}_${j}`;
+    const value = hasBias ? `y${i}_${j} + b${j}` : `y${i}_${j}`;
     return `if (n0 + ${j * subgroupSize}u < p.columns) { Y[at + ${j * subgroupSize}u] = ${value}; }`;
   })
   .join("\n")} }`;
+  const loadBias = (j: number) => `let b${j} = B[p.bias + min(n0 + ${j * subgroupSize}u, p.columns - 1u)];`;
 
   const loads = Math.ceil(tileRows / rowsPerLoad);
   return {
@@ -71,6 +72,7 @@ ${unroll(tileRows, (i) => unroll(stepDepth, (k) => product(i, k)))}
 }
 ${unroll(tileRows, (i) => columns.map((j) => `y${i}_${j} += a${i}_${j};`).join(" "))}
 }
+${hasBias ? unroll(laneColumns, loadBias) : ""}
 ${unroll(tileRows, store)}`,
   };
 }

@@ -159,6 +159,15 @@ describeGpu("each op against the f64 reference", () => {
     const w = bytesAsWeight(toBf16(Float32Array.of(2)), [1, 1], "BF16");
     const y = await values(backend, (op, put) => op.linear(put(x), put(w)));
     expect([...y]).toEqual([2, Number.NaN, Number.POSITIVE_INFINITY, 4]);
+    expect([...(await values(backend, (op, put) => op.silu(put(x))))][1]).toBeNaN();
+    // A key that is NaN spoils every query that sees it, and no other.
+    const keys = weight([4, 1, 10], 6);
+    const stored = new Float32Array(40).fill(0.5);
+    stored[20] = Number.NaN;
+    const k = bytesAsWeight(stored, [4, 1, 10], "F32");
+    const options = { scale: 1, mask: { kind: "causal" } } as const;
+    const attended = await values(backend, (op, put) => op.attention(put(keys), put(k), put(keys), options));
+    expect(Array.from(attended, Number.isNaN)).toEqual(Array.from({ length: 40 }, (_, i) => i >= 20));
   });
 
   it("refuses shapes and dtypes at once, naming the tensor", () => {
