@@ -31,6 +31,7 @@ const driverHelp =
 // it for the whole process, one for all copies of this module.
 const held: Record<symbol, GPU | undefined> = Object(globalThis);
 const instanceKey = Symbol.for("convert-checkpoint.webgpu");
+const listingKey = Symbol.for("convert-checkpoint.webgpu.listing");
 
 async function loadDawn(): Promise<typeof import("webgpu")> {
   try {
@@ -87,4 +88,20 @@ export async function describeAdapter(): Promise<AdapterDescription> {
       maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     },
   };
+}
+
+/**
+ * Every adapter of this machine with the API it is reached by (`vulkan`, `metal`, `d3d12`). Dawn tells them in the error
+ * of an instance that is bound to an adapter which does not exist (README of npm `webgpu`, "adapter").
+ * @throws EnvironmentError WEBGPU_NOT_LOADABLE
+ */
+export async function listAdapters(): Promise<readonly { readonly api: string; readonly name: string }[]> {
+  held[listingKey] ??= (await loadDawn()).create(["adapter=none of that name"]);
+  try {
+    await awaitGpu(held[listingKey].requestAdapter());
+    return [];
+  } catch (error) {
+    const lines = String(error).matchAll(/^ *\* backend: '(.*)', name: '(.*)'$/gm);
+    return Array.from(lines, ([, api, name]) => ({ api: api!, name: name! }));
+  }
 }

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { globals } from "webgpu";
+import { describeAdapter, listAdapters } from "../../../numerics/webgpu/adapter.ts";
 import { createWebGpuBackend, WebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { Device } from "../../../numerics/webgpu/device.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
@@ -70,6 +71,19 @@ describeGpu("evaluation", () => {
     const first = backend.evaluate([y]);
     await expect(backend.evaluate([])).rejects.toThrow("still at work");
     await first;
+    await backend.close();
+  });
+});
+
+describeGpu("adapters", () => {
+  it("are listed, and the one in use is described", async () => {
+    const adapters = await listAdapters();
+    expect(adapters.length).toBeGreaterThan(0);
+    for (const { api, name } of adapters) expect([api, name]).not.toContain("");
+    const described = await describeAdapter();
+    const backend = await createWebGpuBackend();
+    expect(backend.adapter).toBe(described.name);
+    expect(described.limits.maxBufferSize).toBeGreaterThanOrEqual(described.limits.maxStorageBufferBindingSize);
     await backend.close();
   });
 });
