@@ -4,7 +4,7 @@
 // NaN: stays NaN, quiet. Sign and leading payload bits are kept, but for BF16 targets, which get 0x7FC0 (torch's vector
 // code writes 0xFFFF there and its scalar code 0x7FC0, by position in the tensor). BF16 to F32 keeps all bits.
 import type { Dtype } from "../formats/dtype.ts";
-import type { ReadBytes } from "./gather.ts";
+import type { ReadBytes, Sink } from "./gather.ts";
 
 export const FLOATS = ["F64", "F32", "F16", "BF16"] as const satisfies readonly Dtype[];
 export type Float = (typeof FLOATS)[number];
@@ -46,8 +46,8 @@ const target16 = new Uint16Array(target64.buffer);
 const targetBytes = new Uint8Array(target64.buffer);
 
 /**
- * Reads tensors of type `from` as if they were of type `to`. `stats`, if given, are brought up to date by every read.
- * The result shares buffers with all others: it must not be called from within `read`.
+ * Reads tensors of type `from` as if they were of type `to`. `stats`, if given, count all that is read, gaps included.
+ * Buffers are shared by all casts: neither `read` nor a sink may cast in turn.
  */
 export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: CastStats): ReadBytes {
   if (from === to) return read;
@@ -60,9 +60,23 @@ export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: Cas
     for (let done = 0; done < count; done += BATCH) {
       const n = Math.min(BATCH, count - done);
       read(key, (first + done) * fromBytes, sourceBytes.subarray(0, n * fromBytes));
-      castBatch(from, to, n);
+      castBatch(from, to, n, stats);
       target.set(targetBytes.subarray(0, n * toBytes), done * toBytes);
-      if (stats !== undefined) measure(from, to, n, stats);
+    }
+  };
+}
+
+/** Takes elements of type `from` and gives them to `sink` as type `to`. */
+export function castingSink(sink: Sink, from: Float, to: Float, stats?: CastStats): Sink {
+  if (from === to) return sink;
+  const batchBytes = BATCH * BYTES[from];
+  return (bytes) => {
+    for (let at = 0; at < bytes.length; at += batchBytes) {
+      const batch = bytes.subarray(at, at + batchBytes);
+      const n = batch.length / BYTES[from];
+      sourceBytes.set(batch);
+      castBatch(from, to, n, stats);
+      sink(targetBytes.subarray(0, n * BYTES[to]));
     }
   };
 }
@@ -70,13 +84,17 @@ export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: Cas
 /** Casts an array of whole elements. */
 export function cast(bytes: Uint8Array, from: Float, to: Float, stats?: CastStats): Uint8Array {
   const target = new Uint8Array((bytes.length / BYTES[from]) * BYTES[to]);
-  const read: ReadBytes = (_, begin, batch) => batch.set(bytes.subarray(begin, begin + batch.length));
-  castingRead(read, from, to, stats)("", 0, target);
+  let at = 0;
+  const collect: Sink = (made) => {
+    target.set(made, at);
+    at += made.length;
+  };
+  castingSink(collect, from, to, stats)(bytes);
   return target;
 }
 
 /** `source…` → `single` → `target…` */
-function castBatch(from: Float, to: Float, n: number): void {
+function castBatch(from: Float, to: Float, n: number, stats: CastStats | undefined): void {
   if (from === "F64") doubleToSingle(source64, sourceBits, single, singleBits, n);
   else if (from === "F32") singleBits.set(sourceBits.subarray(0, n));
   else if (from === "F16") halfToSingle(source16, singleBits, HALF, n);
@@ -85,6 +103,7 @@ function castBatch(from: Float, to: Float, n: number): void {
   else if (to === "F32") targetBits.set(singleBits.subarray(0, n));
   else if (to === "F16") singleToHalf(single, singleBits, target16, n);
   else singleToBfloat(singleBits, target16, n);
+  if (stats !== undefined) measure(from, to, n, stats);
 }
 
 function doubleToSingle(from: Float64Array, fromBits: Uint32Array, to: Float32Array, toBits: Uint32Array, n: number) {

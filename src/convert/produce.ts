@@ -1,5 +1,6 @@
 // The bytes of a mapping's target tensors, made from its source by range.
-import { type CastStats, castingRead, isFloat, newCastStats } from "./cast.ts";
+import { bytesPerElement, type Dtype } from "../formats/dtype.ts";
+import { type CastStats, castingRead, castingSink, type Float, isFloat, newCastStats } from "./cast.ts";
 import { Gatherer, type ReadBytes, type Sink } from "./gather.ts";
 import type { MappedTensor, Mapping } from "./mapping.ts";
 import type { TensorSource } from "./tensor-source.ts";
@@ -19,7 +20,20 @@ export class Producer {
   produce(key: string, range: readonly [begin: number, end: number], sink: Sink): void {
     const tensor = this.#mapping.tensors.get(key);
     if (tensor === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)} is planned`);
-    this.#gatherer.gather(tensor.move, tensor.info.dtype, range, this.#reader(tensor), sink);
+    const { move, info, sources } = tensor;
+    const { source } = this.#mapping;
+    const read: ReadBytes = (name, begin, target) => source.read(name, begin, target);
+    const dtypes = new Set(sources.map((name) => source.tensors.get(name)!.dtype));
+    const [from = info.dtype] = dtypes;
+    if (dtypes.size > 1) this.#gatherer.gather(move, info.dtype, range, this.#castingRead(tensor, read), sink);
+    else if (from === info.dtype) this.#gatherer.gather(move, from, range, read, sink);
+    else {
+      // Cast on the way out: then the stats are those of the target's elements, and no others.
+      const pair = floats(from, info.dtype);
+      const scale = bytesPerElement(pair.from)! / bytesPerElement(pair.to)!;
+      const cast = castingSink(sink, pair.from, pair.to, this.#statsOf(key));
+      this.#gatherer.gather(move, from, [range[0] * scale, range[1] * scale], read, cast);
+    }
   }
 
   /** What casts did so far, by target key. */
@@ -27,22 +41,31 @@ export class Producer {
     return this.#stats;
   }
 
-  #reader({ info, sources }: MappedTensor): ReadBytes {
-    const { source } = this.#mapping;
-    const read: ReadBytes = (key, begin, target) => source.read(key, begin, target);
-    const to = info.dtype;
-    if (sources.every((key) => source.tensors.get(key)!.dtype === to)) return read;
-    const stats = this.#stats.get(info.key) ?? newCastStats();
-    this.#stats.set(info.key, stats);
+  #statsOf(key: string): CastStats {
+    const stats = this.#stats.get(key) ?? newCastStats();
+    this.#stats.set(key, stats);
+    return stats;
+  }
+
+  /** For sources of several types, each cast as it is read. */
+  #castingRead({ info, sources }: MappedTensor, read: ReadBytes): ReadBytes {
+    const { tensors } = this.#mapping.source;
+    const stats = this.#statsOf(info.key);
     const readers = new Map(
       sources.map((key) => {
-        const from = source.tensors.get(key)!.dtype;
-        if (!isFloat(from) || !isFloat(to)) throw new RangeError(`no cast from ${from} to ${to}`);
-        return [key, from === to ? read : castingRead(read, from, to, stats)];
+        const dtype = tensors.get(key)!.dtype;
+        if (dtype === info.dtype) return [key, read];
+        const { from, to } = floats(dtype, info.dtype);
+        return [key, castingRead(read, from, to, stats)];
       }),
     );
     return (key, begin, target) => readers.get(key)!(key, begin, target);
   }
+}
+
+function floats(from: Dtype, to: Dtype): { from: Float; to: Float } {
+  if (!isFloat(from) || !isFloat(to)) throw new RangeError(`no cast from ${from} to ${to}`);
+  return { from, to };
 }
 
 /** What a mapping would make of its source, read as if it were there. Its tensors must not be cast. */

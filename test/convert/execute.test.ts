@@ -277,6 +277,15 @@ describe("mistakes of the caller are internal errors, not files", () => {
   });
 });
 
+it("gives no name to what a last look finds wrong", async () => {
+  const verify = () => {
+    expect(fs.readdirSync(folder)).not.toContain("target");
+    throw new Error("a checksum differs");
+  };
+  await expect(executeOutput(job({ verify }))).rejects.toThrow("a checksum differs");
+  expect(fs.readdirSync(folder)).toEqual([]);
+});
+
 it("an aborted run leaves nothing", async () => {
   const controller = new AbortController();
   const onProgress = () => controller.abort(new Error("stopped"));

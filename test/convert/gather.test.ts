@@ -184,6 +184,11 @@ describe("reads are few and long", () => {
     const { count, result, expected } = traffic(transpose(12_000, 100), "F32", 1_200_000, MiB);
     expect(result.equals(expected)).toBe(true);
     expect(count.reads).toBeLessThan(1000);
+    // Rows of the source lie 20 kB apart: each is read for itself, as far as the window needs it.
+    const far = traffic(transpose(5000, 200), "F32", 1_000_000, 2 ** 18);
+    expect(far.result.equals(far.expected)).toBe(true);
+    expect(far.count.bytes).toBe(far.expected.length);
+    expect(far.count.bytes / far.count.reads).toBeGreaterThan(900);
     const wide = traffic(transpose(300, 4000), "F32", 1_200_000, MiB);
     expect(wide.result.equals(wide.expected)).toBe(true);
     expect(wide.count.reads).toBeLessThan(200);
