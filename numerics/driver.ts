@@ -67,6 +67,7 @@ export async function runForwards<N extends Node>(
       const logits = runner.logits(rows);
       await backend.evaluate([...held(), logits]);
       blocks.push(Float32Array.from(await backend.readback(logits)));
+      await backend.evaluate(held());
     }
     observer.logits(rows.begin, blocks);
     const share = rows.end / input.ids_T.length;
