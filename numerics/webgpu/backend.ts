@@ -1,7 +1,7 @@
 import type { Backend, WeightSource } from "../backend.ts";
+import type { KernelTraits } from "./choice.ts";
 import { Device, usage } from "./device.ts";
 import { Pipelines } from "./kernel.ts";
-import type { KernelTraits } from "./linear.ts";
 import { Memory } from "./memory.ts";
 import { GpuNode, Storage } from "./node.ts";
 import { Recorder } from "./ops.ts";
@@ -98,8 +98,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
       const { data } = x;
       const out = new Float32Array(end - begin);
       if (!(data instanceof Storage)) {
-        const bytes = new Uint8Array(out.buffer);
-        this.#runner.reader.read(data, begin, 1, out.length, out.length, "f32", bytes);
+        this.#runner.reader.readFloats(data, begin, new Uint8Array(out.buffer));
         return out;
       }
       if (data.buffer === undefined) throw new Error("readback of a node that was not evaluated");

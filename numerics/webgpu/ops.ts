@@ -3,11 +3,10 @@
 import { elementCount } from "../../src/formats/dtype.ts";
 import type { AttentionMask, Ops, RopePairs, RopeTable } from "../graph.ts";
 import * as shapes from "../shapes/infer.ts";
+import { attentionFor, type KernelTraits, rmsNormFor } from "./choice.ts";
 import type { Kernel } from "./kernel.ts";
-import { subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import { add, mul, silu } from "./kernels/elementwise.ts";
-import { rmsNorm } from "./kernels/rms-norm.ts";
-import { type KernelTraits, linearStep } from "./linear.ts";
+import { linearStep } from "./linear.ts";
 import { GpuNode, Storage } from "./node.ts";
 import * as steps from "./step.ts";
 
@@ -43,8 +42,7 @@ export class Recorder implements Ops<GpuNode> {
   rmsNorm(x: GpuNode, weight: GpuNode, eps: number): GpuNode {
     const shape = shapes.rmsNormShape(x, weight);
     const input = this.#storage(x);
-    // A narrow subgroup needs no barrier of its own on the CPU.
-    const kernel = rmsNorm(this.#traits.family === "tile" ? 64 : this.#traits.subgroupSize);
+    const kernel = rmsNormFor(this.#traits);
     const sizes = { channels: weight.elements, eps };
     return this.#make(shape, (output) => steps.rmsNormStep(kernel, input, weight.data, sizes, output));
   }
@@ -53,8 +51,8 @@ export class Recorder implements Ops<GpuNode> {
     const shape = shapes.linearShape(x_TI, weight_OI, bias_O);
     const [rows, outputs] = shape;
     const sizes = { rows: rows!, inputs: x_TI.shape[1]!, outputs: outputs! };
-    const x = this.#storage(x_TI);
-    return this.#make(shape, (output) => linearStep(this.#traits, x, weight_OI.data, bias_O?.data, sizes, output));
+    const operands = { x: this.#storage(x_TI), weight: weight_OI.data, bias: bias_O?.data };
+    return this.#make(shape, (output) => linearStep(this.#traits, operands, sizes, output));
   }
 
   reshape(x: GpuNode, shape: readonly number[]): GpuNode {
@@ -87,10 +85,7 @@ export class Recorder implements Ops<GpuNode> {
   ): GpuNode {
     const shape = shapes.attentionShape(q_TNH, k_TKH, v_TKH);
     const [tokens, heads, channels] = q_TNH.shape;
-    const { family, subgroupSize, workgroupMemoryBytes } = this.#traits;
-    const widths = [channels!, shape[2]!] as const;
-    const kernel =
-      family === "tile" ? tileAttention(widths, workgroupMemoryBytes) : subgroupAttention(widths, subgroupSize);
+    const kernel = attentionFor(this.#traits, [channels!, shape[2]!]);
     const window = mask.kind === "causal" ? unlimited : mask.size;
     const sizes = { tokens: tokens!, heads: heads!, kvHeads: k_TKH.shape[1]!, scale, window };
     const inputs = [this.#storage(q_TNH), this.#storage(k_TKH), this.#storage(v_TKH)] as const;

@@ -55,7 +55,7 @@ const flatGroups = (count: number) => grid(Math.ceil(count / flatSize));
 /** Sends f32 elements of a weight; `reserve` made room for them. */
 export function sendFloats({ queue, reader }: Runner, view: WeightView, first: number, count: number): Binding {
   return queue.upload(4 * count, 4, (begin, piece) => {
-    reader.read(view, first + begin / 4, 1, piece.byteLength / 4, piece.byteLength / 4, "f32", piece);
+    reader.readFloats(view, first + begin / 4, piece);
   });
 }
 
@@ -100,7 +100,7 @@ export function readRowsStep(table: WeightView, ids: readonly number[], channels
         const sent = queue.upload(rows.length * rowBytes, rowBytes, (begin, piece) => {
           for (let at = 0; at < piece.byteLength; at += rowBytes) {
             const row = piece.subarray(at, at + rowBytes);
-            reader.read(table, rows[(begin + at) / rowBytes]! * channels, 1, channels, channels, "f32", row);
+            reader.readFloats(table, rows[(begin + at) / rowBytes]! * channels, row);
           }
         });
         queue.copy(sent, part(output, first * rowBytes, sent.size));

@@ -35,7 +35,15 @@ function halfTable(): Float32Array {
   return halves;
 }
 
-/** Reads elements and converts them to `packing`; keeps one buffer for the stored bytes. */
+/** Rows of `width` elements that become rows of `pitch` ≥ `width` elements, zeros behind. */
+export interface RowLayout {
+  readonly rows: number;
+  readonly width: number;
+  readonly pitch: number;
+  readonly packing: Packing;
+}
+
+/** Reads elements and converts them; keeps one buffer for the stored bytes. */
 export class WeightReader {
   #stored = new ArrayBuffer(0);
 
@@ -44,38 +52,31 @@ export class WeightReader {
     return this.#stored.byteLength;
   }
 
-  /**
-   * `rows` rows of `width` elements of a view, from element `first` of it on, into rows of `pitch` ≥ `width` elements.
-   * `target` begins at a multiple of 4 bytes of its buffer; its padding is zeroed.
-   */
-  read(
-    view: WeightView,
-    first: number,
-    rows: number,
-    width: number,
-    pitch: number,
-    packing: Packing,
-    target: Uint8Array,
-  ): void {
-    const { source } = view;
+  /** f32 of the elements from `first` on, as many as `target` has room for. */
+  readFloats(view: WeightView, first: number, target: Uint8Array): void {
+    const width = target.byteLength / 4;
+    this.read(view, first, { rows: 1, width, pitch: width, packing: "f32" }, target);
+  }
+
+  /** Rows of a view from its element `first` on. `target` begins at a multiple of 4 bytes of its buffer. */
+  read({ source, begin }: WeightView, first: number, layout: RowLayout, target: Uint8Array): void {
+    const { rows, width, pitch, packing } = layout;
     const size = storedBytes(source);
-    const begin = (view.begin + first) * size;
-    if (
-      pitch === width &&
-      (source.dtype === "F32" || source.dtype === "BF16") &&
-      (source.dtype === "BF16") === (packing === "bf16")
-    ) {
-      source.read(begin, target.subarray(0, rows * width * size));
+    const bytes = rows * width * size;
+    const isStoredAlike = source.dtype === (packing === "bf16" ? "BF16" : "F32");
+    if (pitch === width && isStoredAlike) {
+      source.read((begin + first) * size, target.subarray(0, bytes));
       return;
     }
-    const bytes = rows * width * size;
     if (this.#stored.byteLength < bytes) this.#stored = new ArrayBuffer(bytes);
-    source.read(begin, new Uint8Array(this.#stored, 0, bytes));
-    const length = rows * pitch;
+    source.read((begin + first) * size, new Uint8Array(this.#stored, 0, bytes));
     const [from, to] =
       packing === "bf16"
-        ? [new Uint16Array(this.#stored, 0, rows * width), new Uint16Array(target.buffer, target.byteOffset, length)]
-        : [this.#floats(source.dtype, rows * width), new Float32Array(target.buffer, target.byteOffset, length)];
+        ? [
+            new Uint16Array(this.#stored, 0, rows * width),
+            new Uint16Array(target.buffer, target.byteOffset, rows * pitch),
+          ]
+        : [this.#floats(source.dtype, rows * width), new Float32Array(target.buffer, target.byteOffset, rows * pitch)];
     if (pitch !== width) to.fill(0);
     for (let row = 0; row < rows; row++) to.set(from.subarray(row * width, (row + 1) * width), row * pitch);
   }

@@ -1,10 +1,11 @@
 // Matrix products of the WebGPU backend against a naive kernel, interleaved in one run. GF per CPU second of the whole
 // process, so that on a software adapter other load on the machine matters little; on a real GPU read the wall figures.
 // Target on lavapipe: at least 12× naive, and at most 2e-6 relative rms from f64.
+
+import { gemmFor } from "../../dist/numerics/webgpu/choice.js";
 import { Device, usage } from "../../dist/numerics/webgpu/device.js";
 import { Pipelines } from "../../dist/numerics/webgpu/kernel.js";
 import { gemmParams } from "../../dist/numerics/webgpu/kernels/gemm.js";
-import { gemmFor } from "../../dist/numerics/webgpu/linear.js";
 import { Memory } from "../../dist/numerics/webgpu/memory.js";
 import { Queue } from "../../dist/numerics/webgpu/queue.js";
 import { median } from "./measure.mjs";

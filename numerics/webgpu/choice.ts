@@ -1,0 +1,51 @@
+// Which kernel suits the adapter and the sizes at hand.
+import type { KernelFamily } from "./adapter.ts";
+import { type AttentionKernel, subgroupAttention, tileAttention } from "./kernels/attention.ts";
+import type { GemmKernel, Packing } from "./kernels/gemm.ts";
+import { subgroupGemm } from "./kernels/gemm-subgroup.ts";
+import { type GemmTile, tileFor, tileGemm } from "./kernels/gemm-tile.ts";
+import { rmsNorm } from "./kernels/rms-norm.ts";
+
+/** What the choice depends on. */
+export interface KernelTraits {
+  readonly family: KernelFamily;
+  readonly subgroupSize: number;
+  readonly workgroupMemoryBytes: number;
+  /** Tiles of `tileGemm`, if not those that suit a real GPU. */
+  readonly gemmTile?: GemmTile;
+}
+
+export interface LinearSizes {
+  readonly rows: number;
+  readonly inputs: number;
+  readonly outputs: number;
+}
+
+/** Multiply-adds from which 32 rows a subgroup repay their longer compilation (lavapipe). */
+const manyProducts = 2 ** 27;
+
+export function gemmFor(
+  traits: KernelTraits,
+  { rows, inputs, outputs }: LinearSizes,
+  packing: Packing,
+  hasBias: boolean,
+): GemmKernel {
+  if (traits.family === "tile") {
+    return tileGemm({ packing, hasBias, ...(traits.gemmTile ?? tileFor(rows, traits.workgroupMemoryBytes)) });
+  }
+  const isLarge = rows >= 64 && rows * inputs * outputs >= manyProducts;
+  // 16 rows of bf16, 32 of f32: more spill registers.
+  const tileRows = packing === "f32" && isLarge ? 32 : 16;
+  return subgroupGemm({ packing, hasBias, subgroupSize: traits.subgroupSize, tileRows });
+}
+
+/** @param channels of queries and keys, then of values */
+export function attentionFor(traits: KernelTraits, channels: readonly [number, number]): AttentionKernel {
+  return traits.family === "tile"
+    ? tileAttention(channels, traits.workgroupMemoryBytes)
+    : subgroupAttention(channels, traits.subgroupSize);
+}
+
+/** On the CPU, as many lanes as a subgroup has: a barrier among several is slow there. */
+export const rmsNormFor = (traits: KernelTraits): ReturnType<typeof rmsNorm> =>
+  rmsNorm(traits.family === "tile" ? 64 : traits.subgroupSize);
