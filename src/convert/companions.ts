@@ -28,7 +28,8 @@ export function companionFiles(checkpoint: string, config: ConfigFile | null): O
   return [...paths.values()].map(copiedFile);
 }
 
-const TORCH_NAMES: Partial<Record<Dtype, string>> = {
+/** Names of torch and of HF configs. */
+export const TORCH_NAMES: Partial<Record<Dtype, string>> = {
   F64: "float64",
   F32: "float32",
   BF16: "bfloat16",

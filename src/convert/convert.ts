@@ -1,27 +1,24 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { InputError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { VERSION } from "../version.ts";
 import { checkBytes, checkValues } from "./checks.ts";
 import { executeOutput, type WrittenFile } from "./execute.ts";
 import { Gatherer } from "./gather.ts";
-import { isTrainerState } from "./model-keys.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import { Producer } from "./produce.ts";
+import { runSteps, type StepOptions } from "./steps.ts";
 import { refuseExisting } from "./target.ts";
 
-export interface ConvertOptions {
+export interface ConvertOptions extends StepOptions {
   /** Continues what a killed run of the same plan left. */
   readonly resume?: boolean;
   /** Replaces an existing target, at the end. */
   readonly force?: boolean;
   /** Makes the output durable before it gets its name; true unless given. */
   readonly fsync?: boolean;
-  readonly onProgress?: (event: { readonly label: string; readonly done: number; readonly total: number }) => void;
-  readonly signal?: AbortSignal;
 }
 
 export interface CastReport extends Cast {
@@ -56,7 +53,8 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const begin = performance.now();
   const { source, target, mapping, memory } = plan;
   if (options.force !== true) refuseExisting(target.path);
-  await check(plan, options);
+  const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
+  await runSteps(checkAll(plan), "checking", total, options);
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const files = await executeOutput({
     files: plan.files,
@@ -67,7 +65,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     force: options.force ?? false,
     protect: [source.path],
     verify: () => {
-      source.verify([...source.tensors.keys()].filter((key) => plan.to === "raw" || !isTrainerState(source, key)));
+      source.verify(plan.sourceKeys);
       checkOverflow(producer);
     },
     onProgress: ({ bytes, totalBytes }) => options.onProgress?.({ label: "writing", done: bytes, total: totalBytes }),
@@ -94,17 +92,8 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   };
 }
 
-async function check({ mappings, isWaived }: ConversionPlan, { onProgress, signal }: ConvertOptions): Promise<void> {
-  const total = mappings.reduce((sum, mapping) => sum + checkBytes(mapping), 0);
-  let done = 0;
-  for (const mapping of mappings) {
-    for (const step of checkValues(mapping, isWaived)) {
-      done += step;
-      onProgress?.({ label: "checking", done, total });
-      await setImmediate();
-      signal?.throwIfAborted();
-    }
-  }
+function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, void, void> {
+  for (const mapping of mappings) yield* checkValues(mapping, isWaived);
 }
 
 function checkOverflow({ casts }: Producer): void {

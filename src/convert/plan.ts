@@ -38,6 +38,8 @@ export interface Cast {
 
 export interface ConversionPlan {
   readonly source: Checkpoint;
+  /** Keys in the source that the conversion reads. */
+  readonly sourceKeys: readonly string[];
   readonly target: Target;
   readonly family: string | null;
   readonly from: string;
@@ -94,6 +96,7 @@ export function planConversion(
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   return {
     source,
+    sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
     target,
     ...route,
     files,

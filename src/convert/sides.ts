@@ -25,6 +25,8 @@ export interface Side {
   readonly layout: string;
   /** The model's tensors, by the keys of the layout. */
   readonly model: TensorSource;
+  /** Keys of the model's tensors in the checkpoint. */
+  readonly storedKeys: readonly string[];
   /** What stood before the model's keys, e.g. `model.`. */
   readonly prefix: string;
 }
@@ -74,8 +76,20 @@ export function resolveSide(checkpoint: Checkpoint, options: SideOptions): Side 
   }
   const family = adapter.open(config.json, config.path);
   const model = renamedSource(checkpoint, keys.model);
-  return { checkpoint, config, adapter, family, layout, model, prefix: keys.prefix };
+  const storedKeys = [...keys.model.values()];
+  return { checkpoint, config, adapter, family, layout, model, storedKeys, prefix: keys.prefix };
 }
+
+/** The model alone, as a checkpoint of its own under the keys of its layout. */
+export const modelCheckpoint = ({ checkpoint, model, storedKeys }: Side): Checkpoint => ({
+  path: checkpoint.path,
+  format: checkpoint.format,
+  tensors: model.tensors,
+  others: [],
+  read: model.read,
+  verify: () => checkpoint.verify(storedKeys),
+  close: () => checkpoint.close(),
+});
 
 /** Entries outside the model: trainer state, and what is no tensor. */
 export function leftAlone(checkpoint: Checkpoint): { readonly key: string; readonly reason: string }[] {

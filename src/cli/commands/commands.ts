@@ -1,9 +1,12 @@
 import type { Command } from "../command.ts";
 import { convert } from "./convert.ts";
+import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
 import { plan } from "./plan.ts";
+import { roundtrip } from "./roundtrip.ts";
+import { validate } from "./validate.ts";
 
 /** In the order of `--help`. */
-export const commands: readonly Command[] = [convert, inspect, plan, families, doctor];
+export const commands: readonly Command[] = [convert, inspect, plan, roundtrip, diff, validate, families, doctor];

@@ -1,0 +1,60 @@
+import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
+import type { Command } from "../command.ts";
+import { sideOptions, text } from "../options.ts";
+import { sideOptionsOf } from "../side-options.ts";
+import { check, differenceTable } from "../verdict-view.ts";
+
+export const roundtrip: Command = {
+  usage: "roundtrip <source>",
+  describe: "There and back in bounded memory, bit for bit, with hashes",
+  positionals: { source: "a checkpoint's directory or file" },
+  options: { to: text("Layout to go through [the other side's]"), ...sideOptions },
+  examples: [["roundtrip Qwen3-8B", "Hugging Face → torchtitan → Hugging Face, nothing is written"]],
+  async run(args, context) {
+    const [{ adapters }, { openCheckpoint }, { resolveSide }, { roundtrip: run }] = await Promise.all([
+      import("../../../adapters/registry.ts"),
+      import("../../convert/open.ts"),
+      import("../../convert/sides.ts"),
+      import("../../verify/roundtrip.ts"),
+    ]);
+    const source = openCheckpoint(args.required("source"));
+    try {
+      const side = resolveSide(source, sideOptionsOf(args, adapters));
+      const result = await run(side, { to: args.text("to"), onProgress: context.progress, signal: context.signal });
+      const { verdict, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
+      return {
+        json: result,
+        document: {
+          command: "roundtrip",
+          verdict,
+          headline:
+            verdict === "pass"
+              ? `${layout} → ${via} → ${layout}: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, came back bit for bit (${formatSeconds(seconds)})`
+              : `${layout} → ${via} → ${layout}: ${plural(differences.length, "difference")}`,
+          facts: [
+            { label: "family", value: result.family },
+            { label: "way", value: `${layout} → ${via} → ${layout}` },
+          ],
+          checks: [
+            check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
+            ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
+          ],
+          tables: [
+            differenceTable(differences),
+            {
+              title: "Hashes",
+              columns: [{ name: "tensor" }, { name: "xxh64" }],
+              rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
+            },
+          ],
+          notes: [
+            ...notes,
+            "a round trip proves that the conversion can be undone, not that it is right: see `parity`",
+          ],
+        },
+      };
+    } finally {
+      source.close();
+    }
+  },
+};

@@ -1,0 +1,38 @@
+import { setImmediate } from "node:timers/promises";
+
+export interface Progress {
+  readonly label: string;
+  /** Bytes read or written, of `total`. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface StepOptions {
+  readonly onProgress?: (event: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Signals are heeded, and progress is told, after so many bytes. */
+const TURN_BYTES = 1 << 25;
+
+/** Runs synchronous work that yields the bytes of each step, giving way to other events now and then. */
+export async function runSteps<T>(
+  work: Generator<number, T, void>,
+  label: string,
+  total: number,
+  { onProgress, signal }: StepOptions,
+): Promise<T> {
+  let done = 0;
+  let sinceTurn = 0;
+  for (;;) {
+    const next = work.next();
+    if (next.done) return next.value;
+    done += next.value;
+    sinceTurn += next.value;
+    if (sinceTurn < TURN_BYTES) continue;
+    sinceTurn = 0;
+    onProgress?.({ label, done: Math.min(done, total), total });
+    await setImmediate();
+    signal?.throwIfAborted();
+  }
+}

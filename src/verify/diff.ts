@@ -1,0 +1,146 @@
+// Two checkpoints, tensor by tensor, whatever their layouts and containers.
+import { configOf, type Recognised, recognise, resolveSide, type SideOptions } from "../convert/sides.ts";
+import { runSteps, type StepOptions } from "../convert/steps.ts";
+import { renamedSource, type TensorSource } from "../convert/tensor-source.ts";
+import { InputError } from "../errors.ts";
+import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { compareSources } from "./compare.ts";
+import type { Difference } from "./difference.ts";
+import { hfView } from "./hf-view.ts";
+import { valueFaults } from "./value-faults.ts";
+
+export interface Compared {
+  readonly path: string;
+  readonly family: string | null;
+  readonly layout: string | null;
+  readonly format: Format;
+}
+
+/** The JSON document of `diff` (CONTRACT). */
+export interface Diff {
+  readonly verdict: "pass" | "fail";
+  readonly a: Compared;
+  readonly b: Compared;
+  /** Whose keys the differences are told in: of the layout that both sides have, of `hf`, or of the files (`raw`). */
+  readonly keys: string;
+  /** Tensors that both sides have. */
+  readonly tensors: number;
+  /** Of these tensors, in a. */
+  readonly bytes: number;
+  readonly differences: readonly Difference[];
+  readonly seconds: number;
+}
+
+export interface DiffOptions extends StepOptions {
+  readonly a: SideOptions;
+  readonly b: SideOptions;
+}
+
+interface View {
+  readonly about: Compared;
+  readonly source: TensorSource;
+  /** Keys in the checkpoint that are read. */
+  readonly storedKeys: readonly string[];
+  /** What is wrong with this side alone; steps yield bytes. */
+  readonly faults: () => Generator<number, Difference[], void>;
+}
+
+/**
+ * Sides of one layout are compared by their keys as they are; of two layouts, as `hf`, for which each needs its config.
+ * Throws InputError where a side cannot be read, or where one is of a known family and the other is not.
+ */
+export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): Promise<Diff> {
+  const begin = performance.now();
+  const { views, keys } = viewsOf(a, b, options);
+  const [left, right] = views;
+  const shared = [...left.source.tensors.values()].filter(({ key }) => right.source.tensors.has(key));
+  const bytes = shared.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const differences = await runSteps(compareViews(left, right), "comparing", 2 * bytes, options);
+  a.verify(left.storedKeys);
+  b.verify(right.storedKeys);
+  return {
+    verdict: differences.length === 0 ? "pass" : "fail",
+    a: left.about,
+    b: right.about,
+    keys,
+    tensors: shared.length,
+    bytes,
+    differences,
+    seconds: (performance.now() - begin) / 1e3,
+  };
+}
+
+function* compareViews(a: View, b: View): Generator<number, Difference[], void> {
+  const own = [...labelled(yield* a.faults(), "a"), ...labelled(yield* b.faults(), "b")];
+  const told = new Set(own.map(({ key }) => key));
+  const found = yield* compareSources(a.source, b.source);
+  return [...own, ...found.filter(({ key }) => !told.has(key))];
+}
+
+const labelled = (faults: readonly Difference[], side: string): Difference[] =>
+  faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
+
+function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: readonly [View, View]; keys: string } {
+  const [x, y] = [recogniseOrNot(a, options.a), recogniseOrNot(b, options.b)];
+  if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
+  if (x instanceof InputError) throw x;
+  if (y instanceof InputError) throw y;
+  if (x.adapter === y.adapter && x.layout === y.layout)
+    return { views: [plainView(a, x), plainView(b, y)], keys: x.layout };
+  if (x.adapter !== y.adapter) {
+    throw new InputError(
+      "FAMILY_MISMATCH",
+      `${a.path} is of family ${x.adapter.family}, ${b.path} of ${y.adapter.family}`,
+      {
+        file: b.path,
+        expected: x.adapter.family,
+        found: y.adapter.family,
+        help: "compare two checkpoints of one family; --family settles a wrong detection",
+      },
+    );
+  }
+  return { views: [convertedView(a, options.a), convertedView(b, options.b)], keys: "hf" };
+}
+
+function recogniseOrNot(checkpoint: Checkpoint, options: SideOptions): Recognised | InputError {
+  try {
+    return recognise(checkpoint, configOf(checkpoint, options)?.json ?? null, options);
+  } catch (error) {
+    if (error instanceof InputError && (error.code === "UNKNOWN_FAMILY" || error.code === "NO_MODEL")) return error;
+    throw error;
+  }
+}
+
+function* noFaults(): Generator<number, Difference[], void> {
+  yield 0;
+  return [];
+}
+
+const rawView = (checkpoint: Checkpoint): View => ({
+  about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
+  source: checkpoint,
+  storedKeys: [...checkpoint.tensors.keys()],
+  faults: noFaults,
+});
+
+const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised): View => ({
+  about: { path: checkpoint.path, family: adapter.family, layout, format: checkpoint.format },
+  source: renamedSource(checkpoint, keys.model),
+  storedKeys: [...keys.model.values()],
+  faults: noFaults,
+});
+
+function convertedView(checkpoint: Checkpoint, options: SideOptions): View {
+  const side = resolveSide(checkpoint, options);
+  const { source, tolerant } = hfView(side);
+  const { mapping, standIns, faults } = tolerant;
+  return {
+    about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout, format: checkpoint.format },
+    source,
+    storedKeys: side.storedKeys,
+    // What is missing on one side shows in the comparison, under its HF key.
+    *faults() {
+      return [...faults.filter(({ kind }) => kind !== "missing"), ...(yield* valueFaults(mapping, standIns))];
+    },
+  };
+}

@@ -1,0 +1,220 @@
+// There and back without writing either: what a conversion would make of the source, converted back as it is read.
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { createXXHash64 } from "hash-wasm";
+import { checkBytes, checkValues } from "../convert/checks.ts";
+import { directoryOf } from "../convert/config-files.ts";
+import { dtypeChoice } from "../convert/dtypes.ts";
+import { type Mapping, mapTensors, nativeLayout } from "../convert/mapping.ts";
+import { outputFiles } from "../convert/outputs.ts";
+import { virtualSource } from "../convert/produce.ts";
+import { encodeRecord, parseRecord, RECORD_NAME } from "../convert/record.ts";
+import { recordOf, withKept } from "../convert/record-of.ts";
+import type { Side } from "../convert/sides.ts";
+import { runSteps, type StepOptions } from "../convert/steps.ts";
+import type { TensorSource } from "../convert/tensor-source.ts";
+import { UsageError } from "../errors.ts";
+import type { OutputFile, OutputPart } from "../formats/output.ts";
+import { compareTensors } from "./compare.ts";
+import type { Difference } from "./difference.ts";
+
+/** The JSON document of `roundtrip` (CONTRACT). */
+export interface RoundTrip {
+  readonly verdict: "pass" | "fail";
+  readonly family: string;
+  readonly layout: string;
+  /** Layout that the tensors went through. */
+  readonly via: string;
+  readonly tensors: number;
+  readonly bytes: number;
+  readonly differences: readonly Difference[];
+  /** xxh64 of every tensor as it came back. */
+  readonly hashes: readonly { readonly key: string; readonly xxh64: string }[];
+  /** Safetensors files as they came back, and whether the source's own have the same bytes. */
+  readonly files: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly xxh64: string;
+    readonly same: boolean;
+  }[];
+  /** Tensors that are not carried over, with the reason. */
+  readonly dropped: readonly { readonly key: string; readonly reason: string }[];
+  readonly notes: readonly string[];
+  readonly seconds: number;
+}
+
+export interface RoundTripOptions extends StepOptions {
+  /** Layout to go through; the other side's default unless given. */
+  readonly to?: string | undefined;
+}
+
+type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
+
+/** Throws what planning and reading throw, and InputError TIE_BROKEN, DROP_NOT_DEFAULT. */
+export async function roundtrip(side: Side, options: RoundTripOptions = {}): Promise<RoundTrip> {
+  const begin = performance.now();
+  const { there, back, notes } = mapBothWays(side, options.to);
+  const trip = new Trip(side, there, back, [await createXXHash64(), await createXXHash64()]);
+  const bytes = trip.bytes;
+  const differences = await runSteps(trip.run(), "there and back", 2 * bytes + checkBytes(there), options);
+  side.checkpoint.verify(side.storedKeys);
+  return {
+    verdict: differences.length === 0 ? "pass" : "fail",
+    family: side.adapter.family,
+    layout: side.layout,
+    via: there.to,
+    tensors: side.model.tensors.size,
+    bytes,
+    differences,
+    hashes: trip.hashes,
+    files: trip.files,
+    dropped: there.dropped.map(({ key, reason }) => ({ key, reason })),
+    notes: [...notes, ...trip.notes],
+    seconds: (performance.now() - begin) / 1e3,
+  };
+}
+
+function mapBothWays(
+  side: Side,
+  to: string | undefined,
+): { readonly there: Mapping; readonly back: Mapping; readonly notes: readonly string[] } {
+  const via = to ?? (side.layout === "hf" ? nativeLayout(side.adapter) : "hf");
+  if (via === side.layout || (via !== "hf" && side.layout !== "hf") || !["hf", ...side.adapter.layouts].includes(via)) {
+    const expected = side.layout === "hf" ? side.adapter.layouts.join(", ") : "hf";
+    throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${via}: no way there and back from ${side.layout}`, {
+      expected,
+      found: via,
+      help: `go through ${expected}`,
+    });
+  }
+  const dtypes = dtypeChoice([]);
+  const there = mapTensors(side, side.model, side.layout, via, { dtypes });
+  const target = { path: "", format: "dcp", fileName: null } as const;
+  const written = recordOf(side.checkpoint, target, side.adapter.family, there, () => false);
+  const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
+  const known = record === null ? {} : { aliases: record.aliases, spelling: record.spelling };
+  const plain = mapTensors(side, virtualSource(there), via, side.layout, { dtypes, ...known });
+  if (record === null) return { there, back: plain, notes: [] };
+  const { mapping, notes } = withKept(plain, record);
+  return { there, back: mapping, notes };
+}
+
+class Trip {
+  readonly hashes: { key: string; xxh64: string }[] = [];
+  readonly files: { name: string; bytes: number; xxh64: string; same: boolean }[] = [];
+  readonly notes: string[] = [];
+  readonly #side: Side;
+  readonly #there: Mapping;
+  readonly #back: Mapping;
+  readonly #returned: TensorSource;
+  readonly #hashers: readonly [Hasher, Hasher];
+
+  constructor(side: Side, there: Mapping, back: Mapping, hashers: readonly [Hasher, Hasher]) {
+    this.#side = side;
+    this.#there = there;
+    this.#back = back;
+    this.#returned = virtualSource(back);
+    this.#hashers = hashers;
+  }
+
+  get bytes(): number {
+    return [...this.#side.model.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  *run(): Generator<number, Difference[], void> {
+    yield* checkValues(this.#there, () => false);
+    const differences = this.#keys();
+    const faulty = new Set(differences.map(({ key }) => key));
+    for (const info of this.#side.model.tensors.values()) {
+      const returned = this.#returned.tensors.get(info.key);
+      if (faulty.has(info.key) || returned === undefined) continue;
+      const hashing = this.#hashing(this.#hashers[0].init());
+      differences.push(...(yield* compareTensors(this.#side.model, hashing, info, returned)));
+      this.hashes.push({ key: info.key, xxh64: this.#hashers[0].digest("hex") });
+    }
+    if (differences.length === 0) differences.push(...(yield* this.#compareFiles()));
+    return differences;
+  }
+
+  /** The tensors that came back, hashed as they are read: from end to end, in order. */
+  #hashing(hasher: Hasher): TensorSource {
+    return {
+      tensors: this.#returned.tensors,
+      read: (key, begin, target) => {
+        this.#returned.read(key, begin, target);
+        hasher.update(target);
+      },
+    };
+  }
+
+  #keys(): Difference[] {
+    const differences: Difference[] = [];
+    const { model } = this.#side;
+    const dropped = new Map(this.#there.dropped.map(({ key, reason }) => [key, reason]));
+    for (const key of model.tensors.keys()) {
+      if (this.#returned.tensors.has(key)) continue;
+      const reason = dropped.get(key);
+      if (reason === undefined) differences.push({ key, kind: "missing", detail: "did not come back" });
+      else this.notes.push(`"${key}" is not carried over: ${reason}`);
+    }
+    for (const [key, { move }] of this.#back.tensors) {
+      if (model.tensors.has(key)) continue;
+      if (move.rule === "tie" || move.rule === "drop") this.notes.push(`"${key}" is made anew on the way back`);
+      else differences.push({ key, kind: "extra", detail: "came back without having been there" });
+    }
+    return differences;
+  }
+
+  /** Safetensors files made again from what came back, against those on disk. */
+  *#compareFiles(): Generator<number, Difference[], void> {
+    const origin = this.#side.checkpoint.safetensors;
+    if (origin === undefined) return [];
+    const target = { path: "", format: "safetensors", fileName: null } as const;
+    const originals = { files: origin, cast: false };
+    const { files } = outputFiles({ mapping: this.#back, target, originals, metadata: null }, {});
+    const differences: Difference[] = [];
+    for (const file of files) {
+      const same = yield* this.#compareFile(file);
+      if (!same) differences.push({ key: file.name, kind: "file", detail: "its bytes came back differently" });
+    }
+    return differences;
+  }
+
+  *#compareFile(file: OutputFile): Generator<number, boolean, void> {
+    const [returned, own] = this.#hashers;
+    returned.init();
+    own.init();
+    const fd = openSync(join(directoryOf(this.#side.checkpoint.path), file.name), "r");
+    try {
+      const size = fstatSync(fd).size;
+      const buffer = Buffer.alloc(BLOCK_BYTES);
+      for (let at = 0; at < size; ) {
+        const count = readSync(fd, buffer, 0, buffer.length, at);
+        own.update(buffer.subarray(0, count));
+        at += count;
+      }
+      for (const part of file.parts) yield* this.#hashPart(part, returned, buffer);
+    } finally {
+      closeSync(fd);
+    }
+    const xxh64 = returned.digest("hex");
+    const same = xxh64 === own.digest("hex");
+    this.files.push({ name: file.name, bytes: file.byteLength, xxh64, same });
+    return same;
+  }
+
+  *#hashPart(part: OutputPart, hasher: Hasher, buffer: Buffer): Generator<number, void, void> {
+    if (part.kind === "bytes") hasher.update(part.bytes);
+    else if (part.kind === "late") hasher.update(part.make());
+    else {
+      for (let at = part.begin; at < part.end; at += buffer.length) {
+        const bytes = buffer.subarray(0, Math.min(buffer.length, part.end - at));
+        this.#returned.read(part.key, at, bytes);
+        hasher.update(bytes);
+        yield bytes.length;
+      }
+    }
+  }
+}
+
+const BLOCK_BYTES = 1 << 20;

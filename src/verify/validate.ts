@@ -1,0 +1,173 @@
+// One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
+import { type Float, isFloat } from "../convert/cast.ts";
+import { commonFloat, TORCH_NAMES } from "../convert/companions.ts";
+import type { Side } from "../convert/sides.ts";
+import { runSteps, type StepOptions } from "../convert/steps.ts";
+import type { TensorSource } from "../convert/tensor-source.ts";
+import type { Format, TensorInfo } from "../formats/checkpoint.ts";
+import { bitsOf, elementCount } from "../formats/dtype.ts";
+import { coordinates } from "./compare.ts";
+import type { Difference } from "./difference.ts";
+import { mapTolerantly } from "./hf-view.ts";
+import { valueFaults } from "./value-faults.ts";
+
+/** The JSON document of `validate` (CONTRACT). */
+export interface Validation {
+  readonly verdict: "pass" | "fail";
+  readonly path: string;
+  readonly format: Format;
+  readonly family: string;
+  readonly layout: string;
+  readonly tensors: number;
+  readonly bytes: number;
+  /** What was looked at, and how many tensors failed it. */
+  readonly checks: readonly { readonly name: string; readonly failed: number }[];
+  readonly differences: readonly Difference[];
+  readonly notes: readonly string[];
+  readonly seconds: number;
+}
+
+const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
+  "complete: every tensor of the family, no other": ["missing", "extra"],
+  "shapes as the config gives them": ["shape"],
+  "ties hold": ["tie"],
+  "buffers that the other side lacks have their defaults": ["dropped"],
+  "no NaN, no infinity": ["nan", "infinite"],
+  "initialised: no constant matrix, no norm of zeros": ["zero", "constant"],
+};
+
+/** Throws InputError where the container is damaged (CRC) or cannot be read. */
+export async function validate(side: Side, options: StepOptions = {}): Promise<Validation> {
+  const begin = performance.now();
+  const tensors = [...side.model.tensors.values()];
+  const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const differences = await runSteps(findFaults(side), "reading", bytes, options);
+  side.checkpoint.verify(side.storedKeys);
+  return {
+    verdict: differences.length === 0 ? "pass" : "fail",
+    path: side.checkpoint.path,
+    format: side.checkpoint.format,
+    family: side.adapter.family,
+    layout: side.layout,
+    tensors: tensors.length,
+    bytes,
+    checks: Object.entries(CHECKS).map(([name, kinds]) => ({
+      name,
+      failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
+    })),
+    differences,
+    notes: notesOf(side),
+    seconds: (performance.now() - begin) / 1e3,
+  };
+}
+
+function* findFaults(side: Side): Generator<number, Difference[], void> {
+  const { mapping, standIns, faults } = mapTolerantly(side);
+  const found = [...faults, ...(yield* valueFaults(mapping, standIns))];
+  const unknown = new Set(faults.filter(({ kind }) => kind === "extra").map(({ key }) => key));
+  for (const info of side.model.tensors.values()) {
+    const { dtype, key } = info;
+    if (isFloat(dtype) && !unknown.has(key)) found.push(...(yield* scan(side.model, info, dtype)));
+  }
+  return found;
+}
+
+/** transformers loads weights as the dtype that the config declares, rounding them without a word. */
+function notesOf({ family, layout, model }: Side): string[] {
+  const dtype = commonFloat([...model.tensors.values()].map((info) => info.dtype));
+  const name = dtype === null ? undefined : TORCH_NAMES[dtype];
+  if (layout !== "hf" || name === undefined || family.dtype === null || family.dtype === name) return [];
+  return [`the config declares ${family.dtype}, the weights are ${name}: transformers loads them as ${family.dtype}`];
+}
+
+interface Scan {
+  nans: number;
+  infinities: number;
+  /** Index of the first element that is not finite. */
+  firstBad: number | null;
+  /** Bits of the first element, while all elements so far have them; null after one that differs. */
+  common: number | null | undefined;
+}
+
+const BLOCK_BYTES = 1 << 20;
+
+/** Reads a tensor once and looks at bits: a value is not finite where its exponent is all ones. */
+function* scan(source: TensorSource, info: TensorInfo, dtype: Float): Generator<number, Difference[], void> {
+  const { key, byteLength } = info;
+  const buffer = new Uint8Array(Math.min(BLOCK_BYTES, byteLength));
+  const state: Scan = { nans: 0, infinities: 0, firstBad: null, common: undefined };
+  for (let begin = 0; begin < byteLength; begin += BLOCK_BYTES) {
+    const bytes = buffer.subarray(0, Math.min(BLOCK_BYTES, byteLength - begin));
+    source.read(key, begin, bytes);
+    scanBlock(bytes, dtype, begin / (bitsOf(dtype) / 8), state);
+    yield bytes.length;
+  }
+  return judge(info, state);
+}
+
+function scanBlock({ buffer, byteLength }: Uint8Array, dtype: Float, first: number, state: Scan): void {
+  switch (dtype) {
+    case "F32":
+      return scanWords(new Uint32Array(buffer, 0, byteLength / 4), 0x7f800000, 0x7fffff, first, state);
+    case "F16":
+      return scanWords(new Uint16Array(buffer, 0, byteLength / 2), 0x7c00, 0x3ff, first, state);
+    case "BF16":
+      return scanWords(new Uint16Array(buffer, 0, byteLength / 2), 0x7f80, 0x7f, first, state);
+    case "F64":
+      return scanDoubles(new Float64Array(buffer, 0, byteLength / 8), first, state);
+    default:
+      throw dtype satisfies never;
+  }
+}
+
+function scanWords(
+  words: Uint32Array | Uint16Array,
+  exponent: number,
+  fraction: number,
+  first: number,
+  state: Scan,
+): void {
+  state.common ??= state.common === undefined ? words[0] : null;
+  let { common = null } = state;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? 0;
+    if (word !== common) common = null;
+    if ((word & exponent) !== exponent) continue;
+    state.firstBad ??= first + i;
+    if ((word & fraction) === 0) state.infinities++;
+    else state.nans++;
+  }
+  state.common = common;
+}
+
+function scanDoubles(values: Float64Array, first: number, state: Scan): void {
+  state.common ??= state.common === undefined ? values[0] : null;
+  for (const [i, value] of values.entries()) {
+    if (value !== state.common) state.common = null;
+    if (Number.isFinite(value)) continue;
+    state.firstBad ??= first + i;
+    if (Number.isNaN(value)) state.nans++;
+    else state.infinities++;
+  }
+}
+
+/** Weights of a norm scale what they are given: zeros silence the layer. */
+const NORM = /norm[^.]*\.weight$/;
+
+function judge({ key, shape }: TensorInfo, { nans, infinities, firstBad, common }: Scan): Difference[] {
+  const total = elementCount(shape);
+  if (firstBad !== null) {
+    const at = `first at [${coordinates(firstBad, shape).join(", ")}]`;
+    const found = (kind: "nan" | "infinite", name: string, count: number): Difference[] =>
+      count === 0 ? [] : [{ key, kind, detail: `${count} of ${total} elements are ${name}; ${at}` }];
+    return [...found("nan", "NaN", nans), ...found("infinite", "infinite", infinities)];
+  }
+  if (total < 2 || common === null || common === undefined) return [];
+  const isMatrix = shape.length > 1;
+  if (common === 0 && (isMatrix || NORM.test(key))) {
+    return [{ key, kind: "zero", detail: `all ${total} elements are 0: was it ever initialised or loaded?` }];
+  }
+  return isMatrix
+    ? [{ key, kind: "constant", detail: `all ${total} elements are equal: was it ever initialised?` }]
+    : [];
+}
