@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Dtype, elementCount } from "../dtype.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
-import { type ByteSource, type FilePool, readBytes } from "../torch-zip/byte-source.ts";
+import { type ByteSource, type FilePool, orRefuse, readBytes } from "../torch-zip/byte-source.ts";
 import { type DcpChunk, type DcpMetadata, type DcpTensor, type Payload, parseMetadata } from "./metadata.ts";
 import { checkTiling } from "./tiling.ts";
 
@@ -45,7 +45,7 @@ export function readFolder(directory: string, files: FilePool): DcpFolder {
 
 /** `.metadata`, or the `__R.metadata` of a save without collectives, in order of rank. */
 function metadataNames(directory: string): string[] {
-  const names = readdirSync(directory);
+  const names = orRefuse(directory, () => readdirSync(directory));
   if (names.includes(".metadata")) return [".metadata"];
   const rank = (name: string): number => Number(/^__(\d+)\.metadata$/.exec(name)?.[1] ?? Number.NaN);
   const ofRanks = names.filter((name) => !Number.isNaN(rank(name))).toSorted((a, b) => rank(a) - rank(b));

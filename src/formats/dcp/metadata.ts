@@ -1,8 +1,9 @@
 // `.metadata` of torch.distributed.checkpoint: one pickle of a Metadata instance.
 // Source: pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/metadata.py, filesystem.py (_StorageInfo)
 import type { Dtype } from "../dtype.ts";
+import type { GlobalRule } from "../pickle/machine.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
-import { type GlobalRule, unpickle } from "../pickle/unpickle.ts";
+import { unpickle } from "../pickle/unpickle.ts";
 import {
   isObject,
   isSize,

@@ -1,6 +1,8 @@
 // A zip of torch.save: `<prefix>/data.pkl`, `<prefix>/byteorder`, `<prefix>/data/<storage>`, `<prefix>/version`.
+
+import type { GlobalRule } from "../pickle/machine.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
-import { type GlobalRule, unpickle } from "../pickle/unpickle.ts";
+import { unpickle } from "../pickle/unpickle.ts";
 import { PicklePersistent, type PickleValue } from "../pickle/value.ts";
 import type { ByteSource } from "./byte-source.ts";
 import type { StorageRef } from "./rebuild.ts";

@@ -1,6 +1,6 @@
 // Positional reads of files, through a bounded number of descriptors: a checkpoint of many ranks has more files than a
 // process may hold open.
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { EnvironmentError } from "../../errors.ts";
 import { refuse } from "../pickle/refuse.ts";
 
@@ -36,7 +36,8 @@ export class FilePool {
   }
 
   private sizeOf(path: string, name: string): number {
-    const stat = fstatSync(this.descriptor(path, name));
+    // Before it is opened: opening a pipe would wait for its writer.
+    const stat = orRefuse(name, () => statSync(path));
     if (!stat.isFile()) throw refuse({ file: name }, "NOT_A_FILE", "is not a regular file");
     return stat.size;
   }
@@ -65,20 +66,21 @@ export class FilePool {
         closeSync(old);
         this.open.delete(oldest);
       }
-      fd = openForReading(path, name);
+      fd = orRefuse(name, () => openSync(path, "r"));
     } else this.open.delete(path);
     this.open.set(path, fd);
     return fd;
   }
 }
 
-function openForReading(path: string, name: string): number {
+/** What a call of the file system gives, with its failures in words. */
+export function orRefuse<T>(name: string, call: () => T): T {
   try {
-    return openSync(path, "r");
+    return call();
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
     if (code === "ENOENT" || code === "ENOTDIR") {
-      throw refuse({ file: name }, "FILE_MISSING", "the file is missing", {
+      throw refuse({ file: name }, "FILE_MISSING", "is missing", {
         help: "copy the whole checkpoint again; a part of it is not there",
         cause,
       });

@@ -2,8 +2,9 @@
 // each of them an int64 count of elements and the raw data. Nothing in it is a checksum.
 // Source: pytorch/pytorch@v2.13.0:torch/serialization.py, _legacy_save and _legacy_load
 import { InputError } from "../../errors.ts";
+import { type GlobalRule, PickleEndsEarly } from "../pickle/machine.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
-import { type GlobalRule, PickleEndsEarly, unpickle } from "../pickle/unpickle.ts";
+import { unpickle } from "../pickle/unpickle.ts";
 import { isTuple, PickleDict, PickleGlobal, PickleList, PicklePersistent, type PickleValue } from "../pickle/value.ts";
 import { type ByteSource, readBytes } from "./byte-source.ts";
 import { storageWidth } from "./torch-dtype.ts";

@@ -1,7 +1,7 @@
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
 import { bitsOf, elementCount } from "../dtype.ts";
+import type { GlobalRule } from "../pickle/machine.ts";
 import { refuse, type Where } from "../pickle/refuse.ts";
-import type { GlobalRule } from "../pickle/unpickle.ts";
 import { openArchive, storageRecord } from "./archive.ts";
 import { type ByteSource, FilePool, readBytes } from "./byte-source.ts";
 import { ChunkedTensor } from "./chunked-tensor.ts";

@@ -1,8 +1,8 @@
 // What a pickle says of a tensor: `_rebuild_tensor_v2(storage, storage_offset, size, stride, …)` and its relatives.
 // Source: pytorch/pytorch@v2.13.0:torch/_utils.py
 import { bitsOf, type Dtype } from "../dtype.ts";
+import type { GlobalRule } from "../pickle/machine.ts";
 import { type Refusal, refuse, type Where } from "../pickle/refuse.ts";
-import type { GlobalRule } from "../pickle/unpickle.ts";
 import {
   isSize,
   isSizes,
