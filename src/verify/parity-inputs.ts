@@ -103,9 +103,8 @@ async function tokenise(text: string, path: string): Promise<number[]> {
   const configFile = join(isDirectory ? path : join(path, ".."), "tokenizer_config.json");
   const hasConfig = statSync(configFile, { throwIfNoEntry: false }) !== undefined;
   const config = hasConfig ? asObject(parseJson(readText(configFile), configFile), configFile) : {};
-  const { Tokenizer } = await import("@huggingface/tokenizers");
-  const { ids } = new Tokenizer(definition, config).encode(prompt);
-  if (ids.length > 0) return [...ids];
+  const ids = await encode(prompt, definition, config, file);
+  if (ids.length > 0) return ids;
   throw new InputError("PROMPT_EMPTY", "the prompt has no tokens", {
     file,
     expected: "at least one token",
@@ -113,6 +112,25 @@ async function tokenise(text: string, path: string): Promise<number[]> {
     help: "give a longer --prompt, or leave it out to compare on random ids",
   });
 }
+
+async function encode(prompt: string, definition: object, config: object, file: string): Promise<number[]> {
+  const { Tokenizer } = await import("@huggingface/tokenizers");
+  try {
+    const encoding = new Tokenizer(definition, config).encode(prompt);
+    const [ids, tokens]: readonly [readonly number[], readonly string[]] = [encoding.ids, encoding.tokens];
+    const unknown = ids.findIndex((id) => !Number.isSafeInteger(id));
+    if (unknown >= 0) throw new Error(`its vocabulary has no ${JSON.stringify(tokens[unknown])}`);
+    return [...ids];
+  } catch (cause) {
+    throw new InputError("TOKENIZER_INVALID", `${file}: cannot tokenise the prompt: ${messageOf(cause)}`, {
+      file,
+      cause,
+      help: "give --tokenizer the tokenizer.json of this model, or the ids themselves with --ids",
+    });
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /**
  * Seeded ids that exercise what breaks: both edges of the vocabulary, one token many times in a row, a passage that
