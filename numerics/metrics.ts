@@ -61,6 +61,8 @@ export class LogitComparison {
   private maxAbsDiff = 0;
   private cosineMin = Number.POSITIVE_INFINITY;
   private deltaNll = 0;
+  private squaredDifference = 0;
+  private squaredReference = 0;
   private firstNonFinite: NonFinite | null = null;
   private nonFinitePositions = 0;
 
@@ -98,6 +100,11 @@ export class LogitComparison {
     };
   }
 
+  /** √(Σ(candidate − reference)² / Σ reference²) over all logits. */
+  relativeRms(): number {
+    return this.squaredDifference === 0 ? 0 : Math.sqrt(this.squaredDifference / this.squaredReference);
+  }
+
   /** The first logit that is NaN or infinite, and the number of positions that have any. */
   nonFinite(): { readonly first: NonFinite; readonly positions: number } | null {
     return this.firstNonFinite && { first: this.firstNonFinite, positions: this.nonFinitePositions };
@@ -133,10 +140,12 @@ export class LogitComparison {
       const [a, b] = [reference[v]!, candidate[v]!];
       kl += Math.exp(a - p) * (a - p - (b - q));
       this.maxAbsDiff = Math.max(this.maxAbsDiff, Math.abs(a - b));
+      this.squaredDifference += (a - b) ** 2;
       dot += a * b;
       pp += a * a;
       qq += b * b;
     }
+    this.squaredReference += pp;
     this.kl[position] = kl;
     const cosine = pp === 0 && qq === 0 ? 1 : dot / Math.sqrt(pp * qq || Number.MIN_VALUE);
     this.cosineMin = Math.min(this.cosineMin, cosine);

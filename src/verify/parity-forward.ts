@@ -19,6 +19,7 @@ export interface ForwardOptions {
 
 export interface ForwardOutcome {
   readonly comparison: LogitComparison;
+  /** Of two sides, the logits as the last tap. */
   readonly taps: readonly TapComparison[];
   readonly plans: readonly ForwardPlan[];
 }
@@ -81,6 +82,7 @@ export class Contest {
       file?.discard();
       throw error;
     }
+    if (sides.length > 1) taps.push({ tap: "logits", relativeRms: comparison.relativeRms() });
     return { comparison, taps, plans };
   }
 }

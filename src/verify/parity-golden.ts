@@ -12,11 +12,11 @@ export interface Golden {
   close(): void;
 }
 
-/** @throws InputError GOLDEN_INVALID where the file is not of that form */
+/** @throws InputError GOLDEN_INVALID or INPUTS_INVALID where the file is not of that form */
 export function openGolden(path: string): Golden {
   const file = openSafetensors(path);
   try {
-    const ids = readIds(file);
+    const ids = readIntegers(file, "input_ids");
     const vocab = logitsVocab(file, ids.length);
     return {
       path,
@@ -35,17 +35,19 @@ export function openGolden(path: string): Golden {
   }
 }
 
-/** `input_ids` I64 [T], T ≥ 1. */
-export function readIds(file: Checkpoint): number[] {
-  const info = file.tensors.get("input_ids");
-  if (info?.dtype !== "I64" || info.shape.length !== 1 || info.byteLength === 0) {
-    throw invalid(file, "input_ids", "I64 [T], at least one token", describe(file, "input_ids"));
+/** Non-negative I64 of one of `shapes`, [T] with T ≥ 1 unless given. @throws InputError INPUTS_INVALID */
+export function readIntegers(file: Checkpoint, key: string, shapes?: readonly (readonly number[])[]): number[] {
+  const info = file.tensors.get(key);
+  const fits = shapes?.some((shape) => `${shape}` === `${info?.shape}`) ?? info?.shape.length === 1;
+  if (info?.dtype !== "I64" || !fits || info.byteLength === 0) {
+    const expected = shapes?.map((shape) => `[${shape.join(", ")}]`).join(" or ") ?? "[T], at least one token";
+    throw invalid("INPUTS_INVALID", file, key, `I64 ${expected}`, describe(file, key));
   }
-  const ids = new BigInt64Array(info.shape[0]!);
-  file.read("input_ids", 0, new Uint8Array(ids.buffer));
-  const numbers = Array.from(ids, Number);
-  const bad = numbers.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
-  if (bad >= 0) throw invalid(file, "input_ids", "non-negative ids", `${ids[bad]} at position ${bad}`);
+  const stored = new BigInt64Array(info.byteLength / 8);
+  file.read(key, 0, new Uint8Array(stored.buffer));
+  const numbers = Array.from(stored, Number);
+  const bad = numbers.findIndex((value) => !Number.isSafeInteger(value) || value < 0);
+  if (bad >= 0) throw invalid("INPUTS_INVALID", file, key, "non-negative integers", `${stored[bad]} at index ${bad}`);
   return numbers;
 }
 
@@ -55,7 +57,13 @@ function logitsVocab(file: Checkpoint, tokens: number): number {
   if (info?.dtype === "F32" && info.shape.length === 2 && rows === tokens && vocab !== undefined && vocab > 0) {
     return vocab;
   }
-  throw invalid(file, "logits", `F32 [${tokens}, V], a row for each of input_ids`, describe(file, "logits"));
+  throw invalid(
+    "GOLDEN_INVALID",
+    file,
+    "logits",
+    `F32 [${tokens}, V], a row for each of input_ids`,
+    describe(file, "logits"),
+  );
 }
 
 function describe(file: Checkpoint, key: string): string {
@@ -63,8 +71,8 @@ function describe(file: Checkpoint, key: string): string {
   return info === undefined ? `no tensor of that name` : `${info.dtype} [${info.shape.join(", ")}]`;
 }
 
-function invalid(file: Checkpoint, tensor: string, expected: string, found: string): InputError {
-  return new InputError("GOLDEN_INVALID", `${file.path}: "${tensor}" is ${found}, expected ${expected}`, {
+function invalid(code: string, file: Checkpoint, tensor: string, expected: string, found: string): InputError {
+  return new InputError(code, `${file.path}: "${tensor}" is ${found}, expected ${expected}`, {
     file: file.path,
     tensor,
     expected,

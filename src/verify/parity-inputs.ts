@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../errors.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
-import { readIds } from "./parity-golden.ts";
+import { readIntegers } from "./parity-golden.ts";
 
 /** Shorter inputs do not show what a wrong rotary embedding does. */
 export const MIN_GENERATED_TOKENS = 512;
@@ -75,21 +75,28 @@ function idsOfJson(file: string): number[] {
   });
 }
 
-/** `input_ids` [T]; a text model takes nothing else. */
+/** `input_ids` [T], and `position_ids` where they say what a text model does anyway. */
 function idsOfInputs(file: string): number[] {
   const inputs = openSafetensors(file);
+  const refuse = (tensor: string, expected: string): never => {
+    throw new InputError("INPUT_NOT_SUPPORTED", `${file}: this model takes no such "${tensor}"`, {
+      file,
+      tensor,
+      expected,
+      found: tensor,
+      help: `leave "${tensor}" out of the file`,
+    });
+  };
   try {
-    const other = [...inputs.tensors.keys()].find((key) => key !== "input_ids");
-    if (other !== undefined) {
-      throw new InputError("INPUT_NOT_SUPPORTED", `${file}: this model takes no "${other}"`, {
-        file,
-        tensor: other,
-        expected: "input_ids alone: the model has text as its only modality",
-        found: other,
-        help: `leave "${other}" out of the file`,
-      });
+    const ids = readIntegers(inputs, "input_ids");
+    for (const key of inputs.tensors.keys()) {
+      if (key === "position_ids") {
+        const positions = readIntegers(inputs, key, [[ids.length], [ids.length, 3]]);
+        const axes = positions.length / ids.length;
+        if (positions.some((position, i) => position !== Math.floor(i / axes))) refuse(key, "positions 0, 1, 2, …");
+      } else if (key !== "input_ids") refuse(key, "input_ids alone: the model has text as its only modality");
     }
-    return readIds(inputs);
+    return ids;
   } finally {
     inputs.close();
   }

@@ -58,10 +58,11 @@ export interface Evidence {
 }
 
 /**
- * Relative error of a tap that rounding explains. Measured between native and HF graphs over all fixtures: at most
- * 3e-8 in f64 (RoPE frequencies, which each upstream rounds to f32 in its own order) and 2e-6 in f32.
+ * Relative error of a tap that rounding explains. Measured between native and HF graphs over all fixtures: at most 2e-15
+ * in f64, 4e-9 where YaRN's frequencies are rounded to f32 in another order, 6e-8 for logits, which are compared as f32;
+ * 1e-6 in f32, over three layers.
  */
-const ROUNDING = { f64: 1e-6, f32: 3e-5 };
+const ROUNDING = { f64: 2e-7, f32: 3e-5 };
 
 /** What is wrong; nothing means that every check held. */
 export const find = (evidence: Evidence): readonly Finding[] => [...findings(evidence)];

@@ -112,6 +112,16 @@ describe("ids from safetensors", () => {
     expect((await resolveInputs({ kind: "inputs", file: path }, limits)).ids).toEqual([5, 6]);
   });
 
+  test("position_ids pass where they count up, and are refused where they do not", async () => {
+    const path = int64File("positions.safetensors", { input_ids: [5, 6], position_ids: [0, 1] });
+    expect((await resolveInputs({ kind: "inputs", file: path }, limits)).ids).toEqual([5, 6]);
+    const shifted = int64File("shifted.safetensors", { input_ids: [5, 6], position_ids: [1, 2] });
+    await expect(resolveInputs({ kind: "inputs", file: shifted }, limits)).rejects.toMatchObject({
+      code: "INPUT_NOT_SUPPORTED",
+      details: { tensor: "position_ids" },
+    });
+  });
+
   test("another tensor is not ignored", async () => {
     const path = int64File("more.safetensors", { input_ids: [5, 6], image_grid_thw: [1, 2, 3] });
     await expect(resolveInputs({ kind: "inputs", file: path }, limits)).rejects.toMatchObject({
@@ -123,7 +133,7 @@ describe("ids from safetensors", () => {
   test.each([[[]], [[4, -1]]])("%j is refused", async (ids) => {
     const path = int64File("bad.safetensors", { input_ids: ids });
     await expect(resolveInputs({ kind: "inputs", file: path }, limits)).rejects.toMatchObject({
-      code: "GOLDEN_INVALID",
+      code: "INPUTS_INVALID",
     });
   });
 });

@@ -106,6 +106,15 @@ describe("a fault in the weights fails", () => {
     ]);
   });
 
+  test("two rows of the head swapped", async () => {
+    const swap = (row: number) => (row === 7 ? 8 : row === 8 ? 7 : row);
+    const report = await compare(reorder(["lm_head.weight"], swap));
+    expect(report).toMatchObject({
+      verdict: "fail",
+      firstDivergence: { tap: "logits", tensors: ["lm_head.weight"] },
+    });
+  });
+
   test("one NaN", async () => {
     const key = "model.layers.0.mlp.down_proj.weight";
     const bytes = bytesOf(hf.checkpoint, key);
