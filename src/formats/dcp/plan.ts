@@ -4,9 +4,8 @@ import type { OutputFile, OutputPart } from "../output.ts";
 import { layOutPayload, type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
 import { rowMajorStrides } from "../torch-zip/strided.ts";
 import { planZip, type ZipLayout } from "../torch-zip/zip-plan.ts";
-import type { Payload } from "./metadata.ts";
 import type { Box } from "./tiling.ts";
-import { writeMetadata } from "./write-metadata.ts";
+import { type PlannedTensor, writeMetadata } from "./write-metadata.ts";
 
 export interface DcpPlanOptions {
   /** Number of ranks, each with a file of its own; 1 unless given. */
@@ -15,10 +14,6 @@ export interface DcpPlanOptions {
   readonly chunks?: (tensor: TargetTensor) => readonly Box[] | undefined;
   /** Where a flat name stands in the nested state dict (`planner_data`); the name itself unless given. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
-}
-
-export interface PlannedTensor extends TargetTensor {
-  readonly chunks: readonly (Box & { readonly payload: Payload })[];
 }
 
 /**

@@ -1,12 +1,15 @@
 // `.metadata`: what FileSystemReader of torch.distributed.checkpoint unpickles.
 // Source: pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/metadata.py
 import { PickleWriter } from "../pickle/write.ts";
-import { torchDtypeOf } from "../torch-zip/plan.ts";
-import { FILESYSTEM_MODULE, METADATA_MODULE } from "./metadata.ts";
-import type { PlannedTensor } from "./plan.ts";
+import { type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
+import { type DcpChunk, FILESYSTEM_MODULE, METADATA_MODULE } from "./metadata.ts";
 import type { Box } from "./tiling.ts";
 
 const MD = METADATA_MODULE;
+
+export interface PlannedTensor extends TargetTensor {
+  readonly chunks: readonly DcpChunk[];
+}
 
 /** The pickle of a Metadata for the given tensors. It holds no path and no date, so that equal input gives equal bytes. */
 export function writeMetadata(

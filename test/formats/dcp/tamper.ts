@@ -2,8 +2,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Payload } from "../../../src/formats/dcp/metadata.ts";
-import { type PlannedTensor, planDcp } from "../../../src/formats/dcp/plan.ts";
-import { writeMetadata } from "../../../src/formats/dcp/write-metadata.ts";
+import { planDcp } from "../../../src/formats/dcp/plan.ts";
+import { type PlannedTensor, writeMetadata } from "../../../src/formats/dcp/write-metadata.ts";
 import type { Dtype } from "../../../src/formats/dtype.ts";
 import { PickleWriter } from "../../../src/formats/pickle/write.ts";
 import type { TargetTensor } from "../../../src/formats/torch-zip/plan.ts";
