@@ -57,7 +57,8 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
     .wrap(Math.min(io.columns, 110))
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
-      throw error ?? usageError(message ?? "wrong usage");
+      // No command runs inside yargs: what it throws itself is wrong usage, too.
+      throw usageError(message ?? error?.message ?? "wrong usage");
     });
   for (const command of commands)
     register(parser, command, (chosen) => {

@@ -1,10 +1,10 @@
 import { Presets, SingleBar } from "cli-progress";
 import { formatBytes, formatSeconds } from "../report/units.ts";
 import type { ProgressEvent } from "./command.ts";
-import type { ProgressView } from "./progress.ts";
+import type { ProgressView, TerminalStream } from "./progress.ts";
 
 /** Bytes done, rate and time left of the step under way. */
-export function progressBar(stream: NodeJS.WriteStream): ProgressView {
+export function progressBar(stream: TerminalStream): ProgressView {
   const bar = new SingleBar(
     {
       stream,

@@ -1,5 +1,8 @@
 import type { ProgressEvent } from "./command.ts";
 
+/** Where progress goes: stderr. */
+export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
+
 export interface ProgressView {
   show(event: ProgressEvent): void;
   stop(): void;
@@ -8,7 +11,7 @@ export interface ProgressView {
 const silent: ProgressView = { show() {}, stop() {} };
 
 /** A bar with bytes, rate and ETA on stderr. The library is loaded with the first event: short runs never need it. */
-export function progressView(on: boolean, stream: NodeJS.WriteStream): ProgressView {
+export function progressView(on: boolean, stream: TerminalStream): ProgressView {
   if (!on) return silent;
   let bar: ProgressView | undefined;
   let loading = false;

@@ -1,18 +1,19 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { EnvironmentError } from "../errors.ts";
 import type { ReportDocument } from "../report/document.ts";
 import { rendererFor } from "../report/report.ts";
 import { renderText } from "../report/text.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context, Outcome } from "./command.ts";
 import { type Failure, failureDocument, failureJson, failureOf, failureText } from "./fail.ts";
-import { progressView } from "./progress.ts";
+import { progressView, type TerminalStream } from "./progress.ts";
 
 /** Where a run prints. */
 export interface Io {
   stdout(text: string): void;
   stderr(text: string): void;
-  readonly stderrStream: NodeJS.WriteStream;
+  readonly stderrStream: TerminalStream;
   readonly columns: number;
   readonly stdoutColor: boolean;
   readonly stderrColor: boolean;
@@ -64,7 +65,17 @@ export function printFailure(failure: Failure, json: boolean, color: boolean, io
 function reportWriter(file: string): Report {
   const render = rendererFor(file);
   return (document, json) => {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, render(document, json));
+    try {
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, render(document, json));
+    } catch (cause) {
+      throw new EnvironmentError("REPORT_UNWRITABLE", `--report ${file}: ${causeOf(cause)}`, {
+        file,
+        help: "name a path that can be written",
+        cause,
+      });
+    }
   };
 }
+
+const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

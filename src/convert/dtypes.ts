@@ -64,7 +64,11 @@ function dtypeNamed(name: string, spec: string): Dtype | null {
 
 /** Matches tensor keys: `*` spans dots, as keys have no directories. */
 export function globMatcher(glob: string): (key: string) => boolean {
-  if (glob !== "") return picomatch(glob, { dot: true, bash: true });
+  if (glob !== "") {
+    const matcher = picomatch(glob, { dot: true, bash: true });
+    // The matcher takes a second argument, which `some` and `filter` would fill.
+    return (key) => matcher(key);
+  }
   throw new UsageError("GLOB_EMPTY", "an empty pattern matches no tensor", {
     help: "write a pattern over tensor keys, such as 'layers.*.rotary_emb.inv_freq'",
   });

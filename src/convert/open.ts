@@ -40,14 +40,8 @@ function openFile(path: string): Checkpoint {
   if (basename(path).endsWith(".safetensors.index.json")) return openSafetensors(path);
   if (basename(path) === ".metadata" || path.endsWith(".distcp")) return openDcp(dirname(path));
   const head = readHead(path);
-  // A zip's first local header, or the PROTO opcode that begins a legacy file.
-  if (head.subarray(0, 4).equals(Buffer.from("PK\u0003\u0004")) || (head[0] === 0x80 && /^[2-5]$/.test(`${head[1]}`))) {
-    // A safetensors header of 0x…80 bytes begins with 0x80 as well; its ninth byte is `{`.
-    if (head[8] !== 0x7b) return openTorchFile(path);
-  }
-  // A safetensors file begins with its header's length: at most 100 MB, so the upper half of it is zero.
-  if (path.endsWith(".safetensors") || head.subarray(4, 8).equals(Buffer.alloc(4))) return openSafetensors(path);
-  if (/\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
+  if (isSafetensors(head) || (path.endsWith(".safetensors") && !isTorch(head))) return openSafetensors(path);
+  if (isTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
   throw new InputError("NOT_A_CHECKPOINT", `${path}: not a checkpoint`, {
     file: path,
     expected: "a safetensors file, an index (*.safetensors.index.json) or a file of torch.save",
@@ -55,6 +49,13 @@ function openFile(path: string): Checkpoint {
     help: "give a checkpoint's directory, or one of these files",
   });
 }
+
+/** Length of the header, at most 100 MB, so that its upper half is zero; then the header. */
+const isSafetensors = (head: Buffer): boolean => head.subarray(4, 9).equals(Buffer.from("\0\0\0\0{"));
+
+/** A zip's first local header, or the PROTO opcode (2 to 5) that begins a pickle. */
+const isTorch = (head: Buffer): boolean =>
+  head.subarray(0, 4).equals(Buffer.from("PK\u0003\u0004")) || (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5);
 
 function readHead(path: string): Buffer {
   const head = Buffer.alloc(16);

@@ -1,0 +1,54 @@
+// Runs the command in this process, as `main.ts` does in its own.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { onTestFinished } from "vitest";
+import { runCli } from "../../src/cli/cli.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** stdout as the JSON document that it must be. */
+  // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects of the document
+  readonly json: any;
+}
+
+export async function run(...argv: string[]): Promise<Ran> {
+  let stdout = "";
+  let stderr = "";
+  const stream = new PassThrough();
+  stream.on("data", (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await runCli(argv, {
+    stdout: (text) => {
+      stdout += text;
+    },
+    stderr: (text) => {
+      stderr += text;
+    },
+    stderrStream: stream,
+    columns: 100,
+    stdoutColor: false,
+    stderrColor: false,
+    debug: false,
+    signal: new AbortController().signal,
+  });
+  return {
+    code,
+    stdout,
+    stderr,
+    get json() {
+      return JSON.parse(stdout);
+    },
+  };
+}
+
+/** A directory that is removed when the test ends. */
+export function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), "convert-checkpoint-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
