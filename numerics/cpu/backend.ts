@@ -1,4 +1,5 @@
 // The f64 reference: every other backend is measured against it. Plain loops, one thread.
+import { setImmediate } from "node:timers/promises";
 import { elementCount } from "../../src/formats/dtype.ts";
 import type { Backend, WeightSource } from "../backend.ts";
 import type { Node, Ops } from "../graph.ts";
@@ -62,6 +63,8 @@ export class CpuBackend implements Backend<CpuNode> {
     const lastUse = new Map<CpuNode, number>();
     for (const [i, step] of this.steps.entries()) for (const node of [...step.inputs, step.out]) lastUse.set(node, i);
     for (const [i, step] of this.steps.entries()) {
+      // A step may take seconds: signals and timers get their turn before each.
+      await setImmediate();
       step.run();
       step.out.state = "evaluated";
       for (const node of [...step.inputs, step.out]) if (lastUse.get(node) === i && !kept.has(node)) this.free(node);

@@ -22,8 +22,9 @@ export function planMemory(backend: "cpu" | "webgpu" | "wasm", plans: readonly F
   const valueBytes = backend === "cpu" ? 8 : 4;
   const steps = plans.flatMap((plan) => plan.steps);
   const body = plans.flatMap((plan) => plan.steps.slice(0, -1));
-  const activationBytes =
-    valueBytes * body.reduce((peak, { peakValues }) => Math.max(peak, peakValues), 0) * plans.length;
+  // While one side computes, the other holds its last tap, which is as large as the embedding's output.
+  const held = plans.slice(1).reduce((sum, plan) => sum + plan.steps[0]!.peakValues, 0);
+  const activationBytes = valueBytes * (held + Math.max(0, ...body.map(({ peakValues }) => peakValues)));
   const logitBytes = Math.min(LOGIT_BLOCK_BYTES, valueBytes * plans[0]!.logits.reduce((product, n) => product * n, 1));
   const largestWeightBytes = Math.max(...steps.map((step) => step.largestWeightBytes));
   return {
