@@ -1,9 +1,5 @@
 // Runs the command in this process, as `main.ts` does in its own.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { onTestFinished } from "vitest";
 import { runCli } from "../../src/cli/cli.ts";
 
 export interface Ran {
@@ -44,11 +40,4 @@ export async function run(...argv: string[]): Promise<Ran> {
       return JSON.parse(stdout);
     },
   };
-}
-
-/** A directory that is removed when the test ends. */
-export function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "convert-checkpoint-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }

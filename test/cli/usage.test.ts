@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { VERSION } from "../../src/version.ts";
 import { fixture } from "../helpers/fixtures.ts";
-import { run, scratch } from "./command.ts";
+import { scratch } from "../helpers/scratch.ts";
+import { run } from "./command.ts";
 
 const { hf } = fixture("llama3/split");
 

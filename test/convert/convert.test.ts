@@ -1,0 +1,43 @@
+// Conversions of what torchtitan and transformers wrote, against the hashes of what torchtitan itself makes of it.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { converted, hashes, sorted } from "../helpers/converted.ts";
+import { fixtureCases } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+function expectSameFiles(a: string, b: string): void {
+  expect(readdirSync(b).sort()).toEqual(readdirSync(a).sort());
+  for (const name of readdirSync(a)) {
+    expect(readFileSync(join(b, name)).equals(readFileSync(join(a, name))), name).toBe(true);
+  }
+}
+
+describe.each(fixtureCases)("$name", (one) => {
+  it.each(Object.entries(one.natives))("%s → hf is what torchtitan's to_hf makes", async (_, native) => {
+    const target = join(scratch(), "hf");
+    await converted(native, target, { config: one.hf });
+    expect(sorted(hashes(target))).toEqual(sorted(one.toHf));
+    expect(readFileSync(join(target, "config.json"), "utf8")).toBe(readFileSync(join(one.hf, "config.json"), "utf8"));
+  });
+
+  it.each(Object.entries(one.hfs))("%s → native is what torchtitan's from_hf makes", async (_, hf) => {
+    const target = join(scratch(), "native");
+    await converted(hf, target, { to: one.layout });
+    expect(sorted(hashes(target))).toEqual(sorted(one.fromHf));
+  });
+
+  it.each(Object.entries(one.hfs))("%s → native → hf gives the same files", async (_, hf) => {
+    const directory = scratch();
+    await converted(hf, join(directory, "native"));
+    await converted(join(directory, "native"), join(directory, "hf"));
+    expectSameFiles(hf, join(directory, "hf"));
+  });
+
+  it.each(Object.entries(one.natives))("%s → hf → native gives the same bits", async (_, native) => {
+    const directory = scratch();
+    await converted(native, join(directory, "hf"), { config: one.hf });
+    await converted(join(directory, "hf"), join(directory, "native"), { to: one.layout });
+    expect(sorted(hashes(join(directory, "native")))).toEqual(sorted(hashes(native)));
+  });
+});

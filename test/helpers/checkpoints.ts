@@ -1,0 +1,70 @@
+// Checkpoints in memory: read, changed and written again, to make flawed ones.
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { openCheckpoint } from "../../src/convert/open.ts";
+import { planDcp } from "../../src/formats/dcp/plan.ts";
+import type { Dtype } from "../../src/formats/dtype.ts";
+import { planSafetensors } from "../../src/formats/safetensors/write.ts";
+import { writeOutput } from "../formats/dcp/write-output.ts";
+
+export interface Stored {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+export type State = Map<string, Stored>;
+
+export function readState(path: string): State {
+  const checkpoint = openCheckpoint(path);
+  try {
+    return new Map(
+      [...checkpoint.tensors.values()].map(({ key, dtype, shape, byteLength }) => {
+        const bytes = new Uint8Array(byteLength);
+        checkpoint.read(key, 0, bytes);
+        return [key, { dtype, shape, bytes }];
+      }),
+    );
+  } finally {
+    checkpoint.close();
+  }
+}
+
+const list = (state: State) => [...state].map(([key, { dtype, shape }]) => ({ key, dtype, shape }));
+const payloads = (state: State) => new Map([...state].map(([key, { bytes }]) => [key, bytes]));
+
+export interface WriteOptions {
+  /** A config.json to copy beside it. */
+  readonly config?: string;
+  readonly maxShardSize?: number;
+  readonly metadata?: Readonly<Record<string, string>> | null;
+}
+
+export function writeSafetensors(directory: string, state: State, { config, ...options }: WriteOptions = {}): string {
+  mkdirSync(directory, { recursive: true });
+  writeOutput(directory, planSafetensors(list(state), { metadata: { format: "pt" }, ...options }), payloads(state));
+  if (config !== undefined) copyFileSync(config, join(directory, "config.json"));
+  return directory;
+}
+
+export function writeDcp(directory: string, state: State, { config }: WriteOptions = {}): string {
+  mkdirSync(directory, { recursive: true });
+  writeOutput(directory, planDcp(list(state)), payloads(state));
+  if (config !== undefined) copyFileSync(config, join(directory, "config.json"));
+  return directory;
+}
+
+export const f32 = (shape: readonly number[], value: (i: number) => number): Stored => ({
+  dtype: "F32",
+  shape,
+  bytes: new Uint8Array(
+    Float32Array.from({ length: shape.reduce((n, size) => n * size, 1) }, (_, i) => value(i)).buffer,
+  ),
+});
+
+/** The same tensor with one bit of one byte changed. */
+export function flipped({ bytes, ...rest }: Stored, at = 0): Stored {
+  const copy = Uint8Array.from(bytes);
+  copy[at] = copy[at]! ^ 1;
+  return { ...rest, bytes: copy };
+}
