@@ -22,7 +22,7 @@ export interface ParityInputs {
   /** File, prompt or golden that the ids come from. */
   readonly source?: string;
   readonly seed?: number;
-  /** Why there are more or fewer tokens than asked for. */
+  /** Why there are more or fewer tokens than asked for, or more than the model was made for. */
   readonly note?: string;
 }
 

@@ -1,5 +1,7 @@
 // `--save-logits`: what the metrics were computed from, as safetensors.
 import fs from "node:fs";
+import { dirname } from "node:path";
+import { writing } from "../convert/staging-errors.ts";
 import { InputError } from "../errors.ts";
 import { encodeHeaderText, headerBytes, placeTensors } from "../formats/safetensors/encode.ts";
 
@@ -11,7 +13,7 @@ export class LogitFile {
   private readonly vocab: number;
   private isOpen = true;
 
-  /** @throws InputError TARGET_EXISTS */
+  /** @throws InputError TARGET_EXISTS or NOT_FOUND; EnvironmentError where the disk does not take it */
   constructor(
     private readonly path: string,
     ids: readonly number[],
@@ -21,6 +23,12 @@ export class LogitFile {
       throw new InputError("TARGET_EXISTS", `${path}: exists already`, {
         file: path,
         help: "remove it, or give --save-logits another name",
+      });
+    }
+    if (!fs.existsSync(dirname(path))) {
+      throw new InputError("NOT_FOUND", `${path}: its directory does not exist`, {
+        file: path,
+        help: "create the directory, or give --save-logits another name",
       });
     }
     const shape = [ids.length, vocab];
@@ -33,7 +41,7 @@ export class LogitFile {
     this.begin = new Map(placed.map(({ key, begin }) => [key, header.length + begin]));
     this.vocab = vocab;
     this.temporary = `${path}.${process.pid}.tmp`;
-    this.fd = fs.openSync(this.temporary, "wx");
+    this.fd = writing(path, () => fs.openSync(this.temporary, "wx"));
     this.writeAt(0, header);
     this.writeAt(this.begin.get("input_ids")!, new Uint8Array(BigInt64Array.from(ids, BigInt).buffer));
   }
@@ -48,7 +56,7 @@ export class LogitFile {
   /** The file appears under its name only when complete. */
   finish(): void {
     this.close();
-    fs.renameSync(this.temporary, this.path);
+    writing(this.path, () => fs.renameSync(this.temporary, this.path));
   }
 
   discard(): void {
@@ -62,9 +70,11 @@ export class LogitFile {
   }
 
   private writeAt(position: number, bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
-      done += fs.writeSync(this.fd, bytes, done, bytes.length - done, position + done);
-    }
+    writing(this.path, () => {
+      for (let done = 0; done < bytes.length; ) {
+        done += fs.writeSync(this.fd, bytes, done, bytes.length - done, position + done);
+      }
+    });
   }
 }
 

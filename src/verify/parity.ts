@@ -169,14 +169,14 @@ async function inputsOf(
   sides: readonly ParitySide[],
   golden: Golden | null,
 ): Promise<ResolvedInputs> {
-  if (golden !== null && input === undefined) {
-    const { ids, path } = golden;
-    return { ids, about: { kind: "golden", tokens: ids.length, source: path } };
-  }
-  return resolveInputs(input ?? { kind: "random" }, {
-    vocabSize: Math.min(...sides.map(({ family }) => family.vocabSize)),
-    maxPositions: Math.min(...sides.map(({ family }) => family.maxPositions)),
-  });
+  const maxPositions = Math.min(...sides.map(({ family }) => family.maxPositions));
+  const vocabSize = Math.min(...sides.map(({ family }) => family.vocabSize));
+  const { ids, about } =
+    golden !== null && input === undefined
+      ? { ids: golden.ids, about: { kind: "golden", tokens: golden.ids.length, source: golden.path } as const }
+      : await resolveInputs(input ?? { kind: "random" }, { vocabSize, maxPositions });
+  if (ids.length <= maxPositions) return { ids, about };
+  return { ids, about: { ...about, note: `longer than the model's context of ${maxPositions} tokens` } };
 }
 
 /** Runs the forward passes, and where they differ runs them again in search of the reason. */

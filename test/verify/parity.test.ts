@@ -323,6 +323,28 @@ describe("refused", () => {
   });
 });
 
+test("ids beyond the model's context are used, and said to be", async () => {
+  const file = join(folder, "long.json");
+  writeFileSync(file, JSON.stringify(Array.from({ length: 40 }, (_, t) => t)));
+  const [a, b] = [nativeSide, hfSide].map((open) => open("llama3/split", { max_position_embeddings: 32 }));
+  const report = await runParity({ a: a!, b, input: { kind: "ids", file }, backend });
+  expect(report).toMatchObject({
+    verdict: "pass",
+    inputs: { kind: "ids", tokens: 40, note: "longer than the model's context of 32 tokens" },
+  });
+});
+
+test("logits are saved nowhere that does not exist", async () => {
+  const saveLogits = join(folder, "none", "logits.safetensors");
+  const options = {
+    a: hfSide("llama3/split"),
+    golden: fixtureCase("llama3/split").golden,
+    backend,
+    saveLogits,
+  } as const;
+  await expect(runParity(options)).rejects.toMatchObject({ code: "NOT_FOUND", details: { file: saveLogits } });
+});
+
 test("progress ends at all FLOPs, and an abort stops the run", async () => {
   const seen: { done: number; total: number; label: string }[] = [];
   const options = { a: hfSide("llama3/split"), golden: fixtureCase("llama3/split").golden, backend } as const;
