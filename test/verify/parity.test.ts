@@ -323,6 +323,27 @@ describe("refused", () => {
   });
 });
 
+test("a tensor that the table knows but no step reads fails, by name", async () => {
+  const hf = hfSide("llama3/split");
+  const { forward } = hfSide("llama3/split", { tie_word_embeddings: true }).family;
+  const forgetful = { ...hf, family: { ...hf.family, forward } };
+  const report = await runParity({ a: forgetful, b: forgetful, backend });
+  expect(report).toMatchObject({
+    verdict: "fail",
+    metrics: { klMeanNats: 0 },
+    unusedTensors: ["lm_head.weight", "lm_head.weight"],
+    cause: { code: "UNUSED_TENSORS" },
+  });
+});
+
+test("a derived buffer is left alone, with the reason", async () => {
+  const key = "model.layers.1.self_attn.rotary_emb.inv_freq";
+  const info = { key, dtype: "F32", shape: [5], byteLength: 20 } as const;
+  const a = mutated(hfSide("llama3/split"), { [key]: { bytes: new Uint8Array(20), info } });
+  const report = await runParity({ a, golden: fixtureCase("llama3/split").golden, backend });
+  expect(report).toMatchObject({ verdict: "pass", unusedTensors: [], ignoredTensors: [{ key }] });
+});
+
 test("ids beyond the model's context are used, and said to be", async () => {
   const file = join(folder, "long.json");
   writeFileSync(file, JSON.stringify(Array.from({ length: 40 }, (_, t) => t)));
