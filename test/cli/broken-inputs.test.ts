@@ -1,7 +1,7 @@
 // Every broken or hostile input: exit 3, a message of its own, and nothing left where the target would have been.
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { BROKEN_INPUTS } from "../formats/dcp/broken.ts";
 import { BROKEN_PICKLE_INPUTS } from "../formats/dcp/broken-pickles.ts";
 import { brokenFiles, brokenIndexes } from "../formats/safetensors/broken.ts";
