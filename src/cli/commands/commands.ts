@@ -4,9 +4,20 @@ import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
+import { parity } from "./parity.ts";
 import { plan } from "./plan.ts";
 import { roundtrip } from "./roundtrip.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of `--help`. */
-export const commands: readonly Command[] = [convert, inspect, plan, roundtrip, diff, validate, families, doctor];
+export const commands: readonly Command[] = [
+  convert,
+  inspect,
+  plan,
+  roundtrip,
+  diff,
+  parity,
+  validate,
+  families,
+  doctor,
+];

@@ -1,0 +1,201 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { directoryOf } from "../../convert/config-files.ts";
+import { InputError, UsageError } from "../../errors.ts";
+import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
+import type { ParityReport } from "../../verify/parity.ts";
+import type { BackendChoice } from "../../verify/parity-backend.ts";
+import type { InputRequest } from "../../verify/parity-inputs.ts";
+import type { Arguments } from "../arguments.ts";
+import type { Command, Outcome } from "../command.ts";
+import { flag, pairOptions, text } from "../options.ts";
+import { sideOptionsOf } from "../side-options.ts";
+
+const BACKENDS = ["auto", "webgpu", "wasm", "cpu"] as const satisfies readonly BackendChoice[];
+
+/** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
+export const parity: Command = {
+  usage: "parity <a> [b]",
+  describe: "Run forward and compare logits: a against b, or against --golden",
+  positionals: { a: "a checkpoint's directory or file", b: "another one of the same model" },
+  options: {
+    ids: text("JSON array of token ids"),
+    prompt: text("Text, or @FILE"),
+    tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
+    inputs: text("safetensors with input_ids"),
+    golden: text("safetensors with input_ids and logits to compare with"),
+    "save-logits": text("Write input_ids, logits_a and logits_b as safetensors"),
+    backend: text("auto, webgpu, wasm or cpu (f64) [auto]"),
+    tokens: text("Number of random ids [512]"),
+    routing: text("free or pinned: whether the second side takes the first one's experts [free]"),
+    localise: flag("Name the first place where the sides part, whatever the verdict"),
+    "accept-known": flag("Let known differences between the upstreams pass"),
+    "max-kl": text("Largest mean KL in nats per token [1e-8]"),
+    "min-top1": text("Smallest share of positions with the same most likely token"),
+    "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
+    ...pairOptions,
+  },
+  examples: [
+    ["parity step-1000 my-model --config Qwen3-8B", "what a trainer saved against what was converted"],
+    ["parity my-model --golden golden.safetensors", "against logits that transformers computed"],
+    ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
+  ],
+  async run(args, context) {
+    const [{ adapters }, { openCheckpoint }, { resolveSide }, { runParity }] = await Promise.all([
+      import("../../../adapters/registry.ts"),
+      import("../../convert/open.ts"),
+      import("../../convert/sides.ts"),
+      import("../../verify/parity.ts"),
+    ]);
+    // Routing is a choice of mixtures of experts; a dense model routes nothing, whatever is asked for.
+    args.choice("routing", ["free", "pinned"]);
+    const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
+    const checkpoints = paths.map((path) => openCheckpoint(path));
+    try {
+      const sides = checkpoints.map((checkpoint, i) =>
+        resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
+      );
+      const report = await runParity({
+        a: sides[0]!,
+        b: sides[1],
+        golden: args.text("golden"),
+        input: inputOf(args, paths),
+        backend: args.choice("backend", BACKENDS),
+        maxKlNats: args.number("max-kl", 0),
+        minTop1: args.number("min-top1", 0),
+        saveLogits: args.text("save-logits"),
+        localise: args.flag("localise"),
+        acceptKnown: args.flag("accept-known"),
+        maxRamBytes: args.size("max-ram"),
+        signal: context.signal,
+        onProgress: context.progress,
+      });
+      return outcome(report);
+    } finally {
+      for (const checkpoint of checkpoints) checkpoint.close();
+    }
+  },
+};
+
+function inputOf(args: Arguments, paths: readonly string[]): InputRequest | undefined {
+  const [ids, inputs, prompt] = [args.text("ids"), args.text("inputs"), args.text("prompt")];
+  const tokens = args.count("tokens");
+  const given = [ids && "--ids", inputs && "--inputs", prompt && "--prompt", tokens && "--tokens"].filter(Boolean);
+  if (given.length > 1) {
+    throw new UsageError("INPUT_TWICE", `${given.join(" and ")} exclude each other`, {
+      found: given.join(", "),
+      help: "give one of them",
+    });
+  }
+  if (ids !== undefined) return { kind: "ids", file: ids };
+  if (inputs !== undefined) return { kind: "inputs", file: inputs };
+  if (prompt !== undefined) return { kind: "prompt", text: prompt, tokenizer: tokenizerOf(args, paths) };
+  return tokens === undefined ? undefined : { kind: "random", tokens };
+}
+
+function tokenizerOf(args: Arguments, paths: readonly string[]): string {
+  const given = args.text("tokenizer");
+  if (given !== undefined) return given;
+  const places = [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
+  const found = places.find((directory) => existsSync(join(directory, "tokenizer.json")));
+  if (found !== undefined) return found;
+  throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {
+    expected: "tokenizer.json",
+    found: `none in ${places.join(", ")}`,
+    help: "give it with --tokenizer PATH, or compare on --ids",
+  });
+}
+
+const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));
+const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
+
+function outcome(report: ParityReport): Outcome {
+  const { metrics, thresholds, verdict, findings, firstDivergence, cause } = report;
+  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
+  return {
+    json: report,
+    document: {
+      command: "parity",
+      verdict,
+      headline:
+        verdict === "pass"
+          ? `the same model: ${kl}, limit ${scientific(thresholds.klMeanNats)}`
+          : `NOT the same model: ${findings[0]?.message ?? kl}`,
+      facts: facts(report),
+      checks: [
+        {
+          name: `mean KL at most ${scientific(thresholds.klMeanNats)} nats/token (${thresholds.origin} limit)`,
+          status: metrics.klMeanNats <= thresholds.klMeanNats ? "pass" : "fail",
+          detail: scientific(metrics.klMeanNats),
+        },
+        ...findings
+          .filter(({ code }) => code !== "KL")
+          .map(({ code, message }) => ({ name: code, status: "fail" as const, detail: message })),
+      ],
+      tables: [
+        {
+          title: "KL by position",
+          columns: [
+            { name: "positions" },
+            { name: "mean (nats)", align: "right" },
+            { name: "largest (nats)", align: "right" },
+          ],
+          rows: report.positions.bands.map(({ begin, end, klMeanNats, klMaxNats }) => [
+            end - begin === 1 ? `${begin}` : `${begin} – ${end - 1}`,
+            scientific(klMeanNats),
+            scientific(klMaxNats),
+          ]),
+        },
+        {
+          title: "Known differences upstream",
+          columns: [{ name: "code" }, { name: "mean KL (nats)", align: "right" }, { name: "source" }],
+          rows: report.knownDifferences.map(({ code, klMeanNats, source }) => [code, scientific(klMeanNats), source]),
+        },
+      ],
+      notes: [
+        ...(report.backend.fallbackFrom
+          ? [`fell back from ${report.backend.fallbackFrom}: ${report.backend.fallbackReason}`]
+          : []),
+        ...(report.inputs.note ? [report.inputs.note] : []),
+        ...(firstDivergence
+          ? [
+              `first difference at ${firstDivergence.tap}: relative error ${scientific(firstDivergence.added)} added, ${scientific(firstDivergence.inherited)} inherited; that step read ${firstDivergence.tensors.join(", ")}`,
+            ]
+          : []),
+        ...(cause ? [`${cause.code}: ${cause.explanation} (${cause.evidence}); ${cause.fix}`] : []),
+      ],
+    },
+  };
+}
+
+function facts({ a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, reference, positions }: ParityReport) {
+  const side = ({ path, family, layout, format, dtype }: ParityReport["a"]) =>
+    `${path} (${family === null ? "recorded logits" : `${family}, ${layout}, ${format}`}, ${dtype})`;
+  const { worst } = positions;
+  return [
+    { label: "a", value: side(a) },
+    { label: "b", value: side(b) },
+    { label: "reference", value: reference },
+    { label: "input", value: `${inputs.kind}, ${plural(inputs.tokens, "token")}` },
+    {
+      label: "backend",
+      value: backend.adapter === null ? `${backend.name} (f64)` : `${backend.name}, ${backend.adapter}`,
+    },
+    {
+      label: "KL (nats/token)",
+      value: `mean ${scientific(metrics.klMeanNats)}, 95 % ${scientific(metrics.klP95Nats)}, 99 % ${scientific(metrics.klP99Nats)}, largest ${scientific(metrics.klMaxNats)} at position ${worst.position}`,
+    },
+    {
+      label: "agreement",
+      value: `top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}${metrics.ties > 0 ? `, ${plural(metrics.ties, "tie")} let pass` : ""}`,
+    },
+    {
+      label: "logits",
+      value: `largest difference ${scientific(metrics.maxAbsDiff)}, smallest cosine ${metrics.cosineMin.toFixed(9)}`,
+    },
+    {
+      label: "took",
+      value: `${formatSeconds(seconds)}, ${formatBytes(peakRamBytes)} of memory (${formatBytes(memory.backendPeakBytes)} on the backend)`,
+    },
+  ];
+}
