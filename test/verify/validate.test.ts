@@ -1,0 +1,172 @@
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import { openCheckpoint } from "../../src/convert/open.ts";
+import { resolveSide } from "../../src/convert/sides.ts";
+import { type Validation, validate } from "../../src/verify/validate.ts";
+import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { converted } from "../helpers/converted.ts";
+import { fixture, fixtureCases } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+async function validation(path: string, config?: string): Promise<Validation> {
+  const checkpoint = openCheckpoint(path);
+  try {
+    return await validate(resolveSide(checkpoint, { adapters, config }));
+  } finally {
+    checkpoint.close();
+  }
+}
+
+describe.each(fixtureCases)("$name", ({ natives, hfs, hf }) => {
+  it.each([...Object.values(natives), ...Object.values(hfs)])("%s is valid", async (path) => {
+    const { differences, verdict } = await validation(path, hf);
+    expect(differences).toEqual([]);
+    expect(verdict).toBe("pass");
+  });
+});
+
+describe("what must be found", () => {
+  const split = fixture("llama3/split");
+  const config = join(split.hf, "config.json");
+  const up = "model.layers.0.mlp.up_proj.weight";
+  const norm = "model.layers.0.input_layernorm.weight";
+
+  const oneValue = (state: State, key: string, index: number, value: number) => {
+    const { dtype, shape, bytes } = state.get(key)!;
+    const values = new Float32Array(bytes.slice().buffer);
+    values[index] = value;
+    state.set(key, { dtype, shape, bytes: new Uint8Array(values.buffer) });
+  };
+
+  it.each<[string, string, string, (state: State) => void, RegExp]>([
+    ["a missing tensor", up, "missing", (state) => state.delete(up), /expected F32 \[75, 54\]/],
+    [
+      "a tensor of nobody",
+      "x",
+      "extra",
+      (state) =>
+        state.set(
+          "x",
+          f32([1], () => 1),
+        ),
+      /no rule/,
+    ],
+    [
+      "a wrong shape",
+      up,
+      "shape",
+      (state) =>
+        state.set(
+          up,
+          f32([54, 75], (i) => i),
+        ),
+      /expected \[75,54\], found \[54,75\]/,
+    ],
+    [
+      "a NaN",
+      up,
+      "nan",
+      (state) => oneValue(state, up, 60, Number.NaN),
+      /^1 of 4050 elements are NaN; first at \[1, 6\]/,
+    ],
+    ["-Infinity at the end", up, "infinite", (state) => oneValue(state, up, 4049, -Infinity), /first at \[74, 53\]/],
+    [
+      "a matrix of zeros",
+      up,
+      "zero",
+      (state) =>
+        state.set(
+          up,
+          f32([75, 54], () => 0),
+        ),
+      /all 4050 elements are 0/,
+    ],
+    [
+      "a matrix of one value",
+      up,
+      "constant",
+      (state) =>
+        state.set(
+          up,
+          f32([75, 54], () => 0.02),
+        ),
+      /are equal/,
+    ],
+    [
+      "a norm of zeros",
+      norm,
+      "zero",
+      (state) =>
+        state.set(
+          norm,
+          f32([54], () => 0),
+        ),
+      /all 54 elements are 0/,
+    ],
+  ])("%s", async (_, key, kind, change, detail) => {
+    const state = readState(split.hf);
+    change(state);
+    const { differences, verdict } = await validation(writeSafetensors(join(scratch(), "bad"), state, { config }));
+    expect(verdict).toBe("fail");
+    expect(differences).toEqual([{ key, kind, detail: expect.stringMatching(detail) }]);
+  });
+
+  it("a NaN in bf16 and in f16", async () => {
+    for (const dtype of ["bf16", "f16"]) {
+      const cast = join(scratch(), "cast");
+      await converted(split.hf, cast, { to: "hf", dtype: [dtype] });
+      const state = readState(cast);
+      const { bytes, ...rest } = state.get(up)!;
+      const bad = Uint8Array.from(bytes);
+      bad.set(dtype === "bf16" ? [0x81, 0x7f] : [0x01, 0xfc], 10);
+      state.set(up, { ...rest, bytes: bad });
+      const { differences } = await validation(writeSafetensors(join(scratch(), "bad"), state, { config }));
+      expect(differences).toEqual([{ key: up, kind: "nan", detail: expect.stringContaining("first at [0, 5]") }]);
+    }
+  });
+
+  it("norms of ones, biases of zeros and scalars are no finding", async () => {
+    const biased = fixture("llama3/biased");
+    const state = readState(biased.hf);
+    for (const [key, { shape }] of state) {
+      if (key.endsWith("norm.weight"))
+        state.set(
+          key,
+          f32(shape, () => 1),
+        );
+      if (key.endsWith(".bias"))
+        state.set(
+          key,
+          f32(shape, () => 0),
+        );
+    }
+    const path = writeSafetensors(join(scratch(), "fresh"), state, { config: join(biased.hf, "config.json") });
+    expect((await validation(path)).differences).toEqual([]);
+  });
+
+  it("a stale tied head", async () => {
+    const tied = fixture("llama3/fused-tied");
+    const state = readState(tied.native);
+    state.set("lm_head.weight", flipped(state.get("lm_head.weight")!, 7));
+    const { differences } = await validation(writeDcp(join(scratch(), "stale"), state), tied.hf);
+    expect(differences).toEqual([{ key: "lm_head.weight", kind: "tie", detail: expect.stringContaining("element 1") }]);
+  });
+
+  it("several at once", async () => {
+    const state = readState(split.hf);
+    state.delete(up);
+    state.delete("lm_head.weight");
+    oneValue(state, norm, 3, Number.POSITIVE_INFINITY);
+    const { differences, checks } = await validation(writeSafetensors(join(scratch(), "bad"), state, { config }));
+    expect(differences.map(({ kind }) => kind).sort()).toEqual(["infinite", "missing", "missing"]);
+    expect(checks.filter(({ failed }) => failed > 0).map(({ failed }) => failed)).toEqual([2, 1]);
+  });
+
+  it("a config that declares another dtype is told", async () => {
+    const cast = join(scratch(), "cast");
+    await converted(split.hf, cast, { to: "hf", dtype: ["bf16"] });
+    const path = writeSafetensors(join(scratch(), "other"), readState(cast), { config });
+    expect((await validation(path)).notes).toEqual([expect.stringContaining("float32")]);
+  });
+});
