@@ -22,7 +22,7 @@ module.exports = {
     only(
       "convert",
       "^src/convert/",
-      "^(src/(convert|table|formats)/|src/errors\\.ts|adapters/adapter\\.ts)",
+      "^(src/(convert|table|formats)/|src/(errors|version)\\.ts|adapters/adapter\\.ts)",
       "the core takes an adapter as an argument",
     ),
     only(

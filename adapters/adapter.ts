@@ -1,6 +1,6 @@
 // What the core sees of a model family. A family is opened with a concrete config; its typed config stays inside.
 import type { Forward, KnownDifference } from "../numerics/graph.ts";
-import type { Rule } from "../src/table/rule.ts";
+import type { Rule, Side } from "../src/table/rule.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
@@ -14,6 +14,8 @@ export interface Adapter {
   readonly modalities: readonly string[];
   /** Native layouts in order of preference; each is a table against `hf`. */
   readonly layouts: readonly string[];
+  /** Sides that have a forward graph, so that `parity` can run them. */
+  readonly graphs: readonly Side[];
   /**
    * Configs that together show every key the family can have: by their tables a checkpoint is recognised that has no
    * config. HF's spelling; absent fields take the defaults of the HF class.
@@ -43,7 +45,7 @@ export interface Family {
   hfConfig(): JsonObject;
   /** What the mathematics uses: effective inverse frequencies, attention scale, eps, tying, sizes. For comparison. */
   math(): Readonly<Record<string, number | boolean | string | readonly number[]>>;
-  /** Forward pass over the keys of `hf` or of a native layout. */
+  /** Forward pass over the keys of `hf` or of a native layout. Throws InputError NO_GRAPH where there is none. */
   forward(layout: string): Forward;
   /** Where `forward` of a native layout computes something else than that of `hf`, because upstream does. */
   knownDifferences(layout: string): readonly KnownDifference[];

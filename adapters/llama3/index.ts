@@ -16,6 +16,7 @@ export const llama3: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama3/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llama/modeling_llama.py",
   ],
+  graphs: ["native", "hf"],
   probes: [
     { model_type: "llama", attention_bias: true, mlp_bias: true },
     { model_type: "llama", attention_bias: true },

@@ -16,6 +16,7 @@ export const qwen3: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/qwen3/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/qwen3/modeling_qwen3.py",
   ],
+  graphs: ["native", "hf"],
   probes: [
     { model_type: "qwen3", attention_bias: true },
     { model_type: "qwen3", tie_word_embeddings: true },

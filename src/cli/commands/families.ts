@@ -19,6 +19,7 @@ export const families: Command = {
       modalities: adapter.modalities,
       layouts: ["hf", ...adapter.layouts],
       formats: FORMATS,
+      graphs: adapter.graphs,
       sources: adapter.sources,
     }));
     return {
@@ -32,13 +33,14 @@ export const families: Command = {
         tables: [
           {
             title: "Families",
-            columns: ["family", "model_type", "flavours", "modalities", "layouts"].map((name) => ({ name })),
-            rows: rows.map(({ family, modelTypes, flavours, modalities, layouts }) => [
+            columns: ["family", "model_type", "flavours", "modalities", "layouts", "graphs"].map((name) => ({ name })),
+            rows: rows.map(({ family, modelTypes, flavours, modalities, layouts, graphs }) => [
               family,
               modelTypes.join(", "),
               flavours.join(", "),
               modalities.join(", "),
               layouts.join(", "),
+              graphs.join(", ") || "none yet",
             ]),
           },
         ],
