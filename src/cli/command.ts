@@ -13,6 +13,8 @@ export interface ProgressEvent {
   readonly label: string;
   readonly done: number;
   readonly total: number;
+  /** Bytes unless given. */
+  readonly unit?: "FLOP";
 }
 
 export interface Context {

@@ -11,6 +11,19 @@ export interface Failure {
   readonly stack: string | undefined;
 }
 
+/** Why a run was stopped from outside: the reason that its abort signal carries. */
+export class Interrupted extends Error {
+  readonly signalName: string;
+  readonly exitCode: number;
+
+  /** `exitCode` as shells count: 128 and the signal's number. */
+  constructor(signalName: string, exitCode: number) {
+    super(`stopped by ${signalName}`);
+    this.signalName = signalName;
+    this.exitCode = exitCode;
+  }
+}
+
 /** What the system says when it has no room, no permission or no descriptors left: the environment's fault, not ours. */
 const SYSTEM: Readonly<Record<string, { readonly exitCode: 3 | 4; readonly help: string }>> = {
   ENOSPC: { exitCode: 4, help: "free some space on the target's disk, or choose another target" },
@@ -33,6 +46,16 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof ConvertCheckpointError) {
     const { exitCode, code, message, details, stack } = error;
     return { exitCode, code, message, details, stack };
+  }
+  if (error instanceof Interrupted) {
+    const help = "run again; with --resume from the beginning, `convert` can continue what was stopped";
+    return {
+      exitCode: error.exitCode,
+      code: "INTERRUPTED",
+      message: error.message,
+      details: { help },
+      stack: undefined,
+    };
   }
   const stack = error instanceof Error ? error.stack : undefined;
   const message = error instanceof Error ? error.message : String(error);

@@ -18,15 +18,16 @@ export function progressBar(stream: TerminalStream): ProgressView {
   );
   let step: { readonly label: string; readonly begin: number; readonly first: number } | undefined;
   return {
-    show({ label, done, total }) {
+    show(event) {
+      const { label, done, total } = event;
       if (step?.label !== label) {
         if (step !== undefined) bar.stop();
         step = { label, begin: performance.now(), first: done };
-        bar.start(total, done, payload({ label, done, total }, 0));
+        bar.start(total, done, payload(event, 0));
       } else {
         bar.setTotal(total);
         const seconds = (performance.now() - step.begin) / 1e3;
-        bar.update(done, payload({ label, done, total }, seconds > 0 ? (done - step.first) / seconds : 0));
+        bar.update(done, payload(event, seconds > 0 ? (done - step.first) / seconds : 0));
       }
     },
     stop() {
@@ -35,11 +36,12 @@ export function progressBar(stream: TerminalStream): ProgressView {
   };
 }
 
-function payload({ label, done, total }: ProgressEvent, rate: number) {
+function payload({ label, done, total, unit }: ProgressEvent, rate: number) {
+  const amount = (n: number) => (unit === undefined ? formatBytes(n) : `${(n / 1e9).toPrecision(3)} G${unit}`);
   return {
     label,
-    bytes: `${formatBytes(done)} of ${formatBytes(total)}`,
-    rate: rate > 0 ? `${formatBytes(rate)}/s` : "",
+    bytes: `${amount(done)} of ${amount(total)}`,
+    rate: rate > 0 ? `${amount(rate)}/s` : "",
     left: rate > 0 ? `${formatSeconds((total - done) / rate)} left` : "",
   };
 }

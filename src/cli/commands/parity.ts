@@ -41,7 +41,7 @@ export const parity: Command = {
     ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
   ],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { resolveSide }, { runParity }] = await Promise.all([
+    const [{ adapters }, { openCheckpoint }, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
       import("../../../adapters/registry.ts"),
       import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
@@ -52,9 +52,10 @@ export const parity: Command = {
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     const checkpoints = paths.map((path) => openCheckpoint(path));
     try {
-      const sides = checkpoints.map((checkpoint, i) =>
-        resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
-      );
+      const sides = checkpoints.map((checkpoint, i) => {
+        const side = resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b"));
+        return { ...side, checkpoint: modelCheckpoint(side) };
+      });
       const report = await runParity({
         a: sides[0]!,
         b: sides[1],
@@ -68,7 +69,7 @@ export const parity: Command = {
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
         signal: context.signal,
-        onProgress: context.progress,
+        onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
       return outcome(report);
     } finally {

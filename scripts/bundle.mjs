@@ -1,0 +1,24 @@
+// Bundles the command into a folder: `--help` must not load yargs file by file. Takes TypeScript or what tsc made of it.
+import { chmodSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+export async function bundle(entry, outdir) {
+  await build({
+    entryPoints: { "convert-checkpoint": entry },
+    outdir,
+    bundle: true,
+    splitting: true,
+    minify: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    external: ["webgpu", "@huggingface/*"],
+    alias: { "string-width": "./scripts/string-width.cjs" },
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+    logLevel: "warning",
+  });
+  chmodSync(join(outdir, "convert-checkpoint.js"), 0o755);
+}
