@@ -9,7 +9,7 @@ import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { detect } from "../../src/table/layouts.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
-import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
+import { type FixtureCase, tableCases } from "../helpers/fixtures.ts";
 import { applyMove, type Bytes } from "../helpers/moves.ts";
 
 const configOf = (one: FixtureCase): JsonObject => JSON.parse(readFileSync(`${one.hf}/config.json`, "utf8"));
@@ -40,7 +40,7 @@ function converted(one: FixtureCase, direction: Direction, checkpoint: Checkpoin
   return { plan, tensors: Object.fromEntries(tensors) };
 }
 
-describe.each(fixtureCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
+describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
   test.each(Object.entries(one.natives))("%s → hf is what to_hf gives", (_name, folder) => {
     const checkpoint = openDcp(folder);
     const { plan, tensors } = converted(one, "toHf", checkpoint);
@@ -68,7 +68,7 @@ describe.each(fixtureCases.map((one) => [one.name, one] as const))("%s", (_, one
 });
 
 test("a rule left out of the table shows in the bytes", () => {
-  const one = fixtureCases.find(({ name }) => name === "llama3/split")!;
+  const one = tableCases.find(({ name }) => name === "llama3/split")!;
   const family = familyOf(one);
   const rules = family.rules(one.layout).map((rule) => {
     if (rule.kind !== "map" || rule.op !== "permuteRope") return rule;
