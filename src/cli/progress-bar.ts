@@ -1,7 +1,7 @@
 import { Presets, SingleBar } from "cli-progress";
 import { formatBytes, formatSeconds } from "../report/units.ts";
 import type { ProgressEvent } from "./command.ts";
-import type { ProgressView, TerminalStream } from "./progress.ts";
+import type { ProgressView, TerminalStream } from "./progress-view.ts";
 
 /** Bytes done, rate and time left of the step under way. */
 export function progressBar(stream: TerminalStream): ProgressView {

@@ -1,12 +1,4 @@
-import type { ProgressEvent } from "./command.ts";
-
-/** Where progress goes: stderr. */
-export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
-
-export interface ProgressView {
-  show(event: ProgressEvent): void;
-  stop(): void;
-}
+import type { ProgressView, TerminalStream } from "./progress-view.ts";
 
 const silent: ProgressView = { show() {}, stop() {} };
 

@@ -7,7 +7,8 @@ import { renderText } from "../report/text.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context, Outcome } from "./command.ts";
 import { type Failure, failureDocument, failureJson, failureOf, failureText } from "./fail.ts";
-import { progressView, type TerminalStream } from "./progress.ts";
+import { progressView } from "./progress.ts";
+import type { TerminalStream } from "./progress-view.ts";
 
 /** Where a run prints. */
 export interface Io {
