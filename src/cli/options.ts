@@ -19,8 +19,14 @@ export const sharedOptions = {
   "no-color": { ...flag("No colours"), group: SHARED },
 } as const satisfies Readonly<Record<string, Options>>;
 
+/** Families beyond the built-in ones. */
+export const adapterOptions = {
+  adapter: text("Load a family from a module; repeatable"),
+} as const satisfies Readonly<Record<string, Options>>;
+
 /** What settles a side that detection cannot. */
 export const sideOptions = {
+  ...adapterOptions,
   family: text("Model family, where detection can't tell"),
   layout: text("Layout of the keys, where detection can't tell"),
   config: text("config.json, or a directory holding one, for a side that carries none"),

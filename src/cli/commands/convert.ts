@@ -4,6 +4,7 @@ import { renderFacts } from "../../report/text.ts";
 import { formatBytes, formatSeconds } from "../../report/units.ts";
 import type { Command, Outcome } from "../command.ts";
 import { conversionOptionsOf } from "../convert-options.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions, flag } from "../options.ts";
 import { planFacts } from "../plan-view.ts";
 import { planOutcome } from "./plan.ts";
@@ -28,9 +29,9 @@ export const convert: Command = {
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { planConversion }, { convert: execute }, { refuseExisting }] =
+    const [adapters, { openCheckpoint }, { planConversion }, { convert: execute }, { refuseExisting }] =
       await Promise.all([
-        import("../../../adapters/registry.ts"),
+        loadAdapters(args),
         import("../../convert/open.ts"),
         import("../../convert/plan.ts"),
         import("../../convert/convert.ts"),

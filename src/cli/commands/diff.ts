@@ -1,6 +1,7 @@
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { Difference } from "../../verify/difference.ts";
 import type { Command } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { pairOptions } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 import { check, differenceTable } from "../verdict-view.ts";
@@ -14,8 +15,8 @@ export const diff: Command = {
     ["diff outputs/checkpoint/step-1000 my-model --config my-model", "what a trainer saved against what was converted"],
   ],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { diff: compare }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
+    const [adapters, { openCheckpoint }, { diff: compare }] = await Promise.all([
+      loadAdapters(args),
       import("../../convert/open.ts"),
       import("../../verify/diff.ts"),
     ]);

@@ -1,5 +1,7 @@
 import { plural } from "../../report/units.ts";
 import type { Command } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
+import { adapterOptions } from "../options.ts";
 
 const FORMATS = ["safetensors", "dcp", "pt"] as const;
 
@@ -8,10 +10,10 @@ export const families: Command = {
   usage: "families",
   describe: "What is supported: family, layouts, formats, graphs, modalities",
   positionals: {},
-  options: {},
+  options: adapterOptions,
   examples: [],
-  async run() {
-    const { adapters } = await import("../../../adapters/registry.ts");
+  async run(args) {
+    const adapters = await loadAdapters(args);
     const rows = adapters.map((adapter) => ({
       family: adapter.family,
       modelTypes: adapter.modelTypes,

@@ -1,6 +1,7 @@
 import { formatBytes, formatCount, formatShape, plural } from "../../report/units.ts";
 import type { Inspection } from "../../verify/inspect.ts";
 import type { Command, Outcome } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { sideOptions } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 
@@ -12,9 +13,9 @@ export const inspect: Command = {
   options: sideOptions,
   examples: [["inspect outputs/checkpoint/step-1000", "what a trainer saved"]],
   async run(args) {
-    const [{ inspect: inspectPath }, { adapters }] = await Promise.all([
+    const [{ inspect: inspectPath }, adapters] = await Promise.all([
       import("../../verify/inspect.ts"),
-      import("../../../adapters/registry.ts"),
+      loadAdapters(args),
     ]);
     return outcome(inspectPath(args.required("path"), sideOptionsOf(args, adapters)));
   },

@@ -8,6 +8,7 @@ import type { BackendChoice } from "../../verify/parity-backend.ts";
 import type { InputRequest } from "../../verify/parity-inputs.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Command, Outcome } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { flag, pairOptions, text } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 
@@ -41,8 +42,8 @@ export const parity: Command = {
     ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
   ],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
+    const [adapters, { openCheckpoint }, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
+      loadAdapters(args),
       import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
       import("../../verify/parity.ts"),

@@ -2,6 +2,7 @@ import type { ConversionPlan } from "../../convert/plan.ts";
 import { formatBytes } from "../../report/units.ts";
 import type { Command, Outcome } from "../command.ts";
 import { conversionOptionsOf } from "../convert-options.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions } from "../options.ts";
 import { planFacts, planJson, planTables } from "../plan-view.ts";
 
@@ -12,8 +13,8 @@ export const plan: Command = {
   options: convertOptions,
   examples: [["plan Qwen3-8B --dtype bf16", "keys, shapes, casts, files, memory and disk of Qwen3-8B → torchtitan"]],
   async run(args) {
-    const [{ adapters }, { openCheckpoint }, { planConversion }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
+    const [adapters, { openCheckpoint }, { planConversion }] = await Promise.all([
+      loadAdapters(args),
       import("../../convert/open.ts"),
       import("../../convert/plan.ts"),
     ]);

@@ -1,5 +1,6 @@
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { Command } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { sideOptions, text } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 import { check, differenceTable } from "../verdict-view.ts";
@@ -11,8 +12,8 @@ export const roundtrip: Command = {
   options: { to: text("Layout to go through [the other side's]"), ...sideOptions },
   examples: [["roundtrip Qwen3-8B", "Hugging Face → torchtitan → Hugging Face, nothing is written"]],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { resolveSide }, { roundtrip: run }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
+    const [adapters, { openCheckpoint }, { resolveSide }, { roundtrip: run }] = await Promise.all([
+      loadAdapters(args),
       import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
       import("../../verify/roundtrip.ts"),

@@ -1,5 +1,6 @@
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { Command } from "../command.ts";
+import { loadAdapters } from "../load-adapters.ts";
 import { sideOptions } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 import { check, differenceTable } from "../verdict-view.ts";
@@ -11,8 +12,8 @@ export const validate: Command = {
   options: sideOptions,
   examples: [["validate my-model --report validation.html", "with a page for the archive"]],
   async run(args, context) {
-    const [{ adapters }, { openCheckpoint }, { resolveSide }, { validate: run }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
+    const [adapters, { openCheckpoint }, { resolveSide }, { validate: run }] = await Promise.all([
+      loadAdapters(args),
       import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
       import("../../verify/validate.ts"),

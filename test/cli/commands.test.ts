@@ -1,0 +1,265 @@
+// Every command through the command line: exit code, JSON document, what is printed for people.
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import { f32, flipped, readState, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { fixture } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+import { run } from "./command.ts";
+
+const split = fixture("llama3/split");
+const config = join(split.hf, "config.json");
+
+describe("convert", () => {
+  it("gives the document of the contract", async () => {
+    const target = join(scratch(), "hf");
+    const { code, json } = await run(split.native, target, "--config", split.hf, "--json");
+    expect(code).toBe(0);
+    expect(json).toMatchObject({
+      verdict: "pass",
+      family: "llama3",
+      from: { layout: "torchtitan", format: "dcp" },
+      to: { layout: "hf", format: "safetensors" },
+      tensors: split.toHf.size,
+      dropped: [],
+      casts: [],
+    });
+    expect(json.bytes).toBe(281_016);
+    expect(json.peakRamBytes).toBeGreaterThan(1e6);
+    expect(json.seconds).toBeGreaterThan(0);
+    for (const { name, bytes, xxh64 } of json.files) {
+      expect(readFileSync(join(target, name)).length).toBe(bytes);
+      expect(xxh64).toMatch(/^[0-9a-f]{16}$/);
+    }
+    expect(json.files.map(({ name }: { name: string }) => name).sort()).toEqual(readdirSync(target).sort());
+  });
+
+  it("is the command that a source and a target stand for", async () => {
+    const [a, b] = [join(scratch(), "a"), join(scratch(), "b")];
+    expect((await run("convert", split.hf, a, "--quiet")).code).toBe(0);
+    expect((await run(split.hf, b, "--quiet")).code).toBe(0);
+    expect(readdirSync(a)).toEqual(readdirSync(b));
+  });
+
+  it("shows the plan first", async () => {
+    const { code, stdout } = await run(split.hf, join(scratch(), "out"));
+    expect(code).toBe(0);
+    expect(stdout.indexOf("peak memory")).toBeGreaterThan(0);
+    expect(stdout.indexOf("peak memory")).toBeLessThan(stdout.indexOf("xxh64"));
+  });
+
+  it("--dry-run writes nothing", async () => {
+    const parent = scratch();
+    const { code, stdout } = await run(split.hf, join(parent, "out"), "--dry-run");
+    expect(code).toBe(0);
+    expect(stdout).toContain("nothing is written yet");
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  it("exits 3 for an existing target, 4 for an impossible --max-ram, and leaves both alone", async () => {
+    const parent = scratch();
+    const target = join(parent, "out");
+    mkdirSync(target);
+    writeFileSync(join(target, "mine"), "");
+    expect((await run(split.hf, target)).code).toBe(3);
+    expect(readdirSync(target)).toEqual(["mine"]);
+    expect((await run(split.hf, join(parent, "other"), "--max-ram", "1MB")).code).toBe(4);
+    expect(readdirSync(parent)).toEqual(["out"]);
+  });
+
+  it("refuses to replace its own source", async () => {
+    const directory = writeSafetensors(join(scratch(), "model"), readState(split.hf), { config });
+    const { code, stderr } = await run(directory, directory, "--force");
+    expect(stderr).toMatch(/^error\[TARGET_UNSAFE\]/);
+    expect(code).toBe(3);
+    expect(readdirSync(directory)).toContain("model.safetensors");
+  });
+
+  it("asks for a config where there is none", async () => {
+    const { code, stderr } = await run(split.native, join(scratch(), "out"));
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/^error\[CONFIG_MISSING\].*\n(.*\n)*help: give it with --config/);
+  });
+
+  it("finds a flipped bit in a DCP file, and leaves nothing", async () => {
+    const parent = scratch();
+    const source = writeDcp(join(parent, "source"), readState(split.native), { config });
+    const file = join(source, "__0_0.distcp");
+    const bytes = readFileSync(file);
+    bytes[bytes.length >> 1]! ^= 4;
+    writeFileSync(file, bytes);
+    const { code, stderr } = await run(source, join(parent, "out"));
+    expect(stderr).toMatch(/^error\[CRC_MISMATCH\]/);
+    expect(code).toBe(3);
+    expect(readdirSync(parent)).toEqual(["source"]);
+  });
+});
+
+describe("inspect", () => {
+  it("says what a trainer saved", async () => {
+    const { code, json } = await run("inspect", split.natives["native-fsdp4"]!, "--json");
+    expect(code).toBe(0);
+    expect(json).toMatchObject({ format: "dcp", family: "llama3", layout: "torchtitan", ranks: 4, parameters: 70_254 });
+    expect(json.tensors).toHaveLength(21);
+    expect(json.tensors[0]).toEqual({
+      key: expect.any(String),
+      dtype: "F32",
+      shape: expect.any(Array),
+      bytes: expect.any(Number),
+    });
+    expect(json.problems.map((problem: { code: string }) => problem.code)).toEqual(["CONFIG_MISSING"]);
+  });
+
+  it("exits 0 for an unknown family", async () => {
+    const path = writeSafetensors(join(scratch(), "any"), new Map([["w", f32([2], () => 1)]]));
+    const { code, json } = await run("inspect", path, "--json");
+    expect(code).toBe(0);
+    expect(json).toMatchObject({ format: "safetensors", family: null, layout: null });
+  });
+
+  it("lists what a conversion would stop at", async () => {
+    const state = readState(split.hf);
+    state.delete("model.norm.weight");
+    const { code, json } = await run("inspect", writeSafetensors(join(scratch(), "bad"), state, { config }), "--json");
+    expect(code).toBe(0);
+    expect(json.problems).toEqual([expect.objectContaining({ code: "MISSING_TENSOR", tensor: "model.norm.weight" })]);
+  });
+
+  it.each([
+    ["an empty directory", (path: string) => mkdirSync(path), "NOT_A_CHECKPOINT"],
+    ["a text file", (path: string) => writeFileSync(path, "hello, world, this is text"), "NOT_A_CHECKPOINT"],
+    ["an empty file", (path: string) => writeFileSync(path, ""), "NOT_A_CHECKPOINT"],
+    ["nothing", () => undefined, "NOT_FOUND"],
+  ])("refuses %s", async (_, make, expected) => {
+    const path = join(scratch(), "x");
+    make(path);
+    const { code, json } = await run("inspect", path, "--json");
+    expect([code, json.error.code]).toEqual([3, expected]);
+  });
+
+  it("points at the checkpoints below, and at the ones that compete", async () => {
+    const parent = scratch();
+    for (const step of [9, 10]) writeDcp(join(parent, `step-${step}`), readState(split.native));
+    const below = await run("inspect", parent, "--json");
+    expect(below.json.error.help).toContain("step-10");
+    writeSafetensors(join(parent, "step-9"), readState(split.hf));
+    const both = await run("inspect", join(parent, "step-9"), "--json");
+    expect([both.code, both.json.error.code]).toEqual([3, "AMBIGUOUS_CHECKPOINT"]);
+    expect((await run("inspect", join(parent, "step-9", ".metadata"), "--json")).json.format).toBe("dcp");
+  });
+});
+
+describe("plan", () => {
+  it("tells keys, shapes, sizes, memory and disk, and reads no weights", async () => {
+    const path = writeSafetensors(join(scratch(), "model"), readState(split.hf), { config });
+    const { code, json } = await run("plan", path, "--dtype", "bf16", "--json");
+    expect(code).toBe(0);
+    const q = json.tensors.find(({ key }: { key: string }) => key === "layers.0.attention.qkv_linear.wq.weight");
+    expect(q).toEqual({
+      key: "layers.0.attention.qkv_linear.wq.weight",
+      dtype: "BF16",
+      shape: [60, 54],
+      bytes: 6480,
+      from: ["model.layers.0.self_attn.q_proj.weight"],
+      rule: "permuteRope",
+    });
+    expect(json.casts).toHaveLength(21);
+    expect(json.diskBytes).toBe(json.files.reduce((sum: number, file: { bytes: number }) => sum + file.bytes, 0));
+    const { json: done } = await run(path, join(scratch(), "out"), "--dtype", "bf16", "--json");
+    expect(done.files.map(({ name, bytes }: { name: string; bytes: number }) => ({ name, bytes }))).toEqual(json.files);
+  });
+});
+
+describe("roundtrip, diff, validate", () => {
+  it("exit 0 where every check holds", async () => {
+    for (const argv of [
+      ["roundtrip", split.hf],
+      ["diff", split.native, split.hf, "--config", split.hf],
+      ["validate", split.native, "--config", config],
+    ]) {
+      const { code, json } = await run(...argv, "--json");
+      expect([argv[0], code, json.verdict]).toEqual([argv[0], 0, "pass"]);
+      expect(json).toMatchObject({ tensors: 21, bytes: 281_016, differences: [] });
+    }
+  });
+
+  it("exit 1 where one does not, naming the tensor", async () => {
+    const state = readState(split.hf);
+    const key = "model.layers.0.mlp.gate_proj.weight";
+    state.set(key, flipped(state.get(key)!));
+    const bad = writeSafetensors(join(scratch(), "bad"), state, { config });
+    const { code, json } = await run("diff", split.native, bad, "--config", config, "--json");
+    expect(code).toBe(1);
+    expect(json.differences).toEqual([{ key, kind: "values", detail: expect.any(String) }]);
+    state.set(
+      key,
+      f32([75, 54], () => 0),
+    );
+    const { code: zero, stdout } = await run("validate", writeSafetensors(join(scratch(), "zero"), state, { config }));
+    expect(zero).toBe(1);
+    expect(stdout).toContain(key);
+  });
+
+  it("--config never overrides a config that is there; --config-b does", async () => {
+    const other = fixture("llama3/bf16").hf;
+    expect((await run("diff", split.native, split.hf, "--config-a", config, "--config", other)).code).toBe(0);
+    const { code, stderr } = await run("diff", split.native, split.hf, "--config", config, "--config-b", other);
+    expect(code).toBe(1);
+    expect(stderr).toBe("");
+  });
+});
+
+describe("families and doctor", () => {
+  it("list what is there", async () => {
+    const { code, json } = await run("families", "--json");
+    expect(code).toBe(0);
+    expect(json.families.map(({ family }: { family: string }) => family)).toEqual(adapters.map(({ family }) => family));
+  });
+
+  it("doctor reports this machine", async () => {
+    const { code, json } = await run("doctor", "--json");
+    expect(code).toBe(0);
+    expect(json).toMatchObject({ node: process.versions.node, backends: { cpu: { available: true } } });
+    expect(typeof json.backends.webgpu.available).toBe("boolean");
+  });
+});
+
+describe("--adapter", () => {
+  const plugin = `export default {
+    family: "tiny", modelTypes: ["tiny"], flavours: ["dense"], modalities: ["text"], layouts: ["theirs"], graphs: [],
+    probes: [{ model_type: "tiny" }], sources: [],
+    open: () => ({
+      family: "tiny", vocabSize: 2, maxPositions: 4, dtype: null,
+      axes: () => ({ v: 2, d: 3 }),
+      rules: () => [{ kind: "map", op: "transpose", optional: false,
+        native: [{ key: "theirs.weight", dims: "v d" }], hf: [{ key: "ours.weight", dims: "d v" }] }],
+      hfConfig: () => ({ model_type: "tiny" }), math: () => ({}), knownDifferences: () => [],
+      forward: () => { throw new Error("none"); },
+    }),
+  };`;
+
+  it("adds a family from a module", async () => {
+    const directory = scratch();
+    const file = join(directory, "tiny.mjs");
+    writeFileSync(file, plugin);
+    writeFileSync(join(directory, "config.json"), '{ "model_type": "tiny" }');
+    const source = writeSafetensors(join(directory, "model"), new Map([["ours.weight", f32([3, 2], (i) => i)]]), {
+      config: join(directory, "config.json"),
+    });
+    const { code } = await run(source, join(directory, "native"), "--adapter", file, "--quiet");
+    expect(code).toBe(0);
+    const { bytes, shape } = readState(join(directory, "native")).get("theirs.weight")!;
+    expect(shape).toEqual([2, 3]);
+    expect([...new Float32Array(bytes.buffer)]).toEqual([0, 2, 4, 1, 3, 5]);
+    expect((await run("families", "--adapter", file, "--json")).json.families[0].family).toBe("tiny");
+  });
+
+  it("refuses what is no adapter", async () => {
+    const file = join(scratch(), "none.mjs");
+    expect((await run("families", "--adapter", file, "--json")).json.error.code).toBe("ADAPTER_INVALID");
+    writeFileSync(file, "export default { family: 'x' };");
+    expect((await run("families", "--adapter", file)).code).toBe(3);
+    expect(existsSync(file)).toBe(true);
+  });
+});
