@@ -68,17 +68,32 @@ export function planTables({ mapping, files, dropped }: ConversionPlan): Table[]
         ];
       }),
     },
-    {
-      title: "Left out",
-      columns: [{ name: "key" }, { name: "why" }],
-      rows: dropped.map(({ key, reason }) => [key, reason]),
-    },
+    leftOutTable(dropped),
     {
       title: "Files",
       columns: [{ name: "name" }, { name: "bytes", align: "right" }],
       rows: files.map(({ name, byteLength }) => [name, formatBytes(byteLength)]),
     },
   ];
+}
+
+/** Entries that are not carried over; of trainer state, which has several a weight, the roots with their number. */
+export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
+  const single = entries.filter(({ reason }) => reason !== "trainer state");
+  const roots = new Map<string, number>();
+  for (const { key, reason } of entries) {
+    if (reason !== "trainer state") continue;
+    const root = key.split(".", 1)[0] ?? key;
+    roots.set(root, (roots.get(root) ?? 0) + 1);
+  }
+  return {
+    title: "Left out",
+    columns: [{ name: "key" }, { name: "why" }],
+    rows: [
+      ...[...roots].map(([root, count]) => [`${root}.… (${plural(count, "entry", "entries")})`, "trainer state"]),
+      ...single.map(({ key, reason }) => [key, reason]),
+    ],
+  };
 }
 
 export function planJson(plan: ConversionPlan): object {

@@ -38,6 +38,7 @@ describe.each(fixtureCases)("$name", (one) => {
     const directory = scratch();
     await converted(native, join(directory, "hf"), { config: one.hf });
     await converted(join(directory, "hf"), join(directory, "native"), { to: one.layout });
-    expect(sorted(hashes(join(directory, "native")))).toEqual(sorted(hashes(native)));
+    const model = [...hashes(native)].filter(([key]) => one.fromHf.has(key));
+    expect(sorted(hashes(join(directory, "native")))).toEqual(sorted(new Map(model)));
   });
 });

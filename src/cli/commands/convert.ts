@@ -6,7 +6,7 @@ import type { Command, Outcome } from "../command.ts";
 import { conversionOptionsOf } from "../convert-options.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions, flag } from "../options.ts";
-import { planFacts } from "../plan-view.ts";
+import { leftOutTable, planFacts } from "../plan-view.ts";
 import { planOutcome } from "./plan.ts";
 
 export const convert: Command = {
@@ -94,11 +94,7 @@ function outcome(result: Conversion, plan: ConversionPlan): Outcome {
             maxRelativeError === null ? "not measured" : maxRelativeError.toExponential(2),
           ]),
         },
-        {
-          title: "Left out",
-          columns: [{ name: "key" }, { name: "why" }],
-          rows: dropped.map(({ key, reason }) => [key, reason]),
-        },
+        leftOutTable(dropped),
         {
           title: "Files",
           columns: [{ name: "name" }, { name: "bytes", align: "right" }, { name: "xxh64" }],

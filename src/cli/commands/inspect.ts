@@ -3,6 +3,7 @@ import type { Inspection } from "../../verify/inspect.ts";
 import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { sideOptions } from "../options.ts";
+import { leftOutTable } from "../plan-view.ts";
 import { sideOptionsOf } from "../side-options.ts";
 
 /** What a path holds, from headers alone. An unknown family is an answer, not a failure. */
@@ -57,11 +58,7 @@ function outcome(inspection: Inspection): Outcome {
           columns: [{ name: "key" }, { name: "dtype" }, { name: "shape" }, { name: "bytes", align: "right" }],
           rows: tensors.map(({ key, dtype, shape, bytes: n }) => [key, dtype, formatShape(shape), formatBytes(n)]),
         },
-        {
-          title: "Left alone",
-          columns: [{ name: "key" }, { name: "why" }],
-          rows: others.map(({ key, reason }) => [key, reason]),
-        },
+        { ...leftOutTable(others), title: "Left alone" },
         {
           title: "Problems",
           columns: [{ name: "code" }, { name: "what" }, { name: "help" }],
