@@ -5,6 +5,7 @@ import type { Forward } from "../../numerics/graph.ts";
 import { LogitComparison } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
+import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { checkGolden, type Golden } from "./parity-golden.ts";
 import { LogitFile } from "./parity-logits.ts";
 import type { SideWeights } from "./parity-side.ts";
@@ -22,6 +23,7 @@ export interface ForwardOutcome {
   /** Of two sides, the logits as the last tap. */
   readonly taps: readonly TapComparison[];
   readonly plans: readonly ForwardPlan[];
+  readonly nextTokens: NextTokens;
 }
 
 /** One checkpoint against another, or against a golden, on given token ids. */
@@ -57,6 +59,7 @@ export class Contest {
     const vocab = plans[0]!.logits[1]!;
     const comparison = new LogitComparison(this.ids, vocab);
     const taps: TapComparison[] = [];
+    let next: NextTokens = { a: [], b: [] };
     const file = options.saveLogits === undefined ? null : new LogitFile(options.saveLogits, this.ids, vocab);
     const observer: ForwardObserver = {
       tap: (tap) => taps.push(tap),
@@ -64,6 +67,9 @@ export class Contest {
         const b = second ?? this.golden!.rows(first, first + a!.length / vocab);
         comparison.add(this.reference === 0 ? a! : b, this.reference === 0 ? b : a!);
         file?.write(first, a!, b);
+        if (first + a!.length / vocab === this.ids.length) {
+          next = { a: nextTokens(a!.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
+        }
       },
       progress: ({ tap, flops, totalFlops }) => {
         options.signal?.throwIfAborted();
@@ -83,6 +89,6 @@ export class Contest {
       throw error;
     }
     if (sides.length > 1) taps.push({ tap: "logits", relativeRms: comparison.relativeRms() });
-    return { comparison, taps, plans };
+    return { comparison, taps, plans, nextTokens: next };
   }
 }

@@ -104,13 +104,8 @@ function idsOfInputs(file: string): number[] {
 
 async function tokenise(text: string, path: string): Promise<number[]> {
   const prompt = text.startsWith("@") ? readText(text.slice(1)) : text;
-  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  const file = isDirectory ? join(path, "tokenizer.json") : path;
-  const definition = asObject(parseJson(readText(file), file), file);
-  const configFile = join(isDirectory ? path : join(path, ".."), "tokenizer_config.json");
-  const hasConfig = statSync(configFile, { throwIfNoEntry: false }) !== undefined;
-  const config = hasConfig ? asObject(parseJson(readText(configFile), configFile), configFile) : {};
-  const ids = await encode(prompt, definition, config, file);
+  const { tokenizer, file } = await openTokenizer(path);
+  const ids = encode(prompt, tokenizer, file);
   if (ids.length > 0) return ids;
   throw new InputError("PROMPT_EMPTY", "the prompt has no tokens", {
     file,
@@ -120,22 +115,42 @@ async function tokenise(text: string, path: string): Promise<number[]> {
   });
 }
 
-async function encode(prompt: string, definition: object, config: object, file: string): Promise<number[]> {
+/** `path` is a tokenizer.json or a directory that holds one. Throws InputError TOKENIZER_INVALID. */
+export async function openTokenizer(path: string) {
+  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const file = isDirectory ? join(path, "tokenizer.json") : path;
+  const definition = asObject(parseJson(readText(file), file), file);
+  const configFile = join(isDirectory ? path : join(path, ".."), "tokenizer_config.json");
+  const hasConfig = statSync(configFile, { throwIfNoEntry: false }) !== undefined;
+  const config = hasConfig ? asObject(parseJson(readText(configFile), configFile), configFile) : {};
   const { Tokenizer } = await import("@huggingface/tokenizers");
   try {
-    const encoding = new Tokenizer(definition, config).encode(prompt);
+    return { tokenizer: new Tokenizer(definition, config), file };
+  } catch (cause) {
+    throw invalidTokenizer(file, cause);
+  }
+}
+
+type Tokenizer = Awaited<ReturnType<typeof openTokenizer>>["tokenizer"];
+
+function encode(prompt: string, tokenizer: Tokenizer, file: string): number[] {
+  try {
+    const encoding = tokenizer.encode(prompt);
     const [ids, tokens]: readonly [readonly number[], readonly string[]] = [encoding.ids, encoding.tokens];
     const unknown = ids.findIndex((id) => !Number.isSafeInteger(id));
     if (unknown >= 0) throw new Error(`its vocabulary has no ${JSON.stringify(tokens[unknown])}`);
     return [...ids];
   } catch (cause) {
-    throw new InputError("TOKENIZER_INVALID", `${file}: cannot tokenise the prompt: ${messageOf(cause)}`, {
-      file,
-      cause,
-      help: "give --tokenizer the tokenizer.json of this model, or the ids themselves with --ids",
-    });
+    throw invalidTokenizer(file, cause);
   }
 }
+
+const invalidTokenizer = (file: string, cause: unknown): InputError =>
+  new InputError("TOKENIZER_INVALID", `${file}: cannot tokenise the prompt: ${messageOf(cause)}`, {
+    file,
+    cause,
+    help: "give --tokenizer the tokenizer.json of this model, or the ids themselves with --ids",
+  });
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -3,6 +3,7 @@ import type { Backend } from "../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions } from "../../numerics/metrics.ts";
 import { InputError, UsageError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
+import type { NextTokens } from "./next-tokens.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
 import { withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
 import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
@@ -60,6 +61,7 @@ export interface Judgement {
   readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
   readonly metrics: Metrics;
   readonly positions: Positions;
+  readonly nextTokens: NextTokens;
   readonly nonFinite: { readonly first: NonFinite; readonly positions: number } | null;
   readonly thresholds: Thresholds;
   readonly noiseFloor: null;
@@ -208,6 +210,7 @@ async function compare(
     knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
     metrics: evidence.metrics,
     positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
+    nextTokens: outcome.nextTokens,
     nonFinite: evidence.nonFinite,
     thresholds: evidence.thresholds,
     noiseFloor: null,

@@ -105,19 +105,18 @@ function* scan(source: TensorSource, info: TensorInfo, dtype: Float): Generator<
   return judge(info, state);
 }
 
+/** Where the exponent and the fraction stand in the bits of an element. */
+const MASKS = { F32: [0x7f800000, 0x7fffff], F16: [0x7c00, 0x3ff], BF16: [0x7f80, 0x7f] } as const;
+
 function scanBlock({ buffer, byteLength }: Uint8Array, dtype: Float, first: number, state: Scan): void {
-  switch (dtype) {
-    case "F32":
-      return scanWords(new Uint32Array(buffer, 0, byteLength / 4), 0x7f800000, 0x7fffff, first, state);
-    case "F16":
-      return scanWords(new Uint16Array(buffer, 0, byteLength / 2), 0x7c00, 0x3ff, first, state);
-    case "BF16":
-      return scanWords(new Uint16Array(buffer, 0, byteLength / 2), 0x7f80, 0x7f, first, state);
-    case "F64":
-      return scanDoubles(new Float64Array(buffer, 0, byteLength / 8), first, state);
-    default:
-      throw dtype satisfies never;
+  if (dtype === "F64") {
+    scanDoubles(new Float64Array(buffer, 0, byteLength / 8), first, state);
+    return;
   }
+  const [exponent, fraction] = MASKS[dtype];
+  const words =
+    dtype === "F32" ? new Uint32Array(buffer, 0, byteLength / 4) : new Uint16Array(buffer, 0, byteLength / 2);
+  scanWords(words, exponent, fraction, first, state);
 }
 
 function scanWords(

@@ -72,7 +72,7 @@ export const parity: Command = {
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
-      return outcome(report);
+      return outcome(report, await tokenTexts(report, tokenizerBeside(args, paths)));
     } finally {
       for (const checkpoint of checkpoints) checkpoint.close();
     }
@@ -95,23 +95,44 @@ function inputOf(args: Arguments, paths: readonly string[]): InputRequest | unde
   return tokens === undefined ? undefined : { kind: "random", tokens };
 }
 
-function tokenizerOf(args: Arguments, paths: readonly string[]): string {
+/** Null where there is none. */
+function tokenizerBeside(args: Arguments, paths: readonly string[]): string | null {
   const given = args.text("tokenizer");
   if (given !== undefined) return given;
   const places = [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
-  const found = places.find((directory) => existsSync(join(directory, "tokenizer.json")));
-  if (found !== undefined) return found;
+  return places.find((directory) => existsSync(join(directory, "tokenizer.json"))) ?? null;
+}
+
+function tokenizerOf(args: Arguments, paths: readonly string[]): string {
+  const found = tokenizerBeside(args, paths);
+  if (found !== null) return found;
   throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {
     expected: "tokenizer.json",
-    found: `none in ${places.join(", ")}`,
+    found: `none beside ${paths.join(", ")}`,
     help: "give it with --tokenizer PATH, or compare on --ids",
   });
 }
 
+/** Text of the tokens that a report names; none without a tokenizer that can tell. */
+async function tokenTexts({ nextTokens }: ParityReport, path: string | null): Promise<ReadonlyMap<number, string>> {
+  if (path === null) return new Map();
+  const { openTokenizer } = await import("../../verify/parity-inputs.ts");
+  const ids = [...nextTokens.a, ...nextTokens.b].map(({ id }) => id);
+  try {
+    const { tokenizer } = await openTokenizer(path);
+    return new Map(ids.map((id) => [id, tokenizer.decode([id])]));
+  } catch {
+    return new Map();
+  }
+}
+
+const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
+  texts.has(id) ? `${JSON.stringify(texts.get(id))} (${id})` : String(id);
+
 const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));
 const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
 
-function outcome(report: ParityReport): Outcome {
+function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outcome {
   const { metrics, thresholds, verdict, findings, firstDivergence, cause } = report;
   const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
   return {
@@ -147,6 +168,14 @@ function outcome(report: ParityReport): Outcome {
             scientific(klMeanNats),
             scientific(klMaxNats),
           ]),
+        },
+        {
+          title: "Likeliest next tokens",
+          columns: [{ name: "a" }, { name: "", align: "right" }, { name: "b" }, { name: "", align: "right" }],
+          rows: report.nextTokens.a.map((a, i) => {
+            const b = report.nextTokens.b[i]!;
+            return [tokenName(a.id, texts), percent(a.probability), tokenName(b.id, texts), percent(b.probability)];
+          }),
         },
         {
           title: "Known differences upstream",
