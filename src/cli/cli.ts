@@ -58,7 +58,7 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
       // No command runs inside yargs: what it throws itself is wrong usage, too.
-      throw usageError(message ?? error?.message ?? "wrong usage");
+      throw usageError(message ?? error?.message ?? "wrong usage", argv);
     });
   for (const command of commands)
     register(parser, command, (chosen) => {
@@ -91,8 +91,17 @@ function register(parser: Argv, command: Command, select: (selection: Selection)
   );
 }
 
-function usageError(message: string): UsageError {
-  return new UsageError("USAGE", message.replace(/^./, (c) => c.toLowerCase()).trim(), {
-    help: "see convert-checkpoint --help, or convert-checkpoint <command> --help",
+function usageError(message: string, argv: readonly string[]): UsageError {
+  const help = "see convert-checkpoint --help, or convert-checkpoint <command> --help";
+  const [, unknown] = /^Unknown arguments?: (.*)$/.exec(message) ?? [];
+  if (unknown === undefined) {
+    const words = message.replace(/^./, (c) => c.toLowerCase()).replace("non-option arguments", "arguments");
+    return new UsageError("USAGE", words.trim(), { help });
+  }
+  // yargs names options and positionals alike.
+  const names = unknown.split(", ").map((name) => {
+    const option = argv.find((arg) => arg.startsWith("-") && arg.replace(/^--?/, "").split("=", 1)[0] === name);
+    return option === undefined ? `argument "${name}"` : `option ${option.split("=", 1)[0]}`;
   });
+  return new UsageError("USAGE", `unknown ${[...new Set(names)].join(", ")}`, { found: unknown, help });
 }

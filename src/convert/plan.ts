@@ -92,7 +92,7 @@ export function planConversion(
   const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
-  if (beside === null)
+  if (beside === null && route.side !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   return {
     source,

@@ -126,21 +126,22 @@ function scanWords(
   first: number,
   state: Scan,
 ): void {
-  state.common ??= state.common === undefined ? words[0] : null;
-  let { common = null } = state;
+  if (state.common === undefined) state.common = words[0];
+  if (state.common !== null) {
+    const { common } = state;
+    if (words.some((word) => word !== common)) state.common = null;
+  }
   for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? 0;
-    if (word !== common) common = null;
+    const word = words[i]!;
     if ((word & exponent) !== exponent) continue;
     state.firstBad ??= first + i;
     if ((word & fraction) === 0) state.infinities++;
     else state.nans++;
   }
-  state.common = common;
 }
 
 function scanDoubles(values: Float64Array, first: number, state: Scan): void {
-  state.common ??= state.common === undefined ? values[0] : null;
+  if (state.common === undefined) state.common = values[0];
   for (const [i, value] of values.entries()) {
     if (value !== state.common) state.common = null;
     if (Number.isFinite(value)) continue;
