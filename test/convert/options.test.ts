@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../src/convert/open.ts";
 import { EnvironmentError, InputError, UsageError } from "../../src/errors.ts";
+import { torchtitanDump } from "../adapters/torchtitan-dump.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { FIXTURES, fixture } from "../helpers/fixtures.ts";
@@ -75,6 +76,32 @@ describe("the target", () => {
     ]);
     expect(readFileSync(join(directory, "out", "tokenizer.json"), "utf8")).toBe("own");
     expect(readFileSync(join(directory, "out", "chat_template.jinja"), "utf8")).toBe("extra chat_template.jinja");
+  });
+});
+
+describe("config.json", () => {
+  it("is made from the trainer's own config, with the dtype of the weights", async () => {
+    const directory = scratch();
+    const source = writeDcp(join(directory, "source"), readState(split.native));
+    writeFileSync(join(source, "config.json"), JSON.stringify(torchtitanDump()));
+    const { notes } = await converted(source, join(directory, "out"), { dtype: ["bf16"] });
+    const json = JSON.parse(readFileSync(join(directory, "out", "config.json"), "utf8"));
+    const { hidden_size, head_dim, vocab_size } = JSON.parse(readFileSync(config, "utf8"));
+    expect(json).toMatchObject({ model_type: "llama", hidden_size, head_dim, vocab_size, dtype: "bfloat16" });
+    expect(notes.join()).toContain("config.json was made from");
+  });
+
+  it("of an HF source comes along as it is, and an unknown one is refused", async () => {
+    const directory = scratch();
+    await converted(split.hf, join(directory, "out"));
+    expect(readFileSync(join(directory, "out", "config.json"), "utf8")).toBe(readFileSync(config, "utf8"));
+    const other = writeSafetensors(join(directory, "other"), readState(split.hf));
+    writeFileSync(join(other, "config.json"), '{"model_type": "mamba"}');
+    expect(await code(converted(other, join(directory, "no")))).toBe("3 UNKNOWN_FAMILY");
+    writeFileSync(join(other, "config.json"), "{");
+    expect(await code(converted(other, join(directory, "no")))).toBe("3 CONFIG_MALFORMED");
+    writeFileSync(join(other, "config.json"), "[]");
+    expect(await code(converted(other, join(directory, "no")))).toBe("3 CONFIG_MALFORMED");
   });
 });
 
