@@ -7,6 +7,7 @@ import { conversionOptionsOf } from "../convert-options.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions, flag } from "../options.ts";
 import { leftOutTable, planFacts } from "../plan-view.ts";
+import { withCheckpoints } from "../with-checkpoints.ts";
 import { planOutcome } from "./plan.ts";
 
 export const convert: Command = {
@@ -29,19 +30,16 @@ export const convert: Command = {
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
   async run(args, context) {
-    const [adapters, { openCheckpoint }, { planConversion }, { convert: execute }, { refuseExisting }] =
-      await Promise.all([
-        loadAdapters(args),
-        import("../../convert/open.ts"),
-        import("../../convert/plan.ts"),
-        import("../../convert/convert.ts"),
-        import("../../convert/target.ts"),
-      ]);
+    const [adapters, { planConversion }, { convert: execute }, { refuseExisting }] = await Promise.all([
+      loadAdapters(args),
+      import("../../convert/plan.ts"),
+      import("../../convert/convert.ts"),
+      import("../../convert/target.ts"),
+    ]);
     const options = conversionOptionsOf(args, adapters);
     const target = args.required("target");
-    const source = openCheckpoint(args.required("source"));
-    try {
-      const plan = planConversion(source, target, options);
+    return withCheckpoints([args.required("source")], async ([source]) => {
+      const plan = planConversion(source!, target, options);
       if (args.flag("dry-run")) return planOutcome(plan);
       const force = args.flag("force");
       if (!force) refuseExisting(target);
@@ -54,9 +52,7 @@ export const convert: Command = {
         signal: context.signal,
       });
       return outcome(result, plan);
-    } finally {
-      source.close();
-    }
+    });
   },
 };
 

@@ -1,4 +1,5 @@
-import type { Check } from "../../report/document.ts";
+import type { AdapterDescription } from "../../../numerics/webgpu/adapter.ts";
+import type { Check, ReportDocument, Table } from "../../report/document.ts";
 import { formatBytes } from "../../report/units.ts";
 import { VERSION } from "../../version.ts";
 import type { Command } from "../command.ts";
@@ -11,75 +12,77 @@ export const doctor: Command = {
   options: {},
   examples: [],
   async run() {
-    const [{ availableParallelism, freemem, totalmem, tmpdir }, { statfsSync }, { adapters }, { describeAdapter }] =
-      await Promise.all([
-        import("node:os"),
-        import("node:fs"),
-        import("../../../adapters/registry.ts"),
-        import("../../../numerics/webgpu/adapter.ts"),
-      ]);
+    const [{ adapters }, { describeAdapter }] = await Promise.all([
+      import("../../../adapters/registry.ts"),
+      import("../../../numerics/webgpu/adapter.ts"),
+    ]);
     const gpu = await probe(describeAdapter);
-    const disk = (path: string) => {
-      const { bavail, bsize } = statfsSync(path);
-      return bavail * bsize;
-    };
-    const machine = {
-      convertCheckpoint: VERSION,
-      node: process.versions.node,
-      v8: process.versions.v8,
-      platform: `${process.platform} ${process.arch}`,
-      cores: availableParallelism(),
-      memoryBytes: totalmem(),
-      freeMemoryBytes: freemem(),
-      freeDiskBytes: { here: disk("."), temporary: disk(tmpdir()) },
-    };
+    const machine = await describeMachine();
+    const families = adapters.map(({ family }) => family);
     const webgpu = "value" in gpu ? { available: true, ...gpu.value } : { available: false, ...gpu.failure };
-    const checks: Check[] = [
-      { name: "Node.js >= 20.19", ...nodeStatus() },
-      { name: "backend cpu", status: "pass", detail: "f64 reference" },
-      "value" in gpu
-        ? { name: "backend webgpu", status: "pass", detail: gpuLine(gpu.value) }
-        : { name: "backend webgpu", status: "skipped", detail: `${gpu.failure.reason}; ${gpu.failure.help}` },
-    ];
-    const failed = checks.some(({ status }) => status === "fail");
+    const checks = checksOf(gpu);
+    const verdict = checks.some(({ status }) => status === "fail") ? "fail" : "pass";
     return {
-      json: {
-        verdict: failed ? "fail" : "pass",
-        ...machine,
-        backends: { cpu: { available: true }, webgpu },
-        adapters: adapters.map(({ family }) => family),
-      },
+      json: { verdict, ...machine, backends: { cpu: { available: true }, webgpu }, adapters: families },
       document: {
         command: "doctor",
-        verdict: failed ? "fail" : "pass",
+        verdict,
         headline: "value" in gpu ? "parity runs on the GPU" : "no GPU: parity runs on the CPU",
-        facts: [
-          { label: "convert-checkpoint", value: VERSION },
-          { label: "Node.js", value: `${process.versions.node} (V8 ${process.versions.v8})` },
-          { label: "platform", value: `${machine.platform}, ${machine.cores} cores` },
-          {
-            label: "memory",
-            value: `${formatBytes(machine.freeMemoryBytes)} free of ${formatBytes(machine.memoryBytes)}`,
-          },
-          { label: "disk", value: `${formatBytes(machine.freeDiskBytes.here)} free here` },
-          { label: "families", value: adapters.map(({ family }) => family).join(", ") },
-        ],
+        facts: [...factsOf(machine), { label: "families", value: families.join(", ") }],
         checks,
-        tables:
-          "value" in gpu
-            ? [
-                {
-                  title: "WebGPU limits",
-                  columns: [{ name: "limit" }, { name: "bytes", align: "right" }],
-                  rows: Object.entries(gpu.value.limits).map(([name, bytes]) => [name, String(bytes)]),
-                },
-              ]
-            : [],
+        tables: "value" in gpu ? [limitTable(gpu.value.limits)] : [],
         notes: [],
       },
     };
   },
 };
+
+async function describeMachine() {
+  const [{ availableParallelism, freemem, totalmem, tmpdir }, { statfsSync }] = await Promise.all([
+    import("node:os"),
+    import("node:fs"),
+  ]);
+  const disk = (path: string) => {
+    const { bavail, bsize } = statfsSync(path);
+    return bavail * bsize;
+  };
+  return {
+    convertCheckpoint: VERSION,
+    node: process.versions.node,
+    v8: process.versions.v8,
+    platform: `${process.platform} ${process.arch}`,
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    freeMemoryBytes: freemem(),
+    freeDiskBytes: { here: disk("."), temporary: disk(tmpdir()) },
+  };
+}
+
+function factsOf(machine: Awaited<ReturnType<typeof describeMachine>>): ReportDocument["facts"] {
+  return [
+    { label: "convert-checkpoint", value: machine.convertCheckpoint },
+    { label: "Node.js", value: `${machine.node} (V8 ${machine.v8})` },
+    { label: "platform", value: `${machine.platform}, ${machine.cores} cores` },
+    { label: "memory", value: `${formatBytes(machine.freeMemoryBytes)} free of ${formatBytes(machine.memoryBytes)}` },
+    { label: "disk", value: `${formatBytes(machine.freeDiskBytes.here)} free here` },
+  ];
+}
+
+function checksOf(gpu: Probed<AdapterDescription>): Check[] {
+  return [
+    { name: "Node.js >= 20.19", ...nodeStatus() },
+    { name: "backend cpu", status: "pass", detail: "f64 reference" },
+    "value" in gpu
+      ? { name: "backend webgpu", status: "pass", detail: gpuLine(gpu.value) }
+      : { name: "backend webgpu", status: "skipped", detail: `${gpu.failure.reason}; ${gpu.failure.help}` },
+  ];
+}
+
+const limitTable = (limits: AdapterDescription["limits"]): Table => ({
+  title: "WebGPU limits",
+  columns: [{ name: "limit" }, { name: "bytes", align: "right" }],
+  rows: Object.entries(limits).map(([name, bytes]) => [name, String(bytes)]),
+});
 
 function nodeStatus(): Pick<Check, "status" | "detail"> {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
@@ -92,7 +95,9 @@ interface GpuFailure {
   readonly help: string;
 }
 
-async function probe<T>(find: () => Promise<T>): Promise<{ readonly value: T } | { readonly failure: GpuFailure }> {
+type Probed<T> = { readonly value: T } | { readonly failure: GpuFailure };
+
+async function probe<T>(find: () => Promise<T>): Promise<Probed<T>> {
   const { EnvironmentError } = await import("../../errors.ts");
   try {
     return { value: await find() };

@@ -11,6 +11,7 @@ import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { flag, pairOptions, text } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
+import { withCheckpoints } from "../with-checkpoints.ts";
 
 const BACKENDS = ["auto", "webgpu", "wasm", "cpu"] as const satisfies readonly BackendChoice[];
 
@@ -42,17 +43,15 @@ export const parity: Command = {
     ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
   ],
   async run(args, context) {
-    const [adapters, { openCheckpoint }, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
+    const [adapters, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
       import("../../verify/parity.ts"),
     ]);
     // Routing is a choice of mixtures of experts; a dense model routes nothing, whatever is asked for.
     args.choice("routing", ["free", "pinned"]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
-    const checkpoints = paths.map((path) => openCheckpoint(path));
-    try {
+    return withCheckpoints(paths, async (checkpoints) => {
       const sides = checkpoints.map((checkpoint, i) => {
         const side = resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b"));
         return { ...side, checkpoint: modelCheckpoint(side) };
@@ -73,9 +72,7 @@ export const parity: Command = {
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
       return outcome(report, await tokenTexts(report, tokenizerBeside(args, paths)));
-    } finally {
-      for (const checkpoint of checkpoints) checkpoint.close();
-    }
+    });
   },
 };
 

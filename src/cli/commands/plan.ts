@@ -5,6 +5,7 @@ import { conversionOptionsOf } from "../convert-options.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions } from "../options.ts";
 import { planFacts, planJson, planTables } from "../plan-view.ts";
+import { withCheckpoints } from "../with-checkpoints.ts";
 
 export const plan: Command = {
   usage: "plan <source> [target]",
@@ -13,18 +14,12 @@ export const plan: Command = {
   options: convertOptions,
   examples: [["plan Qwen3-8B --dtype bf16", "keys, shapes, casts, files, memory and disk of Qwen3-8B → torchtitan"]],
   async run(args) {
-    const [adapters, { openCheckpoint }, { planConversion }] = await Promise.all([
-      loadAdapters(args),
-      import("../../convert/open.ts"),
-      import("../../convert/plan.ts"),
-    ]);
+    const [adapters, { planConversion }] = await Promise.all([loadAdapters(args), import("../../convert/plan.ts")]);
     const options = conversionOptionsOf(args, adapters);
-    const source = openCheckpoint(args.required("source"));
-    try {
-      return planOutcome(planConversion(source, args.text("target"), options));
-    } finally {
-      source.close();
-    }
+    const target = args.text("target");
+    return withCheckpoints([args.required("source")], async ([source]) =>
+      planOutcome(planConversion(source!, target, options)),
+    );
   },
 };
 

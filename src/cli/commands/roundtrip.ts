@@ -1,9 +1,11 @@
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
-import type { Command } from "../command.ts";
+import type { RoundTrip } from "../../verify/roundtrip.ts";
+import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { sideOptions, text } from "../options.ts";
 import { sideOptionsOf } from "../side-options.ts";
 import { check, differenceTable } from "../verdict-view.ts";
+import { withCheckpoints } from "../with-checkpoints.ts";
 
 export const roundtrip: Command = {
   usage: "roundtrip <source>",
@@ -12,50 +14,48 @@ export const roundtrip: Command = {
   options: { to: text("Layout to go through [the other side's]"), ...sideOptions },
   examples: [["roundtrip Qwen3-8B", "Hugging Face → torchtitan → Hugging Face, nothing is written"]],
   async run(args, context) {
-    const [adapters, { openCheckpoint }, { resolveSide }, { roundtrip: run }] = await Promise.all([
+    const [adapters, { resolveSide }, { roundtrip: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/open.ts"),
       import("../../convert/sides.ts"),
       import("../../verify/roundtrip.ts"),
     ]);
-    const source = openCheckpoint(args.required("source"));
-    try {
-      const side = resolveSide(source, sideOptionsOf(args, adapters));
-      const result = await run(side, { to: args.text("to"), onProgress: context.progress, signal: context.signal });
-      const { verdict, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
-      return {
-        json: result,
-        document: {
-          command: "roundtrip",
-          verdict,
-          headline:
-            verdict === "pass"
-              ? `${layout} → ${via} → ${layout}: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, came back bit for bit (${formatSeconds(seconds)})`
-              : `${layout} → ${via} → ${layout}: ${plural(differences.length, "difference")}`,
-          facts: [
-            { label: "family", value: result.family },
-            { label: "way", value: `${layout} → ${via} → ${layout}` },
-          ],
-          checks: [
-            check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
-            ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
-          ],
-          tables: [
-            differenceTable(differences),
-            {
-              title: "Hashes",
-              columns: [{ name: "tensor" }, { name: "xxh64" }],
-              rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
-            },
-          ],
-          notes: [
-            ...notes,
-            "a round trip proves that the conversion can be undone, not that it is right: see `parity`",
-          ],
-        },
-      };
-    } finally {
-      source.close();
-    }
+    const to = args.text("to");
+    return withCheckpoints([args.required("source")], async ([source]) => {
+      const side = resolveSide(source!, sideOptionsOf(args, adapters));
+      return outcome(await run(side, { to, onProgress: context.progress, signal: context.signal }));
+    });
   },
 };
+
+function outcome(result: RoundTrip): Outcome {
+  const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
+  const way = `${layout} → ${via} → ${layout}`;
+  return {
+    json: result,
+    document: {
+      command: "roundtrip",
+      verdict,
+      headline:
+        verdict === "pass"
+          ? `${way}: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, came back bit for bit (${formatSeconds(seconds)})`
+          : `${way}: ${plural(differences.length, "difference")}`,
+      facts: [
+        { label: "family", value: family },
+        { label: "way", value: way },
+      ],
+      checks: [
+        check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
+        ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
+      ],
+      tables: [
+        differenceTable(differences),
+        {
+          title: "Hashes",
+          columns: [{ name: "tensor" }, { name: "xxh64" }],
+          rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
+        },
+      ],
+      notes: [...notes, "a round trip proves that the conversion can be undone, not that it is right: see `parity`"],
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import type { Checkpoint } from "../formats/checkpoint.ts";
+
+/** Opens checkpoints one after the other, and closes those that are open when `use` is done or one cannot be opened. */
+export async function withCheckpoints<T>(
+  paths: readonly string[],
+  use: (checkpoints: readonly Checkpoint[]) => Promise<T>,
+): Promise<T> {
+  const { openCheckpoint } = await import("../convert/open.ts");
+  const open: Checkpoint[] = [];
+  try {
+    for (const path of paths) open.push(openCheckpoint(path));
+    return await use(open);
+  } finally {
+    for (const checkpoint of open) checkpoint.close();
+  }
+}
