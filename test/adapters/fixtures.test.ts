@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
-import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { modelKeyReadings } from "../../src/convert/model-keys.ts";
+import { renamedSource, type TensorSource } from "../../src/convert/tensor-source.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { detect } from "../../src/table/layouts.ts";
@@ -22,14 +23,21 @@ function adapterOf(one: FixtureCase): Adapter {
 
 const familyOf = (one: FixtureCase): Family => adapterOf(one).open(configOf(one), one.hf);
 
-function payload(checkpoint: Checkpoint, key: string): Bytes {
+/** The model's tensors; a training checkpoint holds the trainer's state too. */
+function openNative(folder: string): TensorSource & { close(): void } {
+  const checkpoint = openDcp(folder);
+  const [flat] = modelKeyReadings(checkpoint);
+  return { ...renamedSource(checkpoint, flat!.model), close: () => checkpoint.close() };
+}
+
+function payload(checkpoint: TensorSource, key: string): Bytes {
   const { shape, byteLength } = checkpoint.tensors.get(key)!;
   const data = new Uint8Array(byteLength);
   checkpoint.read(key, 0, data);
   return { shape, data };
 }
 
-function converted(one: FixtureCase, direction: Direction, checkpoint: Checkpoint) {
+function converted(one: FixtureCase, direction: Direction, checkpoint: TensorSource) {
   const family = familyOf(one);
   const table = compileTable(family.rules(one.layout), family.axes(one.layout));
   const plan = table.plan(direction, checkpoint.tensors);
@@ -42,7 +50,7 @@ function converted(one: FixtureCase, direction: Direction, checkpoint: Checkpoin
 
 describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
   test.each(Object.entries(one.natives))("%s → hf is what to_hf gives", (_name, folder) => {
-    const checkpoint = openDcp(folder);
+    const checkpoint = openNative(folder);
     const { plan, tensors } = converted(one, "toHf", checkpoint);
     expect(tensors).toEqual(Object.fromEntries(one.toHf));
     expect(plan.equalities.map(({ of }) => of)).toEqual(one.tied ? ["tok_embeddings.weight"] : []);
@@ -58,7 +66,7 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
 
   test.each([true, false])("is recognised (with its config: %s)", (withConfig) => {
     const config = withConfig ? configOf(one) : null;
-    const native = openDcp(one.native);
+    const native = openNative(one.native);
     const hf = openSafetensors(one.hf);
     expect(detect(adapters, native.tensors, config)).toEqual({ adapter: adapterOf(one), layout: one.layout });
     expect(detect(adapters, hf.tensors, config)).toEqual({ adapter: adapterOf(one), layout: "hf" });
