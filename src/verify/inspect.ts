@@ -82,6 +82,19 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     });
   }
   problems.push(...containerProblems(checkpoint));
+  return {
+    path: checkpoint.path,
+    format: checkpoint.format,
+    family: recognised?.adapter.family ?? null,
+    layout: recognised?.layout ?? null,
+    prefix: recognised?.keys.prefix ?? "",
+    config: config?.path ?? null,
+    ...contentOf(checkpoint),
+    problems,
+  };
+}
+
+function contentOf(checkpoint: Checkpoint) {
   const others = leftAlone(checkpoint);
   const apart = new Set(others.map(({ key }) => key));
   const tensors = [...checkpoint.tensors.values()];
@@ -90,12 +103,6 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
   for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
   const files = filesOf(checkpoint);
   return {
-    path: checkpoint.path,
-    format: checkpoint.format,
-    family: recognised?.adapter.family ?? null,
-    layout: recognised?.layout ?? null,
-    prefix: recognised?.keys.prefix ?? "",
-    config: config?.path ?? null,
     files,
     ranks: checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null,
     parameters: model.reduce((sum, { shape }) => sum + elementCount(shape), 0),
@@ -103,7 +110,6 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     dtypes,
     tensors: tensors.map(({ key, dtype, shape, byteLength }) => ({ key, dtype, shape, bytes: byteLength })),
     others,
-    problems,
   };
 }
 

@@ -98,6 +98,9 @@ describe("config.json", () => {
     const other = writeSafetensors(join(directory, "other"), readState(split.hf));
     writeFileSync(join(other, "config.json"), '{"model_type": "mamba"}');
     expect(await code(converted(other, join(directory, "no")))).toBe("3 UNKNOWN_FAMILY");
+    const quantised = { ...JSON.parse(readFileSync(config, "utf8")), quantization_config: { quant_method: "fp8" } };
+    writeFileSync(join(other, "config.json"), JSON.stringify(quantised));
+    expect(await code(converted(other, join(directory, "no")))).toBe("3 QUANTISED_UNSUPPORTED");
     writeFileSync(join(other, "config.json"), "{");
     expect(await code(converted(other, join(directory, "no")))).toBe("3 CONFIG_MALFORMED");
     writeFileSync(join(other, "config.json"), "[]");

@@ -25,6 +25,7 @@ export const inspect: Command = {
 function outcome(inspection: Inspection): Outcome {
   const { format, family, layout, prefix, config, files, ranks, parameters, bytes, dtypes, tensors } = inspection;
   const { others, problems } = inspection;
+  const apart = new Set(others.map(({ key }) => key));
   const dtypeList = Object.entries(dtypes).map(([dtype, count]) => `${dtype} × ${formatCount(count)}`);
   return {
     json: inspection,
@@ -56,7 +57,9 @@ function outcome(inspection: Inspection): Outcome {
         {
           title: "Tensors",
           columns: [{ name: "key" }, { name: "dtype" }, { name: "shape" }, { name: "bytes", align: "right" }],
-          rows: tensors.map(({ key, dtype, shape, bytes: n }) => [key, dtype, formatShape(shape), formatBytes(n)]),
+          rows: tensors
+            .filter(({ key }) => !apart.has(key))
+            .map(({ key, dtype, shape, bytes: n }) => [key, dtype, formatShape(shape), formatBytes(n)]),
         },
         { ...leftOutTable(others), title: "Left alone" },
         {

@@ -1,0 +1,162 @@
+// How the tensors of a source reach the target: through the family's table, in one step or two, or as they are.
+import { InputError, UsageError } from "../errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { type ConfigFile, configBeside } from "./config-files.ts";
+import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
+import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "./mapping.ts";
+import { virtualSource } from "./produce.ts";
+import { type ConversionRecord, RECORD_NAME, recordBeside } from "./record.ts";
+import { withKept } from "./record-of.ts";
+import { leftAlone, resolveSide, type Side, type SideOptions } from "./sides.ts";
+
+export interface RouteOptions {
+  /** Layout of the target, or `raw`; the other side's default layout unless given. */
+  readonly to?: string | undefined;
+  /** `keep|f32|bf16|f16` and `GLOB=TYPE`. */
+  readonly dtype?: readonly string[] | undefined;
+  /** Globs of tensors that may be lost. */
+  readonly allowDrop?: readonly string[] | undefined;
+  /** Whether native buffers that HF lacks are re-created; true unless given. */
+  readonly buffers?: boolean | undefined;
+  readonly side: SideOptions;
+}
+
+/** What the options ask for, read. */
+export interface Choices {
+  readonly dtypes: DtypeChoice;
+  /** Whether the user lets a tensor go, whatever its values. */
+  readonly isWaived: (key: string) => boolean;
+}
+
+export interface Route {
+  /** Null where only the container changes. */
+  readonly family: string | null;
+  readonly from: string;
+  readonly to: string;
+  /** One step, or two through `hf`: the last makes the target's tensors. */
+  readonly mappings: readonly Mapping[];
+  readonly mapping: Mapping;
+  /** Of the conversion that made the source, where this is the way back. */
+  readonly record: ConversionRecord | null;
+  readonly side: Side | null;
+  readonly config: ConfigFile | null;
+  readonly dropped: readonly { readonly key: string; readonly reason: string }[];
+  readonly notes: readonly string[];
+}
+
+/** Any checkpoint: keys, shapes and bits stay. */
+export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
+  for (const name of ["dtype", "allowDrop"] as const) {
+    if ((options[name] ?? []).length === 0) continue;
+    throw new UsageError("RAW_KEEPS_ALL", "--to raw changes the container only: no dtypes, nothing dropped by choice", {
+      help: "leave out --dtype and --allow-drop, or convert to a layout",
+    });
+  }
+  const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
+  const mapping: Mapping = {
+    source,
+    from: "raw",
+    to: "raw",
+    tensors: new Map(moves.map((tensor) => [tensor.info.key, tensor])),
+    equalities: [],
+    dropped: [],
+    spelling: new Map(),
+    aliases: new Map(),
+  };
+  const record = recordBeside(source.path);
+  return {
+    family: null,
+    from: "raw",
+    to: "raw",
+    mappings: [mapping],
+    mapping,
+    record: record?.from.layout === "raw" ? record : null,
+    side: null,
+    config: configBeside(source.path),
+    dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
+    notes: [],
+  };
+}
+
+/** Throws what finding the side and planning by its table throw. */
+export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: Choices): Route {
+  const side = resolveSide(source, options.side);
+  refuseQuantised(side);
+  const to = targetLayout(side, options.to);
+  const record = recordFor(side, to);
+  const steps = mapSteps(side, to, record, options, choices);
+  const last = steps.at(-1)!;
+  const { mapping, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
+  return {
+    family: side.adapter.family,
+    from: side.layout,
+    to,
+    mappings: [...steps.slice(0, -1), mapping],
+    mapping,
+    record,
+    side,
+    config: side.config,
+    dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
+    notes: to === "hf" && side.layout !== "hf" && record === null ? [...notes, NO_RECORD] : notes,
+  };
+}
+
+const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
+
+function mapSteps(
+  side: Side,
+  to: string,
+  record: ConversionRecord | null,
+  { dtype = [], buffers = true }: RouteOptions,
+  { dtypes, isWaived }: Choices,
+): Mapping[] {
+  const shared = { allowDrop: isWaived, buffers };
+  const last: MappingOptions = {
+    ...shared,
+    dtypes,
+    mixedDtypes: dtype.length > 0,
+    ...(record === null ? {} : { aliases: record.aliases, spelling: record.spelling }),
+  };
+  const { layout, model } = side;
+  if (layout === "hf" || to === "hf" || to === layout) return [mapTensors(side, model, layout, to, last)];
+  const toHf = mapTensors(side, model, layout, "hf", { ...shared, dtypes: dtypeChoice([]) });
+  return [toHf, mapTensors(side, virtualSource(toHf), "hf", to, last)];
+}
+
+function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {
+  const waived = equalities.filter(({ alias }) => isWaived(alias));
+  return [
+    ...dropped.map(({ key, reason }) => ({ key, reason })),
+    ...waived.map(({ alias, of }) => ({ key: alias, reason: `waived: "${of}" takes its place` })),
+  ];
+}
+
+/** Without its scales a quantised weight is another number. */
+function refuseQuantised({ config, checkpoint }: Side): void {
+  const { quantization_config: quantisation = null } = config.json;
+  if (quantisation === null) return;
+  throw new InputError("QUANTISED_UNSUPPORTED", `${checkpoint.path}: its weights are quantised`, {
+    file: config.path,
+    expected: "a config without quantization_config",
+    found: JSON.stringify(quantisation).slice(0, 80),
+    help: "this version converts unquantised weights: take those, or --to raw",
+  });
+}
+
+function targetLayout({ adapter, layout }: Side, to: string | undefined): string {
+  const target = to ?? (layout === "hf" ? nativeLayout(adapter) : "hf");
+  if (target === "hf" || adapter.layouts.includes(target)) return target;
+  const expected = ["hf", ...adapter.layouts, "raw"].join(", ");
+  throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${target}: ${adapter.family} has no such layout`, {
+    expected,
+    found: target,
+    help: `known are ${expected}`,
+  });
+}
+
+/** The record beside the source, where it tells of a conversion from the layout that is now the target. */
+function recordFor({ checkpoint, layout, adapter }: Side, to: string): ConversionRecord | null {
+  const record = recordBeside(checkpoint.path);
+  const fits = record?.family === adapter.family && record.to.layout === layout && record.from.layout === to;
+  return fits ? record : null;
+}
