@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
+import { isTrainerState } from "../../src/convert/model-keys.ts";
 import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
@@ -28,7 +29,23 @@ export function hfSide(name: string, change: JsonObject = {}): ParitySide {
 
 export function nativeSide(name: string, change: JsonObject = {}): ParitySide {
   const entry = fixtureCase(name);
-  return { checkpoint: openDcp(entry.native), family: familyOf(entry, change), layout: entry.layout };
+  return {
+    checkpoint: withoutTrainerState(openDcp(entry.native)),
+    family: familyOf(entry, change),
+    layout: entry.layout,
+  };
+}
+
+/** A checkpoint in the middle of training, as the commands see it: the model alone. */
+function withoutTrainerState(checkpoint: Checkpoint): Checkpoint {
+  const tensors = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
+  return {
+    ...checkpoint,
+    tensors: new Map(tensors),
+    read: (key, begin, target) => checkpoint.read(key, begin, target),
+    verify: () => checkpoint.verify(),
+    close: () => checkpoint.close(),
+  };
 }
 
 /** Bytes of a whole tensor. */
