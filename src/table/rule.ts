@@ -149,6 +149,17 @@ const partTerms = (parts: Readonly<Record<string, string>>, dims: Dims): Terms =
 /** The tensors of the rule may be absent, all together. */
 export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true });
 
+/** Rules of one tensor a side as one rule, so that `optional` lets them be absent only all together. */
+export function together(op: string, rules: readonly MapRule[]): MapRule {
+  const labelled = (side: Side) =>
+    rules.flatMap((rule, i) => {
+      const [term, ...others] = rule[side];
+      if (term === undefined || others.length > 0) throw tableError(`${op}: "${rule.op}" has several tensors a side`);
+      return [{ ...term, dims: `tensor${i}: ${term.dims}` }];
+    });
+  return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };
+}
+
 /** Other spellings of the one key of a rule on one side, accepted on reading. */
 export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {
   const terms = rule[side].map((term) => ({ ...term, spellings: [...(term.spellings ?? []), ...spellings] }));

@@ -43,7 +43,8 @@ function converted(one: FixtureCase, direction: Direction, checkpoint: TensorSou
   const plan = table.plan(direction, checkpoint.tensors);
   const tensors = plan.moves.map((move) => {
     const { shape, data } = applyMove(move, (key) => payload(checkpoint, key));
-    return [move.key, { dtype: one.dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
+    const dtype = checkpoint.tensors.get(move.pieces[0]!.source)!.dtype;
+    return [move.key, { dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
   });
   return { plan, tensors: Object.fromEntries(tensors) };
 }

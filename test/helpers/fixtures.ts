@@ -120,8 +120,12 @@ const casesOf = (families: readonly Adapter[]): readonly FixtureCase[] =>
     .filter(([name, entry]) => families.some(({ family }) => family === record(entry, name).family))
     .map(([name, entry]) => parseCase(name, entry));
 
-/** Cases of the families that have a table. */
-export const tableCases = casesOf(adapters);
+/** Whether the Hugging Face files hold codes and scales, which are no tensors of a table. */
+const isEncoded = ({ hf }: FixtureCase): boolean =>
+  record(json(`${hf}/config.json`), hf).quantization_config !== undefined;
+
+/** Cases of the families that have a table, apart from quantised ones. */
+export const tableCases = casesOf(adapters).filter((one) => !isEncoded(one));
 
 /** Cases of the families that can also be run forward. */
 export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2));

@@ -14,7 +14,7 @@ interface Case {
   readonly hf: SideSpec;
 }
 
-const { concat, map, onRanks, permuteRope, rename, reorder, split, stackExperts, transpose } = rules;
+const { concat, map, onRanks, permuteRope, rename, reorder, split, stackExperts, together, transpose } = rules;
 const expert = "mlp.{l}.experts.{e}";
 
 const cases: Record<string, Case> = {
@@ -53,6 +53,14 @@ const cases: Record<string, Case> = {
     rule: permuteRope("layers.{l}.wq", "model.{l}.q", "(n (rot: h two | pass: e)) d"),
     native: { "layers.{l}.wq": "(n (rot: h two | pass: e)) d" },
     hf: { "model.{l}.q": "(n (rot: two h | pass: e)) d" },
+  },
+  together: {
+    rule: together("layer", [
+      rename("layers.{l}.wo", "model.{l}.o", "d (n H)"),
+      stackExperts("layers.{l}.w1_EFD", `${expert}.gate`, "e f d"),
+    ]),
+    native: { "layers.{l}.wo": "tensor0: d (n H)", "layers.{l}.w1_EFD": "tensor1: e f d" },
+    hf: { "model.{l}.o": "tensor0: d (n H)", [`${expert}.gate`]: "tensor1: f d" },
   },
   stackExperts: {
     rule: stackExperts("layers.{l}.w1_EFD", `${expert}.gate`, "e f d"),
@@ -204,4 +212,9 @@ test("experts are stacked by number, not by the order of strings", () => {
   );
   const stacked = run([rule], { e: 12, d: 1 }, "fromHf", source).get("w");
   expect([...stacked!.data]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+});
+
+test("together takes rules of one tensor a side", () => {
+  const fused = rules.concat({ gate: "w1", up: "w3" }, "gate_up", "(gate: f | up: f) d");
+  expect(() => rules.together("layer", [fused])).toThrow('layer: "concat" has several tensors a side');
 });

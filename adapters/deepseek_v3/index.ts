@@ -1,0 +1,65 @@
+import { transformersFrequencies } from "../../numerics/rope.ts";
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
+import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
+
+export const deepseekV3: Adapter = {
+  family: "deepseek_v3",
+  modelTypes: ["deepseek_v3"],
+  flavours: ["moe", "query-latent", "direct-query", "grouped-routing", "multi-token-prediction", "yarn", "tied"],
+  modalities: ["text"],
+  layouts: DEEPSEEK_V3_LAYOUTS,
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/state_dict_adapter.py",
+    "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/deepseek_v3/model/state_dict_adapter.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/deepseek_v3/modeling_deepseek_v3.py",
+  ],
+  graphs: [],
+  probes: [
+    { model_type: "deepseek_v3", ...probeSizes() },
+    { model_type: "deepseek_v3", ...probeSizes(), tie_word_embeddings: true },
+    { model_type: "deepseek_v3", ...probeSizes(), q_lora_rank: null },
+  ],
+  open: (json, where) => openFamily(parseDeepseekV3Config(json, where), json),
+};
+
+/** Every kind of key, once: layers and experts differ in their numbers only. */
+function probeSizes() {
+  return { num_hidden_layers: 2, first_k_dense_replace: 1, n_routed_experts: 2, n_group: 1, topk_group: 1 };
+}
+
+const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
+  family: "deepseek_v3",
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => deepseekV3Axes(config),
+  rules: (layout) => deepseekV3Rules(config, layout),
+  hfConfig: () => json,
+  math: () => mathOf(config),
+  forward: () => noGraph("deepseek_v3"),
+  knownDifferences: () => [],
+});
+
+function mathOf(config: DeepseekV3Config) {
+  const { rope, dtype: _, qLoraRank, ...sizes } = config;
+  const { invFreq, attentionFactor } = transformersFrequencies(rope);
+  return {
+    ...sizes,
+    /** 0 where the query has no latent. */
+    qLoraRank: qLoraRank ?? 0,
+    activation: "silu",
+    routerScore: "sigmoid",
+    attentionScale: attentionScale(config),
+    invFreq: [...invFreq],
+    ropeAttentionFactor: attentionFactor,
+  };
+}
+
+/** H^-½ · (0.1·mscale_all_dim·ln(factor) + 1)²: `yarn_apply_mscale` of modeling_deepseek_v3.py. */
+function attentionScale({ nopeDim, ropeDim, rope }: DeepseekV3Config): number {
+  const scale = (nopeDim + ropeDim) ** -0.5;
+  if (rope.kind !== "yarn" || rope.mscaleAllDim === undefined || rope.factor <= 1) return scale;
+  return scale * (0.1 * rope.mscaleAllDim * Math.log(rope.factor) + 1) ** 2;
+}
