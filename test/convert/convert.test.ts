@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
-import { fixtureCases } from "../helpers/fixtures.ts";
+import { tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 function expectSameFiles(a: string, b: string): void {
@@ -13,7 +13,7 @@ function expectSameFiles(a: string, b: string): void {
   }
 }
 
-describe.each(fixtureCases)("$name", (one) => {
+describe.each(tableCases)("$name", (one) => {
   it.each(Object.entries(one.natives))("%s → hf is what torchtitan's to_hf makes", async (_, native) => {
     const target = join(scratch(), "hf");
     await converted(native, target, { config: one.hf });

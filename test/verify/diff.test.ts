@@ -5,7 +5,7 @@ import { openCheckpoint } from "../../src/convert/open.ts";
 import { type Diff, diff } from "../../src/verify/diff.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
-import { fixture, fixtureCases } from "../helpers/fixtures.ts";
+import { fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 async function differences(a: string, b: string, config?: string): Promise<Diff> {
@@ -21,7 +21,7 @@ async function differences(a: string, b: string, config?: string): Promise<Diff>
 const split = fixture("llama3/split");
 const config = join(split.hf, "config.json");
 
-describe.each(fixtureCases)("$name", ({ natives, hfs, hf }) => {
+describe.each(tableCases)("$name", ({ natives, hfs, hf }) => {
   const [first, ...others] = [...Object.values(natives), ...Object.values(hfs)];
   it.each(others)("equals %s", async (other) => {
     const result = await differences(first!, other, hf);

@@ -6,7 +6,7 @@ import { openCheckpoint } from "../../src/convert/open.ts";
 import { resolveSide, type SideOptions } from "../../src/convert/sides.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
 import { flipped, readState, writeDcp } from "../helpers/checkpoints.ts";
-import { fixture, fixtureCases } from "../helpers/fixtures.ts";
+import { fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 async function trip(path: string, config?: string, options: Partial<SideOptions> = {}) {
@@ -18,7 +18,7 @@ async function trip(path: string, config?: string, options: Partial<SideOptions>
   }
 }
 
-describe.each(fixtureCases)("$name", (one) => {
+describe.each(tableCases)("$name", (one) => {
   it.each(Object.entries(one.hfs))("%s comes back, file by file", async (_, hf) => {
     const result = await trip(hf);
     expect(result.differences).toEqual([]);

@@ -6,7 +6,7 @@ import { resolveSide } from "../../src/convert/sides.ts";
 import { type Validation, validate } from "../../src/verify/validate.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
-import { fixture, fixtureCases } from "../helpers/fixtures.ts";
+import { fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 async function validation(path: string, config?: string): Promise<Validation> {
@@ -18,7 +18,7 @@ async function validation(path: string, config?: string): Promise<Validation> {
   }
 }
 
-describe.each(fixtureCases)("$name", ({ natives, hfs, hf }) => {
+describe.each(tableCases)("$name", ({ natives, hfs, hf }) => {
   it.each([...Object.values(natives), ...Object.values(hfs)])("%s is valid", async (path) => {
     const { differences, verdict } = await validation(path, hf);
     expect(differences).toEqual([]);
