@@ -41,11 +41,14 @@ function converted(one: FixtureCase, direction: Direction, checkpoint: TensorSou
   const family = familyOf(one);
   const table = compileTable(family.rules(one.layout), family.axes(one.layout));
   const plan = table.plan(direction, checkpoint.tensors);
-  const tensors = plan.moves.map((move) => {
-    const { shape, data } = applyMove(move, (key) => payload(checkpoint, key));
-    const dtype = checkpoint.tensors.get(move.pieces[0]!.source)!.dtype;
-    return [move.key, { dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
-  });
+  // Buffers that upstream's from_hf leaves to the model are made again here: they have no source
+  const tensors = plan.moves
+    .filter(({ fill }) => fill === undefined)
+    .map((move) => {
+      const { shape, data } = applyMove(move, (key) => payload(checkpoint, key));
+      const dtype = checkpoint.tensors.get(move.pieces[0]!.source)!.dtype;
+      return [move.key, { dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
+    });
   return { plan, tensors: Object.fromEntries(tensors) };
 }
 
@@ -55,7 +58,7 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     const { plan, tensors } = converted(one, "toHf", checkpoint);
     expect(tensors).toEqual(Object.fromEntries(one.toHf));
     expect(plan.equalities.map(({ of }) => of)).toEqual(one.tied ? ["tok_embeddings.weight"] : []);
-    expect(plan.dropped).toEqual([]);
+    expect(plan.dropped.filter(({ key, equals }) => !key.includes(".moe.expert_bias") || equals !== 0)).toEqual([]);
     checkpoint.close();
   });
 

@@ -1,0 +1,52 @@
+import { transformersFrequencies } from "../../numerics/rope.ts";
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { type GptOssConfig, parseGptOssConfig } from "./config.ts";
+import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";
+
+export const gptOss: Adapter = {
+  family: "gpt_oss",
+  modelTypes: ["gpt_oss"],
+  flavours: ["moe", "grouped-query", "biased", "sinks", "sliding-window", "yarn", "tied"],
+  modalities: ["text"],
+  layouts: GPT_OSS_LAYOUTS,
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/state_dict_adapter.py",
+    "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/gpt_oss/model/state_dict_adapter.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/gpt_oss/modeling_gpt_oss.py",
+  ],
+  graphs: [],
+  probes: [
+    { model_type: "gpt_oss", num_hidden_layers: 1 },
+    { model_type: "gpt_oss", num_hidden_layers: 1, tie_word_embeddings: true },
+  ],
+  open: (json, where) => openFamily(parseGptOssConfig(json, where), json),
+};
+
+const openFamily = (config: GptOssConfig, json: JsonObject): Family => ({
+  family: "gpt_oss",
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => gptOssAxes(config),
+  rules: (layout) => gptOssRules(config, layout),
+  hfConfig: () => json,
+  math: () => mathOf(config),
+  forward: () => noGraph("gpt_oss"),
+  knownDifferences: () => [],
+});
+
+function mathOf(config: GptOssConfig) {
+  const { rope, windows, dtype: _, ...sizes } = config;
+  const { invFreq, attentionFactor } = transformersFrequencies(rope);
+  return {
+    ...sizes,
+    activation: "clamped swiglu",
+    routerScore: "softmax of the chosen",
+    /** 0 for a layer without one. */
+    windows: windows.map((size) => size ?? 0),
+    attentionScale: config.headDim ** -0.5,
+    invFreq: [...invFreq],
+    ropeAttentionFactor: attentionFactor,
+  };
+}
