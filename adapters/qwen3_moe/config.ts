@@ -1,0 +1,91 @@
+// Config of Qwen3-MoE: HF's Qwen3MoeConfig.
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/configuration_qwen3_moe.py
+import type { RopeSpec } from "../../numerics/rope.ts";
+import type { JsonObject } from "../adapter.ts";
+import { ConfigReader } from "../config-reader.ts";
+import { checkHeads, parseHfDtype } from "../heads.ts";
+import { parseHfRope } from "../rope-config.ts";
+
+/** Sizes in elements, lengths in tokens. */
+export interface Qwen3MoeConfig {
+  readonly nLayers: number;
+  /** Layers with one feed-forward in place of experts, ascending. */
+  readonly denseLayers: readonly number[];
+  readonly vocabSize: number;
+  readonly dim: number;
+  /** Of a dense layer. */
+  readonly ffnDim: number;
+  /** Of one expert. */
+  readonly expertDim: number;
+  readonly nExperts: number;
+  /** Experts a token goes to. */
+  readonly topK: number;
+  /** Whether the weights of the chosen experts are made to sum to 1. */
+  readonly normTopK: boolean;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  readonly normEps: number;
+  /** The output head is the embedding. */
+  readonly tied: boolean;
+  readonly rope: RopeSpec;
+  /** Biases of q, k, v and o. */
+  readonly attentionBias: boolean;
+  readonly maxPositions: number;
+  /** Tokens that a position sees, itself included; null for all before it. */
+  readonly window: number | null;
+  /** As HF spells it (`bfloat16`); null where the config is silent. */
+  readonly dtype: string | null;
+}
+
+/** Defaults are those of Qwen3MoeConfig. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
+export function parseQwen3MoeConfig(json: JsonObject, where: string): Qwen3MoeConfig {
+  const config = new ConfigReader(json, where);
+  if (json.model_type === undefined) config.fail("model_type", `"qwen3_moe" (give the model's HF config)`);
+  config.only("model_type", "qwen3_moe", "is another family");
+  config.only("hidden_act", "silu", "has no graph here");
+  const nLayers = config.size("num_hidden_layers", 24);
+  const dim = config.size("hidden_size", 2048);
+  const nHeads = config.size("num_attention_heads", 32);
+  const headDim = config.optional("head_dim", config.size) ?? dim / nHeads;
+  if (!Number.isInteger(headDim)) config.fail("hidden_size", `a multiple of num_attention_heads (${nHeads})`);
+  const maxPositions = config.size("max_position_embeddings", 32_768);
+  const windowed = config.boolean("use_sliding_window", false) && !config.isNull("sliding_window");
+  return checkHeads(
+    {
+      nLayers,
+      denseLayers: parseDenseLayers(config, nLayers),
+      vocabSize: config.size("vocab_size", 151_936),
+      dim,
+      ffnDim: config.size("intermediate_size", 6144),
+      expertDim: config.size("moe_intermediate_size", 768),
+      nExperts: config.size(config.has("num_local_experts") ? "num_local_experts" : "num_experts", 128),
+      topK: config.size("num_experts_per_tok", 8),
+      normTopK: config.boolean("norm_topk_prob", false),
+      nHeads,
+      nKvHeads: json.num_key_value_heads === null ? nHeads : config.size("num_key_value_heads", 4),
+      headDim,
+      normEps: config.number("rms_norm_eps", 1e-6),
+      tied: config.boolean("tie_word_embeddings", false),
+      rope: parseHfRope(config, headDim, maxPositions),
+      attentionBias: config.boolean("attention_bias", false),
+      maxPositions,
+      window: windowed ? config.size("sliding_window", 4096) : null,
+      dtype: parseHfDtype(config),
+    },
+    where,
+  );
+}
+
+/** Those of `mlp_only_layers`, and all but every `decoder_sparse_step`-th. */
+function parseDenseLayers(config: ConfigReader, nLayers: number): number[] {
+  const step = config.size("decoder_sparse_step", 1);
+  const named = new Set(
+    config.has("mlp_only_layers") && !config.isNull("mlp_only_layers") ? config.list("mlp_only_layers") : [],
+  );
+  for (const layer of named) {
+    if (typeof layer !== "number" || !Number.isInteger(layer))
+      config.fail("mlp_only_layers", "a list of layer indices");
+  }
+  return Array.from({ length: nLayers }, (_, i) => i).filter((i) => named.has(i) || (i + 1) % step !== 0);
+}

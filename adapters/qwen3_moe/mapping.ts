@@ -1,0 +1,125 @@
+// Qwen3-MoE: attention as in dense Qwen3, experts stacked in native tensors and single in HF's.
+// Axes: l layers, dense and moe the layers of each kind, v vocabulary, d model, f ffn, g ffn of an expert, e experts,
+// n query heads, k key/value heads, r = n/k query heads a key head, H channels of a head.
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/state_dict_adapter.py
+//   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
+import { drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
+import type { Qwen3MoeConfig } from "./config.ts";
+
+/**
+ * 0.3.0; before `routed_experts`, with wqkv as FusedQKVLinear saved it then, too; before experts named their axes, with
+ * wqkv, too; before `lm_head`; 0.2.2, before `qkv_linear`.
+ */
+export const QWEN3_MOE_LAYOUTS = [
+  "torchtitan",
+  "torchtitan-2026-05",
+  "torchtitan-2026-05-fused",
+  "torchtitan-2026-04-27",
+  "torchtitan-2026-04-16",
+  "torchtitan-0.2",
+] as const;
+
+export const qwen3MoeAxes = (c: Qwen3MoeConfig) => ({
+  l: c.nLayers,
+  dense: c.denseLayers,
+  moe: Array.from({ length: c.nLayers }, (_, i) => i).filter((i) => !c.denseLayers.includes(i)),
+  v: c.vocabSize,
+  d: c.dim,
+  f: c.ffnDim,
+  g: c.expertDim,
+  e: c.nExperts,
+  n: c.nHeads,
+  k: c.nKvHeads,
+  r: c.nHeads / c.nKvHeads,
+  H: c.headDim,
+});
+
+/** How a layout spells the experts of a layer. */
+interface ExpertNames {
+  readonly w1: string;
+  readonly w2: string;
+  readonly w3: string;
+  readonly bias: string;
+}
+
+const WITH_AXES = { w1: "w1_EFD", w2: "w2_EDF", w3: "w3_EFD", bias: "expert_bias_E" };
+const inside = (module: string, names: ExpertNames): ExpertNames => ({
+  w1: `${module}.${names.w1}`,
+  w2: `${module}.${names.w2}`,
+  w3: `${module}.${names.w3}`,
+  bias: names.bias,
+});
+const EXPERTS: Readonly<Record<string, ExpertNames>> = {
+  torchtitan: inside("routed_experts.inner_experts", WITH_AXES),
+  "torchtitan-2026-05": inside("experts", WITH_AXES),
+  "torchtitan-2026-05-fused": inside("experts", WITH_AXES),
+};
+const OLD_EXPERTS = inside("experts", { w1: "w1", w2: "w2", w3: "w3", bias: "expert_bias" });
+
+// biome-ignore format: a table
+export function qwen3MoeRules(c: Qwen3MoeConfig, layout: string): Rule[] {
+  const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
+  const head = early ? "output.weight" : "lm_head.weight";
+  const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
+  const qkv = layout.endsWith("-fused") ? fusedQkv : splitQkv;
+  return [
+    // native                                       Hugging Face                                           dims
+    rename("tok_embeddings.weight",                 "model.embed_tokens.weight",                           "v d"),
+    rename("layers.{l}.attention_norm.weight",      "model.layers.{l}.input_layernorm.weight",             "d"),
+    ...qkv(attention, "weight", " d"),
+    ...(c.attentionBias ? qkv(attention, "bias", "") : []),
+    rename("layers.{l}.attention.wo.weight",        "model.layers.{l}.self_attn.o_proj.weight",            "d (n H)"),
+    ...(c.attentionBias
+      ? [rename("layers.{l}.attention.wo.bias",     "model.layers.{l}.self_attn.o_proj.bias",              "d")]
+      : []),
+    rename("layers.{l}.attention.q_norm.weight",    "model.layers.{l}.self_attn.q_norm.weight",            "H"),
+    rename("layers.{l}.attention.k_norm.weight",    "model.layers.{l}.self_attn.k_norm.weight",            "H"),
+    rename("layers.{l}.ffn_norm.weight",            "model.layers.{l}.post_attention_layernorm.weight",    "d"),
+    ...(c.denseLayers.length > 0 ? feedForward : []),
+    ...(c.denseLayers.length < c.nLayers ? experts(layout) : []),
+    rename("norm.weight",                           "model.norm.weight",                                   "d"),
+    ...(c.tied
+      ? [
+          tie("native", head, "tok_embeddings.weight", "tied embeddings", true),
+          tie("hf", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
+        ]
+      : [rename(head,                               "lm_head.weight",                                      "v d")]),
+  ];
+}
+
+// biome-ignore format: a table
+const feedForward: readonly Rule[] = [
+  rename("layers.{dense}.feed_forward.w1.weight", "model.layers.{dense}.mlp.gate_proj.weight",           "f d"),
+  rename("layers.{dense}.feed_forward.w2.weight", "model.layers.{dense}.mlp.down_proj.weight",           "d f"),
+  rename("layers.{dense}.feed_forward.w3.weight", "model.layers.{dense}.mlp.up_proj.weight",             "f d"),
+];
+
+// biome-ignore format: a table
+function experts(layout: string): Rule[] {
+  const name = EXPERTS[layout] ?? OLD_EXPERTS;
+  const expert = "model.layers.{moe}.mlp.experts.{e}";
+  return [
+    rename("layers.{moe}.moe.router.gate.weight",   "model.layers.{moe}.mlp.gate.weight",                  "e d"),
+    stackExperts(`layers.{moe}.moe.${name.w1}`,     `${expert}.gate_proj.weight`,                          "e g d"),
+    stackExperts(`layers.{moe}.moe.${name.w2}`,     `${expert}.down_proj.weight`,                          "e d g"),
+    stackExperts(`layers.{moe}.moe.${name.w3}`,     `${expert}.up_proj.weight`,                            "e g d"),
+    drop("native", `layers.{moe}.moe.${name.bias}`, "load-balancing bias, which HF has no place for",      { dims: "e", recreate: 0 }),
+  ];
+}
+
+function splitQkv(attention: string, kind: "weight" | "bias", d: string): Rule[] {
+  const hf: string = "model.layers.{l}.self_attn";
+  return [
+    rename(`${attention}.wq.${kind}`, `${hf}.q_proj.${kind}`, `(n H)${d}`),
+    rename(`${attention}.wk.${kind}`, `${hf}.k_proj.${kind}`, `(k H)${d}`),
+    rename(`${attention}.wv.${kind}`, `${hf}.v_proj.${kind}`, `(k H)${d}`),
+  ];
+}
+
+/** Rows lie by key head: its r query heads, the key head, its value head. */
+function fusedQkv(attention: string, kind: "weight" | "bias", d: string): Rule[] {
+  const hf: string = "model.layers.{l}.self_attn";
+  const parts = { q: `${hf}.q_proj.${kind}`, k: `${hf}.k_proj.${kind}`, v: `${hf}.v_proj.${kind}` };
+  return [split(`${attention}.wqkv.${kind}`, parts, `(k (q: r H | k: H | v: H))${d}`)];
+}
