@@ -1,9 +1,9 @@
 // A file of its own: the Vulkan loader must find no driver from the start of the process.
 import { expect, test } from "vitest";
+import { hideGpus } from "../helpers/no-gpu.ts";
 
 test("without a GPU, auto computes on the CPU and says so; webgpu refuses", async () => {
-  process.env.VK_DRIVER_FILES = "/dev/null";
-  process.env.VK_ICD_FILENAMES = "/dev/null";
+  hideGpus();
   const { runParity } = await import("../../src/verify/parity.ts");
   const { fixtureCase, hfSide } = await import("../helpers/models.ts");
   const options = { a: hfSide("qwen3/split"), golden: fixtureCase("qwen3/split").golden };
