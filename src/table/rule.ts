@@ -167,7 +167,7 @@ export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapR
   return { ...rule, [side]: terms };
 }
 
-/** How rank shards of the native tensors lie. */
+/** How rank shards of the native tensors lie. Declared only: no reader or writer joins or cuts shards by it yet. */
 export const onRanks = (ranks: Ranks, rule: MapRule): MapRule => ({
   ...rule,
   native: rule.native.map((term) => ({ ...term, ranks })),
