@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { deepseekV3 } from "../../../adapters/deepseek_v3/index.ts";
-import type { Dtype } from "../../../src/formats/dtype.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { detect } from "../../../src/table/layouts.ts";
-import { compileTable, type SourceTensor } from "../../../src/table/plan.ts";
+import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { edited, tensorsOf as headersOf, type Tensors } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
 const json = {
@@ -34,22 +34,9 @@ function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   return compileTable(family.rules(layout), family.axes(layout));
 }
 
-type Tensors = Map<string, SourceTensor>;
-
-function tensorsOf(
-  table: ReturnType<typeof tableOf>,
-  side: "native" | "hf",
-  needs = ["required", "optional"],
-): Tensors {
-  const tensors = table.tensors(side).filter(({ need }) => needs.includes(need));
-  return new Map(tensors.map(({ key, shape }) => [key, { dtype: "F32" as Dtype, shape: shape.map((size) => size!) }]));
-}
-
-const edited = (tensors: Tensors, edit: (tensors: Tensors) => void): Tensors => {
-  const copy = new Map(tensors);
-  edit(copy);
-  return copy;
-};
+const NEEDED = ["required", "optional"];
+const tensorsOf = (table: ReturnType<typeof tableOf>, side: "native" | "hf", needs = NEEDED): Tensors =>
+  headersOf(table, side, needs);
 
 describe.each(deepseekV3.layouts)("%s", (layout) => {
   test.each([{}, { q_lora_rank: null }, { tie_word_embeddings: true }, { first_k_dense_replace: 0 }])(

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { gptOss } from "../../../adapters/gpt_oss/index.ts";
-import type { Dtype } from "../../../src/formats/dtype.ts";
-import { compileTable, type SourceTensor } from "../../../src/table/plan.ts";
+import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
 const json = {
@@ -22,19 +22,6 @@ function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = gptOss.open({ ...json, ...fields }, "config.json");
   return compileTable(family.rules(layout), family.axes(layout));
 }
-
-type Tensors = Map<string, SourceTensor>;
-
-function tensorsOf(table: ReturnType<typeof tableOf>, side: "native" | "hf", needs = ["required"]): Tensors {
-  const tensors = table.tensors(side).filter(({ need }) => needs.includes(need));
-  return new Map(tensors.map(({ key, shape }) => [key, { dtype: "F32" as Dtype, shape: shape.map((size) => size!) }]));
-}
-
-const edited = (tensors: Tensors, edit: (tensors: Tensors) => void): Tensors => {
-  const copy = new Map(tensors);
-  edit(copy);
-  return copy;
-};
 
 describe.each(gptOss.layouts)("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }])("with %o: what one direction makes, the other takes", (fields) => {

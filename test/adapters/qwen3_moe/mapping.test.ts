@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { qwen3Moe } from "../../../adapters/qwen3_moe/index.ts";
-import type { Dtype } from "../../../src/formats/dtype.ts";
-import { compileTable, type SourceTensor } from "../../../src/table/plan.ts";
+import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
 const json = {
@@ -24,19 +24,6 @@ function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = qwen3Moe.open({ ...json, ...fields }, "config.json");
   return compileTable(family.rules(layout), family.axes(layout));
 }
-
-type Tensors = Map<string, SourceTensor>;
-
-function tensorsOf(table: ReturnType<typeof tableOf>, side: "native" | "hf", needs = ["required"]): Tensors {
-  const tensors = table.tensors(side).filter(({ need }) => needs.includes(need));
-  return new Map(tensors.map(({ key, shape }) => [key, { dtype: "F32" as Dtype, shape: shape.map((size) => size!) }]));
-}
-
-const edited = (tensors: Tensors, edit: (tensors: Tensors) => void): Tensors => {
-  const copy = new Map(tensors);
-  edit(copy);
-  return copy;
-};
 
 describe.each(qwen3Moe.layouts)("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }, { attention_bias: true }, { decoder_sparse_step: 2 }])(
