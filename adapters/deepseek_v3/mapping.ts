@@ -6,7 +6,17 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/deepseek_v3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py
-import { type MapRule, optional, type Rule, rename, stackExperts, tie, together } from "../../src/table/rule.ts";
+import {
+  critical,
+  type MapRule,
+  optional,
+  type Rule,
+  rename,
+  stackExperts,
+  tie,
+  together,
+} from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../critical.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
 /** 0.3.0; before `routed_experts`; before experts named their axes; 0.2.2, before `lm_head`. */
@@ -106,8 +116,10 @@ function attention(c: DeepseekV3Config, native: string, hf: string): MapRule[] {
 function experts(layout: string, native: string, hf: string): MapRule[] {
   const name = EXPERTS[layout] ?? OLD_EXPERTS;
   return [
-    rename(`${native}.moe.router.gate.weight`,       `${hf}.mlp.gate.weight`,                              "e d"),
-    rename(`${native}.${name.bias}`,                 `${hf}.mlp.gate.e_score_correction_bias`,             "e"),
+    critical(ROUTER,
+      rename(`${native}.moe.router.gate.weight`,     `${hf}.mlp.gate.weight`,                              "e d")),
+    critical(EXPERT_BIAS,
+      rename(`${native}.${name.bias}`,               `${hf}.mlp.gate.e_score_correction_bias`,             "e")),
     stackExperts(`${native}.${name.w1}`,             `${hf}.mlp.experts.{e}.gate_proj.weight`,             "e g d"),
     stackExperts(`${native}.${name.w2}`,             `${hf}.mlp.experts.{e}.down_proj.weight`,             "e d g"),
     stackExperts(`${native}.${name.w3}`,             `${hf}.mlp.experts.{e}.up_proj.weight`,               "e g d"),

@@ -4,7 +4,8 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/gpt_oss/{moe,state_dict_adapter}.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/modeling_gpt_oss.py
-import { drop, type Rule, rename, reorder, tie } from "../../src/table/rule.ts";
+import { critical, drop, type Rule, rename, reorder, tie } from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../critical.ts";
 import type { GptOssConfig } from "./config.ts";
 
 /** 0.3.0; before `routed_experts`; before experts named their axes; before `lm_head`; 0.2.2, before `qkv_linear`. */
@@ -58,6 +59,9 @@ const OLD_EXPERTS: ExpertNames = {
   expertBias: "expert_bias",
 };
 
+/** `_keep_in_fp32_modules` of huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/modeling_gpt_oss.py#L389 */
+const NORM = "transformers keeps the norms of this family in F32";
+
 // biome-ignore format: a table
 export function gptOssRules(c: GptOssConfig, layout: string): Rule[] {
   const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
@@ -69,7 +73,8 @@ export function gptOssRules(c: GptOssConfig, layout: string): Rule[] {
   return [
     // native                                    Hugging Face                                       dims
     rename("tok_embeddings.weight",              "model.embed_tokens.weight",                       "v d"),
-    rename("layers.{l}.attention_norm.weight",   "model.layers.{l}.input_layernorm.weight",         "d"),
+    critical(NORM,
+      rename("layers.{l}.attention_norm.weight", "model.layers.{l}.input_layernorm.weight",         "d")),
     rename(`${qkv}.wq.weight`,                   "model.layers.{l}.self_attn.q_proj.weight",        "(n H) d"),
     rename(`${qkv}.wq.bias`,                     "model.layers.{l}.self_attn.q_proj.bias",          "(n H)"),
     rename(`${qkv}.wk.weight`,                   "model.layers.{l}.self_attn.k_proj.weight",        "(k H) d"),
@@ -79,15 +84,20 @@ export function gptOssRules(c: GptOssConfig, layout: string): Rule[] {
     rename("layers.{l}.attention.sinks",         "model.layers.{l}.self_attn.sinks",                "n"),
     rename("layers.{l}.attention.wo.weight",     "model.layers.{l}.self_attn.o_proj.weight",        "d (n H)"),
     rename("layers.{l}.attention.wo.bias",       "model.layers.{l}.self_attn.o_proj.bias",          "d"),
-    rename("layers.{l}.ffn_norm.weight",         "model.layers.{l}.post_attention_layernorm.weight", "d"),
-    rename("layers.{l}.moe.router.gate.weight",  "model.layers.{l}.mlp.router.weight",              "e d"),
-    rename("layers.{l}.moe.router.gate.bias",    "model.layers.{l}.mlp.router.bias",                "e"),
+    critical(NORM,
+      rename("layers.{l}.ffn_norm.weight",       "model.layers.{l}.post_attention_layernorm.weight", "d")),
+    critical(ROUTER,
+      rename("layers.{l}.moe.router.gate.weight", "model.layers.{l}.mlp.router.weight",             "e d")),
+    critical(ROUTER,
+      rename("layers.{l}.moe.router.gate.bias",  "model.layers.{l}.mlp.router.bias",                "e")),
     reorder( `${native}.${name.mlp1}`,           `${hf}.gate_up_proj`,                              "e g d", "e d g"),
     rename(`${native}.${name.bias1}`,            `${hf}.gate_up_proj_bias`,                         "e g"),
     reorder( `${native}.${name.mlp2}`,           `${hf}.down_proj`,                                 "e d f", "e f d"),
     rename(`${native}.${name.bias2}`,            `${hf}.down_proj_bias`,                            "e d"),
-    drop("native", `layers.{l}.moe.${name.expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 }),
-    rename("norm.weight",                        "model.norm.weight",                               "d"),
+    critical(EXPERT_BIAS,
+      drop("native", `layers.{l}.moe.${name.expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
+    critical(NORM,
+      rename("norm.weight",                      "model.norm.weight",                               "d")),
     ...(c.tied
       ? [
           tie("native", head, "tok_embeddings.weight", "tied embeddings", true),

@@ -4,7 +4,8 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
-import { drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
+import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../critical.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
 /**
@@ -100,11 +101,13 @@ function experts(layout: string): Rule[] {
   const name = EXPERTS[layout] ?? OLD_EXPERTS;
   const expert = "model.layers.{moe}.mlp.experts.{e}";
   return [
-    rename("layers.{moe}.moe.router.gate.weight",   "model.layers.{moe}.mlp.gate.weight",                  "e d"),
+    critical(ROUTER,
+      rename("layers.{moe}.moe.router.gate.weight", "model.layers.{moe}.mlp.gate.weight",                  "e d")),
     stackExperts(`layers.{moe}.moe.${name.w1}`,     `${expert}.gate_proj.weight`,                          "e g d"),
     stackExperts(`layers.{moe}.moe.${name.w2}`,     `${expert}.down_proj.weight`,                          "e d g"),
     stackExperts(`layers.{moe}.moe.${name.w3}`,     `${expert}.up_proj.weight`,                            "e g d"),
-    drop("native", `layers.{moe}.moe.${name.bias}`, "load-balancing bias, which HF has no place for",      { dims: "e", recreate: 0 }),
+    critical(EXPERT_BIAS,
+      drop("native", `layers.{moe}.moe.${name.bias}`, "load-balancing bias, which HF has no place for",    { dims: "e", recreate: 0 })),
   ];
 }
 

@@ -13,6 +13,7 @@ export function planFacts({
   to,
   mapping,
   casts,
+  kept,
   dropped,
   ...plan
 }: ConversionPlan): Fact[] {
@@ -25,6 +26,7 @@ export function planFacts({
     { label: "to", value: `${to}, ${target.format}, ${plural(weights.length, "weight file")}` },
     { label: "tensors", value: `${formatCount(mapping.source.tensors.size)} → ${formatCount(mapping.tensors.size)}` },
     ...(casts.length > 0 ? [{ label: "casts", value: castSummary(casts) }] : []),
+    ...(kept.length > 0 ? [{ label: "kept", value: `${plural(kept.length, "tensor")} that must not be rounded` }] : []),
     ...(left.size > 0
       ? [
           {
@@ -47,7 +49,7 @@ function castSummary(casts: ConversionPlan["casts"]): string {
 const MANY = 3;
 
 /** Source keys → target key, with shape, dtype and rule. */
-export function planTables({ mapping, files, dropped }: ConversionPlan): Table[] {
+export function planTables({ mapping, files, kept, dropped }: ConversionPlan): Table[] {
   const { source, tensors } = mapping;
   return [
     {
@@ -68,6 +70,7 @@ export function planTables({ mapping, files, dropped }: ConversionPlan): Table[]
         ];
       }),
     },
+    keptTable(kept),
     leftOutTable(dropped),
     {
       title: "Files",
@@ -76,6 +79,13 @@ export function planTables({ mapping, files, dropped }: ConversionPlan): Table[]
     },
   ];
 }
+
+/** Tensors that a cast of all weights passed by. */
+export const keptTable = (kept: ConversionPlan["kept"]): Table => ({
+  title: "Kept in their type (name one with --dtype 'GLOB=TYPE' to cast it)",
+  columns: [{ name: "tensor" }, { name: "dtype" }, { name: "why" }],
+  rows: kept.map(({ key, dtype, reason }) => [key, dtype, reason]),
+});
 
 /** Entries that are not carried over; of trainer state, which has several a weight, the roots with their number. */
 export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
@@ -97,7 +107,7 @@ export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
 }
 
 export function planJson(plan: ConversionPlan): object {
-  const { source, target, family, from, to, mapping, files, dropped, casts, memory, diskBytes, notes } = plan;
+  const { source, target, family, from, to, mapping, files, dropped, casts, kept, memory, diskBytes, notes } = plan;
   return {
     verdict: "pass",
     family,
@@ -115,6 +125,7 @@ export function planJson(plan: ConversionPlan): object {
     ties: plan.mappings.flatMap(({ equalities }) => equalities),
     dropped,
     casts,
+    kept,
     peakRamBytes: memory.peakBytes,
     diskBytes,
     files: files.map(({ name, byteLength }) => ({ name, bytes: byteLength })),

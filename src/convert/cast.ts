@@ -12,8 +12,9 @@ export type Float = (typeof FLOATS)[number];
 export const isFloat = (dtype: Dtype): dtype is Float => FLOATS.some((float) => float === dtype);
 
 const BYTES: Readonly<Record<Float, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
-/** Whether the values of one type are among those of the other. */
 const EXACT: ReadonlySet<string> = new Set(["F32→F64", "F16→F32", "F16→F64", "BF16→F32", "BF16→F64"]);
+/** Whether a cast may change values. */
+export const rounds = (from: Dtype, to: Dtype): boolean => from !== to && !EXACT.has(`${from}→${to}`);
 
 /** What a cast did to the values, summed up over calls. */
 export interface CastStats {
@@ -174,7 +175,7 @@ const roundToEven = (x: number): number => x + 2 ** 52 - 2 ** 52;
 /** Compares what was written, decoded again, with the source. */
 function measure(from: Float, to: Float, n: number, stats: CastStats): void {
   stats.elements += n;
-  if (EXACT.has(`${from}→${to}`)) return;
+  if (!rounds(from, to)) return;
   if (to === "BF16") bfloatToSingle(target16, backBits, n);
   else if (to === "F16") halfToSingle(target16, backBits, HALF, n);
   else back.set(single.subarray(0, n));

@@ -39,6 +39,8 @@ export interface Conversion {
   readonly ties: readonly { readonly alias: string; readonly of: string }[];
   readonly dropped: ConversionPlan["dropped"];
   readonly casts: readonly CastReport[];
+  /** Tensors that a cast of all weights passed by, because their family marks them as critical. */
+  readonly kept: ConversionPlan["kept"];
   readonly peakRamBytes: number;
   readonly seconds: number;
   readonly files: readonly WrittenFile[];
@@ -85,6 +87,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
       ...cast,
       maxRelativeError: producer.casts.get(cast.key)?.maxRelativeError ?? null,
     })),
+    kept: plan.kept,
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,

@@ -1,6 +1,7 @@
 import picomatch from "picomatch";
 import { UsageError } from "../errors.ts";
 import type { Dtype } from "../formats/dtype.ts";
+import { rounds } from "./cast.ts";
 
 const NAMES: Readonly<Record<string, Dtype | null>> = { keep: null, f32: "F32", bf16: "BF16", f16: "F16" };
 const CASTABLE: ReadonlySet<Dtype> = new Set<Dtype>(["F64", "F32", "BF16", "F16"]);
@@ -14,8 +15,11 @@ interface DtypeRule {
 
 /** What `--dtype` asks for. Only floating-point weights are cast; integers and F8 payloads stay as they are. */
 export interface DtypeChoice {
-  /** Element type of a target tensor that has `dtype` at its source; `keys` are its names on both sides. */
-  (keys: readonly string[], dtype: Dtype): Dtype;
+  /**
+   * Element type of a target tensor that has `dtype` at its source; `keys` are its names on both sides. A critical one is
+   * not rounded unless a glob names it.
+   */
+  (keys: readonly string[], dtype: Dtype, critical?: boolean): Dtype;
   /** Globs that no key matched so far: each is a mistake of the caller's. */
   unmatched(): readonly string[];
 }
@@ -40,8 +44,8 @@ export function dtypeChoice(specs: readonly string[]): DtypeChoice {
     }
   }
   const seen = new Set<DtypeRule>();
-  const choose = (keys: readonly string[], dtype: Dtype): Dtype => {
-    let chosen = all ?? null;
+  const choose = (keys: readonly string[], dtype: Dtype, critical = false): Dtype => {
+    let chosen = critical && rounds(dtype, all ?? dtype) ? null : (all ?? null);
     for (const rule of rules) {
       if (!keys.some(rule.matches)) continue;
       seen.add(rule);

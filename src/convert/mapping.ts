@@ -14,6 +14,8 @@ export interface MappedTensor {
   readonly move: Move;
   /** Keys of its source tensors. */
   readonly sources: readonly string[];
+  /** Why it must not be rounded along with all others, and whether it would have been: it kept its element type. */
+  readonly critical?: { readonly reason: string; readonly kept: boolean };
 }
 
 /** One step from layout to layout; `source` has the tensors that the moves name. */
@@ -52,8 +54,11 @@ export function mapTensors(
   const tensors = new Map<string, MappedTensor>();
   for (const move of plan.moves) {
     const sources = [...new Set(move.pieces.map((piece) => piece.source))];
-    const dtype = targetDtype(move, sources, source, dtypes);
-    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources });
+    const reason = sources.map((key) => plan.critical.get(key)).find((why) => why !== undefined);
+    const chosen = (critical: boolean) => targetDtype(move, sources, source, dtypes, critical);
+    const dtype = chosen(reason !== undefined);
+    const critical = reason === undefined ? {} : { critical: { reason, kept: dtype !== chosen(false) } };
+    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical });
   }
   return { source, from, to, ...plan, tensors };
 }
@@ -73,14 +78,14 @@ function tablePlan({ family }: Model, source: TensorSource, from: string, to: st
 /** The table still checks that every tensor is known; what it would drop or re-create is left as it is. */
 function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): Planned {
   const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
-  const { dropped, equalities } = tablePlan(model, source, layout, other, {
+  const { dropped, equalities, critical } = tablePlan(model, source, layout, other, {
     ...options,
     mixedDtypes: true,
   });
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
   const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
   const lost = dropped.filter(({ key }) => waived.has(key));
-  return { moves, equalities, dropped: lost, spelling: new Map(), aliases: new Map() };
+  return { moves, equalities, dropped: lost, spelling: new Map(), critical, aliases: new Map() };
 }
 
 /** The native layout that HF checkpoints are converted to unless another is asked for. */
@@ -110,10 +115,16 @@ export const wholeMove = ({ key, shape }: TensorInfo): Move => ({
   rule: "copy",
 });
 
-function targetDtype(move: Move, sources: readonly string[], source: TensorSource, choose: DtypeChoice): Dtype {
+function targetDtype(
+  move: Move,
+  sources: readonly string[],
+  source: TensorSource,
+  choose: DtypeChoice,
+  critical: boolean,
+): Dtype {
   if (move.fill !== undefined) return move.fill.dtype;
   const names = [move.key, ...sources];
-  const chosen = sources.map((key) => choose(names, source.tensors.get(key)!.dtype));
+  const chosen = sources.map((key) => choose(names, source.tensors.get(key)!.dtype, critical));
   const [first = choose(names, "F32"), ...others] = chosen;
   const odd = others.findIndex((dtype) => dtype !== first);
   if (odd < 0) return first;

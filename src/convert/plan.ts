@@ -25,6 +25,13 @@ export interface Cast {
   readonly to: Dtype;
 }
 
+/** A critical tensor that a cast of all weights passed by. */
+export interface KeptDtype {
+  readonly key: string;
+  readonly dtype: Dtype;
+  readonly reason: string;
+}
+
 export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "mappings" | "mapping" | "dropped"> {
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
@@ -32,6 +39,7 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly target: Target;
   readonly files: readonly OutputFile[];
   readonly casts: readonly Cast[];
+  readonly kept: readonly KeptDtype[];
   readonly isWaived: Choices["isWaived"];
   readonly memory: MemoryPlan;
   readonly diskBytes: number;
@@ -74,6 +82,9 @@ export function planConversion(
     dropped,
     files,
     casts,
+    kept: [...route.mapping.tensors.values()].flatMap(({ info: { key, dtype }, critical }) =>
+      critical?.kept ? [{ key, dtype, reason: critical.reason }] : [],
+    ),
     isWaived,
     memory: planMemory(mappings, options.maxRam),
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
@@ -137,8 +148,10 @@ function besideFiles(
   const files = companionFiles(source.path, config);
   const notes: string[] = [];
   if (config !== null && side !== null && to === "hf") {
-    const dtypes = [...mapping.tensors.values()].map(({ info }) => info.dtype);
-    const { text, change } = hfConfigText(config, side.family, originals?.cast === false ? null : commonFloat(dtypes));
+    // Critical tensors stay in F32 in models that are declared to be BF16.
+    const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
+    const dtype = originals?.cast === false ? null : commonFloat(plain.map(({ info }) => info.dtype));
+    const { text, change } = hfConfigText(config, side.family, dtype);
     files.unshift(textFile("config.json", text));
     if (change !== null) notes.push(change);
   } else if (config !== null) {

@@ -50,4 +50,6 @@ export interface TablePlan {
   readonly dropped: readonly Dropped[];
   /** Source tensors that are not spelled canonically: canonical key → key in the source, for the record. */
   readonly spelling: ReadonlyMap<string, string>;
+  /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
+  readonly critical: ReadonlyMap<string, string>;
 }

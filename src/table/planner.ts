@@ -18,6 +18,7 @@ import { layoutOf } from "./terms.ts";
 export class Planner {
   private readonly from: CompiledSide;
   private readonly to: CompiledSide;
+  private readonly passThrough: Compiled["passThrough"];
   private readonly resolved: Resolved;
   private readonly pieces: PieceMaker;
   /** Canonical key → key in the source, where they differ. */
@@ -29,6 +30,7 @@ export class Planner {
     private readonly source: Source,
     private readonly options: PlanOptions,
   ) {
+    this.passThrough = compiled.passThrough;
     const [from, to] = direction === "toHf" ? (["native", "hf"] as const) : (["hf", "native"] as const);
     this.from = compiled[from];
     this.to = compiled[to];
@@ -47,7 +49,17 @@ export class Planner {
       ),
       dropped: [...this.dropped(), ...waived.map((key) => ({ key, reason: "waived: no rule for it" }))],
       spelling: this.spelling,
+      critical: this.critical(),
     };
+  }
+
+  private critical(): ReadonlyMap<string, string> {
+    const reasons = new Map<string, string>();
+    for (const [slot, key] of this.resolved.found) {
+      const reason = criticalOf(slot);
+      if (reason !== null) reasons.set(key, reason);
+    }
+    return reasons;
   }
 
   private sourceKey(canonical: string): string {
@@ -61,7 +73,7 @@ export class Planner {
     const unknown = this.resolved.unknown.filter((key) => !waived.includes(key));
     if (twice.length > 0) throw twoSpellings(twice);
     if (missing.length > 0) throw missingTensors(missing, unknown);
-    if (unknown.length > 0) throw unknownTensors(unknown, this.from, this.to);
+    if (unknown.length > 0) throw unknownTensors(unknown, this.from, this.to, this.passThrough);
     const mismatches = [...this.resolved.found].flatMap(([slot, key]) => this.mismatch(slot, key) ?? []);
     if (mismatches.length > 0) throw shapeMismatch(mismatches);
     return waived;
@@ -168,6 +180,11 @@ class LazyMove implements Move {
     this.made ??= this.make();
     return this.made;
   }
+}
+
+function criticalOf(slot: Slot): string | null {
+  if (slot.kind === "map") return slot.term.critical;
+  return slot.kind === "drop" ? (slot.rule.critical ?? null) : null;
 }
 
 function wholeTensor(source: string, shape: readonly number[]): readonly Piece[] {

@@ -24,6 +24,8 @@ export interface Term {
   /** Other spellings of the key, accepted on reading. */
   readonly spellings?: readonly string[];
   readonly ranks?: Ranks;
+  /** Why its values must not be rounded along with all others, where they must not. */
+  readonly critical?: string;
 }
 
 export interface MapRule {
@@ -61,13 +63,27 @@ export interface DropRule {
   readonly recreate?: number;
   /** Values the tensor must have up to rounding, row-major; it is not re-created. */
   readonly derived?: () => Float32Array;
+  /** As of a Term. */
+  readonly critical?: string;
 }
 
-/** Keys that no other rule claims change only their name: `{key}` stands for the rest. Shapes come from headers. */
+/**
+ * Keys that no other rule claims change only their name: `{key}` stands for the rest. Shapes come from headers. Patterns
+ * may hold an axis, `layers.{l}.{key}`: what passes at half of its indices or more must be at each, with one shape.
+ */
 export interface PassThroughRule {
   readonly kind: "passThrough";
   readonly native: string;
   readonly hf: string;
+  readonly except?: readonly PassThroughException[];
+}
+
+/** Keys that no `passThrough` of a table takes, whichever rule names them. */
+export interface PassThroughException {
+  readonly keys: RegExp;
+  /** What such a tensor is: `"is an expert"`. */
+  readonly reason: string;
+  readonly help: string;
 }
 
 /** Keys of a side may come with or without this prefix; the canonical ones are as the other rules spell them. */
@@ -173,6 +189,13 @@ export const onRanks = (ranks: Ranks, rule: MapRule): MapRule => ({
   native: rule.native.map((term) => ({ ...term, ranks })),
 });
 
+/** The tensors of the rule are not rounded by a cast of all weights, only by one that names them. */
+export function critical<R extends MapRule | DropRule>(reason: string, rule: R): R {
+  if (rule.kind === "drop") return { ...rule, critical: reason };
+  const marked = (terms: readonly Term[]) => terms.map((term) => ({ ...term, critical: reason }));
+  return { ...rule, native: marked(rule.native), hf: marked(rule.hf) };
+}
+
 export const optionalPrefix = (side: Side, prefix: string): PrefixRule => ({ kind: "prefix", side, prefix });
 
 /** A second name for a tensor of the same side. `materialise`: whether that side is written with it by default. */
@@ -192,4 +215,8 @@ export const drop = (
   value: Pick<DropRule, "dims" | "recreate" | "derived">,
 ): DropRule => ({ kind: "drop", side, key, reason, ...value });
 
-export const passThrough = (native: string, hf: string): PassThroughRule => ({ kind: "passThrough", native, hf });
+export const passThrough = (
+  native: string,
+  hf: string,
+  except: readonly PassThroughException[] = [],
+): PassThroughRule => ({ kind: "passThrough", native, hf, except });

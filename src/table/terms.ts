@@ -8,6 +8,7 @@ export interface CompiledTerm {
   readonly op: string;
   readonly key: KeyPattern;
   readonly ranks: Ranks | null;
+  readonly critical: string | null;
   readonly plain: Layout;
   readonly encoded: ReadonlyMap<string, Layout>;
 }
@@ -28,7 +29,8 @@ export function compileTerm(term: Term, op: string, table: AxisTable): CompiledT
     return { shape, blocks, words: words(parsed) };
   };
   const encoded = new Map(Object.entries(term.encoded ?? {}).map(([encoding, dims]) => [encoding, layout(dims)]));
-  const compiled = { op, key, ranks: term.ranks ?? null, plain: layout(term.dims), encoded };
+  const { ranks = null, critical = null } = term;
+  const compiled = { op, key, ranks, critical, plain: layout(term.dims), encoded };
   for (const [encoding, { blocks }] of encoded) {
     if (signature(key, blocks) !== signature(key, compiled.plain.blocks))
       throw tableError(`${op} "${term.key}": dims as ${encoding} have other parts or axes`);

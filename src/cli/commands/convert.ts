@@ -6,7 +6,7 @@ import type { Command, Outcome } from "../command.ts";
 import { conversionOptionsOf } from "../convert-options.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { convertOptions, flag } from "../options.ts";
-import { leftOutTable, planFacts } from "../plan-view.ts";
+import { keptTable, leftOutTable, planFacts } from "../plan-view.ts";
 import { withCheckpoints } from "../with-checkpoints.ts";
 import { planOutcome } from "./plan.ts";
 
@@ -57,7 +57,7 @@ export const convert: Command = {
 };
 
 function outcome(result: Conversion, plan: ConversionPlan): Outcome {
-  const { to, tensors, bytes, casts, dropped, ties, files, peakRamBytes, seconds, notes } = result;
+  const { to, tensors, bytes, casts, kept, dropped, ties, files, peakRamBytes, seconds, notes } = result;
   const written = files.reduce((sum, file) => sum + file.bytes, 0);
   return {
     json: result,
@@ -90,6 +90,7 @@ function outcome(result: Conversion, plan: ConversionPlan): Outcome {
             maxRelativeError === null ? "not measured" : maxRelativeError.toExponential(2),
           ]),
         },
+        keptTable(kept),
         leftOutTable(dropped),
         {
           title: "Files",

@@ -1,0 +1,15 @@
+// Why some tensors keep their element type when all weights are cast.
+
+/**
+ * Its logits are computed in F32 on both sides:
+ *   pytorch/torchtitan@v0.3.0:torchtitan/models/common/moe.py#L297-L299
+ *   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py#L135
+ */
+export const ROUTER = "the router chooses experts by scores computed in F32";
+
+/**
+ * A buffer in F32, or `_keep_in_fp32_modules_strict`:
+ *   pytorch/torchtitan@v0.3.0:torchtitan/models/common/moe.py#L470-L477
+ *   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py#L550
+ */
+export const EXPERT_BIAS = "the load-balancing bias moves in steps that other types round away";
