@@ -3,6 +3,7 @@
 import { type Axes, AxisTable } from "./axes.ts";
 import { layOut, parseDims, tableError } from "./dims.ts";
 import { fillKey, type KeyPattern, parseKey } from "./key-pattern.ts";
+import { checkedPassThrough } from "./pass-through.ts";
 import type { DropRule, MapRule, PassThroughRule, Rule, Side, Term, TieRule } from "./rule.ts";
 import { type CompiledTerm, compileTerm, proveSameParts } from "./terms.ts";
 
@@ -208,11 +209,4 @@ function alternative(text: string, canonical: string, table: AxisTable): KeyPatt
   if (pattern.axes.toSorted().join() !== parseKey(canonical, table.size).axes.toSorted().join())
     throw tableError(`"${text}" is no spelling of "${canonical}": it has other axes`);
   return pattern;
-}
-
-function checkedPassThrough(rule: PassThroughRule): PassThroughRule {
-  for (const pattern of [rule.native, rule.hf]) {
-    if (pattern.split("{key}").length !== 2) throw tableError(`passThrough "${pattern}": "{key}" must come once`);
-  }
-  return rule;
 }

@@ -39,10 +39,3 @@ export function fillKey(pattern: KeyPattern, indices: readonly number[]): string
 
 /** A key or pattern with every index replaced by `#`, so that keys of one kind become equal. */
 export const abstractKey = (key: string): string => key.replaceAll(PLACE, "#").replaceAll(/(?<=^|\.)\d+(?=\.|$)/g, "#");
-
-/** What stands for `{key}` where a key fits a pattern of `passThrough`. */
-export function passedKey(pattern: string, key: string): string | undefined {
-  const [before = "", after = ""] = pattern.split("{key}");
-  const fits = key.length > before.length + after.length && key.startsWith(before) && key.endsWith(after);
-  return fits ? key.slice(before.length, key.length - after.length) : undefined;
-}

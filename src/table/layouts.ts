@@ -1,7 +1,8 @@
 // Which family and layout a checkpoint is, from its keys and, where there is one, its config.
 import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { InputError, UsageError } from "../errors.ts";
-import { abstractKey, passedKey } from "./key-pattern.ts";
+import { abstractKey } from "./key-pattern.ts";
+import { passesKind } from "./pass-through.ts";
 import type { Rule, Side } from "./rule.ts";
 
 export interface Detected {
@@ -155,7 +156,7 @@ class KnownKinds {
       const other = this.spellings.get(kind.startsWith(prefix) ? kind.slice(prefix.length) : prefix + kind);
       if (other !== undefined) return other;
     }
-    return this.passed.some((pattern) => passedKey(pattern, kind) !== undefined) ? kind : undefined;
+    return this.passed.some((pattern) => passesKind(pattern, kind)) ? kind : undefined;
   }
 
   requiredIn(kinds: readonly string[]): number {

@@ -1,10 +1,12 @@
 // A table at a concrete config, and what it does to a checkpoint at hand.
 import type { Axes } from "./axes.ts";
-import { type CompiledSide, compileRules, type Slot } from "./compile.ts";
+import { type Compiled, type CompiledSide, compileRules, type Slot } from "./compile.ts";
 import type { TablePlan } from "./move.ts";
+import { axisOf } from "./pass-through.ts";
 import { Planner } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
+import { writtenOut } from "./written-out.ts";
 
 export type { Direction, PlanOptions, Source, SourceTensor } from "./request.ts";
 
@@ -25,15 +27,26 @@ export interface Table {
    * MIXED_DTYPES, TWO_SPELLINGS or KEY_COLLISION, naming the first tensor and how many more.
    */
   plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
-  tensors(side: Side): TableTensor[];
+  /** With a source of that side also what passes through over an axis, as the source has it. */
+  tensors(side: Side, source?: Source): TableTensor[];
 }
 
 /** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
 export function compileTable(rules: readonly Rule[], axes: Axes): Table {
   const compiled = compileRules(rules, axes);
+  const isOpen = compiled.passThrough.some((rule) => axisOf(rule) !== undefined);
+  const at = (side: Side, source: Source): Compiled => {
+    if (!isOpen) return compiled;
+    const full = writtenOut(rules, axes, side, compiled[side], source);
+    return compileRules(full.rules, full.axes);
+  };
   return {
-    plan: (direction, source, options = {}) => new Planner(compiled, direction, source, options).plan(),
-    tensors: (side) => compiled[side].slots.map((slot) => describe(slot, compiled[side])),
+    plan: (direction, source, options = {}) =>
+      new Planner(at(direction === "toHf" ? "native" : "hf", source), direction, source, options).plan(),
+    tensors: (side, source) => {
+      const own = (source === undefined ? compiled : at(side, source))[side];
+      return own.slots.map((slot) => describe(slot, own));
+    },
   };
 }
 

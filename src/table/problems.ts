@@ -3,7 +3,9 @@ import { InputError } from "../errors.ts";
 import type { CompiledSide, MapSlot } from "./compile.ts";
 import { abstractKey } from "./key-pattern.ts";
 import { nearestKey } from "./near.ts";
+import { exceptionOf } from "./pass-through.ts";
 import { findSlot } from "./resolve.ts";
+import type { PassThroughException, PassThroughRule } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
 
 const NAMES_SHOWN = 3;
@@ -37,13 +39,29 @@ export function missingTensors(missing: readonly MapSlot[], unknown: readonly st
   );
 }
 
-export function unknownTensors(unknown: readonly string[], own: CompiledSide, other: CompiledSide): InputError {
+export function unknownTensors(
+  unknown: readonly string[],
+  own: CompiledSide,
+  other: CompiledSide,
+  passThrough: readonly PassThroughRule[],
+): InputError {
+  const refused = unknown.find((key) => exceptionOf(passThrough, key) !== undefined);
+  if (refused !== undefined) return refusedTensor(refused, exceptionOf(passThrough, refused)!);
   const first = unknown[0]!;
   return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(first)}${andMore(unknown)}`, {
     tensor: first,
     expected: "tensors that the family's table knows",
     found: first,
     help: `${unknownHelp(first, own, other)}; --allow-drop leaves it out`,
+  });
+}
+
+function refusedTensor(key: string, { reason, help }: PassThroughException): InputError {
+  return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(key)}: it ${reason}`, {
+    tensor: key,
+    expected: "tensors that change only their name",
+    found: key,
+    help,
   });
 }
 

@@ -1,6 +1,6 @@
 // Which tensor of a table each tensor of a checkpoint is.
 import type { Compiled, CompiledSide, MapSlot, Slot } from "./compile.ts";
-import { passedKey } from "./key-pattern.ts";
+import { passThroughTarget } from "./pass-through.ts";
 import type { Source } from "./request.ts";
 import type { Side } from "./rule.ts";
 
@@ -30,7 +30,7 @@ export function resolve(compiled: Compiled, side: Side, source: Source): Resolve
     if (other !== undefined) twice.push([other, key]);
     else if (slot !== undefined) found.set(slot, key);
     else {
-      const target = passThrough(compiled, side, key);
+      const target = passThroughTarget(compiled.passThrough, side, key);
       if (target === undefined) unknown.push(key);
       else passed.set(key, target);
     }
@@ -50,15 +50,6 @@ export function findSlot(side: CompiledSide, key: string): Slot | undefined {
   for (const prefix of side.prefixes) {
     const other = side.byKey.get(key.startsWith(prefix) ? key.slice(prefix.length) : prefix + key);
     if (other !== undefined) return other;
-  }
-  return undefined;
-}
-
-function passThrough(compiled: Compiled, side: Side, key: string): string | undefined {
-  const other = side === "native" ? "hf" : "native";
-  for (const rule of compiled.passThrough) {
-    const passed = passedKey(rule[side], key);
-    if (passed !== undefined) return rule[other].replace("{key}", () => passed);
   }
   return undefined;
 }

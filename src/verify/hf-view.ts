@@ -32,7 +32,9 @@ export function mapTolerantly(side: ViewedSide): TolerantMapping {
   const other = layout === "hf" ? nativeLayout(adapter) : "hf";
   const native = layout === "hf" ? other : layout;
   const table = compileTable(family.rules(native), family.axes(native));
-  const known = new Map(table.tensors(layout === "hf" ? "hf" : "native").map((tensor) => [tensor.key, tensor]));
+  const known = new Map(
+    table.tensors(layout === "hf" ? "hf" : "native", model.tensors).map((tensor) => [tensor.key, tensor]),
+  );
   const headers = new Map(model.tensors);
   const standIns = new Set<string>();
   const faults: Difference[] = [];
