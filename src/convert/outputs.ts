@@ -1,11 +1,12 @@
 // The files that hold the weights of a target.
 import { UsageError } from "../errors.ts";
 import type { SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
-import { planDcp } from "../formats/dcp/plan.ts";
+import { planDcp, rowChunks } from "../formats/dcp/plan.ts";
+import { elementCount } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
 import { planTorchFile } from "../formats/torch-zip/plan.ts";
-import type { Mapping } from "./mapping.ts";
+import type { MappedTensor, Mapping } from "./mapping.ts";
 import type { Target } from "./target.ts";
 
 export interface SizeOptions {
@@ -44,7 +45,7 @@ export function outputFiles(request: OutputRequest, options: SizeOptions): Outpu
     case "safetensors":
       return safetensorsFiles(tensors, request, options.maxShardSize);
     case "dcp":
-      return { files: planDcp(tensors, { ranks: options.ranks ?? 1 }), notes: [] };
+      return { files: dcpFiles(mapping, tensors, options.ranks ?? 1), notes: [] };
     case "pt":
       return { files: planTorchFile(tensors, target.fileName ?? "model.pt"), notes: [] };
     default:
@@ -61,6 +62,26 @@ function checkOptions({ format, fileName }: Target, { maxShardSize, ranks }: Siz
   if (maxShardSize === undefined) return;
   if (format !== "safetensors") refuse("max-shard-size", `only safetensors has shards, and the target is ${format}`);
   if (fileName !== null) refuse("max-shard-size", "the target is one file");
+}
+
+/** Experts are chunks of their own: then whoever loads them has one in memory, not the stack. */
+function dcpFiles({ tensors }: Mapping, infos: readonly TensorInfo[], ranks: number): OutputFile[] {
+  const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
+    const tensor = tensors.get(key);
+    return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;
+  };
+  return planDcp(infos, { ranks, chunks });
+}
+
+/** Whether each index of the first axis has source tensors of its own, and is more than a vector. */
+function isStack({ move: { shape, pieces }, sources }: MappedTensor): boolean {
+  const [count = 0, ...row] = shape;
+  const rowSize = elementCount(row);
+  if (row.length < 2 || rowSize === 0 || sources.length < count) return false;
+  return pieces.every(({ targetOffset, sizes, targetStrides }) => {
+    const last = sizes.reduce((at, size, axis) => at + (size - 1) * targetStrides[axis]!, targetOffset);
+    return Math.floor(targetOffset / rowSize) === Math.floor(last / rowSize);
+  });
 }
 
 function safetensorsFiles(

@@ -86,7 +86,7 @@ export function planConversion(
       critical?.kept ? [{ key, dtype, reason: critical.reason }] : [],
     ),
     isWaived,
-    memory: planMemory(mappings, options.maxRam),
+    memory: planMemory({ mappings, source, files }, options.maxRam),
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };

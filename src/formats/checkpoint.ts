@@ -26,6 +26,8 @@ export interface Checkpoint {
   readonly others: readonly OtherEntry[];
   /** Where a flat name came from (`planner_data` of DCP, the nesting of a `.pt`), e.g. ["model", "norm.weight"]. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
+  /** Chunks that the tensors lie in, where they lie in chunks. */
+  readonly chunks?: number;
   /** Shards and metadata of a safetensors checkpoint, so that the same files can be written again. */
   readonly safetensors?: SafetensorsOrigin;
   /**

@@ -30,6 +30,7 @@ class DcpCheckpoint implements Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others: readonly OtherEntry[];
   readonly paths;
+  readonly chunks: number;
   private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
 
   constructor(
@@ -48,6 +49,7 @@ class DcpCheckpoint implements Checkpoint {
     this.tensors = tensors;
     this.others = [...folder.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
     this.paths = folder.paths;
+    this.chunks = [...folder.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, 0);
   }
 
   read(key: string, begin: number, target: Uint8Array): void {

@@ -1,0 +1,64 @@
+// Experts in DCP: one chunk each, so that nobody who reads or writes them holds the stack.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parseMetadata } from "../../src/formats/dcp/metadata.ts";
+import { converted } from "../helpers/converted.ts";
+import { tableCases } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+const tensorsIn = (folder: string) => {
+  const file = join(folder, ".metadata");
+  return parseMetadata(readFileSync(file), { file }).tensors;
+};
+
+/** Whether HF has each expert in a tensor of its own. */
+const isPerExpert = (keys: Iterable<string>) => [...keys].some((key) => /\.experts\.0\./.test(key));
+const cases = tableCases.filter(({ toHf }) => isPerExpert(toHf.keys())).map((one) => [one.name, one] as const);
+
+describe.each(cases)("%s", (_, one) => {
+  it.each([1, 3])("in %i files: a chunk an expert, and only there", async (ranks) => {
+    const target = join(scratch(), "native");
+    await converted(one.hf, target, { ranks, to: one.layout });
+    const stacks = [...tensorsIn(target)].filter(([, { shape }]) => shape.length === 3);
+    expect(stacks.length).toBeGreaterThan(0);
+    for (const [key, { shape, chunks }] of tensorsIn(target)) {
+      const [experts = 1, ...rest] = shape;
+      if (shape.length < 3) {
+        expect(chunks.length, key).toBeLessThanOrEqual(ranks);
+        continue;
+      }
+      expect(chunks.map(({ offsets, sizes }) => [offsets, sizes])).toEqual(
+        Array.from({ length: experts }, (_each, e) => [
+          [e, 0, 0],
+          [1, ...rest],
+        ]),
+      );
+      const files = chunks.map(({ payload }) => payload.file);
+      expect(files).toEqual(files.toSorted());
+      expect(new Set(files).size, key).toBe(Math.ceil(experts / Math.ceil(experts / ranks)));
+    }
+  });
+
+  it("the way back gives the same files", async () => {
+    const directory = scratch();
+    await converted(one.hf, join(directory, "native"), { ranks: 2 });
+    await converted(join(directory, "native"), join(directory, "hf"));
+    for (const name of readdirSync(one.hf))
+      expect(readFileSync(join(directory, "hf", name)).equals(readFileSync(join(one.hf, name))), name).toBe(true);
+  });
+
+  it("from one native layout to another, too", async () => {
+    const directory = scratch();
+    await converted(one.native, join(directory, "older"), { config: one.hf, to: "torchtitan-2026-05" });
+    const stack = [...tensorsIn(join(directory, "older"))].find(([key]) => key.endsWith(".w1_EFD"));
+    expect(stack?.[1].chunks.length).toBe(stack?.[1].shape[0]);
+  });
+});
+
+it("a stack that the source has as one tensor stays one", async () => {
+  const one = tableCases.find(({ family }) => family === "gpt_oss")!;
+  const target = join(scratch(), "native");
+  await converted(one.hf, target, { to: one.layout });
+  for (const [key, { chunks }] of tensorsIn(target)) expect(chunks.length, key).toBe(1);
+});
