@@ -35,7 +35,7 @@ module.exports = {
     only(
       "adapters",
       "^adapters/",
-      "^(adapters/|src/table/|src/errors\\.ts|numerics/(graph|rope)\\.ts)",
+      "^(adapters/|src/table/|src/errors\\.ts|numerics/(graph|rope|routing|vision)\\.ts)",
       "adapters are data and graphs",
     ),
     only(
@@ -49,7 +49,10 @@ module.exports = {
       severity: "error",
       comment: "native.ts and hf.ts share ops and config only: a shared block would hide a bug on both sides",
       from: { path: "^adapters/[^/]+/(native|hf)\\.ts$" },
-      to: { path: "^(src|adapters|numerics)/", pathNot: "^(numerics/(graph|rope)\\.ts|adapters/[^/]+/config\\.ts)$" },
+      to: {
+        path: "^(src|adapters|numerics)/",
+        pathNot: "^(numerics/(graph|rope|routing|vision)\\.ts|adapters/[^/]+/config\\.ts)$",
+      },
     },
     {
       name: "a-family-keeps-to-itself",

@@ -1,7 +1,7 @@
 // The end of a forward pass, from the last tap to the logits, run a block of rows at a time: [T, V] logits of a large
 // vocabulary would otherwise be the largest thing in memory.
 import type { Backend, WeightSource } from "./backend.ts";
-import type { Node, Ops } from "./graph.ts";
+import type { Node, Ops, Routing } from "./graph.ts";
 import * as shapes from "./shapes/infer.ts";
 
 /** Positions [begin, end). */
@@ -22,14 +22,27 @@ interface Block<N extends Node> {
   readonly made: Map<Handle<N>, N>;
 }
 
+type WholeOp =
+  | "constant"
+  | "slice"
+  | "concat"
+  | "permute"
+  | "rope"
+  | "attention"
+  | "causalConv"
+  | "deltaRule"
+  | "mixture";
+
 /** Passes ops on to a backend until `defer` is called; ops recorded from then on wait for `make`. */
 export class RowBlocks<N extends Node> {
   readonly ops: Ops<Handle<N>> = this.makeOps();
   private deferred = false;
 
+  /** @param direct watches or makes the choice of experts */
   constructor(
     private readonly backend: Backend<N>,
     private readonly source: (key: string) => WeightSource,
+    private readonly direct: (routing: Routing<Handle<N>>) => Routing<Handle<N>> = (routing) => routing,
   ) {}
 
   defer(): void {
@@ -77,7 +90,9 @@ export class RowBlocks<N extends Node> {
 
   private makeOps(): Ops<Handle<N>> {
     const op = () => this.backend.ops;
+    const whole = this.wholeOps();
     return {
+      ...whole,
       gather: (table, ids) =>
         this.op(
           () => shapes.gatherShape(table, ids),
@@ -86,9 +101,15 @@ export class RowBlocks<N extends Node> {
         ),
       rmsNorm: (x, weight, eps) =>
         this.op(
-          () => shapes.rmsNormShape(x, weight),
-          [x, weight],
-          ([a, w]) => op().rmsNorm(a!, w!, eps),
+          () => shapes.normShape("rmsNorm", x, ...(weight ? [weight] : [])),
+          weight ? [x, weight] : [x],
+          ([a, w]) => op().rmsNorm(a!, w ?? null, eps),
+        ),
+      layerNorm: (x, weight, bias, eps) =>
+        this.op(
+          () => shapes.normShape("layerNorm", x, weight, bias),
+          [x, weight, bias],
+          ([a, w, b]) => op().layerNorm(a!, w!, b!, eps),
         ),
       linear: (x, weight, bias) =>
         this.op(
@@ -102,49 +123,75 @@ export class RowBlocks<N extends Node> {
           [x],
           ([a], rows) => op().reshape(a!, rows ? [rows.end - rows.begin, ...this.afterRows(x, shape)] : shape),
         ),
-      slice: (x, axis, begin, end) => {
-        if (this.deferred && axis === 0) throw notByRow("slice of rows");
-        return this.op(
-          () => shapes.sliceShape(x, axis, begin, end),
-          [x],
-          ([a]) => op().slice(a!, axis, begin, end),
-        );
-      },
-      rope: (x, table, pairs) => {
-        if (this.deferred) throw notByRow("rope");
-        return this.op(
-          () => x.shape,
-          [x],
-          ([a]) => op().rope(a!, table, pairs),
-        );
-      },
-      attention: (q, k, v, options) => {
-        if (this.deferred) throw notByRow("attention");
-        return this.op(
-          () => q.shape,
-          [q, k, v],
-          ([a, b, c]) => op().attention(a!, b!, c!, options),
-        );
-      },
-      silu: (x) =>
-        this.op(
-          () => x.shape,
-          [x],
-          ([a]) => op().silu(a!),
-        ),
+      slice: (x, axis, begin, end) =>
+        axis === 0
+          ? whole.slice(x, axis, begin, end)
+          : this.op(
+              () => shapes.sliceShape(x, axis, begin, end),
+              [x],
+              ([a]) => op().slice(a!, axis, begin, end),
+            ),
+      map: (f, x) => this.pointwise(x, (a) => op().map(f, a)),
+      affine: (x, factor, offset) => this.pointwise(x, (a) => op().affine(a, factor, offset)),
+      clamp: (x, low, high) => this.pointwise(x, (a) => op().clamp(a, low, high)),
       mul: (a, b) =>
         this.op(
-          () => shapes.sameShape("mul", a, b),
+          () => shapes.broadcastShape("mul", a, b),
           [a, b],
           ([x, y]) => op().mul(x!, y!),
         ),
       add: (a, b) =>
         this.op(
-          () => shapes.sameShape("add", a, b),
+          () => shapes.broadcastShape("add", a, b),
           [a, b],
           ([x, y]) => op().add(x!, y!),
         ),
     };
+  }
+
+  /** Ops that mix rows: none of them may follow the last tap. */
+  private wholeOps(): Pick<Ops<Handle<N>>, WholeOp> {
+    const ops = () => this.backend.ops;
+    const now = (name: string, build: () => N): Handle<N> => {
+      if (this.deferred) throw notByRow(name);
+      const node = build();
+      return { shape: node.shape, node };
+    };
+    return {
+      constant: (values, shape) => now("constant", () => ops().constant(values, shape)),
+      slice: (x, axis, begin, end) => now("slice of rows", () => ops().slice(x.node!, axis, begin, end)),
+      concat: (xs, axis) =>
+        now("concat", () =>
+          ops().concat(
+            xs.map((x) => x.node!),
+            axis,
+          ),
+        ),
+      permute: (x, order) => now("permute", () => ops().permute(x.node!, order)),
+      rope: (x, table, pairs) => now("rope", () => ops().rope(x.node!, table, pairs)),
+      attention: (q, k, v, { sinks_N, ...options }) =>
+        now("attention", () => ops().attention(q.node!, k.node!, v.node!, { ...options, sinks_N: sinks_N?.node })),
+      causalConv: (x, weight) => now("causalConv", () => ops().causalConv(x.node!, weight.node!)),
+      deltaRule: (q, k, v, decay, beta) =>
+        now("deltaRule", () => ops().deltaRule(q.node!, k.node!, v.node!, decay.node!, beta.node!)),
+      mixture: (x, routing, expert) =>
+        now("mixture", () => {
+          const { logits_TE, bias_E, ...rest } = this.direct(routing);
+          return ops().mixture(
+            x.node!,
+            { ...rest, logits_TE: logits_TE.node!, bias_E: bias_E?.node },
+            (rows, e) => expert({ shape: rows.shape, node: rows }, e).node!,
+          );
+        }),
+    };
+  }
+
+  private pointwise(x: Handle<N>, build: (x: N) => N): Handle<N> {
+    return this.op(
+      () => x.shape,
+      [x],
+      ([a]) => build(a!),
+    );
   }
 
   private afterRows(x: Handle<N>, shape: readonly number[]): readonly number[] {

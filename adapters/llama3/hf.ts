@@ -45,7 +45,7 @@ export function hfForward(config: Llama3Config): Forward {
       const input_TD = op.rmsNorm(hidden_TD, w(`${layer}.post_attention_layernorm`), normEps);
       const gate_TF = op.linear(input_TD, w(`${mlp}.gate_proj`), b(`${mlp}.gate_proj`, config.mlpBias));
       const up_TF = op.linear(input_TD, w(`${mlp}.up_proj`), b(`${mlp}.up_proj`, config.mlpBias));
-      const product_TF = op.mul(op.silu(gate_TF), up_TF);
+      const product_TF = op.mul(op.map("silu", gate_TF), up_TF);
       hidden_TD = op.add(
         hidden_TD,
         op.linear(product_TF, w(`${mlp}.down_proj`), b(`${mlp}.down_proj`, config.mlpBias)),

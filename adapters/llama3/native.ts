@@ -55,7 +55,7 @@ function forwardWith(config: Llama3Config, layout: string, frequencies: RopeFreq
 
       // x ← x + W₂ (silu(W₁ x) ⊙ W₃ x)
       const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
-      const gate_TF = op.silu(project(m_TD, `layers.${l}.feed_forward.w1`, mlpBias));
+      const gate_TF = op.map("silu", project(m_TD, `layers.${l}.feed_forward.w1`, mlpBias));
       const up_TF = project(m_TD, `layers.${l}.feed_forward.w3`, mlpBias);
       x_TD = op.add(x_TD, project(op.mul(gate_TF, up_TF), `layers.${l}.feed_forward.w2`, mlpBias));
       yield { name: `layers.${l}.ffn`, value: x_TD };

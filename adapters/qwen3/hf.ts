@@ -47,7 +47,7 @@ export function hfForward(config: Qwen3Config): Forward {
       const input_TD = op.rmsNorm(hidden_TD, w(`${layer}.post_attention_layernorm`), normEps);
       const gate_TF = op.linear(input_TD, w(`${mlp}.gate_proj`));
       const up_TF = op.linear(input_TD, w(`${mlp}.up_proj`));
-      const product_TF = op.mul(op.silu(gate_TF), up_TF);
+      const product_TF = op.mul(op.map("silu", gate_TF), up_TF);
       hidden_TD = op.add(hidden_TD, op.linear(product_TF, w(`${mlp}.down_proj`)));
       yield { name: `layers.${l}.ffn`, value: hidden_TD };
     }

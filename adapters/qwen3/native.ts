@@ -85,7 +85,7 @@ function forwardWith(config: Qwen3Config, layout: string, { frequencies, mask }:
 
       // x ← x + W₂ (silu(W₁ x) ⊙ W₃ x)
       const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
-      const gate_TF = op.silu(project(m_TD, `layers.${l}.feed_forward.w1`));
+      const gate_TF = op.map("silu", project(m_TD, `layers.${l}.feed_forward.w1`));
       const up_TF = project(m_TD, `layers.${l}.feed_forward.w3`);
       x_TD = op.add(x_TD, project(op.mul(gate_TF, up_TF), `layers.${l}.feed_forward.w2`));
       yield { name: `layers.${l}.ffn`, value: x_TD };

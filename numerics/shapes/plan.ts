@@ -1,6 +1,7 @@
 // Runs a forward pass on shapes alone: what each step reads, computes and holds, before a weight is loaded.
 import { bitsOf, type Dtype, elementCount } from "../../src/formats/dtype.ts";
-import type { AttentionMask, Forward, ForwardInput, Node, Ops } from "../graph.ts";
+import type { Forward, ForwardInput, Node, Ops, Pointwise, Routing } from "../graph.ts";
+import { visiblePairs } from "../visible.ts";
 import * as shapes from "./infer.ts";
 
 /** A tensor as its header describes it. */
@@ -60,11 +61,16 @@ export function planForward(forward: Forward, tensor: (key: string) => TensorSha
   }
 }
 
-/** Tokens that all queries together look at. */
-function visible(tokens: number, mask: AttentionMask): number {
-  const window = mask.kind === "window" ? Math.min(mask.size, tokens) : tokens;
-  return (window * (window + 1)) / 2 + (tokens - window) * window;
-}
+/** Operations on one value, an exponential counting as one. */
+const POINTWISE_FLOPS: Readonly<Record<Pointwise, number>> = {
+  silu: 4,
+  sigmoid: 3,
+  tanh: 1,
+  exp: 1,
+  softplus: 2,
+  gelu: 4,
+  geluTanh: 9,
+};
 
 class Recorder {
   readonly ops: Ops<ShapeNode> = this.makeOps();
@@ -136,23 +142,65 @@ class Recorder {
     const map = (shape: shapes.Shape, inputs: readonly ShapeNode[], flopsPerValue: number) =>
       this.add(shape, inputs, flopsPerValue * elementCount(shape));
     return {
+      constant: (values, shape) => map(shapes.constantShape(values, shape), [], 0),
       gather: (table, ids) => map(shapes.gatherShape(table, ids), [table], 0),
-      rmsNorm: (x, weight) => map(shapes.rmsNormShape(x, weight), [x, weight], 4),
+      rmsNorm: (x, weight) => {
+        const weights = weight ? [weight] : [];
+        return map(shapes.normShape("rmsNorm", x, ...weights), [x, ...weights], 4);
+      },
+      layerNorm: (x, weight, bias) => map(shapes.normShape("layerNorm", x, weight, bias), [x, weight, bias], 7),
       linear: (x, weight, bias) => {
         const shape = shapes.linearShape(x, weight, bias);
         return map(shape, bias ? [x, weight, bias] : [x, weight], 2 * weight.shape[1]! + (bias ? 1 : 0));
       },
       reshape: (x, shape) => this.alias(x, shapes.reshapeShape(x, shape)),
-      slice: (x, axis, begin, end) => map(shapes.sliceShape(x, axis, begin, end), [x], 0),
+      slice: (x, axis, begin, end) => this.slice(x, shapes.sliceShape(x, axis, begin, end)),
+      concat: (xs, axis) => map(shapes.concatShape(xs, axis), xs, 0),
+      permute: (x, order) => map(shapes.permuteShape(x, order), [x], 0),
       rope: (x, table) => map(shapes.ropeShape(x, table), [x], 3),
-      attention: (q, k, v, { mask }) => {
-        const shape = shapes.attentionShape(q, k, v);
+      attention: (q, k, v, options) => {
+        const shape = shapes.attentionShape(q, k, v, options);
         const perPair = 2 * (q.shape[2]! + v.shape[2]!);
-        return this.add(shape, [q, k, v], shape[1]! * visible(shape[0]!, mask) * perPair);
+        const inputs = options.sinks_N ? [q, k, v, options.sinks_N] : [q, k, v];
+        return this.add(shape, inputs, shape[1]! * visiblePairs(shape[0]!, options.mask) * perPair);
       },
-      silu: (x) => map(x.shape, [x], 4),
-      mul: (a, b) => map(shapes.sameShape("mul", a, b), [a, b], 1),
-      add: (a, b) => map(shapes.sameShape("add", a, b), [a, b], 1),
+      map: (f, x) => map(x.shape, [x], POINTWISE_FLOPS[f]),
+      affine: (x) => map(x.shape, [x], 2),
+      clamp: (x) => map(x.shape, [x], 2),
+      mul: (a, b) => map(shapes.broadcastShape("mul", a, b), [a, b], 1),
+      add: (a, b) => map(shapes.broadcastShape("add", a, b), [a, b], 1),
+      causalConv: (x, weight) => map(shapes.causalConvShape(x, weight), [x, weight], 2 * weight.shape[1]!),
+      deltaRule: (q, k, v, decay, beta) =>
+        map(shapes.deltaRuleShape(q, k, v, decay, beta), [q, k, v, decay, beta], 7 * q.shape[2]!),
+      mixture: (x, routing, expert) => this.mixture(x, routing, expert),
     };
+  }
+
+  /** Rows of a weight are read when they are used; of an activation they are a copy. */
+  private slice(x: ShapeNode, shape: shapes.Shape): ShapeNode {
+    return x.storage === undefined && elementCount(shape) * x.shape[0]! === elementCount(x.shape) * shape[0]!
+      ? { ...x, shape }
+      : this.add(shape, [x], 0);
+  }
+
+  /** Which experts tokens choose is not known yet: all get the same number of rows. */
+  private mixture(
+    x: ShapeNode,
+    routing: Routing<ShapeNode>,
+    expert: (x_nD: ShapeNode, e: number) => ShapeNode,
+  ): ShapeNode {
+    const shape = shapes.mixtureShape(x, routing);
+    const { logits_TE, bias_E, router } = routing;
+    const experts = logits_TE.shape[1]!;
+    const rows = Math.max(1, Math.round((shape[0]! * router.k) / experts));
+    const inputs = [x, logits_TE, ...(bias_E ? [bias_E] : [])];
+    const out = this.add(shape, inputs, 2 * router.k * elementCount(shape));
+    for (let e = 0; e < experts; e++) {
+      const taken = this.add([rows, shape[1]!], [x], 0);
+      const given = expert(taken, e);
+      shapes.expertShape(taken, given);
+      this.steps.push({ out, inputs: [given], values: 0 });
+    }
+    return out;
   }
 }

@@ -62,6 +62,9 @@ export class WebGpuBackend implements Backend<GpuNode> {
       reader: new WeightReader(),
       windowBytes: Math.min(windowBytes, bindingBytes),
       bindingBytes,
+      read: (storage) => this.#readNow(storage),
+      nested: (graph) => this.#nested(graph),
+      release: (storage) => this.#free(storage),
     };
     this.adapter = device.name;
     this.ops = new Recorder({
@@ -102,10 +105,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
         return out;
       }
       if (data.buffer === undefined) throw new Error("readback of a node that was not evaluated");
-      const step = readbackBytes / 4;
-      for (let at = 0; at < out.length; at += step) {
-        await this.#copyOut(data.buffer, begin + at, out.subarray(at, at + step));
-      }
+      await this.#copyAll(data.buffer, begin, out);
       return out;
     });
   }
@@ -121,16 +121,16 @@ export class WebGpuBackend implements Backend<GpuNode> {
     await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
     const uploads = steps.reduce((sum, step) => sum + step.uploadBytes, 0);
     this.#runner.queue.expect(Math.min(this.#runner.windowBytes, uploads));
-    await this.#run(steps, kept);
+    await this.#run(steps, kept, this.#kept);
     await this.#runner.queue.finish();
     this.#memory.trim();
     this.#kept = kept;
   }
 
   /** Runs the steps in order; an activation is freed after its last use unless it is in `kept`. */
-  async #run(steps: readonly Step[], kept: ReadonlySet<Storage>): Promise<void> {
+  async #run(steps: readonly Step[], kept: ReadonlySet<Storage>, before: ReadonlySet<Storage>): Promise<void> {
     const lastUse = new Map<Storage, number>();
-    for (const storage of this.#kept) lastUse.set(storage, -1);
+    for (const storage of before) lastUse.set(storage, -1);
     for (const [i, { inputs, output }] of steps.entries()) {
       for (const storage of [...inputs, output]) if (storage instanceof Storage) lastUse.set(storage, i);
     }
@@ -147,10 +147,38 @@ export class WebGpuBackend implements Backend<GpuNode> {
     }
   }
 
+  /** In the middle of an evaluation; the nodes of the graph around it stay. */
+  async #nested(graph: () => GpuNode): Promise<Storage> {
+    const { data } = graph();
+    const steps = this.ops.take();
+    if (!(data instanceof Storage)) throw new Error("a nested graph gave back a weight");
+    await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
+    const made = new Set(steps.map((step) => step.output));
+    await this.#run(
+      steps.map((step) => ({ ...step, inputs: step.inputs.filter((x) => !(x instanceof Storage) || made.has(x)) })),
+      new Set([data]),
+      new Set(),
+    );
+    return data;
+  }
+
+  async #readNow(storage: Storage): Promise<Float32Array> {
+    if (storage.buffer === undefined) throw new Error("an activation is read before it is made");
+    await this.#runner.queue.finish();
+    const out = new Float32Array(storage.elements);
+    await this.#copyAll(storage.buffer, 0, out);
+    return out;
+  }
+
   #free(storage: Storage): void {
     if (storage.buffer !== undefined) this.#memory.give(storage.buffer);
     storage.buffer = undefined;
     storage.isFreed = true;
+  }
+
+  async #copyAll(from: GPUBuffer, begin: number, to: Float32Array): Promise<void> {
+    const step = readbackBytes / 4;
+    for (let at = 0; at < to.length; at += step) await this.#copyOut(from, begin + at, to.subarray(at, at + step));
   }
 
   async #copyOut(from: GPUBuffer, begin: number, to: Float32Array): Promise<void> {

@@ -1,10 +1,9 @@
 // Which kernel suits the adapter and the sizes at hand.
 import type { KernelFamily } from "./adapter.ts";
-import { type AttentionKernel, subgroupAttention, tileAttention } from "./kernels/attention.ts";
+import { type AttentionKernel, type AttentionShape, subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import type { GemmKernel, Packing } from "./kernels/gemm.ts";
 import { subgroupGemm } from "./kernels/gemm-subgroup.ts";
 import { type GemmTile, tileFor, tileGemm } from "./kernels/gemm-tile.ts";
-import { rmsNorm } from "./kernels/rms-norm.ts";
 
 /** What the choice depends on. */
 export interface KernelTraits {
@@ -39,13 +38,11 @@ export function gemmFor(
   return subgroupGemm({ packing, hasBias, subgroupSize: traits.subgroupSize, tileRows });
 }
 
-/** @param channels of queries and keys, then of values */
-export function attentionFor(traits: KernelTraits, channels: readonly [number, number]): AttentionKernel {
+export function attentionFor(traits: KernelTraits, shape: AttentionShape): AttentionKernel {
   return traits.family === "tile"
-    ? tileAttention(channels, traits.workgroupMemoryBytes)
-    : subgroupAttention(channels, traits.subgroupSize);
+    ? tileAttention(shape, traits.workgroupMemoryBytes)
+    : subgroupAttention(shape, traits.subgroupSize);
 }
 
-/** On the CPU, as many lanes as a subgroup has: a barrier among several is slow there. */
-export const rmsNormFor = (traits: KernelTraits): ReturnType<typeof rmsNorm> =>
-  rmsNorm(traits.family === "tile" ? 64 : traits.subgroupSize);
+/** Invocations a row of a norm: on the CPU as many as a subgroup has, as a barrier among several is slow there. */
+export const normLanes = (traits: KernelTraits): number => (traits.family === "tile" ? 64 : traits.subgroupSize);

@@ -1,17 +1,23 @@
 // The op interface: records steps, checks shapes, computes nothing.
 
 import { elementCount } from "../../src/formats/dtype.ts";
-import type { AttentionMask, Ops, RopePairs, RopeTable } from "../graph.ts";
+import type { AttentionOptions, Ops, Pointwise, RopePairs, RopeTable, Routing } from "../graph.ts";
+import { broadcastStrides, stridesOf } from "../host/kernels.ts";
 import * as shapes from "../shapes/infer.ts";
-import { attentionFor, type KernelTraits, rmsNormFor } from "./choice.ts";
+import { visibleRanges } from "../visible.ts";
+import { attentionFor, type KernelTraits, normLanes } from "./choice.ts";
+import { deltaStep } from "./delta-step.ts";
 import type { Kernel } from "./kernel.ts";
-import { add, mul, silu } from "./kernels/elementwise.ts";
+import { causalConv } from "./kernels/causal-conv.ts";
+import * as elementwise from "./kernels/elementwise.ts";
+import { layerNorm } from "./kernels/layer-norm.ts";
+import { rmsNorm } from "./kernels/rms-norm.ts";
+import { addRepeated, mulRepeated } from "./kernels/strided.ts";
 import { linearStep } from "./linear.ts";
+import { mixtureStep } from "./mixture.ts";
 import { GpuNode, Storage } from "./node.ts";
+import { concatStep, permuteStep, stridedStep } from "./shape-steps.ts";
 import * as steps from "./step.ts";
-
-/** `window` of a causal mask: every key before the query is near enough. */
-const unlimited = 0xffffffff;
 
 export class Recorder implements Ops<GpuNode> {
   readonly #traits: KernelTraits;
@@ -39,12 +45,24 @@ export class Recorder implements Ops<GpuNode> {
     );
   }
 
-  rmsNorm(x: GpuNode, weight: GpuNode, eps: number): GpuNode {
-    const shape = shapes.rmsNormShape(x, weight);
-    const input = this.#storage(x);
-    const kernel = rmsNormFor(this.#traits);
-    const sizes = { channels: weight.elements, eps };
-    return this.#make(shape, (output) => steps.rmsNormStep(kernel, input, weight.data, sizes, output));
+  constant(values: ArrayLike<number>, shape: readonly number[]): GpuNode {
+    const given = Float32Array.from(values);
+    return this.#make(shapes.constantShape(values, shape), (output) => steps.constantStep(given, output));
+  }
+
+  rmsNorm(x: GpuNode, weight: GpuNode | null, eps: number): GpuNode {
+    const weights = weight ? [weight] : [];
+    return this.#norm(
+      shapes.normShape("rmsNorm", x, ...weights),
+      rmsNorm(this.#lanes, weight !== null),
+      x,
+      weights,
+      eps,
+    );
+  }
+
+  layerNorm(x: GpuNode, weight: GpuNode, bias: GpuNode, eps: number): GpuNode {
+    return this.#norm(shapes.normShape("layerNorm", x, weight, bias), layerNorm(this.#lanes), x, [weight, bias], eps);
   }
 
   linear(x_TI: GpuNode, weight_OI: GpuNode, bias_O?: GpuNode): GpuNode {
@@ -77,36 +95,117 @@ export class Recorder implements Ops<GpuNode> {
     return this.#make(shape, (output) => steps.ropeStep(x, shape, table, pairs, output));
   }
 
-  attention(
-    q_TNH: GpuNode,
-    k_TKH: GpuNode,
-    v_TKH: GpuNode,
-    { scale, mask }: { readonly scale: number; readonly mask: AttentionMask },
-  ): GpuNode {
-    const shape = shapes.attentionShape(q_TNH, k_TKH, v_TKH);
-    const [tokens, heads, channels] = q_TNH.shape;
-    const kernel = attentionFor(this.#traits, [channels!, shape[2]!]);
-    const window = mask.kind === "causal" ? unlimited : mask.size;
-    const sizes = { tokens: tokens!, heads: heads!, kvHeads: k_TKH.shape[1]!, scale, window };
-    const inputs = [this.#storage(q_TNH), this.#storage(k_TKH), this.#storage(v_TKH)] as const;
-    return this.#make(shape, (output) => steps.attentionStep(kernel, inputs, sizes, output));
+  concat(xs: readonly GpuNode[], axis: number): GpuNode {
+    const shape = shapes.concatShape(xs, axis);
+    const widths = xs.map((x) => elementCount(x.shape.slice(axis)));
+    const inputs = xs.map((x) => this.#storage(x));
+    return this.#make(shape, (output) => concatStep(inputs, widths, output));
   }
 
-  silu(x: GpuNode): GpuNode {
-    return this.#elementwise(silu, x.shape, [x]);
+  permute(x: GpuNode, order: readonly number[]): GpuNode {
+    const shape = shapes.permuteShape(x, order);
+    const strides = stridesOf(x.shape);
+    const input = this.#storage(x);
+    return this.#make(shape, (output) =>
+      permuteStep(input, { shape, strides: order.map((axis) => strides[axis]!) }, output),
+    );
+  }
+
+  attention(q_TNH: GpuNode, k_TKH: GpuNode, v_TKC: GpuNode, options: AttentionOptions<GpuNode>): GpuNode {
+    const shape = shapes.attentionShape(q_TNH, k_TKH, v_TKC, options);
+    const [tokens, heads, channels] = q_TNH.shape;
+    const { scale, mask, sinks_N } = options;
+    const kernel = attentionFor(this.#traits, {
+      channels: [channels!, shape[2]!],
+      hasSinks: sinks_N !== undefined,
+    });
+    const sizes = { tokens: tokens!, heads: heads!, kvHeads: k_TKH.shape[1]!, scale };
+    const activations = [this.#storage(q_TNH), this.#storage(k_TKH), this.#storage(v_TKC)] as const;
+    const operands = { activations, visible: visibleRanges(tokens!, mask), sinks: sinks_N?.data };
+    return this.#make(shape, (output) => steps.attentionStep(kernel, operands, sizes, output));
+  }
+
+  map(f: Pointwise, x: GpuNode): GpuNode {
+    return this.#elementwise(elementwise.map(f), x.shape, [x], {});
+  }
+
+  affine(x: GpuNode, factor: number, offset = 0): GpuNode {
+    return this.#elementwise(elementwise.affine, x.shape, [x], { factor, offset });
+  }
+
+  clamp(x: GpuNode, low: number, high: number): GpuNode {
+    return this.#elementwise(elementwise.clamp, x.shape, [x], { low, high });
   }
 
   mul(a: GpuNode, b: GpuNode): GpuNode {
-    return this.#elementwise(mul, shapes.sameShape("mul", a, b), [a, b]);
+    return this.#combine("mul", a, b);
   }
 
   add(a: GpuNode, b: GpuNode): GpuNode {
-    return this.#elementwise(add, shapes.sameShape("add", a, b), [a, b]);
+    return this.#combine("add", a, b);
   }
 
-  #elementwise(kernel: Kernel<"count">, shape: shapes.Shape, operands: readonly GpuNode[]): GpuNode {
+  causalConv(x_TC: GpuNode, weight_CW: GpuNode): GpuNode {
+    const shape = shapes.causalConvShape(x_TC, weight_CW);
+    const [x, weight] = [this.#storage(x_TC), this.#storage(weight_CW)];
+    const params = { channels: shape[1]!, width: weight_CW.shape[1]! };
+    return this.#make(shape, (output) => steps.wholeStep(causalConv, [x, weight], params, output));
+  }
+
+  deltaRule(q_TKH: GpuNode, k_TKH: GpuNode, v_TNC: GpuNode, decay_TN: GpuNode, beta_TN: GpuNode): GpuNode {
+    const shape = shapes.deltaRuleShape(q_TKH, k_TKH, v_TNC, decay_TN, beta_TN);
+    const inputs = [q_TKH, k_TKH, v_TNC, decay_TN, beta_TN].map((x) => this.#storage(x));
+    const sizes = { keys: q_TKH.shape, values: shape };
+    return this.#make(shape, (output) => deltaStep(this.#traits, inputs, sizes, output));
+  }
+
+  mixture(x_TD: GpuNode, routing: Routing<GpuNode>, expert: (x_nD: GpuNode, e: number) => GpuNode): GpuNode {
+    const shape = shapes.mixtureShape(x_TD, routing);
+    const operands = {
+      x: this.#storage(x_TD),
+      logits: this.#storage(routing.logits_TE),
+      bias: routing.bias_E?.data,
+      routing,
+      expert,
+      channels: shape[1]!,
+    };
+    return this.#make(shape, (output) => mixtureStep(operands, (step) => this.#steps.push(step), output));
+  }
+
+  get #lanes(): number {
+    return normLanes(this.#traits);
+  }
+
+  #norm(
+    shape: shapes.Shape,
+    kernel: Kernel<"rows" | "channels" | "eps">,
+    x: GpuNode,
+    weights: readonly GpuNode[],
+    eps: number,
+  ): GpuNode {
+    const input = this.#storage(x);
+    const sources = weights.map((weight) => weight.data);
+    const sizes = { channels: shape.at(-1)!, eps };
+    return this.#make(shape, (output) => steps.normStep(kernel, input, sources, sizes, output));
+  }
+
+  #combine(kind: "mul" | "add", a: GpuNode, b: GpuNode): GpuNode {
+    const shape = shapes.broadcastShape(kind, a, b);
+    const [same, repeated] = kind === "mul" ? [elementwise.mul, mulRepeated] : [elementwise.add, addRepeated];
+    if (a.elements === b.elements) return this.#elementwise(same, shape, [a, b], {});
+    const inputs = [this.#storage(a), this.#storage(b)];
+    const strides = { shape, strides: broadcastStrides(shape, b.shape) };
+    return this.#make(shape, (output) => stridedStep(repeated, inputs, strides, output));
+  }
+
+  #elementwise<P extends string>(
+    kernel: Kernel<P>,
+    shape: shapes.Shape,
+    operands: readonly GpuNode[],
+    params: Omit<Record<P, number>, "count">,
+  ): GpuNode {
     const inputs = operands.map((x) => this.#storage(x));
-    return this.#make(shape, (output) => steps.elementwiseStep(kernel, inputs, output));
+    return this.#make(shape, (output) => steps.elementwiseStep(kernel, inputs, params, output));
   }
 
   /** The elements of a node on the device; a weight is loaded by a step of its own. */

@@ -108,6 +108,11 @@ export class Queue {
     this.#commands().copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.size);
   }
 
+  /** Zeros. */
+  clear({ buffer, offset, size }: Binding): void {
+    this.#commands().clearBuffer(buffer, offset, size);
+  }
+
   /** Runs a kernel over a grid of workgroups. `bindings` are its reads, then its output. */
   dispatch<P extends string>(
     kernel: Kernel<P>,

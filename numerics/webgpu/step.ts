@@ -1,13 +1,14 @@
 // Recorded ops: what each reads and makes, and the commands it becomes.
 import { EnvironmentError } from "../../src/errors.ts";
 import type { RopePairs, RopeTable } from "../graph.ts";
+import type { VisibleRanges } from "../visible.ts";
 import type { Kernel } from "./kernel.ts";
 import type { AttentionKernel } from "./kernels/attention.ts";
 import * as copies from "./kernels/copy.ts";
 import { flatSize } from "./kernels/elementwise.ts";
 import { rope } from "./kernels/rope.ts";
 import type { Memory } from "./memory.ts";
-import { Storage } from "./node.ts";
+import { type GpuNode, Storage } from "./node.ts";
 import { alignment, alignUp, type Binding, grid, type Queue } from "./queue.ts";
 import type { WeightReader, WeightView } from "./weights.ts";
 
@@ -21,6 +22,11 @@ export interface Runner {
   readonly windowBytes: number;
   /** Largest part of a buffer that a kernel can see. */
   readonly bindingBytes: number;
+  /** All values of an activation, once the commands so far are done. */
+  read(storage: Storage): Promise<Float32Array>;
+  /** Runs a graph of its own in the middle of another; all it made is freed but its result, which `release` frees. */
+  nested(graph: () => GpuNode): Promise<Storage>;
+  release(storage: Storage): void;
 }
 
 export interface Step {
@@ -50,7 +56,7 @@ export function part({ buffer }: Storage, offset: number, size: number): Binding
   return { buffer, offset, size };
 }
 
-const flatGroups = (count: number) => grid(Math.ceil(count / flatSize));
+export const flatGroups = (count: number) => grid(Math.ceil(count / flatSize));
 
 /** Sends f32 elements of a weight; `reserve` made room for them. */
 export function sendFloats({ queue, reader }: Runner, view: WeightView, first: number, count: number): Binding {
@@ -59,11 +65,44 @@ export function sendFloats({ queue, reader }: Runner, view: WeightView, first: n
   });
 }
 
-/** An operand of which a kernel needs all: an activation, or a small weight that is sent now. */
-async function operand(runner: Runner, source: Source, elements: number): Promise<Binding> {
-  if (source instanceof Storage) return whole(runner, source);
-  await runner.queue.reserve(alignUp(4 * elements));
-  return sendFloats(runner, source, 0, elements);
+interface Operand {
+  readonly source: Source;
+  readonly elements: number;
+}
+
+/** Operands of which a kernel needs all: activations, or small weights that are sent now. */
+export async function operands(runner: Runner, given: readonly Operand[]): Promise<Binding[]> {
+  const bytes = given.map(({ source, elements }) => (source instanceof Storage ? 0 : alignUp(4 * elements)));
+  await runner.queue.reserve(bytes.reduce((sum, n) => sum + n, 0));
+  return given.map(({ source, elements }) =>
+    source instanceof Storage ? whole(runner, source) : sendFloats(runner, source, 0, elements),
+  );
+}
+
+/** Numbers of 4 bytes each; `reserve` made room for them. */
+export function sendWords({ queue }: Runner, words: Uint32Array | Float32Array): Binding {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  return queue.upload(bytes.byteLength, 4, (begin, piece) =>
+    piece.set(bytes.subarray(begin, begin + piece.byteLength)),
+  );
+}
+
+/** Values known beforehand. */
+export function constantStep(values: Float32Array, output: Storage): Step {
+  return {
+    inputs: [],
+    output,
+    kernels: [],
+    uploadBytes: output.bytes,
+    async run(runner) {
+      const window = Math.max(1024, Math.floor(runner.windowBytes / 4));
+      for (let first = 0; first < values.length; first += window) {
+        const words = values.subarray(first, first + window);
+        await runner.queue.reserve(words.byteLength);
+        runner.queue.copy(sendWords(runner, words), part(output, 4 * first, words.byteLength));
+      }
+    },
+  };
 }
 
 /** A weight as an activation, for ops that take any node. */
@@ -110,25 +149,27 @@ export function readRowsStep(table: WeightView, ids: readonly number[], channels
 }
 
 export function gatherStep(x: Storage, ids: readonly number[], channels: number, output: Storage): Step {
-  const bytes = Uint8Array.from(new Uint8Array(Uint32Array.from(ids).buffer));
+  const words = Uint32Array.from(ids);
   return {
     inputs: [x],
     output,
     kernels: [copies.gather],
-    uploadBytes: bytes.byteLength,
+    uploadBytes: words.byteLength,
     async run(runner) {
-      await runner.queue.reserve(bytes.byteLength);
-      const sent = runner.queue.upload(bytes.byteLength, 4, (begin, piece) =>
-        piece.set(bytes.subarray(begin, begin + piece.byteLength)),
-      );
-      const bindings = [whole(runner, x), sent, whole(runner, output)];
+      await runner.queue.reserve(words.byteLength);
+      const bindings = [whole(runner, x), sendWords(runner, words), whole(runner, output)];
       runner.queue.dispatch(copies.gather, bindings, { count: output.elements, channels }, flatGroups(output.elements));
     },
   };
 }
 
 /** One kernel over equal elements of all operands, in parts that it can see. */
-export function elementwiseStep(kernel: Kernel<"count">, inputs: readonly Storage[], output: Storage): Step {
+export function elementwiseStep<P extends string>(
+  kernel: Kernel<P>,
+  inputs: readonly Storage[],
+  params: Omit<Record<P, number>, "count">,
+  output: Storage,
+): Step {
   return {
     inputs,
     output,
@@ -139,29 +180,53 @@ export function elementwiseStep(kernel: Kernel<"count">, inputs: readonly Storag
       for (let begin = 0; begin < output.bytes; begin += window) {
         const size = Math.min(window, output.bytes - begin);
         const bindings = [...inputs, output].map((storage) => part(storage, begin, size));
-        queue.dispatch(kernel, bindings, { count: size / 4 }, flatGroups(size / 4));
+        queue.dispatch(kernel, bindings, { ...params, count: size / 4 } as Record<P, number>, flatGroups(size / 4));
       }
     },
   };
 }
 
-export function rmsNormStep(
+/** One invocation an element of the output, all operands in sight. */
+export function wholeStep<P extends string>(
+  kernel: Kernel<P>,
+  inputs: readonly Storage[],
+  params: Omit<Record<P, number>, "count">,
+  output: Storage,
+): Step {
+  const count = output.elements;
+  return {
+    inputs,
+    output,
+    kernels: [kernel],
+    uploadBytes: 0,
+    async run(runner) {
+      const bindings = [...inputs, output].map((storage) => whole(runner, storage));
+      runner.queue.dispatch(kernel, bindings, { ...params, count } as Record<P, number>, flatGroups(count));
+    },
+  };
+}
+
+/** Row by row; `weights` have as many elements as a row. */
+export function normStep(
   kernel: Kernel<"rows" | "channels" | "eps">,
   x: Storage,
-  weight: Source,
+  weights: readonly Source[],
   sizes: { readonly channels: number; readonly eps: number },
   output: Storage,
 ): Step {
   const { channels } = sizes;
   const rows = output.elements / channels;
   return {
-    inputs: [x, weight],
+    inputs: [x, ...weights],
     output,
     kernels: [kernel],
-    uploadBytes: 4 * channels,
+    uploadBytes: weights.length * alignUp(4 * channels),
     async run(runner) {
-      const bindings = [whole(runner, x), await operand(runner, weight, channels), whole(runner, output)];
-      runner.queue.dispatch(kernel, bindings, { rows, ...sizes }, grid(rows));
+      const sent = await operands(
+        runner,
+        weights.map((source) => ({ source, elements: channels })),
+      );
+      runner.queue.dispatch(kernel, [whole(runner, x), ...sent, whole(runner, output)], { rows, ...sizes }, grid(rows));
     },
   };
 }
@@ -209,28 +274,44 @@ export interface AttentionSizes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly scale: number;
-  /** Keys that a query sees, itself included. */
-  readonly window: number;
+}
+
+export interface AttentionOperands {
+  readonly activations: readonly [Storage, Storage, Storage];
+  readonly visible: VisibleRanges;
+  readonly sinks: Source | undefined;
 }
 
 export function attentionStep(
   kernel: AttentionKernel,
-  inputs: readonly [Storage, Storage, Storage],
+  { activations, visible, sinks }: AttentionOperands,
   sizes: AttentionSizes,
   output: Storage,
 ): Step {
+  const ranges = new Uint32Array(2 * sizes.tokens);
+  for (let t = 0; t < sizes.tokens; t++) ranges.set([visible.begin[t]!, visible.end[t]!], 2 * t);
   return {
-    inputs,
+    inputs: sinks ? [...activations, sinks] : activations,
     output,
     kernels: [kernel],
-    uploadBytes: 0,
+    uploadBytes: ranges.byteLength + alignUp(4 * sizes.heads),
     async run(runner) {
-      const bindings = [...inputs, output].map((storage) => whole(runner, storage));
+      await runner.queue.reserve(alignUp(ranges.byteLength) + alignUp(4 * sizes.heads));
+      const bindings = [
+        ...activations.map((storage) => whole(runner, storage)),
+        sendWords(runner, ranges),
+        ...(sinks === undefined ? [] : [bindSmall(runner, sinks, sizes.heads)]),
+        whole(runner, output),
+      ];
       const groups = [Math.ceil(sizes.tokens / kernel.queries), sizes.heads] as const;
       runner.queue.dispatch(kernel, bindings, { ...sizes }, groups);
     },
   };
 }
+
+/** `reserve` made room for it. */
+const bindSmall = (runner: Runner, source: Source, elements: number): Binding =>
+  source instanceof Storage ? whole(runner, source) : sendFloats(runner, source, 0, elements);
 
 /** Indices [begin, end) of the middle axis of [outer, size, inner]. */
 export function sliceStep(

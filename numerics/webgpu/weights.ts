@@ -1,7 +1,7 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
 import type { Dtype } from "../../src/formats/dtype.ts";
 import type { WeightSource } from "../backend.ts";
-import { storedBytes } from "../cpu/decode.ts";
+import { storedBytes } from "../host/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";
 
 /** A contiguous row-major part of a weight. */

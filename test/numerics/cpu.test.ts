@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { CpuBackend, type CpuNode } from "../../numerics/cpu/backend.ts";
+import type { AttentionMask } from "../../numerics/graph.ts";
 import { ropeTable } from "../../numerics/rope.ts";
 import { InputError } from "../../src/errors.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
@@ -18,7 +19,8 @@ async function run(graph: (b: CpuBackend, put: (tensor: Tensor) => CpuNode) => C
 }
 
 describe("as torch computes it in f64", () => {
-  const cases: readonly [name: string, key: string, (b: CpuBackend, put: (key: string) => CpuNode) => CpuNode][] = [
+  type Case = [name: string, key: string, (b: CpuBackend, put: (key: string) => CpuNode) => CpuNode];
+  const cases: readonly Case[] = [
     ["gather", "gather.out", (b, put) => b.ops.gather(put("gather.table"), [0, 7, 3, 3])],
     ["rmsNorm", "rmsNorm.out", (b, put) => b.ops.rmsNorm(put("rmsNorm.x"), put("rmsNorm.weight"), 1e-5)],
     [
@@ -34,7 +36,32 @@ describe("as torch computes it in f64", () => {
     ],
     ["rope, halves", "rope.half", (b, put) => b.ops.rope(put("rope.x"), TABLE, "half")],
     ["rope, adjacent", "rope.adjacent", (b, put) => b.ops.rope(put("rope.x"), TABLE, "adjacent")],
-    ["silu", "silu.out", (b, put) => b.ops.silu(put("silu.x"))],
+    ["silu", "silu.out", (b, put) => b.ops.map("silu", put("silu.x"))],
+    ["rmsNorm without weight", "rmsNorm.bare", (b, put) => b.ops.rmsNorm(put("layerNorm.x"), null, 1e-5)],
+    [
+      "layerNorm",
+      "layerNorm.out",
+      (b, put) => b.ops.layerNorm(put("layerNorm.x"), put("layerNorm.weight"), put("layerNorm.bias"), 1e-6),
+    ],
+    ...(["sigmoid", "tanh", "exp", "softplus", "gelu", "geluTanh"] as const).map(
+      (f): Case => [f, `map.${f}`, (b, put) => b.ops.map(f, put("map.x"))],
+    ),
+    ["causalConv", "causalConv.out", (b, put) => b.ops.causalConv(put("causalConv.x"), put("causalConv.weight"))],
+    [
+      "deltaRule",
+      "deltaRule.out",
+      ({ ops }, put) => {
+        const [q, k, v] = [put("deltaRule.q"), put("deltaRule.k"), put("deltaRule.v")];
+        return ops.deltaRule(q, k, v, put("deltaRule.decay"), put("deltaRule.beta"));
+      },
+    ],
+    ["attention, sinks", "attention2.sinks", (b, put) => attend2(b, put, { kind: "causal" }, "attention2.sinkLogits")],
+    ["attention, chunks", "attention2.chunk", (b, put) => attend2(b, put, { kind: "chunk", size: 5 })],
+    [
+      "attention, segments",
+      "attention2.segments",
+      (b, put) => attend2(b, put, { kind: "segments", lengths: [4, 9, 6] }),
+    ],
     ["attention", "attention.causal", (b, put) => attend(b, put, { kind: "causal" })],
     ["attention, window", "attention.window", (b, put) => attend(b, put, { kind: "window", size: 4 })],
   ];
@@ -46,8 +73,15 @@ describe("as torch computes it in f64", () => {
     },
     [0, 1, 2, 3, 4, 5],
   );
-  const attend = (b: CpuBackend, put: (key: string) => CpuNode, mask: Parameters<typeof b.ops.attention>[3]["mask"]) =>
+  const attend = (b: CpuBackend, put: (key: string) => CpuNode, mask: AttentionMask) =>
     b.ops.attention(put("attention.q"), put("attention.k"), put("attention.v"), { scale: 0.37, mask });
+
+  const attend2 = ({ ops }: CpuBackend, put: (key: string) => CpuNode, mask: AttentionMask, sinks?: string) =>
+    ops.attention(put("attention2.q"), put("attention2.k"), put("attention2.v"), {
+      scale: 0.6,
+      mask,
+      sinks_N: sinks === undefined ? undefined : put(sinks),
+    });
 
   test.each(cases)("%s", async (name, key, graph) => {
     const found = await run((b, put) => graph(b, (tensor) => put(op(tensor))));
@@ -145,13 +179,13 @@ describe("nodes", () => {
   test("are freed unless kept, and refuse further use", async () => {
     const backend = new CpuBackend();
     const x = backend.weight(asWeight(randomTensor([2, 3], 7)));
-    const kept = backend.ops.silu(x);
-    const lost = backend.ops.silu(kept);
+    const kept = backend.ops.map("silu", x);
+    const lost = backend.ops.map("silu", kept);
     await backend.evaluate([kept]);
     await expect(backend.readback(lost)).rejects.toThrow("freed");
-    expect(() => backend.ops.silu(lost)).toThrow("freed");
-    expect(() => backend.ops.silu(x)).toThrow("freed");
-    const next = backend.ops.silu(kept);
+    expect(() => backend.ops.map("silu", lost)).toThrow("freed");
+    expect(() => backend.ops.map("silu", x)).toThrow("freed");
+    const next = backend.ops.map("silu", kept);
     await backend.evaluate([next]);
     expect((await backend.readback(next)).length).toBe(6);
   });
@@ -162,7 +196,7 @@ describe("nodes", () => {
     const doubled = backend.ops.add(backend.weight(asWeight(values)), backend.weight(asWeight(values)));
     const reshaped = backend.ops.reshape(doubled, [3, 2]);
     await backend.evaluate([reshaped]);
-    const other = backend.ops.silu(reshaped);
+    const other = backend.ops.map("silu", reshaped);
     await backend.evaluate([reshaped, other]);
     expect([...(await backend.readback(reshaped))]).toEqual([...values.values].map((v) => 2 * v));
   });
@@ -170,7 +204,7 @@ describe("nodes", () => {
   test("memory in use does not grow with the number of layers", async () => {
     const peak = async (layers: number) => {
       const backend = new CpuBackend();
-      let x = backend.ops.silu(backend.weight(asWeight(randomTensor([64, 64], 9))));
+      let x = backend.ops.map("silu", backend.weight(asWeight(randomTensor([64, 64], 9))));
       await backend.evaluate([x]);
       for (let i = 0; i < layers; i++) {
         x = backend.ops.add(x, backend.ops.linear(x, backend.weight(asWeight(randomTensor([64, 64], i, 0.1)))));
@@ -185,7 +219,7 @@ describe("nodes", () => {
 describe("refused, naming the weight", () => {
   const shape = (x: readonly number[], w: readonly number[]) => {
     const backend = new CpuBackend();
-    const input = backend.ops.silu(backend.weight(asWeight(randomTensor(x, 1))));
+    const input = backend.ops.map("silu", backend.weight(asWeight(randomTensor(x, 1))));
     return () => backend.ops.linear(input, backend.weight(asWeight(randomTensor(w, 2), "layers.0.wo.weight")));
   };
 
@@ -212,7 +246,7 @@ describe("refused, naming the weight", () => {
   test("a dtype that holds no weights", async () => {
     const backend = new CpuBackend();
     const w = backend.weight({ ...asWeight(randomTensor([2, 2], 1), "counts"), dtype: "I64" });
-    backend.ops.silu(w);
+    backend.ops.map("silu", w);
     await expect(backend.evaluate([])).rejects.toThrow(InputError);
   });
 });

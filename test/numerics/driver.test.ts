@@ -27,7 +27,7 @@ const model = (extra: boolean): Forward =>
     yield { name: "embed", value: x_TD };
     const y_TD = op.linear(x_TD, weight("w"));
     if (extra) yield { name: "inside", value: y_TD, keep: [x_TD] };
-    const z_TD = op.add(x_TD, op.silu(y_TD));
+    const z_TD = op.add(x_TD, op.map("silu", y_TD));
     yield { name: "layer", value: z_TD };
     return op.linear(op.rmsNorm(z_TD, weight("norm"), 1e-5), weight("head"));
   };

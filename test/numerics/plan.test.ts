@@ -15,7 +15,7 @@ const tensor = (key: string): TensorShape => ({ key, dtype: "BF16", shape: shape
 const twoSteps: Forward = function* (op, weight, { ids_T }) {
   const x_TD = op.rmsNorm(op.gather(weight("embed"), ids_T), weight("n"), 1e-5);
   yield { name: "embed", value: x_TD };
-  const y_TF = op.silu(op.linear(x_TD, weight("w"), weight("b")));
+  const y_TF = op.map("silu", op.linear(x_TD, weight("w"), weight("b")));
   yield { name: "mid", value: op.reshape(y_TF, [ids_T.length, 6]) };
   return op.linear(y_TF, weight("head"));
 };

@@ -1,32 +1,50 @@
 // Fused attention with an online softmax (arXiv:2205.14135): no [T, T] scores in memory.
-// Q [T, N, H], K and V [T, K, H], row-major; query head n uses key head ⌊n / (N/K)⌋. Key j is visible to query i when
-// j ≤ i and i − j < window.
+// Q [T, N, H], K and V [T, K, H], row-major; query head n uses key head ⌊n / (N/K)⌋. Query i sees keys
+// [R[2i], R[2i + 1]), both ascending in i. A sink S[n] is a logit more in the softmax of head n.
 import type { Kernel } from "../kernel.ts";
 import { exponential } from "./exponential.ts";
 import { unroll } from "./unroll.ts";
 
-export type AttentionParam = "tokens" | "heads" | "kvHeads" | "window" | "scale";
+export type AttentionParam = "tokens" | "heads" | "kvHeads" | "scale";
 
 export interface AttentionKernel extends Kernel<AttentionParam> {
   /** Queries a workgroup; the grid is (⌈T / queries⌉, N). */
   readonly queries: number;
 }
 
-const params = { tokens: "u32", heads: "u32", kvHeads: "u32", window: "u32", scale: "f32" } as const;
+const params = { tokens: "u32", heads: "u32", kvHeads: "u32", scale: "f32" } as const;
 
 /** Below every score; finite, so that a row without a visible key so far makes no NaN. */
 const lowest = "-3.0e38f";
 
-/** First key that any query from q0 on can see. */
-const firstKey = "select(q0 + 1u - p.window, 0u, q0 < p.window)";
+/** First key that any query from q0 on can see, and the end of those that queries up to `last` can. */
+const firstKey = "R[2u * q0]";
+const endKey = (queries: number) => `R[2u * min(q0 + ${queries - 1}u, p.tokens - 1u) + 1u]`;
+
+const readsOf = (type: string, hasSinks: boolean) => ({
+  Q: type,
+  K: type,
+  V: type,
+  R: "u32",
+  ...(hasSinks ? { S: "f32" } : {}),
+});
+
+/** The softmax before the first key: nothing, or the sink. */
+const before = (hasSinks: boolean) => (hasSinks ? { top: "S[head]", sum: "1.0f" } : { top: lowest, sum: "0.0f" });
+
+export interface AttentionShape {
+  /** Channels of queries and keys, then of values. */
+  readonly channels: readonly [number, number];
+  readonly hasSinks: boolean;
+}
 
 /**
  * One subgroup is one workgroup. For QKᵀ a lane owns a key and queries come by broadcast; for PV a lane owns channels
  * and probabilities come by shuffle.
- * @param channels of queries and keys, then of values
  */
-export function subgroupAttention(channels: readonly [number, number], subgroupSize: number): AttentionKernel {
+export function subgroupAttention({ channels, hasSinks }: AttentionShape, subgroupSize: number): AttentionKernel {
   const [qkChannels, vChannels] = channels;
+  const start = before(hasSinks);
   const isVector = qkChannels % 4 === 0 && vChannels % 4 === 0;
   const width = isVector ? 4 : 1;
   const type = isVector ? "vec4f" : "f32";
@@ -45,8 +63,7 @@ export function subgroupAttention(channels: readonly [number, number], subgroupS
         `{ let b = subgroupBroadcast(${component("q", e)}, ${r}u); ${sets.map((j) => `s${r}_${j} += b * ${component(`k${j}`, e)};`).join(" ")} }`,
     );
   const soften = (r: number) => `{
-let i = q0 + ${r}u;
-${sets.map((j) => `let seen${j} = key${j} <= i && i - key${j} < p.window; s${r}_${j} = select(${lowest}, s${r}_${j} * p.scale, seen${j});`).join("\n")}
+${sets.map((j) => `let seen${j} = key${j} >= from${r} && key${j} < to${r}; s${r}_${j} = select(${lowest}, s${r}_${j} * p.scale, seen${j});`).join("\n")}
 let top = max(top${r}, subgroupMax(${sets.map((j) => `s${r}_${j}`).reduce((a, b) => `max(${a}, ${b})`)}));
 let shrink = exponential(top${r} - top);
 top${r} = top;
@@ -64,8 +81,8 @@ ${unroll(queries, (r) => `{ let b = subgroupShuffle(s${r}_${j}, l); ${owned.map(
 ${owned.map((c) => `if (lane + ${c * subgroupSize}u < ${groups}u) { Y[y + ${c * subgroupSize}u] = o${r}_${c} / sum${r}; }`).join("\n")} }`;
 
   return {
-    key: `attention-subgroup ${qkChannels} ${vChannels} ${subgroupSize} lanes`,
-    reads: { Q: type, K: type, V: type },
+    key: `attention-subgroup ${qkChannels} ${vChannels} ${subgroupSize} lanes${hasSinks ? " sinks" : ""}`,
+    reads: readsOf(type, hasSinks),
     writes: type,
     params,
     size: subgroupSize,
@@ -77,15 +94,15 @@ ${owned.map((c) => `if (lane + ${c * subgroupSize}u < ${groups}u) { Y[y + ${c * 
 let q0 = (groups.x - 1u - group.x) * ${queries}u;
 let head = group.y;
 let kvHead = head / (p.heads / p.kvHeads);
-${unroll(queries, (r) => `var top${r} = ${lowest}; var sum${r} = 0.0f; ${owned.map((c) => `var o${r}_${c} = ${type}();`).join(" ")}`)}
+${unroll(queries, (r) => `let from${r} = R[2u * min(q0 + ${r}u, p.tokens - 1u)]; let to${r} = R[2u * min(q0 + ${r}u, p.tokens - 1u) + 1u]; var top${r} = ${start.top}; var sum${r} = ${start.sum}; ${owned.map((c) => `var o${r}_${c} = ${type}();`).join(" ")}`)}
 let query = (min(q0 + lane, p.tokens - 1u) * p.heads + head) * ${qkChannels / width}u;
-let end = min(q0 + ${queries}u, p.tokens);
+let end = ${endKey(queries)};
 for (var k0 = ${firstKey}; k0 < end; k0 += ${keySets * subgroupSize}u) {
 ${unroll(queries, (r) => sets.map((j) => `var s${r}_${j} = 0.0f;`).join(" "))}
-${unroll(keySets, (j) => `let key${j} = k0 + ${j * subgroupSize}u + lane; let from${j} = (min(key${j}, p.tokens - 1u) * p.kvHeads + kvHead) * ${qkChannels / width}u;`)}
+${unroll(keySets, (j) => `let key${j} = k0 + ${j * subgroupSize}u + lane; let key_at${j} = (min(key${j}, p.tokens - 1u) * p.kvHeads + kvHead) * ${qkChannels / width}u;`)}
 for (var c = 0u; c < ${qkChannels / width}u; c++) {
 let q = Q[query + c];
-${sets.map((j) => `let k${j} = K[from${j} + c];`).join(" ")}
+${sets.map((j) => `let k${j} = K[key_at${j} + c];`).join(" ")}
 ${unroll(queries, score)}
 }
 ${unroll(queries, soften)}
@@ -109,11 +126,11 @@ const tileShapes = [
 /**
  * Tiles of keys and values in workgroup memory, no subgroups: an invocation makes the score of one query and key, then
  * owns every `keys`-th channel of one query's output.
- * @param channels of queries and keys, then of values
  * @param memoryBytes of workgroup memory that the adapter offers
  */
-export function tileAttention(channels: readonly [number, number], memoryBytes: number): AttentionKernel {
+export function tileAttention({ channels, hasSinks }: AttentionShape, memoryBytes: number): AttentionKernel {
   const [qkChannels, vChannels] = channels;
+  const start = before(hasSinks);
   const widest = Math.max(qkChannels, vChannels);
   const need = ([q, k]: readonly [number, number]) => 4 * (q * qkChannels + k * (widest + 1) + q * k);
   const [queries, keys] = tileShapes.find((shape) => need(shape) <= memoryBytes) ?? [1, 1];
@@ -125,8 +142,8 @@ let t = min(k0 + i / ${width}u, p.tokens - 1u);
 tile[i / ${width}u * ${pitch}u + i % ${width}u] = ${from}[(t * p.kvHeads + kvHead) * ${width}u + i % ${width}u];
 }`;
   return {
-    key: `attention-tile ${qkChannels} ${vChannels} ${queries}x${keys}`,
-    reads: { Q: "f32", K: "f32", V: "f32" },
+    key: `attention-tile ${qkChannels} ${vChannels} ${queries}x${keys}${hasSinks ? " sinks" : ""}`,
+    reads: readsOf("f32", hasSinks),
     writes: "f32",
     params,
     size,
@@ -142,19 +159,20 @@ let kvHead = head / (p.heads / p.kvHeads);
 let r = lane / ${keys}u;
 let l = lane % ${keys}u;
 let i = q0 + r;
+let begin = R[2u * min(i, p.tokens - 1u)];
+let end = R[2u * min(i, p.tokens - 1u) + 1u];
 for (var e = lane; e < ${queries * qkChannels}u; e += ${size}u) {
 query[e] = Q[(min(q0 + e / ${qkChannels}u, p.tokens - 1u) * p.heads + head) * ${qkChannels}u + e % ${qkChannels}u];
 }
-var top = ${lowest};
-var sum = 0.0f;
+var top = ${start.top};
+var sum = ${start.sum};
 ${owned.map((c) => `var o${c} = 0.0f;`).join(" ")}
-let end = min(q0 + ${queries}u, p.tokens);
-for (var k0 = ${firstKey}; k0 < end; k0 += ${keys}u) {
+for (var k0 = ${firstKey}; k0 < ${endKey(queries)}; k0 += ${keys}u) {
 ${load("K", qkChannels)}
 workgroupBarrier();
 var s = 0.0f;
 for (var c = 0u; c < ${qkChannels}u; c++) { s += query[r * ${qkChannels}u + c] * tile[l * ${pitch}u + c]; }
-let seen = k0 + l <= i && i - (k0 + l) < p.window;
+let seen = k0 + l >= begin && k0 + l < end;
 s = select(${lowest}, s * p.scale, seen);
 scores[lane] = s;
 workgroupBarrier();

@@ -7,9 +7,9 @@ const block = 32;
  * A row a workgroup: Y = W · X / √(mean(X²) + eps). Each of `lanes` invocations adds its share, then all add the shares
  * in the same order, which needs one barrier only.
  */
-export const rmsNorm = (lanes: number): Kernel<"rows" | "channels" | "eps"> => ({
-  key: `rms-norm ${lanes} lanes`,
-  reads: { X: "f32", W: "f32" },
+export const rmsNorm = (lanes: number, hasWeight: boolean): Kernel<"rows" | "channels" | "eps"> => ({
+  key: `rms-norm ${lanes} lanes${hasWeight ? "" : " no weight"}`,
+  reads: { X: "f32", ...(hasWeight ? { W: "f32" } : {}) },
   writes: "f32",
   params: { rows: "u32", channels: "u32", eps: "f32" },
   size: lanes,
@@ -29,5 +29,5 @@ workgroupBarrier();
 var sum = 0.0f;
 for (var i = 0u; i < ${lanes}u; i++) { sum += shares[i]; }
 let scale = inverseSqrt(sum / f32(p.channels) + p.eps);
-for (var c = lane; c < p.channels; c += ${lanes}u) { Y[begin + c] = W[c] * (X[begin + c] * scale); }`,
+for (var c = lane; c < p.channels; c += ${lanes}u) { Y[begin + c] = ${hasWeight ? "W[c] * " : ""}(X[begin + c] * scale); }`,
 });

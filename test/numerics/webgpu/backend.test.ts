@@ -18,9 +18,9 @@ describeGpu("evaluation", () => {
     const view = ops.reshape(b, [5, 8]);
     await expect(backend.readback(a)).rejects.toThrow("not evaluated");
     await backend.evaluate([view]);
-    expect(() => ops.silu(a)).toThrow("freed");
+    expect(() => ops.map("silu", a)).toThrow("freed");
     await expect(backend.readback(a)).rejects.toThrow("freed");
-    const c = ops.silu(view);
+    const c = ops.map("silu", view);
     await backend.evaluate([c]);
     expect(() => ops.add(b, b)).toThrow("freed");
     expect(await backend.readback(c, 3, 7)).toEqual((await backend.readback(c)).slice(3, 7));
@@ -32,7 +32,7 @@ describeGpu("evaluation", () => {
   it("reuses memory: a long chain holds no more than a short one, and a wide weight no more than its windows", async () => {
     const peak = async (length: number) => {
       const backend = await createWebGpuBackend();
-      let x = backend.ops.silu(backend.weight(weight([50_000], 1)));
+      let x = backend.ops.map("silu", backend.weight(weight([50_000], 1)));
       for (let i = 0; i < length; i++) x = backend.ops.add(x, x);
       await backend.evaluate([x]);
       await backend.close();
@@ -67,7 +67,7 @@ describeGpu("evaluation", () => {
 
   it("one call at a time", async () => {
     const backend = await createWebGpuBackend();
-    const y = backend.ops.silu(backend.weight(weight([4], 1)));
+    const y = backend.ops.map("silu", backend.weight(weight([4], 1)));
     const first = backend.evaluate([y]);
     await expect(backend.evaluate([])).rejects.toThrow("still at work");
     await first;
@@ -92,7 +92,7 @@ describeGpu("failures reach the caller", () => {
   it("a command that WebGPU refuses", async () => {
     const device = await Device.open();
     const backend = new WebGpuBackend(device, {});
-    const y = backend.ops.silu(backend.weight(weight([4], 1)));
+    const y = backend.ops.map("silu", backend.weight(weight([4], 1)));
     device.gpu.createBuffer({ size: 16, usage: 0 });
     await expect(backend.evaluate([y])).rejects.toThrow(/usages must not be 0/);
     await expect(backend.evaluate([])).rejects.toThrow(/usages must not be 0/);
@@ -109,7 +109,7 @@ describeGpu("failures reach the caller", () => {
   it("a lost device", async () => {
     const device = await Device.open();
     const backend = new WebGpuBackend(device, {});
-    const y = backend.ops.silu(backend.weight(weight([4], 1)));
+    const y = backend.ops.map("silu", backend.weight(weight([4], 1)));
     device.gpu.destroy();
     await expect(backend.evaluate([y])).rejects.toMatchObject({ code: "GPU_LOST", exitCode: 4 });
   });

@@ -9,6 +9,7 @@ import { tileFor, tileGemm } from "../../../numerics/webgpu/kernels/gemm-tile.ts
 import type { GpuNode } from "../../../numerics/webgpu/node.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { largestError } from "../../helpers/tensors.ts";
+import { opCases } from "../op-cases.ts";
 import { errorOf, values, weight } from "./harness.ts";
 
 const floats = ({ shape, read }: WeightSource): Float32Array => {
@@ -70,8 +71,8 @@ describeGpu("matrix products", () => {
     const run = async (options: WebGpuOptions) => {
       const b = await open(options);
       return [
-        await values(b, (op, put) => op.silu(op.linear(put(x), put(w), put(bias)))),
-        await values(b, (op, put) => op.linear(op.silu(put(x2)), op.silu(put(w2)))),
+        await values(b, (op, put) => op.map("silu", op.linear(put(x), put(w), put(bias)))),
+        await values(b, (op, put) => op.linear(op.map("silu", put(x2)), op.map("silu", put(w2)))),
       ];
     };
     const whole = await run({});
@@ -84,7 +85,7 @@ describeGpu("matrix products", () => {
 
   it("an activation that no kernel can see whole is refused by name of what to do", async () => {
     const b = await open({ bindingBytes: 1024 });
-    const x = b.ops.silu(b.weight(weight([100, 10], 1)));
+    const x = b.ops.map("silu", b.weight(weight([100, 10], 1)));
     const y = b.ops.rmsNorm(x, b.weight(weight([10], 2)), 1e-5);
     await expect(b.evaluate([y])).rejects.toMatchObject({ code: "GPU_TENSOR_TOO_LARGE", exitCode: 4 });
   });
@@ -105,10 +106,8 @@ describeGpu("matrix products", () => {
     }
     const [x, gain] = [weight([7, 257], 7), weight([257], 8)];
     expect(await errorOf(b, (op, put) => op.rmsNorm(put(x), put(gain), 1e-5))).toBeLessThan(5e-7);
-    const [q, k, v] = [weight([21, 4, 10], 4), weight([21, 2, 10], 5), weight([21, 2, 6], 6)];
-    for (const mask of [{ kind: "causal" }, { kind: "window", size: 6 }] as const) {
-      const error = errorOf(b, (op, put) => op.attention(put(q), put(k), put(v), { scale: 0.3, mask }));
-      expect(await error).toBeLessThan(2e-5);
+    for (const { name, graph, tolerance } of opCases.filter((c) => /attention|Norm|deltaRule/.test(c.name))) {
+      expect(await errorOf(b, graph), name).toBeLessThanOrEqual(tolerance);
     }
   });
 
@@ -121,8 +120,8 @@ describeGpu("matrix products", () => {
     const kernels = [
       ...[4, 16, 32, 64].flatMap((subgroupSize) => [
         ...options.map((o) => subgroupGemm({ ...o, subgroupSize, tileRows: 16 })),
-        subgroupAttention([128, 128], subgroupSize),
-        subgroupAttention([10, 6], subgroupSize),
+        subgroupAttention({ channels: [128, 128], hasSinks: false }, subgroupSize),
+        subgroupAttention({ channels: [10, 6], hasSinks: true }, subgroupSize),
       ]),
       ...[256, 1024].flatMap((rows) => options.map((o) => tileGemm({ ...o, ...tileFor(rows, 32768) }))),
     ];

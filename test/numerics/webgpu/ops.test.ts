@@ -6,6 +6,7 @@ import type { GpuNode } from "../../../numerics/webgpu/node.ts";
 import type { InputError } from "../../../src/errors.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
+import { opCases } from "../op-cases.ts";
 import { errorOf, normal, toBf16, values, weight } from "./harness.ts";
 
 describeGpu("each op against the f64 reference", () => {
@@ -14,6 +15,10 @@ describeGpu("each op against the f64 reference", () => {
     backend = await createWebGpuBackend();
   });
   afterAll(() => backend.close());
+
+  it.each(opCases.map((opCase) => [opCase.name, opCase] as const))("%s", async (_, { graph, tolerance }) => {
+    expect(await errorOf(backend, graph)).toBeLessThanOrEqual(tolerance);
+  });
 
   it.each([
     [1, 1, 1],
@@ -34,7 +39,7 @@ describeGpu("each op against the f64 reference", () => {
   it("linear with weight and bias that were computed", async () => {
     for (const inputs of [40, 37]) {
       const [x, w, b] = [weight([9, inputs], 1), weight([50, inputs], 2), weight([50], 3)];
-      const error = errorOf(backend, (op, put) => op.linear(put(x), op.silu(put(w)), op.silu(put(b))));
+      const error = errorOf(backend, (op, put) => op.linear(put(x), op.map("silu", put(w)), op.map("silu", put(b))));
       expect(await error).toBeLessThan(2e-6);
     }
   });
@@ -113,10 +118,10 @@ describeGpu("each op against the f64 reference", () => {
     const b = weight([count], 14);
     a.set([0, -0, 88, -88, -104, 1e30, -1e30]);
     const x = bytesAsWeight(a, [count], "F32");
-    const silu = await values(backend, (op, put) => op.silu(put(x)));
+    const silu = await values(backend, (op, put) => op.map("silu", put(x)));
     expect([...silu.subarray(0, 3), silu[5], silu[6]]).toEqual([0, -0, 88, Math.fround(1e30), -0]);
     const moderate = bytesAsWeight(normal(count, 13, 7), [count], "F32");
-    expect(await errorOf(backend, (op, put) => op.silu(put(moderate)))).toBeLessThan(2e-7);
+    expect(await errorOf(backend, (op, put) => op.map("silu", put(moderate)))).toBeLessThan(2e-7);
     expect(await errorOf(backend, (op, put) => op.mul(put(moderate), put(b)))).toBeLessThan(1e-7);
     expect(await errorOf(backend, (op, put) => op.add(put(moderate), put(b)))).toBeLessThan(1e-7);
   });
@@ -159,7 +164,7 @@ describeGpu("each op against the f64 reference", () => {
     const w = bytesAsWeight(toBf16(Float32Array.of(2)), [1, 1], "BF16");
     const y = await values(backend, (op, put) => op.linear(put(x), put(w)));
     expect([...y]).toEqual([2, Number.NaN, Number.POSITIVE_INFINITY, 4]);
-    expect([...(await values(backend, (op, put) => op.silu(put(x))))][1]).toBeNaN();
+    expect([...(await values(backend, (op, put) => op.map("silu", put(x))))][1]).toBeNaN();
     // A key that is NaN spoils every query that sees it, and no other.
     const keys = weight([4, 1, 10], 6);
     const stored = new Float32Array(40).fill(0.5);

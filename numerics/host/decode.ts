@@ -1,6 +1,7 @@
 import { InputError } from "../../src/errors.ts";
 import { bytesPerElement, type Dtype } from "../../src/formats/dtype.ts";
 import type { WeightSource } from "../backend.ts";
+import type { Values } from "./memory.ts";
 
 type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
@@ -36,24 +37,37 @@ export function storedBytes(source: WeightSource): number {
   });
 }
 
-/** Reads elements [begin, begin + out.length) of a weight as f64; `bytes` is scratch of at least that many elements. */
-export function decode(source: WeightSource, begin: number, out: Float64Array, bytes: ArrayBuffer): void {
+/** Stored bytes that are read at a time. */
+export const SCRATCH_BYTES = 1 << 20;
+const scratch = new ArrayBuffer(SCRATCH_BYTES);
+
+/** Reads elements [begin, begin + out.length) of a weight. */
+export function decode(source: WeightSource, begin: number, out: Values): void {
   const size = storedBytes(source);
-  source.read(begin * size, new Uint8Array(bytes, 0, out.length * size));
-  switch (source.dtype) {
+  const most = SCRATCH_BYTES / size;
+  for (let done = 0; done < out.length; done += most) {
+    const part = out.subarray(done, done + most);
+    source.read((begin + done) * size, new Uint8Array(scratch, 0, part.length * size));
+    unpack(source.dtype, part);
+  }
+}
+
+/** What lies in `scratch`, as numbers. */
+function unpack(dtype: Dtype, out: Values): void {
+  switch (dtype) {
     case "F64":
-      out.set(new Float64Array(bytes, 0, out.length));
+      out.set(new Float64Array(scratch, 0, out.length));
       break;
     case "F32":
-      out.set(new Float32Array(bytes, 0, out.length));
+      out.set(new Float32Array(scratch, 0, out.length));
       break;
     case "BF16": {
-      const raw = new Uint16Array(bytes, 0, out.length);
+      const raw = new Uint16Array(scratch, 0, out.length);
       for (let i = 0; i < out.length; i++) out[i] = bfloat16(raw[i]!);
       break;
     }
     default: {
-      const raw = new Uint16Array(bytes, 0, out.length);
+      const raw = new Uint16Array(scratch, 0, out.length);
       for (let i = 0; i < out.length; i++) out[i] = float16(raw[i]!);
     }
   }

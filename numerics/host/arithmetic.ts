@@ -1,0 +1,25 @@
+// What host backends differ in: the type of their values, and the two ops that take nearly all the time.
+import type { AttentionOperands, AttentionSizes } from "./attention.ts";
+import type { Memory, Values } from "./memory.ts";
+import type { WeightView } from "./node.ts";
+
+/** y = x · Wᵀ + b for x [T, I], W [O, I], b [O]. W is read from the checkpoint unless it was computed. */
+export interface LinearOperands<V extends Values> {
+  readonly x: V;
+  readonly weight: V | WeightView;
+  readonly bias: V | null;
+  readonly T: number;
+  readonly O: number;
+  readonly I: number;
+}
+
+export interface Arithmetic<V extends Values> {
+  readonly name: "cpu" | "wasm";
+  /** A buffer of activations. */
+  create(length: number): V;
+  /** Bytes that it holds besides activations. */
+  readonly heldBytes: number;
+  linear(operands: LinearOperands<V>, out: V, memory: Memory<V>): void | Promise<void>;
+  attention(operands: AttentionOperands<V>, sizes: AttentionSizes, out: V): void | Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,150 @@
+// Runs graphs on the host: records ops, evaluates them in order, frees every value after its last use.
+import { setImmediate } from "node:timers/promises";
+import { elementCount } from "../../src/formats/dtype.ts";
+import type { Backend, WeightSource } from "../backend.ts";
+import type { Ops } from "../graph.ts";
+import type { Arithmetic } from "./arithmetic.ts";
+import { decode, SCRATCH_BYTES } from "./decode.ts";
+import { Memory, type Values } from "./memory.ts";
+import { mixture } from "./mixture.ts";
+import type { HostNode, Step } from "./node.ts";
+import { hostOps } from "./ops.ts";
+
+export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
+  readonly adapter = null;
+  readonly ops: Ops<HostNode<V>>;
+  readonly memory: Memory<V>;
+  private alive = new Set<HostNode<V>>();
+  private steps: Step<V>[] = [];
+
+  constructor(readonly arithmetic: Arithmetic<V>) {
+    this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES + arithmetic.heldBytes);
+    this.ops = { ...hostOps(this), mixture: (x, routing, expert) => mixture(this, x, routing, expert) };
+  }
+
+  get name(): "cpu" | "wasm" {
+    return this.arithmetic.name;
+  }
+
+  get peakBytes(): number {
+    return this.memory.peakBytes;
+  }
+
+  weight(source: WeightSource): HostNode<V> {
+    return this.watch({ shape: source.shape, key: source.key, view: { source, begin: 0 }, state: "recorded" });
+  }
+
+  async evaluate(keep: readonly HostNode<V>[]): Promise<void> {
+    const kept = new Set(keep);
+    await this.run(kept);
+    for (const node of [...this.alive]) if (!kept.has(node)) this.free(node);
+    this.memory.trim();
+  }
+
+  async readback(x: HostNode<V>, begin = 0, end = elementCount(x.shape)): Promise<V> {
+    if (x.view === undefined && x.state !== "evaluated") throw new Error(`readback of a node that is ${x.state}`);
+    return this.values(x).slice(begin, end) as V;
+  }
+
+  async close(): Promise<void> {
+    this.steps = [];
+    for (const node of [...this.alive]) this.free(node);
+    this.memory.trim();
+    this.memory.trim();
+    await this.arithmetic.close();
+  }
+
+  /** A node whose values `kernel` writes. */
+  record(
+    shape: readonly number[],
+    inputs: readonly HostNode<V>[],
+    kernel: (out: V) => void | Promise<void>,
+  ): HostNode<V> {
+    return this.add(shape, inputs, (out) => {
+      const data = this.memory.acquire(elementCount(shape));
+      out.storage = { data, owners: 1 };
+      return kernel(data);
+    });
+  }
+
+  /** The values of x under another shape. */
+  alias(x: HostNode<V>, shape: readonly number[]): HostNode<V> {
+    if (x.view && x.storage === undefined) return this.part(x, shape, 0);
+    return this.add(shape, [x], (out) => {
+      this.values(x);
+      out.storage = x.storage!;
+      out.storage.owners++;
+    });
+  }
+
+  /** Elements of a weight from `begin` on; nothing is read yet. */
+  part(x: HostNode<V>, shape: readonly number[], begin: number): HostNode<V> {
+    const { source, begin: first } = x.view!;
+    return this.watch({ shape, key: source.key, view: { source, begin: first + begin }, state: "recorded" });
+  }
+
+  /** Evaluates a graph of its own in the middle of another; all it made is freed but its result. */
+  async nested(graph: () => HostNode<V>): Promise<HostNode<V>> {
+    const [steps, alive] = [this.steps, this.alive];
+    this.steps = [];
+    this.alive = new Set();
+    try {
+      const result = graph();
+      await this.run(new Set([result]));
+      for (const node of [...this.alive]) if (node !== result) this.free(node);
+      return result;
+    } finally {
+      this.steps = steps;
+      this.alive = alive;
+    }
+  }
+
+  /** Values of an evaluated node; a weight is read whole. */
+  values(node: HostNode<V>): V {
+    if (node.storage === undefined) {
+      if (node.view === undefined || node.state === "freed") throw new Error(`no values: the node is ${node.state}`);
+      const data = this.memory.acquire(elementCount(node.shape));
+      decode(node.view.source, node.view.begin, data);
+      node.storage = { data, owners: 1 };
+    }
+    return node.storage.data;
+  }
+
+  free(node: HostNode<V>): void {
+    const { storage } = node;
+    node.storage = undefined;
+    node.state = "freed";
+    this.alive.delete(node);
+    if (storage && --storage.owners === 0) this.memory.release(storage.data);
+  }
+
+  private add(
+    shape: readonly number[],
+    inputs: readonly HostNode<V>[],
+    run: (out: HostNode<V>) => void | Promise<void>,
+  ): HostNode<V> {
+    for (const input of inputs) if (input.state === "freed") throw new Error("use of a node that was freed");
+    const out = this.watch({ shape, state: "recorded" });
+    this.steps.push({ out, inputs, run: () => run(out) });
+    return out;
+  }
+
+  private watch(node: HostNode<V>): HostNode<V> {
+    this.alive.add(node);
+    return node;
+  }
+
+  private async run(kept: ReadonlySet<HostNode<V>>): Promise<void> {
+    const steps = this.steps;
+    this.steps = [];
+    const lastUse = new Map<HostNode<V>, number>();
+    for (const [i, step] of steps.entries()) for (const node of [...step.inputs, step.out]) lastUse.set(node, i);
+    for (const [i, step] of steps.entries()) {
+      // A step may take seconds: signals and timers get their turn before each.
+      await setImmediate();
+      await step.run();
+      step.out.state = "evaluated";
+      for (const node of [...step.inputs, step.out]) if (lastUse.get(node) === i && !kept.has(node)) this.free(node);
+    }
+  }
+}
