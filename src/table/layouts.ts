@@ -90,7 +90,8 @@ const layoutsOf = (adapter: Adapter, layout: string | undefined): string[] =>
 
 function isPossible(adapter: Adapter, config: JsonObject | null, family: string | undefined): boolean {
   if (family !== undefined) return adapter.family === family;
-  return typeof config?.model_type !== "string" || adapter.modelTypes.includes(config.model_type);
+  if (typeof config?.model_type === "string") return adapter.modelTypes.includes(config.model_type);
+  return adapter.generic !== true;
 }
 
 /** The best of the adapter's probes: each shows one set of the keys that the family can have. */
@@ -171,7 +172,8 @@ function unknownFamily(
   kinds: ReadonlySet<string>,
 ): InputError {
   const names = all.map(({ family }) => family).join(", ");
-  const help = `supported are ${names}; name one with --family, or load an adapter with --adapter`;
+  const byConfig = config === null ? ", give its config with --config" : "";
+  const help = `supported are ${names}; name one with --family${byConfig}, or load an adapter with --adapter`;
   if (possible.length === 0 && config !== null && typeof config.model_type === "string") {
     const found = config.model_type;
     return new InputError("UNKNOWN_FAMILY", `no family for model_type "${found}"`, { expected: names, found, help });
