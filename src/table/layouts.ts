@@ -47,7 +47,7 @@ export function detect(
   const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
   const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
   const candidates = families
-    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds)))
+    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, isSettled)))
     .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
   const best = Math.max(...candidates.map(score));
@@ -95,7 +95,7 @@ function isPossible(adapter: Adapter, config: JsonObject | null, family: string 
 }
 
 /** The best of the adapter's probes: each shows one set of the keys that the family can have. */
-function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Candidate {
+function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isSettled: boolean): Candidate {
   const side: Side = layout === "hf" ? "hf" : "native";
   const [native] = adapter.layouts;
   const scores = adapter.probes.map((probe) => {
@@ -104,7 +104,7 @@ function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Ca
       side,
     );
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
-    return { known: share(found.length, kinds.size), present: share(known.requiredIn(found), known.required.size) };
+    return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
   });
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
   return { adapter, layout, ...best };
@@ -114,7 +114,8 @@ const share = (part: number, whole: number): number => (whole === 0 ? 0 : part /
 
 /** Kinds of keys that one side of a table has. */
 class KnownKinds {
-  readonly required = new Set<string>();
+  /** Required kinds and the tower each belongs to. */
+  private readonly required = new Map<string, string | undefined>();
   /** Canonical kind by every accepted spelling. */
   private readonly spellings = new Map<string, string>();
   private readonly prefixes: string[] = [];
@@ -129,7 +130,7 @@ class KnownKinds {
       case "map":
         for (const { key, spellings = [] } of rule[side]) {
           const kind = abstractKey(key);
-          if (!rule.optional) this.required.add(kind);
+          if (!rule.optional) this.required.set(kind, rule.tower);
           for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
         }
         break;
@@ -160,8 +161,12 @@ class KnownKinds {
     return this.passed.some((pattern) => passesKind(pattern, kind)) ? kind : undefined;
   }
 
-  requiredIn(kinds: readonly string[]): number {
-    return new Set(kinds.filter((kind) => this.required.has(kind))).size;
+  /** Share of the required kinds that are there. Where the family is settled, a tower may be absent as a whole. */
+  presence(found: readonly string[], isSettled: boolean): number {
+    const towers = new Set(found.map((kind) => this.required.get(kind)));
+    const due = [...this.required].filter(([, tower]) => !isSettled || tower === undefined || towers.has(tower));
+    const there = new Set(found);
+    return share(due.filter(([kind]) => there.has(kind)).length, due.length);
   }
 }
 
