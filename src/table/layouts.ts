@@ -27,7 +27,7 @@ interface Candidate extends Detected {
  * A candidate must know this share of the kinds of keys, and find this share of those it requires. By keys alone, one
  * kind too many or too few is taken for damage, more for another family: a dense model's keys are most of a MoE's.
  */
-const ENOUGH_BY_KEYS = 0.9;
+const ENOUGH_BY_KEYS = 8 / 9;
 const ENOUGH_IN_FAMILY = 0.5;
 
 /**
@@ -43,7 +43,9 @@ export function detect(
   const chosen = chosenBy(adapters, settled);
   if (chosen !== undefined) return chosen;
   const kinds = new Set(Array.from(keys.keys(), abstractKey));
-  const families = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const own = possible.filter(({ generic }) => generic !== true);
+  const families = own.length > 0 ? own : possible;
   const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
   const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
   const candidates = families
