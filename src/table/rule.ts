@@ -2,7 +2,7 @@
 // in two orders of the same named axes; read left to right it converts native → HF, right to left HF → native.
 
 import { tableError } from "./dims.ts";
-import { halfSplitDims, partDims, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
+import { halfSplitDims, partDims, prefixedLabels, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
 
 /**
  * Axes of a tensor, outermost first: `"v d"`; products in parentheses, `"(n H) d"`; parts of unequal size side by side,
@@ -172,14 +172,10 @@ const partTerms = (parts: Readonly<Record<string, string>>, dims: Dims): Terms =
 /** The tensors of the rule may be absent, all together. */
 export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true });
 
-/** Rules of one tensor a side as one rule, so that `optional` lets them be absent only all together. */
+/** Rules as one rule, so that `optional` lets their tensors be absent only all together. */
 export function together(op: string, rules: readonly MapRule[]): MapRule {
   const labelled = (side: Side) =>
-    rules.flatMap((rule, i) => {
-      const [term, ...others] = rule[side];
-      if (term === undefined || others.length > 0) throw tableError(`${op}: "${rule.op}" has several tensors a side`);
-      return [{ ...term, dims: `tensor${i}: ${term.dims}` }];
-    });
+    rules.flatMap((rule, i) => rule[side].map((term) => ({ ...term, dims: prefixedLabels(term.dims, `tensor${i}`) })));
   return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };
 }
 

@@ -33,7 +33,7 @@ describe.each(qwen3Moe.layouts)("%s", (layout) => {
       const hf = tensorsOf(table, "hf");
       const native = table.plan("fromHf", hf).moves;
       const back = table.plan("toHf", new Map(native.map(({ key, shape }) => [key, { dtype: "F32" as const, shape }])));
-      expect(new Set(back.dropped.map(({ equals }) => equals))).toEqual(new Set([0]));
+      expect(new Set(back.dropped.map(({ equals }) => equals))).toEqual(new Set(layout === "vllm" ? [] : [0]));
       expect(new Map(back.moves.map(({ key, shape }) => [key, shape]))).toEqual(
         new Map([...hf].map(([key, { shape }]) => [key, shape])),
       );
