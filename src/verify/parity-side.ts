@@ -5,6 +5,7 @@ import type { Forward } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { elementCount } from "../formats/dtype.ts";
 import type { TablePlan } from "../table/move.ts";
 import { compileTable } from "../table/plan.ts";
 
@@ -28,6 +29,8 @@ export class SideWeights {
   readonly layout: string;
   private readonly model: Pick<Checkpoint, "tensors" | "read">;
   private readonly table: TablePlan;
+  /** Buffers that a trainer makes itself where the checkpoint has none. */
+  private readonly buffers: ReadonlyMap<string, { readonly shape: readonly number[]; readonly value: number }>;
 
   /** @throws InputError MISSING_TENSOR, UNKNOWN_TENSOR or SHAPE_MISMATCH, naming the tensor */
   constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
@@ -38,6 +41,11 @@ export class SideWeights {
     const native = isHf ? ANY_NATIVE_LAYOUT : layout;
     const table = compileTable(family.rules(native), family.axes(native));
     this.table = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
+    this.buffers = new Map(
+      table.tensors(isHf ? "hf" : "native", model.tensors).flatMap(({ key, shape, recreate: value }) => {
+        return value === undefined ? [] : [[key, { shape: shape.map((size) => size ?? 0), value }] as const];
+      }),
+    );
   }
 
   /** Tensors that the mathematics has no use for, with the reason. */
@@ -52,6 +60,13 @@ export class SideWeights {
 
   weight(key: string): WeightSource {
     const header = this.header(key);
+    const buffer = this.missingBuffer(key);
+    if (buffer) {
+      const bytes = new Uint8Array(
+        Float32Array.from({ length: elementCount(buffer.shape) }, () => buffer.value).buffer,
+      );
+      return { ...header, read: (begin, target) => target.set(bytes.subarray(begin, begin + target.length)) };
+    }
     return { ...header, read: (begin, target) => this.model.read(header.key, begin, target) };
   }
 
@@ -59,6 +74,8 @@ export class SideWeights {
   private header(key: string): TensorShape {
     const info = this.model.tensors.get(this.table.spelling.get(key) ?? key);
     if (info !== undefined) return info;
+    const buffer = this.missingBuffer(key);
+    if (buffer !== undefined) return { key, dtype: "F32", shape: buffer.shape };
     throw new InputError("MISSING_TENSOR", `${this.path}: no tensor "${key}", which the forward pass needs`, {
       tensor: key,
       file: this.path,
@@ -66,6 +83,10 @@ export class SideWeights {
       found: `${this.model.tensors.size} tensors, none of that name`,
       help: "the checkpoint is incomplete, or its config (or --layout) belongs to another model",
     });
+  }
+
+  private missingBuffer(key: string) {
+    return this.model.tensors.has(this.table.spelling.get(key) ?? key) ? undefined : this.buffers.get(key);
   }
 
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */
