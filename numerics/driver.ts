@@ -16,6 +16,7 @@ export interface ForwardSide {
   /** What the shapes backend made of `forward` for the same input. */
   readonly plan: ForwardPlan;
   weight(key: string): WeightSource;
+  has?(key: string): boolean;
 }
 
 export interface TapComparison {
@@ -107,7 +108,10 @@ class Runner<N extends Node> {
   ) {
     const blocks = new RowBlocks(backend, (key) => side.weight(key));
     this.blocks = blocks;
-    this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), input);
+    this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), {
+      ...input,
+      has: side.has && ((key) => side.has!(key)),
+    });
   }
 
   get atLastTap(): boolean {

@@ -80,6 +80,7 @@ export class Contest {
       forward: forwards[i]!,
       plan: plans[i]!,
       weight: (key: string) => side.weight(key),
+      has: (key: string) => side.has(key),
     }));
     try {
       await runForwards(backend, sides, { ids_T: this.ids }, observer, this.reference);

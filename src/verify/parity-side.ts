@@ -55,7 +55,11 @@ export class SideWeights {
 
   /** What `forward` does with `ids`. @throws InputError ID_OUT_OF_RANGE */
   plan(forward: Forward, ids: readonly number[]): ForwardPlan {
-    return planForward(forward, (key) => this.header(key), { ids_T: ids });
+    return planForward(forward, (key) => this.header(key), { ids_T: ids, has: (key) => this.has(key) });
+  }
+
+  has(key: string): boolean {
+    return this.model.tensors.has(this.table.spelling.get(key) ?? key);
   }
 
   weight(key: string): WeightSource {
@@ -86,7 +90,7 @@ export class SideWeights {
   }
 
   private missingBuffer(key: string) {
-    return this.model.tensors.has(this.table.spelling.get(key) ?? key) ? undefined : this.buffers.get(key);
+    return this.has(key) ? undefined : this.buffers.get(key);
   }
 
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */
