@@ -9,6 +9,8 @@ export interface Adapter {
   readonly family: string;
   /** `model_type`s of HF configs that belong to this family. */
   readonly modelTypes: readonly string[];
+  /** Its keys are those of many models: it takes a checkpoint only by a config's `model_type` or the user's word. */
+  readonly generic?: boolean;
   /** What the family can be: `dense`, `fused`, … for the matrix that `families` prints. */
   readonly flavours: readonly string[];
   readonly modalities: readonly string[];

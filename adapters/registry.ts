@@ -2,8 +2,9 @@
 import type { Adapter } from "./adapter.ts";
 import { deepseekV3 } from "./deepseek_v3/index.ts";
 import { gptOss } from "./gpt_oss/index.ts";
+import { hfDense } from "./hf_dense/index.ts";
 import { llama3 } from "./llama3/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
 import { qwen3Moe } from "./qwen3_moe/index.ts";
 
-export const adapters: readonly Adapter[] = [deepseekV3, gptOss, llama3, qwen3, qwen3Moe];
+export const adapters: readonly Adapter[] = [deepseekV3, gptOss, hfDense, llama3, qwen3, qwen3Moe];

@@ -17,7 +17,9 @@ import {
   together,
 } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { VLLM } from "../vllm.ts";
 import type { DeepseekV3Config } from "./config.ts";
+import { vllmRules } from "./vllm.ts";
 
 /** 0.3.0; before `routed_experts`; before experts named their axes; 0.2.2, before `lm_head`. */
 export const DEEPSEEK_V3_LAYOUTS = [
@@ -25,6 +27,7 @@ export const DEEPSEEK_V3_LAYOUTS = [
   "torchtitan-2026-05",
   "torchtitan-2026-04",
   "torchtitan-0.2",
+  VLLM,
 ] as const;
 
 export const deepseekV3Axes = (c: DeepseekV3Config) => ({
@@ -73,6 +76,7 @@ const OLD_EXPERTS = {
 
 // biome-ignore format: a table
 export function deepseekV3Rules(c: DeepseekV3Config, layout: string): Rule[] {
+  if (layout === VLLM) return vllmRules(c);
   const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
   return [
     // native                                       Hugging Face                                         dims

@@ -1,5 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { LLAMA3_LAYOUTS, llama3Axes, llama3Rules } from "./mapping.ts";
@@ -36,8 +38,11 @@ const openFamily = (config: Llama3Config, json: JsonObject): Family => ({
   rules: (layout) => llama3Rules(config, layout),
   hfConfig: () => (json.model_type === undefined ? llama3HfConfig(config) : json),
   math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("llama3", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Llama3Config) {

@@ -6,10 +6,12 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama/modeling_llama.py
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { drop, map, permuteRope, type Rule, rename, tie } from "../../src/table/rule.ts";
+import { VLLM } from "../vllm.ts";
 import type { Llama3Config } from "./config.ts";
+import { vllmRules } from "./vllm.ts";
 
-/** 0.3.0; what FusedQKVLinear saved before it had hooks; 0.2.2, before `qkv_linear` and `lm_head`. */
-export const LLAMA3_LAYOUTS = ["torchtitan", "torchtitan-fused", "torchtitan-0.2"] as const;
+/** 0.3.0; what FusedQKVLinear saved before it had hooks; 0.2.2, before `qkv_linear` and `lm_head`; vLLM's. */
+export const LLAMA3_LAYOUTS = ["torchtitan", "torchtitan-fused", "torchtitan-0.2", VLLM] as const;
 
 export const llama3Axes = (c: Llama3Config) => ({
   l: c.nLayers,
@@ -28,6 +30,7 @@ type Attention = "layers.{l}.attention" | "layers.{l}.attention.qkv_linear";
 
 // biome-ignore format: a table
 export function llama3Rules(c: Llama3Config, layout: string): Rule[] {
+  if (layout === VLLM) return vllmRules(c);
   const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
   const qkv = layout === "torchtitan-fused" ? fusedQkv : splitQkv;
   const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";

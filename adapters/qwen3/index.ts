@@ -1,5 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
 import { parseQwen3Config, type Qwen3Config, qwen3HfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { QWEN3_LAYOUTS, qwen3Axes, qwen3Rules } from "./mapping.ts";
@@ -34,8 +36,11 @@ const openFamily = (config: Qwen3Config, json: JsonObject): Family => ({
   rules: (layout) => qwen3Rules(config, layout),
   hfConfig: () => (json.model_type === undefined ? qwen3HfConfig(config) : json),
   math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("qwen3", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Qwen3Config) {

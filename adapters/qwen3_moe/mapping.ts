@@ -6,7 +6,9 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
 import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { VLLM } from "../vllm.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
+import { vllmRules } from "./vllm.ts";
 
 /**
  * 0.3.0; before `routed_experts`, with wqkv as FusedQKVLinear saved it then, too; before experts named their axes, with
@@ -19,6 +21,7 @@ export const QWEN3_MOE_LAYOUTS = [
   "torchtitan-2026-04-27",
   "torchtitan-2026-04-16",
   "torchtitan-0.2",
+  VLLM,
 ] as const;
 
 export const qwen3MoeAxes = (c: Qwen3MoeConfig) => ({
@@ -60,6 +63,7 @@ const OLD_EXPERTS = inside("experts", { w1: "w1", w2: "w2", w3: "w3", bias: "exp
 
 // biome-ignore format: a table
 export function qwen3MoeRules(c: Qwen3MoeConfig, layout: string): Rule[] {
+  if (layout === VLLM) return vllmRules(c);
   const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
   const head = early ? "output.weight" : "lm_head.weight";
   const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";

@@ -12,27 +12,29 @@ export async function loadAdapters(args: Arguments): Promise<readonly Adapter[]>
   return [...plugins, ...adapters.filter(({ family }) => !own.has(family))];
 }
 
-/** The default export of a module. It runs with the rights of this process: the user names it, no checkpoint can. */
+/** The default export of a module, or what it makes of the kit for adapters. It runs with the rights of this process: the user names it, no checkpoint can. */
 async function loadPlugin(file: string): Promise<Adapter> {
+  const { kit } = await import("../../adapters/plugin.ts");
+  let adapter: unknown;
   const refuse = (problem: string, cause?: unknown): never => {
     throw new InputError("ADAPTER_INVALID", `--adapter ${file}: ${problem}`, {
       file,
-      expected: "a module whose default export is an adapter",
+      expected: "a module whose default export is an adapter, or a function that makes one",
       help: "see docs/add-a-family.md for what an adapter has",
       cause,
     });
   };
-  let module: unknown;
   try {
-    module = await import(pathToFileURL(resolve(file)).href);
+    const module: unknown = await import(pathToFileURL(resolve(file)).href);
+    const found = typeof module === "object" && module !== null && "default" in module ? module.default : null;
+    adapter = typeof found === "function" ? found(kit) : found;
   } catch (cause) {
     return refuse(`cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
   }
-  const adapter: unknown = typeof module === "object" && module !== null && "default" in module ? module.default : null;
-  return isAdapter(adapter) ? adapter : refuse("its default export is no adapter");
+  return isAdapter(adapter) ? adapter : refuse("its default export is no adapter, nor makes one");
 }
 
-const LISTS = ["modelTypes", "flavours", "modalities", "layouts", "probes", "sources"] as const;
+const LISTS = ["modelTypes", "flavours", "modalities", "layouts", "graphs", "probes", "sources"] as const;
 
 function isAdapter(value: unknown): value is Adapter {
   if (typeof value !== "object" || value === null) return false;

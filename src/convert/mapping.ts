@@ -28,6 +28,7 @@ export interface Mapping {
   readonly equalities: TablePlan["equalities"];
   readonly dropped: readonly Dropped[];
   readonly spelling: TablePlan["spelling"];
+  readonly order: TablePlan["order"];
   /** Aliases that `hf` can have, by canonical key, and whether this source has them; empty from other layouts. */
   readonly aliases: ReadonlyMap<string, boolean>;
 }
@@ -85,7 +86,7 @@ function sameLayout(model: Model, source: TensorSource, layout: string, options:
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
   const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
   const lost = dropped.filter(({ key }) => waived.has(key));
-  return { moves, equalities, dropped: lost, spelling: new Map(), critical, aliases: new Map() };
+  return { moves, equalities, dropped: lost, spelling: new Map(), order: null, critical, aliases: new Map() };
 }
 
 /** The native layout that HF checkpoints are converted to unless another is asked for. */

@@ -1,6 +1,7 @@
 // What a conversion writes into its record, and what the way back takes out of it.
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
+import type { PlanOptions } from "../table/plan.ts";
 import { type Mapping, wholeMove } from "./mapping.ts";
 import { type ConversionRecord, type KeptTensor, keepBytes } from "./record.ts";
 import type { Target } from "./target.ts";
@@ -14,7 +15,7 @@ export function recordOf(
   mapping: Mapping,
   isWaived: (key: string) => boolean,
 ): ConversionRecord | null {
-  const { from, to, spelling } = mapping;
+  const { from, to, spelling, order } = mapping;
   const isNative = from === "hf" && to !== "hf";
   const isRaw = to === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
   if (!isNative && !isRaw) return null;
@@ -26,6 +27,7 @@ export function recordOf(
     casts: originalDtypes(mapping),
     aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),
     spelling,
+    order,
     dropped: keptTensors(mapping, isWaived),
   };
 }
@@ -53,6 +55,16 @@ function keptTensors({ source, dropped, equalities }: Mapping, isWaived: (key: s
     return { key, reason, dtype, shape, bytes: bytes[i] ?? null };
   });
 }
+
+/** What a record settles of the way back. */
+export const settledBy = (record: ConversionRecord | null): Pick<PlanOptions, "aliases" | "spelling" | "order"> =>
+  record === null
+    ? {}
+    : {
+        aliases: record.aliases,
+        spelling: record.spelling,
+        ...(record.order === null ? {} : { order: record.order }),
+      };
 
 /** The mapping with the tensors that the record kept, where nothing else makes them. */
 export function withKept(mapping: Mapping, record: ConversionRecord): { mapping: Mapping; notes: readonly string[] } {

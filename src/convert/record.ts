@@ -36,6 +36,8 @@ export interface ConversionRecord {
   readonly aliases: ReadonlyMap<string, boolean>;
   /** Keys that the source spelled in another than the canonical way: canonical key → its spelling. */
   readonly spelling: ReadonlyMap<string, string>;
+  /** Order of dims that the source had, where it is not the canonical one. */
+  readonly order: string | null;
   readonly dropped: readonly KeptTensor[];
 }
 
@@ -55,7 +57,7 @@ export function keepBytes<T extends { readonly byteLength: number }>(
 }
 
 export function encodeRecord(record: ConversionRecord): string {
-  const { family, from, to, safetensors, casts, aliases, spelling, dropped } = record;
+  const { family, from, to, safetensors, casts, aliases, spelling, order, dropped } = record;
   const json = {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
@@ -67,6 +69,7 @@ export function encodeRecord(record: ConversionRecord): string {
     casts: Object.fromEntries(casts),
     aliases: Object.fromEntries(aliases),
     spelling: Object.fromEntries(spelling),
+    ...(order === null ? {} : { order }),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),
@@ -111,6 +114,7 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     casts: root.field("casts").map((reader) => reader.dtype()),
     aliases: root.field("aliases").map((reader) => reader.boolean()),
     spelling: root.field("spelling").map((reader) => reader.text()),
+    order: root.optional("order")?.text() ?? null,
     dropped: root.field("dropped").list().map(parseKept),
   };
 }

@@ -6,7 +6,7 @@ import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
 import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "./mapping.ts";
 import { virtualSource } from "./produce.ts";
 import { type ConversionRecord, RECORD_NAME, recordBeside } from "./record.ts";
-import { withKept } from "./record-of.ts";
+import { settledBy, withKept } from "./record-of.ts";
 import { leftAlone, resolveSide, type Side, type SideOptions } from "./sides.ts";
 
 export interface RouteOptions {
@@ -61,6 +61,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     equalities: [],
     dropped: [],
     spelling: new Map(),
+    order: null,
     aliases: new Map(),
   };
   const record = recordBeside(source.path);
@@ -115,7 +116,7 @@ function mapSteps(
     ...shared,
     dtypes,
     mixedDtypes: dtype.length > 0,
-    ...(record === null ? {} : { aliases: record.aliases, spelling: record.spelling }),
+    ...settledBy(record),
   };
   const { layout, model } = side;
   if (layout === "hf" || to === "hf" || to === layout) return [mapTensors(side, model, layout, to, last)];

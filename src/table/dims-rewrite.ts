@@ -86,3 +86,18 @@ export function halfSplitDims(text: string): string {
   if (!found) throw tableError(`dims "${text}": RoPE pairs are written "h two"`);
   return printDims({ ...parsed, dims });
 }
+
+/** Every label with a prefix; dims without labels get the prefix as theirs. */
+export function prefixedLabels(text: string, prefix: string): string {
+  const { label, dims } = parseDims(text);
+  const renamed = (name: string) => `${prefix}_${name}`;
+  let found = label !== null;
+  const inside = rewrite(dims, (product) =>
+    product.map((factor) => {
+      if (!("parts" in factor)) return factor;
+      found = true;
+      return { parts: factor.parts.map((part) => ({ ...part, label: renamed(part.label) })) };
+    }),
+  );
+  return printDims({ label: label === null ? (found ? null : prefix) : renamed(label), dims: inside });
+}

@@ -27,7 +27,7 @@ interface Candidate extends Detected {
  * A candidate must know this share of the kinds of keys, and find this share of those it requires. By keys alone, one
  * kind too many or too few is taken for damage, more for another family: a dense model's keys are most of a MoE's.
  */
-const ENOUGH_BY_KEYS = 0.9;
+const ENOUGH_BY_KEYS = 8 / 9;
 const ENOUGH_IN_FAMILY = 0.5;
 
 /**
@@ -43,11 +43,13 @@ export function detect(
   const chosen = chosenBy(adapters, settled);
   if (chosen !== undefined) return chosen;
   const kinds = new Set(Array.from(keys.keys(), abstractKey));
-  const families = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const own = possible.filter(({ generic }) => generic !== true);
+  const families = own.length > 0 ? own : possible;
   const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
   const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
   const candidates = families
-    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds)))
+    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, isSettled)))
     .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
   const best = Math.max(...candidates.map(score));
@@ -90,11 +92,12 @@ const layoutsOf = (adapter: Adapter, layout: string | undefined): string[] =>
 
 function isPossible(adapter: Adapter, config: JsonObject | null, family: string | undefined): boolean {
   if (family !== undefined) return adapter.family === family;
-  return typeof config?.model_type !== "string" || adapter.modelTypes.includes(config.model_type);
+  if (typeof config?.model_type === "string") return adapter.modelTypes.includes(config.model_type);
+  return adapter.generic !== true;
 }
 
 /** The best of the adapter's probes: each shows one set of the keys that the family can have. */
-function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Candidate {
+function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isSettled: boolean): Candidate {
   const side: Side = layout === "hf" ? "hf" : "native";
   const [native] = adapter.layouts;
   const scores = adapter.probes.map((probe) => {
@@ -103,7 +106,7 @@ function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>): Ca
       side,
     );
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
-    return { known: share(found.length, kinds.size), present: share(known.requiredIn(found), known.required.size) };
+    return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
   });
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
   return { adapter, layout, ...best };
@@ -113,7 +116,8 @@ const share = (part: number, whole: number): number => (whole === 0 ? 0 : part /
 
 /** Kinds of keys that one side of a table has. */
 class KnownKinds {
-  readonly required = new Set<string>();
+  /** Required kinds and the tower each belongs to. */
+  private readonly required = new Map<string, string | undefined>();
   /** Canonical kind by every accepted spelling. */
   private readonly spellings = new Map<string, string>();
   private readonly prefixes: string[] = [];
@@ -128,7 +132,7 @@ class KnownKinds {
       case "map":
         for (const { key, spellings = [] } of rule[side]) {
           const kind = abstractKey(key);
-          if (!rule.optional) this.required.add(kind);
+          if (!rule.optional) this.required.set(kind, rule.tower);
           for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
         }
         break;
@@ -159,8 +163,12 @@ class KnownKinds {
     return this.passed.some((pattern) => passesKind(pattern, kind)) ? kind : undefined;
   }
 
-  requiredIn(kinds: readonly string[]): number {
-    return new Set(kinds.filter((kind) => this.required.has(kind))).size;
+  /** Share of the required kinds that are there. Where the family is settled, a tower may be absent as a whole. */
+  presence(found: readonly string[], isSettled: boolean): number {
+    const towers = new Set(found.map((kind) => this.required.get(kind)));
+    const due = [...this.required].filter(([, tower]) => !isSettled || tower === undefined || towers.has(tower));
+    const there = new Set(found);
+    return share(due.filter(([kind]) => there.has(kind)).length, due.length);
   }
 }
 
@@ -171,7 +179,8 @@ function unknownFamily(
   kinds: ReadonlySet<string>,
 ): InputError {
   const names = all.map(({ family }) => family).join(", ");
-  const help = `supported are ${names}; name one with --family, or load an adapter with --adapter`;
+  const byConfig = config === null ? ", give its config with --config" : "";
+  const help = `supported are ${names}; name one with --family${byConfig}, or load an adapter with --adapter`;
   if (possible.length === 0 && config !== null && typeof config.model_type === "string") {
     const found = config.model_type;
     return new InputError("UNKNOWN_FAMILY", `no family for model_type "${found}"`, { expected: names, found, help });

@@ -50,6 +50,8 @@ export interface TablePlan {
   readonly dropped: readonly Dropped[];
   /** Source tensors that are not spelled canonically: canonical key → key in the source, for the record. */
   readonly spelling: ReadonlyMap<string, string>;
+  /** Order of dims that the source has, where it is not the canonical one, for the record. */
+  readonly order: string | null;
   /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
   readonly critical: ReadonlyMap<string, string>;
 }

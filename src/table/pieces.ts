@@ -16,8 +16,13 @@ interface Link {
   readonly loops: Loops;
 }
 
-/** Encoding that the tensor of a key is stored under, if it declares dims of its own. */
-export type EncodingOf = (key: string) => string | undefined;
+/** How a side of the conversion is stored, where its tensors declare dims for that. */
+export interface Stored {
+  /** Encoding of the tensor of a canonical key. */
+  readonly encodingOf: (key: string) => string | undefined;
+  /** Order of dims; "" is the canonical one. */
+  readonly order: string;
+}
 
 /** Makes the pieces of target tensors; `from` is the source side. */
 export class PieceMaker {
@@ -26,17 +31,17 @@ export class PieceMaker {
   constructor(
     private readonly axes: AxisTable,
     private readonly from: Side,
-    private readonly sourceEncoding: EncodingOf,
-    private readonly targetEncoding: EncodingOf,
+    private readonly source: Stored,
+    private readonly target: Stored,
   ) {}
 
   /** Pieces with canonical source keys, in ascending order of where they begin in the target. */
   piecesOf(slot: MapSlot): Piece[] {
     const pieces: Piece[] = [];
-    const targetEncoding = this.targetEncoding(slot.key);
+    const targetEncoding = this.target.encodingOf(slot.key);
     for (const source of slot.map[this.from]) {
       this.eachKey(slot, source, (key, at, spread) => {
-        for (const link of this.linksOf(slot, source, targetEncoding, this.sourceEncoding(key))) {
+        for (const link of this.linksOf(slot, source, targetEncoding, this.source.encodingOf(key))) {
           pieces.push({
             source: key,
             sourceOffset: offsetAt(link.sourceBlock, at, slot.term.key.axes),
@@ -88,7 +93,8 @@ export class PieceMaker {
     }
     let links = ofTerm.get(id);
     if (links === undefined) {
-      links = link(layoutOf(slot.term, targetEncoding).blocks, layoutOf(source, sourceEncoding).blocks, this.axes.size);
+      const target = layoutOf(slot.term, targetEncoding, this.target.order);
+      links = link(target.blocks, layoutOf(source, sourceEncoding, this.source.order).blocks, this.axes.size);
       ofTerm.set(id, links);
     }
     return links;

@@ -1,11 +1,14 @@
 // Plans one conversion: checks the tensors at hand against the table, then says where every target tensor comes from.
+import type { InputError } from "../errors.ts";
 import type { Compiled, CompiledSide, DropSlot, MapSlot, Slot, TieSlot } from "./compile.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
+import { checkedOrder, orderOf } from "./order.ts";
 import { PieceMaker } from "./pieces.ts";
 import {
   keyCollision,
   type Mismatch,
   missingTensors,
+  missingTower,
   mixedDtypes,
   shapeMismatch,
   twoSpellings,
@@ -23,6 +26,9 @@ export class Planner {
   private readonly pieces: PieceMaker;
   /** Canonical key → key in the source, where they differ. */
   private readonly spelling = new Map<string, string>();
+  /** Of the source's dims and of the target's; "" is the canonical order. */
+  private readonly order: string;
+  private readonly targetOrder: string;
 
   constructor(
     compiled: Compiled,
@@ -37,7 +43,14 @@ export class Planner {
     this.resolved = resolve(compiled, from, source);
     for (const [slot, key] of this.resolved.found) if (slot.key !== key) this.spelling.set(slot.key, key);
     const encodingOf = (key: string) => source.get(this.spelling.get(key) ?? key)?.encoding;
-    this.pieces = new PieceMaker(compiled.axes, from, encodingOf, options.targetEncoding ?? (() => undefined));
+    this.order = orderOf(this.resolved.found, source);
+    this.targetOrder = checkedOrder(this.to, options.order);
+    this.pieces = new PieceMaker(
+      compiled.axes,
+      from,
+      { encodingOf, order: this.order },
+      { encodingOf: options.targetEncoding ?? (() => undefined), order: this.targetOrder },
+    );
   }
 
   plan(): TablePlan {
@@ -49,6 +62,7 @@ export class Planner {
       ),
       dropped: [...this.dropped(), ...waived.map((key) => ({ key, reason: "waived: no rule for it" }))],
       spelling: this.spelling,
+      order: this.order === "" ? null : this.order,
       critical: this.critical(),
     };
   }
@@ -72,11 +86,20 @@ export class Planner {
     const waived = this.resolved.unknown.filter((key) => this.options.allowDrop?.(key));
     const unknown = this.resolved.unknown.filter((key) => !waived.includes(key));
     if (twice.length > 0) throw twoSpellings(twice);
-    if (missing.length > 0) throw missingTensors(missing, unknown);
+    if (missing.length > 0) throw this.missingTower() ?? missingTensors(missing, unknown);
     if (unknown.length > 0) throw unknownTensors(unknown, this.from, this.to, this.passThrough);
     const mismatches = [...this.resolved.found].flatMap(([slot, key]) => this.mismatch(slot, key) ?? []);
     if (mismatches.length > 0) throw shapeMismatch(mismatches);
     return waived;
+  }
+
+  /** A part of the model that the source lacks as a whole. */
+  private missingTower(): InputError | undefined {
+    const found = new Set([...this.resolved.found.keys()].map(towerOf));
+    const lost = this.resolved.missing.find((slot) => slot.map.rule.tower !== undefined && !found.has(towerOf(slot)));
+    if (lost === undefined) return undefined;
+    const of = (slot: MapSlot) => towerOf(slot) === towerOf(lost);
+    return missingTower(`${towerOf(lost)}`, this.resolved.missing.filter(of), this.resolved.missing.length);
   }
 
   private mismatch(slot: Slot, key: string): Mismatch | undefined {
@@ -87,7 +110,7 @@ export class Planner {
   }
 
   private expected(slot: Slot, encoding: string): { shape: readonly (number | null)[]; words: string } {
-    if (slot.kind === "map") return layoutOf(slot.term, encoding);
+    if (slot.kind === "map") return layoutOf(slot.term, encoding, this.order);
     if (slot.kind === "drop") return { shape: slot.shape, words: `[${slot.rule.dims}]` };
     return this.expected(this.from.byKey.get(slot.of)!, encoding);
   }
@@ -135,7 +158,7 @@ export class Planner {
   private mapped(slot: MapSlot, canonical: string, rule: string): Move {
     this.checkDtypes(slot);
     const make = () => this.pieces.piecesOf(slot).map((piece) => ({ ...piece, source: this.sourceKey(piece.source) }));
-    const { shape } = layoutOf(slot.term, this.options.targetEncoding?.(slot.key) ?? "");
+    const { shape } = layoutOf(slot.term, this.options.targetEncoding?.(slot.key) ?? "", this.targetOrder);
     return new LazyMove(this.targetKey(canonical), shape, rule, make);
   }
 
@@ -181,6 +204,8 @@ class LazyMove implements Move {
     return this.made;
   }
 }
+
+const towerOf = (slot: Slot): string | undefined => (slot.kind === "map" ? slot.map.rule.tower : undefined);
 
 function criticalOf(slot: Slot): string | null {
   if (slot.kind === "map") return slot.term.critical;

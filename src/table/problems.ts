@@ -39,6 +39,22 @@ export function missingTensors(missing: readonly MapSlot[], unknown: readonly st
   );
 }
 
+/** @param missing the tower's tensors; `all` counts those of the rest of the model, too */
+export function missingTower(tower: string, missing: readonly MapSlot[], all: number): InputError {
+  const first = missing[0]!;
+  const others = all === missing.length ? "" : `; and ${all - missing.length} tensors of the rest are missing`;
+  return new InputError(
+    "MISSING_TOWER",
+    `the ${tower} is absent as a whole: ${missing.length} tensors, from ${quote(first.key)} on${others}`,
+    {
+      tensor: first.key,
+      expected: `the ${tower}, as the config describes it`,
+      found: `no tensor of it`,
+      help: "this is an export of the rest of the model: take the whole checkpoint, or the config of a model without that part",
+    },
+  );
+}
+
 export function unknownTensors(
   unknown: readonly string[],
   own: CompiledSide,

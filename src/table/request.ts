@@ -16,6 +16,8 @@ export interface PlanOptions {
   readonly aliases?: ReadonlyMap<string, boolean>;
   /** Spelling to write for a canonical key, from the record. */
   readonly spelling?: ReadonlyMap<string, string>;
+  /** Order of dims to write, from the record; the canonical one unless given. */
+  readonly order?: string;
   /** Whether tensors that the source lacks are re-created; true unless given. */
   readonly buffers?: boolean;
   /** Source tensors without a rule that the user lets go. */

@@ -2,7 +2,7 @@
 // in two orders of the same named axes; read left to right it converts native → HF, right to left HF → native.
 
 import { tableError } from "./dims.ts";
-import { halfSplitDims, partDims, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
+import { halfSplitDims, partDims, prefixedLabels, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
 
 /**
  * Axes of a tensor, outermost first: `"v d"`; products in parentheses, `"(n H) d"`; parts of unequal size side by side,
@@ -21,6 +21,11 @@ export interface Term {
   readonly dims: Dims;
   /** Dims where the tensor is stored under an encoding that declares others, e.g. `{ mxfp4: "e d f" }`. */
   readonly encoded?: Readonly<Record<string, Dims>>;
+  /**
+   * Dims in files of another writer, by a name for its order of dims. One order holds for all tensors of a checkpoint that
+   * have it; on reading, their shapes tell which.
+   */
+  readonly orders?: Readonly<Record<string, Dims>>;
   /** Other spellings of the key, accepted on reading. */
   readonly spellings?: readonly string[];
   readonly ranks?: Ranks;
@@ -36,6 +41,8 @@ export interface MapRule {
   readonly hf: readonly Term[];
   /** The tensors may be absent, all together. */
   readonly optional: boolean;
+  /** The part of the model that its tensors make up, where files may lack that part as a whole: `vision tower`. */
+  readonly tower?: string;
 }
 
 export type Side = "native" | "hf";
@@ -165,16 +172,16 @@ const partTerms = (parts: Readonly<Record<string, string>>, dims: Dims): Terms =
 /** The tensors of the rule may be absent, all together. */
 export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true });
 
-/** Rules of one tensor a side as one rule, so that `optional` lets them be absent only all together. */
+/** Rules as one rule, so that `optional` lets their tensors be absent only all together. */
 export function together(op: string, rules: readonly MapRule[]): MapRule {
   const labelled = (side: Side) =>
-    rules.flatMap((rule, i) => {
-      const [term, ...others] = rule[side];
-      if (term === undefined || others.length > 0) throw tableError(`${op}: "${rule.op}" has several tensors a side`);
-      return [{ ...term, dims: `tensor${i}: ${term.dims}` }];
-    });
+    rules.flatMap((rule, i) => rule[side].map((term) => ({ ...term, dims: prefixedLabels(term.dims, `tensor${i}`) })));
   return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };
 }
+
+/** The tensors of the rules are one part of the model; a file without any of them is told so in one message. */
+export const tower = (name: string, rules: readonly MapRule[]): MapRule[] =>
+  rules.map((rule) => ({ ...rule, tower: name }));
 
 /** Other spellings of the one key of a rule on one side, accepted on reading. */
 export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {

@@ -11,6 +11,7 @@ export interface CompiledTerm {
   readonly critical: string | null;
   readonly plain: Layout;
   readonly encoded: ReadonlyMap<string, Layout>;
+  readonly orders: ReadonlyMap<string, Layout>;
 }
 
 export interface Layout extends TensorLayout {
@@ -28,12 +29,15 @@ export function compileTerm(term: Term, op: string, table: AxisTable): CompiledT
     if (both !== undefined) throw tableError(`${op} "${term.key}": axis "${both}" is in the key and in the dims`);
     return { shape, blocks, words: words(parsed) };
   };
-  const encoded = new Map(Object.entries(term.encoded ?? {}).map(([encoding, dims]) => [encoding, layout(dims)]));
+  const layouts = (named: Readonly<Record<string, string>> = {}) =>
+    new Map(Object.entries(named).map(([name, dims]) => [name, layout(dims)]));
   const { ranks = null, critical = null } = term;
-  const compiled = { op, key, ranks, critical, plain: layout(term.dims), encoded };
-  for (const [encoding, { blocks }] of encoded) {
+  const encoded = layouts(term.encoded);
+  const orders = layouts(term.orders);
+  const compiled = { op, key, ranks, critical, plain: layout(term.dims), encoded, orders };
+  for (const [name, { blocks }] of [...encoded, ...orders]) {
     if (signature(key, blocks) !== signature(key, compiled.plain.blocks))
-      throw tableError(`${op} "${term.key}": dims as ${encoding} have other parts or axes`);
+      throw tableError(`${op} "${term.key}": dims as ${name} have other parts or axes`);
   }
   return compiled;
 }
@@ -78,5 +82,6 @@ function partsOf(terms: readonly CompiledTerm[], side: string): Map<string, stri
   return parts;
 }
 
-/** The dims that hold where the tensor is stored under an encoding; "" is none. */
-export const layoutOf = (term: CompiledTerm, encoding: string): Layout => term.encoded.get(encoding) ?? term.plain;
+/** The dims that hold where the tensor is stored under an encoding and in an order; "" is none. */
+export const layoutOf = (term: CompiledTerm, encoding: string, order = ""): Layout =>
+  term.encoded.get(encoding) ?? term.orders.get(order) ?? term.plain;

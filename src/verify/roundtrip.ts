@@ -9,7 +9,7 @@ import { type Mapping, mapTensors, nativeLayout } from "../convert/mapping.ts";
 import { outputFiles } from "../convert/outputs.ts";
 import { virtualSource } from "../convert/produce.ts";
 import { encodeRecord, parseRecord, RECORD_NAME } from "../convert/record.ts";
-import { recordOf, withKept } from "../convert/record-of.ts";
+import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
 import type { Side } from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
 import type { TensorSource } from "../convert/tensor-source.ts";
@@ -92,8 +92,7 @@ function mapBothWays(
   const target = { path: "", format: "dcp", fileName: null } as const;
   const written = recordOf(side.checkpoint, target, side.adapter.family, there, () => false);
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
-  const known = record === null ? {} : { aliases: record.aliases, spelling: record.spelling };
-  const plain = mapTensors(side, virtualSource(there), via, side.layout, { dtypes, ...known });
+  const plain = mapTensors(side, virtualSource(there), via, side.layout, { dtypes, ...settledBy(record) });
   if (record === null) return { there, back: plain, notes: [] };
   const { mapping, notes } = withKept(plain, record);
   return { there, back: mapping, notes };

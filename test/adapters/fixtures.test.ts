@@ -57,7 +57,9 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     const checkpoint = openNative(folder);
     const { plan, tensors } = converted(one, "toHf", checkpoint);
     expect(tensors).toEqual(Object.fromEntries(one.toHf));
-    expect(plan.equalities.map(({ of }) => of)).toEqual(one.tied ? ["tok_embeddings.weight"] : []);
+    expect(plan.equalities.map(({ of }) => of)).toEqual(
+      one.tied ? [expect.stringMatching(/(^|\.)(tok_embeddings|embed_tokens)\.weight$/)] : [],
+    );
     expect(plan.dropped.filter(({ key, equals }) => !key.includes(".moe.expert_bias") || equals !== 0)).toEqual([]);
     checkpoint.close();
   });
@@ -69,6 +71,7 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
   });
 
   test.each([true, false])("is recognised (with its config: %s)", (withConfig) => {
+    if (!withConfig && adapterOf(one).generic) return;
     const config = withConfig ? configOf(one) : null;
     const native = openNative(one.native);
     const hf = openSafetensors(one.hf);

@@ -27,6 +27,7 @@ function mapping(
     equalities: [],
     dropped: [],
     spelling: new Map(),
+    order: null,
     aliases: new Map(),
     source: {
       tensors: new Map(keys.map((key) => [key, tensorInfo(key, sources[key]!.dtype, [sources[key]!.rows, 2])])),

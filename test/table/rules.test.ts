@@ -62,6 +62,14 @@ const cases: Record<string, Case> = {
     native: { "layers.{l}.wo": "tensor0: d (n H)", "layers.{l}.w1_EFD": "tensor1: e f d" },
     hf: { "model.{l}.o": "tensor0: d (n H)", [`${expert}.gate`]: "tensor1: f d" },
   },
+  "together, of rules with several tensors": {
+    rule: together("layer", [
+      rename("layers.{l}.wo", "model.{l}.o", "d (n H)"),
+      split("layers.{l}.w13", { gate: `${expert}.gate`, up: `${expert}.up` }, "e (gate: f | up: f) d"),
+    ]),
+    native: { "layers.{l}.wo": "tensor0: d (n H)", "layers.{l}.w13": "e (gate: f | up: f) d" },
+    hf: { "model.{l}.o": "tensor0: d (n H)", [`${expert}.gate`]: "gate: f d", [`${expert}.up`]: "up: f d" },
+  },
   stackExperts: {
     rule: stackExperts("layers.{l}.w1_EFD", `${expert}.gate`, "e f d"),
     native: { "layers.{l}.w1_EFD": "e f d" },
@@ -212,9 +220,4 @@ test("experts are stacked by number, not by the order of strings", () => {
   );
   const stacked = run([rule], { e: 12, d: 1 }, "fromHf", source).get("w");
   expect([...stacked!.data]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-});
-
-test("together takes rules of one tensor a side", () => {
-  const fused = rules.concat({ gate: "w1", up: "w3" }, "gate_up", "(gate: f | up: f) d");
-  expect(() => rules.together("layer", [fused])).toThrow('layer: "concat" has several tensors a side');
 });

@@ -1,0 +1,91 @@
+// DeepSeek-V3 under vLLM's names: the model's, and those of the MTP layers, which it runs as a model of their own with
+// a `mtp_block` each. Axes as in mapping.ts.
+//   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
+//   vllm-project/vllm@03356f8cb59ba27f3d0ce8866d7516b5e32cff65:vllm/model_executor/models/deepseek_mtp.py, `_rewrite_spec_layer_name`
+import { critical, type MapRule, optional, type Rule, split, tie, together } from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { fusedExperts, gateUpProj, sameName } from "../vllm.ts";
+import type { DeepseekV3Config } from "./config.ts";
+
+// biome-ignore format: a table
+export function vllmRules(c: DeepseekV3Config): Rule[] {
+  const dense = "model.layers.{dense}.mlp";
+  return [
+    sameName("model.embed_tokens.weight",     "v d"),
+    ...attention(c, "model.layers.{l}"),
+    gateUpProj(dense, "weight", "f", " d"),
+    sameName(`${dense}.down_proj.weight`,     "d f"),
+    ...experts("model.layers.{moe}.mlp"),
+    sameName("model.norm.weight",             "d"),
+    ...(c.tied
+      ? [
+          tie("native", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
+          tie("hf", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
+        ]
+      : [sameName("lm_head.weight",           "v d")]),
+    ...(c.nMtpLayers === 0 ? [] : mtpLayers(c)),
+  ];
+}
+
+/** The latents of query and of key and value are projected by one linear map, where both are there. */
+// biome-ignore format: a table
+function attention(c: DeepseekV3Config, layer: string): MapRule[] {
+  const self = `${layer}.self_attn`;
+  const latents = { q: `${self}.q_a_proj.weight`, kv: `${self}.kv_a_proj_with_mqa.weight` };
+  return [
+    sameName(`${layer}.input_layernorm.weight`,          "d"),
+    ...(c.qLoraRank === null
+      ? [
+          sameName(`${self}.q_proj.weight`,              "(n Q) d"),
+          sameName(`${self}.kv_a_proj_with_mqa.weight`,  "A d"),
+        ]
+      : [
+          split(`${self}.fused_qkv_a_proj.weight`, latents, "(q: c | kv: A) d"),
+          sameName(`${self}.q_a_layernorm.weight`,       "c"),
+          sameName(`${self}.q_b_proj.weight`,            "(n Q) c"),
+        ]),
+    sameName(`${self}.kv_a_layernorm.weight`,            "z"),
+    sameName(`${self}.kv_b_proj.weight`,                 "(n B) z"),
+    sameName(`${self}.o_proj.weight`,                    "d (n V)"),
+    sameName(`${layer}.post_attention_layernorm.weight`, "d"),
+  ];
+}
+
+// biome-ignore format: a table
+function experts(mlp: string): MapRule[] {
+  return [
+    critical(ROUTER, sameName(`${mlp}.gate.weight`, "e d")),
+    critical(EXPERT_BIAS, sameName(`${mlp}.gate.e_score_correction_bias`, "e")),
+    ...fusedExperts(`${mlp}.experts`),
+    gateUpProj(`${mlp}.shared_experts`, "weight", "s", " d"),
+    sameName(`${mlp}.shared_experts.down_proj.weight`, "d s"),
+  ];
+}
+
+/** Each is there as a whole or not at all; its head is a copy of the model's. */
+// biome-ignore format: a table
+function mtpLayers(c: DeepseekV3Config): Rule[] {
+  const layer = "model.layers.{m+L}";
+  const block = `${layer}.mtp_block`;
+  const inBlock = (rule: MapRule): MapRule => ({
+    ...rule,
+    native: rule.native.map((term) => ({
+      ...term,
+      key: term.key.replace(layer, block),
+      ...(term.spellings === undefined ? {} : { spellings: term.spellings.map((key) => key.replace(layer, block)) }),
+    })),
+  });
+  const head = c.tied ? "model.embed_tokens.weight" : "lm_head.weight";
+  return [
+    optional(together("mtpLayer", [
+      sameName(`${layer}.enorm.weight`,            "d"),
+      sameName(`${layer}.hnorm.weight`,            "d"),
+      sameName(`${layer}.eh_proj.weight`,          "d x"),
+      ...[...attention(c, layer), ...experts(`${layer}.mlp`)].map(inBlock),
+      sameName(`${layer}.shared_head.norm.weight`, "d"),
+    ])),
+    tie("native", `${layer}.shared_head.head.weight`, head, "MTP layers share the head", false),
+    tie("hf", `${layer}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),
+    tie("hf", `${layer}.shared_head.head.weight`, head, "MTP layers share the head", false),
+  ];
+}

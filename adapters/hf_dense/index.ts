@@ -1,0 +1,65 @@
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { isJsonObject } from "../config-reader.ts";
+import { noGraph } from "../no-graph.ts";
+import { ARCHITECTURES } from "./architectures.ts";
+import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
+import { HF_DENSE_LAYOUTS, hfDenseAxes, hfDenseRules } from "./mapping.ts";
+
+const SIZES = { vocab_size: 2, hidden_size: 2, num_hidden_layers: 1 };
+
+export const hfDense: Adapter = {
+  family: "hf-dense",
+  modelTypes: [...ARCHITECTURES.keys()].toSorted(),
+  generic: true,
+  flavours: ["dense", "tied"],
+  modalities: ["text"],
+  layouts: HF_DENSE_LAYOUTS,
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/state_dict_adapter.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/auto/modeling_auto.py",
+  ],
+  graphs: [],
+  probes: ["mistral", "gemma2", "phi", "olmo"].map((model_type) => ({ model_type, ...SIZES })),
+  open: (json, where) => openFamily(parseHfDenseConfig(json, where), json),
+};
+
+const openFamily = (config: HfDenseConfig, json: JsonObject): Family => ({
+  family: "hf-dense",
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => hfDenseAxes(config),
+  rules: () => hfDenseRules(config),
+  hfConfig: () => json,
+  math: () => mathOf(config, json),
+  forward: () => noGraph("hf-dense"),
+  knownDifferences: () => [],
+});
+
+type Facts = Record<string, number | boolean | string>;
+
+/** Fields that no computation reads. */
+const SILENT =
+  /^(?:_.*|architectures|torch_dtype|dtype|transformers_version|use_cache|initializer_range|\w+_token_id)$/;
+
+/** Both sides run transformers' own module: what it computes is what its config says. RoPE in v5's spelling. */
+function mathOf(config: HfDenseConfig, json: JsonObject): Facts {
+  const { rope_theta, rope_scaling, rope_parameters, ...fields } = json;
+  const rope = isJsonObject(rope_parameters) ? rope_parameters : isJsonObject(rope_scaling) ? rope_scaling : {};
+  const { type = "default", rope_type = type, ...parameters } = rope;
+  const rotation = { rope_type, ...(rope_theta === undefined ? {} : { rope_theta }), ...parameters };
+  return { ...flatten(fields), ...flatten(rotation, "rope."), tie_word_embeddings: config.tied };
+}
+
+function flatten(json: JsonObject, path = ""): Facts {
+  const facts: Facts = {};
+  for (const [name, value] of Object.entries(json)) {
+    if (SILENT.test(name) || value === null || value === undefined) continue;
+    if (isJsonObject(value)) Object.assign(facts, flatten(value, `${path}${name}.`));
+    else facts[path + name] = typeof value === "object" ? JSON.stringify(value) : plain(value);
+  }
+  return facts;
+}
+
+const plain = (value: unknown): number | boolean | string =>
+  typeof value === "number" || typeof value === "boolean" ? value : String(value);

@@ -1,0 +1,47 @@
+// What an adapter from outside is written with: docs/add-a-family.md. A module that is loaded by --adapter is given all
+// this as an argument, so that it need not find this package, and its errors are this command's own.
+import { transformersFrequencies } from "../numerics/rope.ts";
+import { InputError } from "../src/errors.ts";
+import * as rules from "../src/table/rule.ts";
+import type { Adapter } from "./adapter.ts";
+import { ConfigReader, isJsonObject } from "./config-reader.ts";
+import { checkHeads, parseHfDtype } from "./heads.ts";
+import { noGraph } from "./no-graph.ts";
+import { hfRopeParameters, parseHfRope } from "./rope-config.ts";
+
+export type { Forward, KnownDifference } from "../numerics/graph.ts";
+export type { RopeSpec } from "../numerics/rope.ts";
+export type { Dims, Rule, Side, Term } from "../src/table/rule.ts";
+export type { Adapter, Family, JsonObject } from "./adapter.ts";
+export type { ConfigReader } from "./config-reader.ts";
+
+interface Helpers {
+  readonly ConfigReader: typeof ConfigReader;
+  readonly isJsonObject: typeof isJsonObject;
+  readonly checkHeads: typeof checkHeads;
+  readonly parseHfDtype: typeof parseHfDtype;
+  readonly parseHfRope: typeof parseHfRope;
+  readonly hfRopeParameters: typeof hfRopeParameters;
+  readonly transformersFrequencies: typeof transformersFrequencies;
+  readonly noGraph: typeof noGraph;
+  readonly InputError: typeof InputError;
+}
+
+/** The rule vocabulary, readers of configs, and the error for what is not acceptable. */
+export type AdapterKit = typeof rules & Helpers;
+
+export const kit: AdapterKit = {
+  ...rules,
+  ConfigReader,
+  isJsonObject,
+  checkHeads,
+  parseHfDtype,
+  parseHfRope,
+  hfRopeParameters,
+  transformersFrequencies,
+  noGraph,
+  InputError,
+};
+
+/** Default export of a module for --adapter; an adapter itself is taken too. */
+export type MakeAdapter = (kit: AdapterKit) => Adapter;

@@ -1,0 +1,55 @@
+// In which order of dims a checkpoint was written, where its tensors can have several.
+import { InputError } from "../errors.ts";
+import type { CompiledSide, MapSlot, Slot } from "./compile.ts";
+import type { Source } from "./request.ts";
+import { type CompiledTerm, layoutOf } from "./terms.ts";
+
+/**
+ * The one order whose dims have the shapes of all tensors that are there; "" is the canonical one. Where none fits, the
+ * order that most tensors have, so that the others are reported. Throws InputError AMBIGUOUS_ORDER where several fit.
+ */
+export function orderOf(found: ReadonlyMap<Slot, string>, source: Source): string {
+  const tensors = [...found].flatMap(([slot, key]) => (hasOrders(slot) ? [{ term: slot.term, key }] : []));
+  const [first] = tensors;
+  if (first === undefined) return "";
+  const names = ["", ...new Set(tensors.flatMap(({ term }) => [...term.orders.keys()]))];
+  const orders = names.map((name) => {
+    const misfits = tensors.filter(({ term, key }) => !fits(term, name, source, key)).length;
+    return { name, misfits };
+  });
+  const fewest = Math.min(...orders.map(({ misfits }) => misfits));
+  const [best, ...others] = orders.filter(({ misfits }) => misfits === fewest);
+  if (fewest === 0 && others.length > 0) throw ambiguousOrder(first.key, source, names);
+  return best!.name;
+}
+
+/** The order to write. Throws InputError UNKNOWN_ORDER where no tensor of the side declares it. */
+export function checkedOrder(side: CompiledSide, order = ""): string {
+  if (order === "" || side.slots.some((slot) => hasOrders(slot) && slot.term.orders.has(order))) return order;
+  throw new InputError("UNKNOWN_ORDER", `no tensor of this model is written in the order "${order}"`, {
+    found: order,
+    help: "restore the record from the conversion that wrote it, or remove it to convert by the defaults",
+  });
+}
+
+const hasOrders = (slot: Slot): slot is MapSlot => slot.kind === "map" && slot.term.orders.size > 0;
+
+function fits(term: CompiledTerm, order: string, source: Source, key: string): boolean {
+  const { shape, encoding } = source.get(key)!;
+  const expected = layoutOf(term, encoding ?? "", order).shape;
+  return expected.length === shape.length && expected.every((size, i) => size === shape[i]);
+}
+
+function ambiguousOrder(key: string, source: Source, names: readonly string[]): InputError {
+  const expected = names.map((name) => name || "the usual one").join(", ");
+  return new InputError(
+    "AMBIGUOUS_ORDER",
+    `"${key}": its shape [${source.get(key)!.shape}] fits several orders of dims`,
+    {
+      tensor: key,
+      expected: `one of ${expected}`,
+      found: expected,
+      help: "nothing in the checkpoint tells which it was written in: write it again with a tool whose order is known",
+    },
+  );
+}

@@ -1,0 +1,92 @@
+// Every architecture in the list, against the keys that torchtitan's backend and transformers gave it.
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../../adapters/adapter.ts";
+import { hfDense } from "../../../adapters/hf_dense/index.ts";
+import { adapters } from "../../../adapters/registry.ts";
+import { detect } from "../../../src/table/layouts.ts";
+import { compileTable } from "../../../src/table/plan.ts";
+import { FIXTURES } from "../../helpers/fixtures.ts";
+import type { Tensors } from "../headers.ts";
+import { refusal } from "../refuse.ts";
+
+interface Upstream {
+  readonly config: JsonObject;
+  readonly tied: boolean;
+  /** Shape by key, "29 24". */
+  readonly hf: Readonly<Record<string, string>>;
+  readonly native: Readonly<Record<string, string>>;
+}
+
+const architectures: Readonly<Record<string, Upstream>> = JSON.parse(
+  readFileSync(`${FIXTURES}hf_dense/architectures.json`, "utf8"),
+);
+
+const headers = (shapes: Readonly<Record<string, string>>): Tensors =>
+  new Map(
+    Object.entries(shapes).map(([key, shape]) => [
+      key,
+      { dtype: "F32", shape: shape.split(" ").filter(Boolean).map(Number) },
+    ]),
+  );
+
+const shapesOf = (moves: readonly { readonly key: string; readonly shape: readonly number[] }[]) =>
+  Object.fromEntries(moves.map(({ key, shape }) => [key, shape.join(" ")]));
+
+/** Its keys differ by more than the prefix: the backend left the biases out. */
+const isBiased = ({ hf, native }: Upstream): boolean => Object.keys(hf).length !== Object.keys(native).length;
+
+test("the list is what upstream built", () => {
+  expect(hfDense.modelTypes).toEqual(Object.keys(architectures).toSorted());
+});
+
+test("no other family takes a model_type of the list", () => {
+  const others = adapters.filter(({ family }) => family !== "hf-dense").flatMap(({ modelTypes }) => modelTypes);
+  expect(hfDense.modelTypes.filter((type) => others.includes(type))).toEqual([]);
+});
+
+const sound = Object.entries(architectures).filter(([, upstream]) => !isBiased(upstream));
+const biased = Object.entries(architectures).filter(([, upstream]) => isBiased(upstream));
+
+describe.each(sound)("%s", (_, { config, tied, hf, native }) => {
+  const family = hfDense.open(config, "config.json");
+  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+
+  test("has the backend's keys and shapes, and gives transformers its own back", () => {
+    const saved = headers(hf);
+    if (tied) saved.delete("lm_head.weight");
+    expect(shapesOf(table.plan("fromHf", saved).moves)).toEqual(native);
+    expect(shapesOf(table.plan("toHf", headers(native)).moves)).toEqual(
+      Object.fromEntries([...saved].map(([key, { shape }]) => [key, shape.join(" ")])),
+    );
+  });
+
+  test("is recognised by its config alone", () => {
+    expect(detect(adapters, headers(hf), config)).toEqual({ adapter: hfDense, layout: "hf" });
+    expect(detect(adapters, headers(native), config)).toEqual({ adapter: hfDense, layout: "torchtitan" });
+    expect(refusal(() => detect([hfDense], headers(native), null))).toContain("UNKNOWN_FAMILY");
+  });
+
+  test.each(["native", "hf"] as const)("on side %s, each tensor that is missing or one too many is named", (side) => {
+    const whole = headers(side === "hf" ? hf : native);
+    const direction = side === "hf" ? "fromHf" : "toHf";
+    for (const key of whole.keys()) {
+      if (key.includes(".layers.1.") || (tied && key.endsWith("lm_head.weight"))) continue;
+      const less = new Map([...whole].filter(([name]) => name !== key));
+      expect(refusal(() => table.plan(direction, less))).toContain(`"${key}"`);
+      const more = new Map([...whole, [`${key}_more`, { dtype: "F32" as const, shape: [3] }]]);
+      // Of two layers that differ, either may be the one at fault
+      expect(refusal(() => table.plan(direction, more))).toContain("_more");
+    }
+  });
+});
+
+test.each(biased)("%s is refused, for torchtitan leaves its biases out", (_, { config }) => {
+  expect(refusal(() => hfDense.open(config, "config.json"))).toContain(
+    'CONFIG_UNSUPPORTED: config.json: "attention_bias"',
+  );
+});
+
+test("four are", () => {
+  expect(biased.map(([type]) => type)).toEqual(["glm", "glm4", "jais2", "seed_oss"]);
+});
