@@ -1,7 +1,7 @@
 // One side of a parity run: a checkpoint seen through its family's table.
 import type { Family } from "../../adapters/adapter.ts";
 import type { WeightSource } from "../../numerics/backend.ts";
-import type { Forward } from "../../numerics/graph.ts";
+import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -53,9 +53,9 @@ export class SideWeights {
     return this.table.dropped.map(({ key, reason }) => ({ key, reason }));
   }
 
-  /** What `forward` does with `ids`. @throws InputError ID_OUT_OF_RANGE */
-  plan(forward: Forward, ids: readonly number[]): ForwardPlan {
-    return planForward(forward, (key) => this.header(key), { ids_T: ids, has: (key) => this.has(key) });
+  /** What `forward` does with an input. @throws InputError ID_OUT_OF_RANGE */
+  plan(forward: Forward, input: ForwardInput): ForwardPlan {
+    return planForward(forward, (key) => this.header(key), { ...input, has: (key) => this.has(key) });
   }
 
   has(key: string): boolean {
