@@ -16,6 +16,8 @@ export interface Adapter {
   readonly modalities: readonly string[];
   /** Native layouts in order of preference; each is a table against `hf`. */
   readonly layouts: readonly string[];
+  /** Storage encodings that its weights may have beside plain elements: `fp8`, `mxfp4`. */
+  readonly encodings?: readonly string[];
   /** Sides that have a forward graph, so that `parity` can run them. */
   readonly graphs: readonly Side[];
   /**

@@ -6,5 +6,6 @@ import { hfDense } from "./hf_dense/index.ts";
 import { llama3 } from "./llama3/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
 import { qwen3Moe } from "./qwen3_moe/index.ts";
+import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl/index.ts";
 
-export const adapters: readonly Adapter[] = [deepseekV3, gptOss, hfDense, llama3, qwen3, qwen3Moe];
+export const adapters: readonly Adapter[] = [deepseekV3, gptOss, hfDense, llama3, qwen3, qwen3Moe, qwen3Vl, qwen3VlMoe];

@@ -13,12 +13,17 @@ const UNKNOWN_TYPE = "has no graph here";
  * huggingface/transformers@v5.23.0:src/transformers/modeling_rope_utils.py, `convert_rope_params_to_dict`.
  * Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field.
  */
-export function parseHfRope(config: ConfigReader, headDim: number, maxPositions: number): RopeSpec {
+export function parseHfRope(
+  config: ConfigReader,
+  headDim: number,
+  maxPositions: number,
+  defaultTheta = DEFAULT_THETA,
+): RopeSpec {
   const rope = hfRopeObject(config);
   config.only("partial_rotary_factor", 1, "rotates a part of each head");
   rope.only("partial_rotary_factor", 1, "rotates a part of each head");
   const base = {
-    theta: rope.has("rope_theta") ? rope.number("rope_theta") : config.number("rope_theta", DEFAULT_THETA),
+    theta: rope.has("rope_theta") ? rope.number("rope_theta") : config.number("rope_theta", defaultTheta),
     dims: headDim,
   };
   const typeField = rope.has("rope_type") ? "rope_type" : "type";
@@ -45,7 +50,7 @@ export function parseHfRope(config: ConfigReader, headDim: number, maxPositions:
 }
 
 /** `rope_scaling`, where it is not empty, takes the place of `rope_parameters`. */
-function hfRopeObject(config: ConfigReader): ConfigReader {
+export function hfRopeObject(config: ConfigReader): ConfigReader {
   for (const name of ["rope_scaling", "rope_parameters"]) {
     if (!config.has(name)) continue;
     const rope = config.object(name);

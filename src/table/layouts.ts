@@ -30,6 +30,9 @@ interface Candidate extends Detected {
 const ENOUGH_BY_KEYS = 8 / 9;
 const ENOUGH_IN_FAMILY = 0.5;
 
+/** Kinds of keys that an error lists of each layout. */
+const MOST_MARKS = 3;
+
 /**
  * Throws UsageError where the user names what does not exist, InputError UNKNOWN_FAMILY where nothing fits, AMBIGUOUS_LAYOUT where several fit equally well.
  * @param keys of the model's tensors
@@ -98,18 +101,22 @@ function isPossible(adapter: Adapter, config: JsonObject | null, family: string 
 
 /** The best of the adapter's probes: each shows one set of the keys that the family can have. */
 function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isSettled: boolean): Candidate {
-  const side: Side = layout === "hf" ? "hf" : "native";
-  const [native] = adapter.layouts;
-  const scores = adapter.probes.map((probe) => {
-    const known = new KnownKinds(
-      adapter.open(probe, adapter.family).rules(layout === "hf" ? (native ?? "hf") : layout),
-      side,
-    );
+  const side = sideOf(layout);
+  const scores = probed(adapter, layout).map((rules) => {
+    const known = new KnownKinds(rules, side);
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
     return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
   });
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
   return { adapter, layout, ...best };
+}
+
+const sideOf = (layout: string): Side => (layout === "hf" ? "hf" : "native");
+
+/** Tables of a layout, as the adapter's probes have them. */
+function probed(adapter: Adapter, layout: string): (readonly Rule[])[] {
+  const table = layout === "hf" ? (adapter.layouts[0] ?? "hf") : layout;
+  return adapter.probes.map((probe) => adapter.open(probe, adapter.family).rules(table));
 }
 
 const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
@@ -151,6 +158,10 @@ class KnownKinds {
       default:
         throw rule satisfies never;
     }
+  }
+
+  get spelled(): Iterable<string> {
+    return this.spellings.keys();
   }
 
   canonical(kind: string): string | undefined {
@@ -202,11 +213,22 @@ function unknownFamily(
   });
 }
 
+/** Layouts of one family may differ in a tensor or two: then it is they that are missing. */
 function ambiguous(candidates: readonly Candidate[]): InputError {
   const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout}`);
-  return new InputError("AMBIGUOUS_LAYOUT", `the keys fit several layouts: ${names.join(", ")}`, {
-    expected: "one family and layout",
+  const kinds = candidates.map(
+    ({ adapter, layout }) =>
+      new Set(probed(adapter, layout).flatMap((rules) => [...new KnownKinds(rules, sideOf(layout)).spelled])),
+  );
+  const marks = kinds.map((own, i) => [...own].filter((kind) => kinds.every((all, j) => j === i || !all.has(kind))));
+  const [tensor] = marks[0] ?? [];
+  const isClear = tensor !== undefined && marks.every(({ length }) => length > 0 && length <= MOST_MARKS);
+  const missing = marks.map((own) => own.map((kind) => `"${kind}"`).join(", ")).join(" or ");
+  const detail = isClear ? `; what tells them apart is missing: ${missing}` : "";
+  return new InputError("AMBIGUOUS_LAYOUT", `the keys fit several layouts: ${names.join(", ")}${detail}`, {
+    ...(isClear ? { tensor } : {}),
+    expected: isClear ? missing : "one family and layout",
     found: names.join(", "),
-    help: "choose with --family and --layout",
+    help: `${isClear ? "is this the whole checkpoint? If it is, " : ""}choose with --family and --layout`,
   });
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
 import { InputError, UsageError } from "../../src/errors.ts";
+import { abstractKey } from "../../src/table/key-pattern.ts";
 import { detect } from "../../src/table/layouts.ts";
 import { compileTable } from "../../src/table/plan.ts";
 import { alsoSpelled, optional, optionalPrefix, passThrough, rename } from "../../src/table/rule.ts";
@@ -112,6 +113,37 @@ test("layouts that fit equally well are listed", () => {
   expect(detect([...adapters, twin], keysOf("llama3", "hf"), null, { family: "twin" })).toEqual({
     adapter: twin,
     layout: "hf",
+  });
+});
+
+test.each(all.filter(([, layout]) => layout !== "hf"))(
+  "%s %s without one kind of key is still found, or the error names what is missing",
+  (family, layout) => {
+    const adapter = adapterNamed(family);
+    const kinds = new Set([...keysOf(family, layout).keys()].map(abstractKey));
+    for (const kind of kinds) {
+      const others = [...kinds].filter((other) => other !== kind).map((other) => other.replaceAll("#", "0"));
+      const outcome = failure(() => {
+        const { layout: detected } = detect([adapter], new Map(others.map((key) => [key, null])), {
+          model_type: adapter.modelTypes[0],
+        });
+        expect([kind, detected]).toEqual([kind, layout]);
+      });
+      if (outcome === undefined) continue;
+      expect(outcome, kind).toMatchObject({ code: "AMBIGUOUS_LAYOUT", message: expect.stringContaining(`"${kind}"`) });
+    }
+  },
+);
+
+test("layouts that differ in one tensor, which is lost", () => {
+  const keys = keysOf("gpt_oss", "torchtitan-2026-04-16");
+  keys.delete("output.weight");
+  expect(failure(() => detect(adapters, keys, { model_type: "gpt_oss" }))).toMatchObject({
+    code: "AMBIGUOUS_LAYOUT",
+    message:
+      "the keys fit several layouts: gpt_oss torchtitan-2026-04-27, gpt_oss torchtitan-2026-04-16; " +
+      'what tells them apart is missing: "lm_head.weight" or "output.weight"',
+    details: { tensor: "lm_head.weight" },
   });
 });
 

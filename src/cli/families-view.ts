@@ -1,0 +1,83 @@
+// The matrix of what is supported: for `families`, and for the table of the README (scripts/readme.mjs).
+import type { Adapter } from "../../adapters/adapter.ts";
+import type { Table } from "../report/document.ts";
+
+const FORMATS = ["safetensors", "dcp", "pt"] as const;
+
+/** A family as `families --json` shows it. */
+export const familyRow = (adapter: Adapter) => ({
+  family: adapter.family,
+  modelTypes: adapter.modelTypes,
+  flavours: adapter.flavours,
+  modalities: adapter.modalities,
+  layouts: ["hf", ...adapter.layouts],
+  encodings: adapter.encodings ?? [],
+  formats: FORMATS,
+  graphs: adapter.graphs,
+  sources: adapter.sources,
+});
+
+export type FamilyRow = ReturnType<typeof familyRow>;
+
+const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
+const graphsOf = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
+
+const WIDTH = 88;
+
+/** One family, a property a line; long lists go on below. */
+export function familyTable(row: FamilyRow): Table {
+  const properties = [
+    ["flavours", list(row.flavours)],
+    ["modalities", list(row.modalities)],
+    ["layouts", list(row.layouts)],
+    ["encodings", list(["plain", ...row.encodings])],
+    ["graphs", graphsOf(row)],
+  ] as const;
+  const [first = "", ...more] = wrapped(list(row.modelTypes), WIDTH);
+  return {
+    title: row.family,
+    columns: [{ name: "model_type" }, { name: first }],
+    rows: [
+      ...more.map((line) => ["", line]),
+      ...properties.flatMap(([name, text]) => wrapped(text, WIDTH).map((line, i) => [i === 0 ? name : "", line])),
+    ],
+  };
+}
+
+/** Lines of at most `width` characters, broken after commas. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const item of text.split(/(?<=,) /)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + item.length <= width) lines[lines.length - 1] = `${last} ${item}`;
+    else lines.push(item);
+  }
+  return lines;
+}
+
+const TYPES_SHOWN = 4;
+
+/** All families as one table of Markdown. */
+export function familiesMarkdown(rows: readonly FamilyRow[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const code = (items: readonly string[]) => items.map((item) => `\`${item}\``).join(", ");
+  const types = ({ modelTypes }: FamilyRow) =>
+    modelTypes.length <= TYPES_SHOWN
+      ? code(modelTypes)
+      : `${code(modelTypes.slice(0, TYPES_SHOWN))} and ${modelTypes.length - TYPES_SHOWN} more`;
+  return [
+    line(["family", "`model_type`", "flavours", "modalities", "native layouts", "encodings", "graphs"]),
+    line(Array(7).fill("---")),
+    ...rows.map((row) =>
+      line([
+        `\`${row.family}\``,
+        types(row),
+        list(row.flavours),
+        list(row.modalities),
+        code(row.layouts.filter((layout) => layout !== "hf")),
+        list(["plain", ...row.encodings]),
+        graphsOf(row),
+      ]),
+    ),
+  ].join("\n");
+}

@@ -1,0 +1,81 @@
+// The types that the package ships let a plugin be checked, in a folder that has nothing but the package.
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { scratch } from "../helpers/scratch.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+const compile = (...args: string[]) => {
+  const { status, stdout } = spawnSync(process.execPath, [tsc, ...args], { encoding: "utf8" });
+  return { status, stdout };
+};
+const strict = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--skipLibCheck"];
+
+const typed = `import type { AdapterKit, Family, JsonObject, MakeAdapter, Rule } from "convert-checkpoint/adapter";
+
+const rules = ({ rename }: AdapterKit): Rule[] => [rename("layers.{l}.w", "model.layers.{l}.w", "d")];
+
+const make: MakeAdapter = (kit) => ({
+  family: "tiny",
+  modelTypes: ["tiny"],
+  flavours: ["dense"],
+  modalities: ["text"],
+  layouts: ["theirs"],
+  graphs: [],
+  probes: [],
+  sources: [],
+  open(json: JsonObject, where: string): Family {
+    const d = new kit.ConfigReader(json, where).size("hidden_size", 3);
+    return {
+      family: "tiny",
+      vocabSize: 2,
+      maxPositions: 4,
+      dtype: null,
+      axes: () => ({ l: 1, d }),
+      rules: () => rules(kit),
+      hfConfig: () => json,
+      math: () => ({ d }),
+      forward: () => kit.noGraph("tiny"),
+      knownDifferences: () => [],
+    };
+  },
+});
+export default make;
+`;
+
+test("a plugin in TypeScript, and the one of the walk-through", () => {
+  const folder = scratch();
+  const place = join(folder, "node_modules", "convert-checkpoint");
+  mkdirSync(place, { recursive: true });
+  cpSync(join(root, "package.json"), join(place, "package.json"));
+  const project = join(folder, "declarations.json");
+  const compilerOptions = {
+    emitDeclarationOnly: true,
+    rootDir: root,
+    outDir: join(place, "dist"),
+    types: [],
+  };
+  const files = [join(root, "adapters", "plugin.ts")];
+  writeFileSync(project, JSON.stringify({ extends: join(root, "tsconfig.json"), compilerOptions, files, include: [] }));
+  expect(compile("-p", project)).toEqual({ status: 0, stdout: "" });
+
+  const page = readFileSync(join(root, "docs", "add-a-family.md"), "utf8");
+  const blocks = [...page.matchAll(/^```js olmo2\.mjs\n(.*?)^```$/gms)].map(([, code]) => code);
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const [tiny, olmo2] = [file("tiny.mts", typed), file("olmo2.mjs", blocks.join("\n"))];
+  const otherAxes = file("axes.mts", typed.replace('"model.layers.{l}.w"', '"model.layers.{e}.w"'));
+  const noFamily = file("family.mts", typed.replace('family: "tiny",\n  modelTypes', "modelTypes"));
+  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, otherAxes, noFamily);
+  const errors = stdout.split("\n").filter((line) => line.includes("error TS"));
+  expect(errors.map((line) => line.replace(/^.*\//, ""))).toEqual([
+    expect.stringMatching(/^axes\.mts\(3,75\): error TS2345/),
+    expect.stringMatching(/^family\.mts\(5,36\): error TS2741: Property 'family' is missing/),
+  ]);
+});
