@@ -34,11 +34,27 @@ export interface Adapter {
   open(config: JsonObject, where: string): Family;
 }
 
+/** How a model that sees takes images, for inputs that are checked or made up. */
+export interface VisionInput {
+  /** Values of one patch as the Hugging Face processor lays it out. */
+  readonly patchDim: number;
+  /** Rows (and columns) of patches that become one token. */
+  readonly mergeSize: number;
+  /** Id of the token that stands for one merged patch. */
+  readonly imageToken: number;
+  /** Ids around the tokens of an image, where the model has such. */
+  readonly around: readonly [number, number] | null;
+  /** Ids that ordinary text cannot have, `imageToken` among them. */
+  readonly reserved: readonly number[];
+}
+
 /** A family at one concrete config. */
 export interface Family {
   readonly family: string;
   readonly vocabSize: number;
   readonly maxPositions: number;
+  /** Only of a model that sees. */
+  readonly vision?: VisionInput | undefined;
   /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
   readonly dtype: string | null;
   /** Sizes of the named axes; a list instead of a size names the indices in use. */

@@ -3,7 +3,8 @@
 import { elementCount } from "../src/formats/dtype.ts";
 import type { Backend, WeightSource } from "./backend.ts";
 import type { Forward, ForwardInput, Node, Tap } from "./graph.ts";
-import { type Handle, RowBlocks, type Rows } from "./row-blocks.ts";
+import type { Choice } from "./routing.ts";
+import { type Direct, type Handle, RowBlocks, type Rows } from "./row-blocks.ts";
 import type { ForwardPlan } from "./shapes/plan.ts";
 
 /** Bytes of logits of one side that are computed and read back at a time. */
@@ -16,6 +17,7 @@ export interface ForwardSide {
   /** What the shapes backend made of `forward` for the same input. */
   readonly plan: ForwardPlan;
   weight(key: string): WeightSource;
+  has?(key: string): boolean;
 }
 
 export interface TapComparison {
@@ -29,11 +31,20 @@ export interface ForwardObserver {
   tap?(comparison: TapComparison): void;
   /** Logits of positions from `first` on, one row-major [rows, V] block a side. */
   logits(first: number, blocks: readonly Float32Array[]): void;
+  /** One call for each mixture of experts that both sides have; of one side alone, with no second choice. */
+  routing?(name: string, choices: readonly Choice[]): void;
   progress?(done: { readonly tap: string; readonly flops: number; readonly totalFlops: number }): void;
 }
 
+export interface DriveOptions {
+  /** Index of the side that the other is measured against. */
+  readonly reference?: number;
+  /** Whether the second side takes the experts that the first one chose. */
+  readonly pinned?: boolean;
+}
+
 /**
- * @param sides one, or two of which `reference` names the index of the reference
+ * @param sides one, or two
  * @param observer gets logits as f32, in ascending position
  */
 export async function runForwards<N extends Node>(
@@ -41,9 +52,10 @@ export async function runForwards<N extends Node>(
   sides: readonly ForwardSide[],
   input: ForwardInput,
   observer: ForwardObserver,
-  reference = 0,
+  { reference = 0, pinned = false }: DriveOptions = {},
 ): Promise<void> {
-  const runners = sides.map((side) => new Runner(backend, side, input));
+  const choices = new Choices(sides.length, pinned, observer);
+  const runners = sides.map((side, i) => new Runner(backend, side, input, choices.of(i)));
   const held = () => runners.flatMap((runner) => runner.held);
   const totalFlops = sides.reduce((sum, side) => sum + side.plan.flops, 0);
   let flops = 0;
@@ -89,6 +101,35 @@ function commonTaps(plans: readonly ForwardPlan[]): string[] {
   return first!.filter((tap) => others.every((taps) => taps.includes(tap)));
 }
 
+/** What the sides chose, by the name of the mixture; the first side gets to each before the second. */
+class Choices {
+  private readonly made: readonly Map<string, Choice>[];
+
+  constructor(
+    sides: number,
+    private readonly pinned: boolean,
+    private readonly observer: ForwardObserver,
+  ) {
+    this.made = Array.from({ length: sides }, () => new Map());
+  }
+
+  of(side: number): Direct {
+    return (routing) => ({
+      ...routing,
+      pinned: () => (this.pinned && side > 0 ? this.made[0]!.get(routing.name)?.experts : undefined),
+      observe: (choice: Choice) => this.note(side, routing.name, choice),
+    });
+  }
+
+  private note(side: number, name: string, choice: Choice): void {
+    this.made[side]!.set(name, choice);
+    const choices = this.made.map((choices) => choices.get(name)).filter((choice) => choice !== undefined);
+    if (choices.length < this.made.length) return;
+    this.observer.routing?.(name, choices);
+    for (const choices of this.made) choices.delete(name);
+  }
+}
+
 /** One side on its way through its forward pass. */
 class Runner<N extends Node> {
   /** The tap that was reached last, and what has to outlive the next evaluation. */
@@ -104,10 +145,14 @@ class Runner<N extends Node> {
     backend: Backend<N>,
     private readonly side: ForwardSide,
     input: ForwardInput,
+    direct: Direct,
   ) {
-    const blocks = new RowBlocks(backend, (key) => side.weight(key));
+    const blocks = new RowBlocks(backend, (key) => side.weight(key), direct);
     this.blocks = blocks;
-    this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), input);
+    this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), {
+      ...input,
+      has: side.has && ((key) => side.has!(key)),
+    });
   }
 
   get atLastTap(): boolean {

@@ -121,6 +121,8 @@ export interface ImageInput {
 
 export interface ForwardInput {
   readonly ids_T: readonly number[];
+  /** Whether the side has a tensor by a key of its own, for parts that a checkpoint may come without. */
+  readonly has?: ((key: string) => boolean) | undefined;
   readonly images?: ImageInput | undefined;
   /** Time, row and column of every token, where they are given instead of derived from the images. */
   readonly positions_T3?: readonly (readonly [number, number, number])[] | undefined;

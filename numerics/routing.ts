@@ -12,9 +12,9 @@ export interface Choice {
 
 /** A routing whose choice is watched, or made by another run. */
 export interface DirectedRouting<N extends Node> extends Routing<N> {
-  /** Experts [T, k] to take instead of choosing; their weights are this side's own. */
-  readonly pinned?: Int32Array | undefined;
-  readonly observe?: ((choice: Choice) => void) | undefined;
+  /** Experts [T, k] to take instead of choosing, where there are such; their weights are this side's own. */
+  readonly pinned?: () => Int32Array | undefined;
+  readonly observe?: (choice: Choice) => void;
 }
 
 /** @param logits [T, E] row-major */
@@ -24,8 +24,9 @@ export function chooseExperts<N extends Node>(
   bias: ArrayLike<number> | null,
 ): Choice {
   const [T, E] = [routing.logits_TE.shape[0]!, routing.logits_TE.shape[1]!];
-  const { router, pinned } = routing;
+  const { router } = routing;
   const { k } = router;
+  const pinned = routing.pinned?.();
   const bias_E = bias && Float64Array.from(bias);
   const choice = {
     k,

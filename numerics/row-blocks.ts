@@ -2,6 +2,7 @@
 // vocabulary would otherwise be the largest thing in memory.
 import type { Backend, WeightSource } from "./backend.ts";
 import type { Node, Ops, Routing } from "./graph.ts";
+import type { DirectedRouting } from "./routing.ts";
 import * as shapes from "./shapes/infer.ts";
 
 /** Positions [begin, end). */
@@ -33,16 +34,18 @@ type WholeOp =
   | "deltaRule"
   | "mixture";
 
+/** Watches or makes the choice of experts. */
+export type Direct = <N extends Node>(routing: Routing<N>) => DirectedRouting<N>;
+
 /** Passes ops on to a backend until `defer` is called; ops recorded from then on wait for `make`. */
 export class RowBlocks<N extends Node> {
   readonly ops: Ops<Handle<N>> = this.makeOps();
   private deferred = false;
 
-  /** @param direct watches or makes the choice of experts */
   constructor(
     private readonly backend: Backend<N>,
     private readonly source: (key: string) => WeightSource,
-    private readonly direct: (routing: Routing<Handle<N>>) => Routing<Handle<N>> = (routing) => routing,
+    private readonly direct: Direct = (routing) => routing,
   ) {}
 
   defer(): void {

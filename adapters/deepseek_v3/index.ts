@@ -1,8 +1,9 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
+import { hfForward } from "./hf.ts";
 import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const deepseekV3: Adapter = {
   family: "deepseek_v3",
@@ -15,7 +16,7 @@ export const deepseekV3: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/deepseek_v3/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/deepseek_v3/modeling_deepseek_v3.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [
     { model_type: "deepseek_v3", ...probeSizes() },
     { model_type: "deepseek_v3", ...probeSizes(), tie_word_embeddings: true },
@@ -38,8 +39,8 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   rules: (layout) => deepseekV3Rules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph("deepseek_v3"),
-  knownDifferences: () => [],
+  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: DeepseekV3Config) {

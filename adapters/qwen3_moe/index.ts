@@ -1,8 +1,9 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
 import { parseQwen3MoeConfig, type Qwen3MoeConfig } from "./config.ts";
+import { hfForward } from "./hf.ts";
 import { QWEN3_MOE_LAYOUTS, qwen3MoeAxes, qwen3MoeRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const qwen3Moe: Adapter = {
   family: "qwen3_moe",
@@ -15,7 +16,7 @@ export const qwen3Moe: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/qwen3/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/qwen3_moe/modeling_qwen3_moe.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [
     { model_type: "qwen3_moe", num_hidden_layers: 1, attention_bias: true },
     { model_type: "qwen3_moe", num_hidden_layers: 1, tie_word_embeddings: true },
@@ -34,8 +35,8 @@ const openFamily = (config: Qwen3MoeConfig, json: JsonObject): Family => ({
   rules: (layout) => qwen3MoeRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph("qwen3_moe"),
-  knownDifferences: () => [],
+  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Qwen3MoeConfig) {

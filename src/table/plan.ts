@@ -19,6 +19,8 @@ export interface TableTensor {
   readonly ranks: Ranks | null;
   /** The rule it comes from: `permuteRope`. */
   readonly rule: string;
+  /** Of a dropped tensor: the value it is made with where it is missing. */
+  readonly recreate?: number | undefined;
 }
 
 export interface Table {
@@ -60,7 +62,7 @@ function describe(slot: Slot, side: CompiledSide): TableTensor {
     case "tie":
       return { ...describe(side.byKey.get(slot.of)!, side), key, need: "alias", rule: "tie" };
     case "drop":
-      return { key, shape: slot.shape, need: "dropped", ranks: null, rule: "drop" };
+      return { key, shape: slot.shape, need: "dropped", ranks: null, rule: "drop", recreate: slot.rule.recreate };
     default:
       throw slot satisfies never;
   }

@@ -1,12 +1,11 @@
-// Token ids to compare on: given, tokenised, or made up.
+// What to compare on, tokens and images: given, tokenised, or made up.
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { VisionInput } from "../../adapters/adapter.ts";
+import type { ForwardInput } from "../../numerics/graph.ts";
 import { InputError } from "../errors.ts";
-import { openSafetensors } from "../formats/safetensors/open.ts";
-import { readIntegers } from "./parity-golden.ts";
-
-/** Shorter inputs do not show what a wrong rotary embedding does. */
-export const MIN_GENERATED_TOKENS = 512;
+import { readInputs } from "./input-file.ts";
+import { randomInputs } from "./random-inputs.ts";
 
 export type InputRequest =
   | { readonly kind: "ids"; readonly file: string }
@@ -19,6 +18,7 @@ export type InputRequest =
 export interface ParityInputs {
   readonly kind: "ids" | "prompt" | "random" | "golden";
   readonly tokens: number;
+  readonly images?: number;
   /** File, prompt or golden that the ids come from. */
   readonly source?: string;
   readonly seed?: number;
@@ -27,29 +27,32 @@ export interface ParityInputs {
 }
 
 export interface ResolvedInputs {
-  readonly ids: readonly number[];
+  readonly input: ForwardInput;
   readonly about: ParityInputs;
 }
 
-/** The model that the ids are for. */
+/** The model that the input is for. */
 export interface InputLimits {
   readonly vocabSize: number;
   readonly maxPositions: number;
+  readonly vision?: VisionInput | undefined;
 }
 
 export async function resolveInputs(request: InputRequest, limits: InputLimits): Promise<ResolvedInputs> {
   switch (request.kind) {
     case "ids": {
-      const ids = idsOfJson(request.file);
-      return { ids, about: { kind: "ids", tokens: ids.length, source: request.file } };
+      const ids_T = idsOfJson(request.file);
+      return { input: { ids_T }, about: { kind: "ids", tokens: ids_T.length, source: request.file } };
     }
     case "inputs": {
-      const ids = idsOfInputs(request.file);
-      return { ids, about: { kind: "ids", tokens: ids.length, source: request.file } };
+      const input = readInputs(request.file, limits.vision);
+      const images = input.images?.grids.length;
+      const about = { kind: "ids", tokens: input.ids_T.length, source: request.file } as const;
+      return { input, about: images === undefined ? about : { ...about, images } };
     }
     case "prompt": {
-      const ids = await tokenise(request.text, request.tokenizer);
-      return { ids, about: { kind: "prompt", tokens: ids.length, source: request.text } };
+      const ids_T = await tokenise(request.text, request.tokenizer);
+      return { input: { ids_T }, about: { kind: "prompt", tokens: ids_T.length, source: request.text } };
     }
     case "random":
       return randomInputs(request, limits);
@@ -73,33 +76,6 @@ function idsOfJson(file: string): number[] {
     if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return id;
     throw fault(`${JSON.stringify(id)} at index ${i}`);
   });
-}
-
-/** `input_ids` [T], and `position_ids` where they say what a text model does anyway. */
-function idsOfInputs(file: string): number[] {
-  const inputs = openSafetensors(file);
-  const refuse = (tensor: string, expected: string): never => {
-    throw new InputError("INPUT_NOT_SUPPORTED", `${file}: this model takes no such "${tensor}"`, {
-      file,
-      tensor,
-      expected,
-      found: tensor,
-      help: `leave "${tensor}" out of the file`,
-    });
-  };
-  try {
-    const ids = readIntegers(inputs, "input_ids");
-    for (const key of inputs.tensors.keys()) {
-      if (key === "position_ids") {
-        const positions = readIntegers(inputs, key, [[ids.length], [ids.length, 3]]);
-        const axes = positions.length / ids.length;
-        if (positions.some((position, i) => position !== Math.floor(i / axes))) refuse(key, "positions 0, 1, 2, …");
-      } else if (key !== "input_ids") refuse(key, "input_ids alone: the model has text as its only modality");
-    }
-    return ids;
-  } finally {
-    inputs.close();
-  }
 }
 
 async function tokenise(text: string, path: string): Promise<number[]> {
@@ -153,46 +129,6 @@ const invalidTokenizer = (file: string, cause: unknown): InputError =>
   });
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-/**
- * Seeded ids that exercise what breaks: both edges of the vocabulary, one token many times in a row, a passage that
- * comes again later, and uniform ids for the rest.
- */
-export function randomIds(tokens: number, vocabSize: number, seed: number): number[] {
-  const random = generator(seed);
-  const ids = Array.from({ length: tokens }, () => Math.floor(random() * vocabSize));
-  ids[0] = 0;
-  ids[1] = vocabSize - 1;
-  const run = tokens >> 4;
-  ids.fill(ids[run]!, 2 * run, 3 * run);
-  const passage = tokens >> 3;
-  ids.splice(tokens - passage, passage, ...ids.slice(0, passage));
-  return ids.slice(0, tokens);
-}
-
-function randomInputs(
-  { tokens: asked = MIN_GENERATED_TOKENS, seed = 0 }: { readonly tokens?: number; readonly seed?: number },
-  { vocabSize, maxPositions }: InputLimits,
-): ResolvedInputs {
-  const tokens = Math.min(Math.max(asked, MIN_GENERATED_TOKENS), maxPositions);
-  const reason =
-    tokens === maxPositions && tokens < Math.max(asked, MIN_GENERATED_TOKENS)
-      ? `the model's context is ${maxPositions} tokens`
-      : `generated input has at least ${MIN_GENERATED_TOKENS} tokens`;
-  const about = { kind: "random", tokens, seed, ...(tokens === asked ? {} : { note: reason }) } as const;
-  return { ids: randomIds(tokens, vocabSize, seed), about };
-}
-
-/** Uniform in [0, 1): mulberry32. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), state | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function readText(file: string): string {
   try {

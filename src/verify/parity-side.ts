@@ -1,10 +1,11 @@
 // One side of a parity run: a checkpoint seen through its family's table.
 import type { Family } from "../../adapters/adapter.ts";
 import type { WeightSource } from "../../numerics/backend.ts";
-import type { Forward } from "../../numerics/graph.ts";
+import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { elementCount } from "../formats/dtype.ts";
 import type { TablePlan } from "../table/move.ts";
 import { compileTable } from "../table/plan.ts";
 
@@ -28,6 +29,8 @@ export class SideWeights {
   readonly layout: string;
   private readonly model: Pick<Checkpoint, "tensors" | "read">;
   private readonly table: TablePlan;
+  /** Buffers that a trainer makes itself where the checkpoint has none. */
+  private readonly buffers: ReadonlyMap<string, { readonly shape: readonly number[]; readonly value: number }>;
 
   /** @throws InputError MISSING_TENSOR, UNKNOWN_TENSOR or SHAPE_MISMATCH, naming the tensor */
   constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
@@ -38,6 +41,11 @@ export class SideWeights {
     const native = isHf ? ANY_NATIVE_LAYOUT : layout;
     const table = compileTable(family.rules(native), family.axes(native));
     this.table = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
+    this.buffers = new Map(
+      table.tensors(isHf ? "hf" : "native", model.tensors).flatMap(({ key, shape, recreate: value }) => {
+        return value === undefined ? [] : [[key, { shape: shape.map((size) => size ?? 0), value }] as const];
+      }),
+    );
   }
 
   /** Tensors that the mathematics has no use for, with the reason. */
@@ -45,13 +53,24 @@ export class SideWeights {
     return this.table.dropped.map(({ key, reason }) => ({ key, reason }));
   }
 
-  /** What `forward` does with `ids`. @throws InputError ID_OUT_OF_RANGE */
-  plan(forward: Forward, ids: readonly number[]): ForwardPlan {
-    return planForward(forward, (key) => this.header(key), { ids_T: ids });
+  /** What `forward` does with an input. @throws InputError ID_OUT_OF_RANGE */
+  plan(forward: Forward, input: ForwardInput): ForwardPlan {
+    return planForward(forward, (key) => this.header(key), { ...input, has: (key) => this.has(key) });
+  }
+
+  has(key: string): boolean {
+    return this.model.tensors.has(this.table.spelling.get(key) ?? key);
   }
 
   weight(key: string): WeightSource {
     const header = this.header(key);
+    const buffer = this.missingBuffer(key);
+    if (buffer) {
+      const bytes = new Uint8Array(
+        Float32Array.from({ length: elementCount(buffer.shape) }, () => buffer.value).buffer,
+      );
+      return { ...header, read: (begin, target) => target.set(bytes.subarray(begin, begin + target.length)) };
+    }
     return { ...header, read: (begin, target) => this.model.read(header.key, begin, target) };
   }
 
@@ -59,6 +78,8 @@ export class SideWeights {
   private header(key: string): TensorShape {
     const info = this.model.tensors.get(this.table.spelling.get(key) ?? key);
     if (info !== undefined) return info;
+    const buffer = this.missingBuffer(key);
+    if (buffer !== undefined) return { key, dtype: "F32", shape: buffer.shape };
     throw new InputError("MISSING_TENSOR", `${this.path}: no tensor "${key}", which the forward pass needs`, {
       tensor: key,
       file: this.path,
@@ -66,6 +87,10 @@ export class SideWeights {
       found: `${this.model.tensors.size} tensors, none of that name`,
       help: "the checkpoint is incomplete, or its config (or --layout) belongs to another model",
     });
+  }
+
+  private missingBuffer(key: string) {
+    return this.has(key) ? undefined : this.buffers.get(key);
   }
 
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */

@@ -14,7 +14,7 @@ export interface Thresholds {
 }
 
 export interface Finding {
-  readonly code: "KL" | "TOP1" | "NON_FINITE" | "UNUSED_TENSORS" | "TIE_BROKEN" | "CONFIG";
+  readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "TIE_BROKEN" | "CONFIG";
   readonly message: string;
 }
 
@@ -79,6 +79,12 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
   }
   if (thresholds.top1 !== null && !(metrics.top1 >= thresholds.top1)) {
     yield { code: "TOP1", message: `top-1 agreement ${metrics.top1} is below the limit of ${thresholds.top1}` };
+  }
+  const mtp = rest.taps.filter(({ tap }) => tap.startsWith("mtp."));
+  for (const { tap, relativeRms } of mtp) {
+    if (relativeRms <= (rest.exact ? ROUNDING.f64 : ROUNDING.f32)) continue;
+    const message = `the hidden states of ${tap} (multi-token prediction) differ by ${relativeRms.toExponential(2)} of their size`;
+    yield { code: "MTP", message };
   }
   if (rest.configDifferences.length > 0) {
     const fields = rest.configDifferences.map(({ field }) => field).join(", ");
@@ -163,7 +169,7 @@ function configDiffers({ configDifferences, metrics }: Evidence, { sameConfig }:
 function knownUpstream({ metrics }: Evidence, { known, resolved }: Experiments): Cause | null {
   if (known === null || !resolved) return null;
   const { code, explanation, fix } = known.shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
-  const evidence = `mean KL is ${nats(metrics)}, and ${nats(known.metrics)} with the difference undone`;
+  const evidence = `mean KL is ${nats(metrics)}, and ${nats(known.without.metrics)} with the difference undone`;
   return { code, tensors: [], fields: [], explanation, evidence, fix };
 }
 

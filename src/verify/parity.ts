@@ -1,15 +1,24 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
 import type { Backend } from "../../numerics/backend.ts";
+import type { ForwardInput } from "../../numerics/graph.ts";
 import type { Metrics, NonFinite, Positions } from "../../numerics/metrics.ts";
 import { InputError, UsageError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
+import { checkImages } from "./input-file.ts";
 import type { NextTokens } from "./next-tokens.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
-import { withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
+import { type RunAgain, withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
 import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
 import { type Golden, openGolden } from "./parity-golden.ts";
-import { type InputRequest, type ParityInputs, type ResolvedInputs, resolveInputs } from "./parity-inputs.ts";
+import {
+  type InputLimits,
+  type InputRequest,
+  type ParityInputs,
+  type ResolvedInputs,
+  resolveInputs,
+} from "./parity-inputs.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
+import { type RoutingReport, routingReport } from "./parity-routing.ts";
 import { type ParitySide, SideWeights } from "./parity-side.ts";
 import {
   type Cause,
@@ -23,6 +32,7 @@ import {
   firstDivergence,
   type Thresholds,
 } from "./parity-verdict.ts";
+import { randomInputs } from "./random-inputs.ts";
 
 /** Until limits are measured: the mean KL, in nats per token, that passes. */
 const DEFAULT_MAX_KL_NATS = 1e-8;
@@ -43,6 +53,8 @@ export interface ParityOptions extends ForwardOptions {
   /** Lets known upstream differences pass. */
   readonly acceptKnown?: boolean | undefined;
   readonly maxRamBytes?: number | undefined;
+  /** Whether the second side takes the experts that the first one chose; free unless given. */
+  readonly routing?: "free" | "pinned" | undefined;
 }
 
 export interface SideReport {
@@ -69,6 +81,10 @@ export interface Judgement {
   readonly findings: readonly Finding[];
   readonly configDifferences: readonly ConfigDifference[];
   readonly unusedTensors: readonly string[];
+  /** Tensors that this input leaves out and another would not: a vision tower without images. */
+  readonly unexercisedTensors: readonly string[];
+  /** Null for a model without mixtures of experts. */
+  readonly routing: RoutingReport | null;
   readonly firstDivergence: Divergence | null;
   readonly cause: Cause | null;
 }
@@ -105,9 +121,10 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const sides = options.b === undefined ? [options.a] : [options.a, options.b];
     const weights = sides.map((side) => new SideWeights(side));
     const inputs = await inputsOf(options, sides, golden);
-    const contest = new Contest(weights, golden, inputs.ids);
+    const forwards = sides.map(({ family, layout }) => family.forward(layout));
+    const contest = new Contest(weights, forwards, golden, inputs.input, options.routing === "pinned");
     // Before a backend is started: whatever does not fit fails here.
-    const plans = contest.plan(sides.map(({ family, layout }) => family.forward(layout)));
+    const plans = contest.plan(forwards);
     const { backend, ...fallback } = await openBackend(options.backend ?? "auto");
     try {
       const memory = planMemory(backend.name, plans);
@@ -171,15 +188,27 @@ async function inputsOf(
   sides: readonly ParitySide[],
   golden: Golden | null,
 ): Promise<ResolvedInputs> {
-  const maxPositions = Math.min(...sides.map(({ family }) => family.maxPositions));
-  const vocabSize = Math.min(...sides.map(({ family }) => family.vocabSize));
-  const { ids, about } =
+  const limits = limitsOf(sides);
+  const { input: resolved, about } =
     golden !== null && input === undefined
-      ? { ids: golden.ids, about: { kind: "golden", tokens: golden.ids.length, source: golden.path } as const }
-      : await resolveInputs(input ?? { kind: "random" }, { vocabSize, maxPositions });
-  if (ids.length <= maxPositions) return { ids, about };
-  return { ids, about: { ...about, note: `longer than the model's context of ${maxPositions} tokens` } };
+      ? {
+          input: { ids_T: golden.ids },
+          about: { kind: "golden", tokens: golden.ids.length, source: golden.path } as const,
+        }
+      : await resolveInputs(input ?? { kind: "random" }, limits);
+  if (limits.vision) checkImages(resolved.ids_T, resolved.images, limits.vision, about.source ?? "the input");
+  if (resolved.ids_T.length <= limits.maxPositions) return { input: resolved, about };
+  return {
+    input: resolved,
+    about: { ...about, note: `longer than the model's context of ${limits.maxPositions} tokens` },
+  };
 }
+
+const limitsOf = (sides: readonly ParitySide[]): InputLimits => ({
+  maxPositions: Math.min(...sides.map(({ family }) => family.maxPositions)),
+  vocabSize: Math.min(...sides.map(({ family }) => family.vocabSize)),
+  vision: sides[0]!.family.vision,
+});
 
 /** Runs the forward passes, and where they differ runs them again in search of the reason. */
 async function compare(
@@ -196,11 +225,13 @@ async function compare(
   const evidence = gather(options, contest, backend, outcome);
   const all = find(evidence);
   const { signal, onProgress } = options;
-  const rerun = async (forwards: Parameters<Contest["run"]>[1]) =>
-    (await contest.run(backend, forwards, { signal, onProgress })).comparison.metrics();
-  const differs = all.some(({ code }) => code === "KL" || code === "TOP1");
-  const known = differs ? await withoutKnown(sides, evidence.metrics, rerun) : null;
-  const remaining = known === null ? all : find({ ...evidence, metrics: known.metrics });
+  const rerun: RunAgain = async (forwards) => {
+    const { comparison, taps } = await contest.run(backend, forwards, { signal, onProgress });
+    return { metrics: comparison.metrics(), taps };
+  };
+  const differs = all.some(({ code }) => code === "KL" || code === "TOP1" || code === "MTP");
+  const known = differs ? await withoutKnown(sides, evidence, rerun) : null;
+  const remaining = known === null ? all : find({ ...evidence, ...known.without });
   const sameConfig =
     evidence.configDifferences.length > 0 ? await withReferenceConfig(sides, contest.reference, rerun) : null;
   const findings = options.acceptKnown ? remaining : all;
@@ -217,12 +248,21 @@ async function compare(
     findings,
     configDifferences: evidence.configDifferences,
     unusedTensors: evidence.unusedTensors,
+    unexercisedTensors: contest.unexercised(evidence.plans, everyModality(sides)),
+    routing: routingReport(options.routing ?? "free", outcome.routing),
     firstDivergence: findings.length > 0 || options.localise ? firstDivergence(evidence) : null,
     cause: all.length === 0 ? null : explain(evidence, { known, resolved: remaining.length === 0, sameConfig }),
   };
 }
 
-function gather(options: ParityOptions, { sides }: Contest, backend: Backend, outcome: ForwardOutcome): Evidence {
+/** An input with images of a model that sees: with it and this run's, every tensor is read that any input reads. */
+function everyModality(sides: readonly ParitySide[]): ForwardInput | null {
+  const limits = limitsOf(sides);
+  return limits.vision ? randomInputs({}, limits).input : null;
+}
+
+function gather(options: ParityOptions, contest: Contest, backend: Backend, outcome: ForwardOutcome): Evidence {
+  const { sides } = contest;
   const { a, b, maxKlNats, minTop1 } = options;
   return {
     metrics: outcome.comparison.metrics(),
@@ -235,7 +275,7 @@ function gather(options: ParityOptions, { sides }: Contest, backend: Backend, ou
     taps: outcome.taps,
     plans: outcome.plans,
     configDifferences: b === undefined ? [] : compareConfigs(a.family, b.family),
-    unusedTensors: sides.flatMap((side, i) => side.unused(outcome.plans[i]!)),
+    unusedTensors: contest.unused(outcome.plans, everyModality([a, ...(b ? [b] : [])])),
     brokenTies: sides.flatMap((side) => side.brokenTies()),
     exact: backend.name === "cpu",
   };

@@ -42,6 +42,10 @@ export interface FixtureCase {
   readonly golden: string;
   /** The same from torchtitan's own model, where it was kept. */
   readonly nativeGolden: string | null;
+  /** The images of a model that sees, with the same input_ids; as `--inputs` takes them. */
+  readonly inputs: string | null;
+  /** Where torchtitan's own model differs from transformers', by the code of the generator. */
+  readonly knownDifferences: readonly string[];
   /** What torchtitan's to_hf makes of `native`. */
   readonly toHf: ReadonlyMap<string, TensorHash>;
   /** What torchtitan's from_hf makes of `hf`. */
@@ -92,6 +96,12 @@ function folders(home: string, value: unknown): Readonly<Record<string, string>>
   return Object.fromEntries(value.map((name) => [text(name, home), `${home}/${text(name, home)}`]));
 }
 
+function codes(value: unknown, name: string): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw new Error(`${name}: knownDifferences`);
+  return value.map((entry) => text(record(entry, name).code, name));
+}
+
 function parseCase(name: string, value: unknown): FixtureCase {
   const entry = record(value, name);
   const home = `${FIXTURES}${name}`;
@@ -110,6 +120,8 @@ function parseCase(name: string, value: unknown): FixtureCase {
     hf: `${home}/hf`,
     golden: `${home}/golden.safetensors`,
     nativeGolden: existsSync(nativeGolden) ? nativeGolden : null,
+    inputs: existsSync(`${home}/inputs.safetensors`) ? `${home}/inputs.safetensors` : null,
+    knownDifferences: codes(entry.knownDifferences, name),
     toHf: hashes(`${home}/to_hf.sha256.json`),
     fromHf: hashes(`${home}/from_hf.sha256.json`),
   };
@@ -128,7 +140,9 @@ const isEncoded = ({ hf }: FixtureCase): boolean =>
 export const tableCases = casesOf(adapters).filter((one) => !isEncoded(one));
 
 /** Cases of the families that can also be run forward. */
-export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2));
+export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2)).filter(
+  (one) => !isEncoded(one),
+);
 
 /** The case of that name; throws if there is none. */
 export function fixture(name: string): FixtureCase {

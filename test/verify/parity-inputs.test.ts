@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { randomIds, resolveInputs } from "../../src/verify/parity-inputs.ts";
+import { resolveInputs } from "../../src/verify/parity-inputs.ts";
+import { randomIds } from "../../src/verify/random-inputs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parity-inputs-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,8 +53,8 @@ describe("random ids", () => {
     [{ vocabSize: 9, maxPositions: 1 }, 1],
   ])("%j", async (small, tokens) => {
     const resolved = await resolveInputs({ kind: "random" }, small);
-    expect(resolved.ids).toHaveLength(tokens);
-    expect(resolved.ids.every((id) => id >= 0 && id < small.vocabSize)).toBe(true);
+    expect(resolved.input.ids_T).toHaveLength(tokens);
+    expect(resolved.input.ids_T.every((id) => id >= 0 && id < small.vocabSize)).toBe(true);
   });
 
   test.each([
@@ -74,7 +75,7 @@ describe("ids from JSON", () => {
   test("are used whole, however few", async () => {
     const path = file("ids.json", "[3, 1, 4]");
     expect(await resolveInputs({ kind: "ids", file: path }, limits)).toEqual({
-      ids: [3, 1, 4],
+      input: { ids_T: [3, 1, 4] },
       about: { kind: "ids", tokens: 3, source: path },
     });
   });
@@ -109,12 +110,12 @@ describe("ids from JSON", () => {
 describe("ids from safetensors", () => {
   test("are input_ids", async () => {
     const path = int64File("inputs.safetensors", { input_ids: [5, 6] });
-    expect((await resolveInputs({ kind: "inputs", file: path }, limits)).ids).toEqual([5, 6]);
+    expect((await resolveInputs({ kind: "inputs", file: path }, limits)).input.ids_T).toEqual([5, 6]);
   });
 
   test("position_ids pass where they count up, and are refused where they do not", async () => {
     const path = int64File("positions.safetensors", { input_ids: [5, 6], position_ids: [0, 1] });
-    expect((await resolveInputs({ kind: "inputs", file: path }, limits)).ids).toEqual([5, 6]);
+    expect((await resolveInputs({ kind: "inputs", file: path }, limits)).input.ids_T).toEqual([5, 6]);
     const shifted = int64File("shifted.safetensors", { input_ids: [5, 6], position_ids: [1, 2] });
     await expect(resolveInputs({ kind: "inputs", file: shifted }, limits)).rejects.toMatchObject({
       code: "INPUT_NOT_SUPPORTED",
@@ -154,11 +155,11 @@ describe("a prompt", () => {
     mkdirSync(home);
     writeFileSync(join(home, "tokenizer.json"), tokenizer);
     const text = how === "text" ? "The quick red fox" : `@${file("prompt.txt", "The quick red fox")}`;
-    const { ids, about } = await resolveInputs({ kind: "prompt", text, tokenizer: home }, limits);
-    expect(ids).toEqual([1, 2, 5, 3]);
+    const { input, about } = await resolveInputs({ kind: "prompt", text, tokenizer: home }, limits);
+    expect(input.ids_T).toEqual([1, 2, 5, 3]);
     expect(about).toMatchObject({ kind: "prompt", tokens: 4 });
     const direct = { kind: "prompt", text, tokenizer: join(home, "tokenizer.json") } as const;
-    expect((await resolveInputs(direct, limits)).ids).toEqual(ids);
+    expect((await resolveInputs(direct, limits)).input).toEqual(input);
   });
 
   test("without tokens is refused", async () => {

@@ -6,6 +6,7 @@ import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { ParityReport } from "../../verify/parity.ts";
 import type { BackendChoice } from "../../verify/parity-backend.ts";
 import type { InputRequest } from "../../verify/parity-inputs.ts";
+import type { RoutingReport } from "../../verify/parity-routing.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
@@ -24,7 +25,7 @@ export const parity: Command = {
     ids: text("JSON array of token ids"),
     prompt: text("Text, or @FILE"),
     tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
-    inputs: text("safetensors with input_ids"),
+    inputs: text("safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids"),
     golden: text("safetensors with input_ids and logits to compare with"),
     "save-logits": text("Write input_ids, logits_a and logits_b as safetensors"),
     backend: text("auto, webgpu, wasm or cpu (f64) [auto]"),
@@ -48,8 +49,6 @@ export const parity: Command = {
       import("../../convert/sides.ts"),
       import("../../verify/parity.ts"),
     ]);
-    // Routing is a choice of mixtures of experts; a dense model routes nothing, whatever is asked for.
-    args.choice("routing", ["free", "pinned"]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {
       const sides = checkpoints.map((checkpoint, i) => {
@@ -68,6 +67,7 @@ export const parity: Command = {
         localise: args.flag("localise"),
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
+        routing: args.choice("routing", ["free", "pinned"] as const),
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
@@ -185,6 +185,11 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
           ? [`fell back from ${report.backend.fallbackFrom}: ${report.backend.fallbackReason}`]
           : []),
         ...(report.inputs.note ? [report.inputs.note] : []),
+        ...(report.unexercisedTensors.length > 0
+          ? [
+              `${plural(report.unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --inputs with images`,
+            ]
+          : []),
         ...(firstDivergence
           ? [
               `first difference at ${firstDivergence.tap}: relative error ${scientific(firstDivergence.added)} added, ${scientific(firstDivergence.inherited)} inherited; that step read ${firstDivergence.tensors.join(", ")}`,
@@ -196,7 +201,17 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
   };
 }
 
-function facts({ a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, reference, positions }: ParityReport) {
+function routingText({ mode, choices, flipped, largestFlippedMargin, smallestMargin }: RoutingReport): string {
+  const margin = `smallest margin ${scientific(smallestMargin)}`;
+  if (flipped === null) return margin;
+  const flips = `${flipped} of ${choices} choices differ${mode === "pinned" ? " (pinned to those of a)" : ""}`;
+  return largestFlippedMargin === null
+    ? `${flips}, ${margin}`
+    : `${flips}, by a margin of at most ${scientific(largestFlippedMargin)}`;
+}
+
+function facts(report: ParityReport) {
+  const { a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, reference, positions, routing } = report;
   const side = ({ path, family, layout, format, dtype }: ParityReport["a"]) =>
     `${path} (${family === null ? "recorded logits" : `${family}, ${layout}, ${format}`}, ${dtype})`;
   const { worst } = positions;
@@ -204,7 +219,10 @@ function facts({ a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, 
     { label: "a", value: side(a) },
     { label: "b", value: side(b) },
     { label: "reference", value: reference },
-    { label: "input", value: `${inputs.kind}, ${plural(inputs.tokens, "token")}` },
+    {
+      label: "input",
+      value: `${inputs.kind}, ${plural(inputs.tokens, "token")}${inputs.images ? `, ${plural(inputs.images, "image")}` : ""}`,
+    },
     {
       label: "backend",
       value: backend.adapter === null ? `${backend.name} (f64)` : `${backend.name}, ${backend.adapter}`,
@@ -221,6 +239,7 @@ function facts({ a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, 
       label: "logits",
       value: `largest difference ${scientific(metrics.maxAbsDiff)}, smallest cosine ${metrics.cosineMin.toFixed(9)}`,
     },
+    ...(routing === null ? [] : [{ label: "routing", value: routingText(routing) }]),
     {
       label: "took",
       value: `${formatSeconds(seconds)}, ${formatBytes(peakRamBytes)} of memory (${formatBytes(memory.backendPeakBytes)} on the backend)`,

@@ -1,0 +1,60 @@
+// Whether both sides sent tokens to the same experts: a near-tie may flip by rounding, which is no fault of a conversion.
+import type { Choice } from "../../numerics/routing.ts";
+
+/** One mixture of experts. */
+export interface RoutingComparison {
+  readonly name: string;
+  readonly tokens: number;
+  /** Tokens that chose other experts on the second side; null where there is one side only. */
+  readonly flipped: number | null;
+  /** Of those tokens, the largest margin by which the first side chose: rounding flips tiny ones only. */
+  readonly largestFlippedMargin: number | null;
+  /** Smallest margin of any token of the first side. */
+  readonly smallestMargin: number;
+  /** Experts that some token chose, on the first side. */
+  readonly expertsUsed: number;
+}
+
+export interface RoutingReport {
+  readonly mode: "free" | "pinned";
+  /** Tokens × mixtures, and how many of them flipped. */
+  readonly choices: number;
+  readonly flipped: number | null;
+  readonly largestFlippedMargin: number | null;
+  readonly smallestMargin: number;
+  readonly layers: readonly RoutingComparison[];
+}
+
+export function compareChoices(name: string, [first, second]: readonly Choice[]): RoutingComparison {
+  const { k, experts, margins } = first!;
+  const tokens = margins.length;
+  const row = (choice: Choice, t: number) =>
+    [...choice.experts.subarray(t * k, (t + 1) * k)].sort((a, b) => a - b).join();
+  const flipped =
+    second && Array.from({ length: tokens }, (_, t) => t).filter((t) => row(first!, t) !== row(second, t));
+  return {
+    name,
+    tokens,
+    flipped: flipped?.length ?? null,
+    largestFlippedMargin: flipped?.length ? Math.max(...flipped.map((t) => margins[t]!)) : null,
+    smallestMargin: margins.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+    expertsUsed: new Set(experts).size,
+  };
+}
+
+/** Null for a model without mixtures of experts. */
+export function routingReport(mode: "free" | "pinned", layers: readonly RoutingComparison[]): RoutingReport | null {
+  if (layers.length === 0) return null;
+  const margins = layers.flatMap(({ largestFlippedMargin }) =>
+    largestFlippedMargin === null ? [] : [largestFlippedMargin],
+  );
+  const compared = layers.every(({ flipped }) => flipped !== null);
+  return {
+    mode,
+    choices: layers.reduce((sum, { tokens }) => sum + tokens, 0),
+    flipped: compared ? layers.reduce((sum, { flipped }) => sum + (flipped ?? 0), 0) : null,
+    largestFlippedMargin: margins.length > 0 ? Math.max(...margins) : null,
+    smallestMargin: Math.min(...layers.map(({ smallestMargin }) => smallestMargin)),
+    layers,
+  };
+}
