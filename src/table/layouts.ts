@@ -183,6 +183,12 @@ class KnownKinds {
   }
 }
 
+/** Whether files of the family come in several orders of dims. */
+export const hasOrders = (adapter: Adapter): boolean =>
+  probed(adapter, "hf")
+    .flat()
+    .some((rule) => rule.kind === "map" && rule.hf.some(({ orders }) => orders !== undefined));
+
 function unknownFamily(
   all: readonly Adapter[],
   possible: readonly Adapter[],

@@ -21,6 +21,8 @@ export interface TableTensor {
   readonly rule: string;
   /** Of a dropped tensor: the value it is made with where it is missing. */
   readonly recreate?: number | undefined;
+  /** The part of the model that it belongs to, where files may lack that part as a whole. */
+  readonly tower?: string | undefined;
 }
 
 export interface Table {
@@ -56,8 +58,9 @@ function describe(slot: Slot, side: CompiledSide): TableTensor {
   const { key } = slot;
   switch (slot.kind) {
     case "map": {
+      const { op: rule, tower } = slot.map.rule;
       const need = slot.map.rule.optional ? "optional" : "required";
-      return { key, shape: slot.term.plain.shape, need, ranks: slot.term.ranks, rule: slot.map.rule.op };
+      return { key, shape: slot.term.plain.shape, need, ranks: slot.term.ranks, rule, tower };
     }
     case "tie":
       return { ...describe(side.byKey.get(slot.of)!, side), key, need: "alias", rule: "tie" };

@@ -4,6 +4,7 @@ import { runSteps, type StepOptions } from "../convert/steps.ts";
 import { renamedSource, type TensorSource } from "../convert/tensor-source.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { hasOrders } from "../table/layouts.ts";
 import { compareSources } from "./compare.ts";
 import type { Difference } from "./difference.ts";
 import { hfView } from "./hf-view.ts";
@@ -77,6 +78,14 @@ function* compareViews(a: View, b: View): Generator<number, Difference[], void> 
   return [...own, ...found.filter(({ key }) => !told.has(key))];
 }
 
+/** Whether shapes of one `hf` tensor differ in a family that is written in several orders of dims. */
+function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [View, View]): boolean {
+  const differ = [...a.source.tensors.values()].some(
+    ({ key, shape }) => shape.join() !== (b.source.tensors.get(key)?.shape ?? shape).join(),
+  );
+  return layout === "hf" && differ && hasOrders(adapter);
+}
+
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
   faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
 
@@ -85,8 +94,10 @@ function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: r
   if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
   if (x instanceof InputError) throw x;
   if (y instanceof InputError) throw y;
-  if (x.adapter === y.adapter && x.layout === y.layout)
-    return { views: [plainView(a, x), plainView(b, y)], keys: x.layout };
+  if (x.adapter === y.adapter && x.layout === y.layout) {
+    const views = [plainView(a, x), plainView(b, y)] as const;
+    if (!mayDifferInOrder(x, views)) return { views, keys: x.layout };
+  }
   if (x.adapter !== y.adapter) {
     throw new InputError(
       "FAMILY_MISMATCH",

@@ -62,7 +62,8 @@ function mend(
   standIns: Set<string>,
 ): Difference {
   const { tensor: key = "" } = error.details;
-  const shape = known.get(key)?.shape.map((size) => size ?? 1);
+  const own = known.get(key);
+  const shape = own && sizesOf(own);
   const dtype = headers.get(key)?.dtype ?? [...headers.values()][0]?.dtype ?? "F32";
   const standIn = () => {
     if (shape === undefined || standIns.has(key)) throw error;
@@ -73,6 +74,15 @@ function mend(
     case "MISSING_TENSOR":
       standIn();
       return { key, kind: "missing", detail: `expected ${dtype} [${shape?.join(", ")}]` };
+    case "MISSING_TOWER": {
+      const { tower } = known.get(key)!;
+      const lost = [...known.values()].filter((tensor) => tensor.tower === tower && tensor.need === "required");
+      for (const tensor of lost) {
+        standIns.add(tensor.key);
+        headers.set(tensor.key, tensorInfo(tensor.key, dtype, sizesOf(tensor)));
+      }
+      return { key, kind: "missing", detail: error.message };
+    }
     case "SHAPE_MISMATCH":
       standIn();
       return { key, kind: "shape", detail: `expected ${error.details.expected}, found ${error.details.found}` };
@@ -84,8 +94,10 @@ function mend(
   }
 }
 
+const sizesOf = ({ shape }: TableTensor): number[] => shape.map((size) => size ?? 1);
+
 export interface HfView {
-  /** By canonical HF key; without aliases, derived buffers and what cannot be made. */
+  /** In the canonical order of dims, by canonical HF key; without aliases, derived buffers and what cannot be made. */
   readonly source: TensorSource;
   readonly tolerant: TolerantMapping;
 }
@@ -98,9 +110,16 @@ export function hfView(side: ViewedSide): HfView {
     const apart = new Set([...mapping.equalities.map(({ alias }) => alias), ...mapping.dropped.map(({ key }) => key)]);
     const canonical = new Map([...mapping.spelling].map(([key, spelled]) => [spelled, key]));
     const own = [...side.model.tensors.keys()].filter((key) => !apart.has(key) && !standIns.has(key));
-    const source = renamedSource(side.model, new Map(own.map((key) => [canonical.get(key) ?? key, key])));
+    const names = new Map(own.map((key) => [canonical.get(key) ?? key, key]));
+    const source = mapping.order === null ? renamedSource(side.model, names) : reordered(side, mapping, names);
     return { source, tolerant };
   }
   const whole = [...mapping.tensors].filter(([, { sources }]) => !sources.some((key) => standIns.has(key)));
   return { source: virtualSource({ ...mapping, tensors: new Map(whole) }), tolerant };
+}
+
+/** There and back: the way back writes the canonical order. */
+function reordered(side: ViewedSide, there: Mapping, names: ReadonlyMap<string, string>): TensorSource {
+  const back = mapTensors(side, virtualSource(there), there.to, "hf", { dtypes: dtypeChoice([]) });
+  return virtualSource({ ...back, tensors: new Map([...back.tensors].filter(([key]) => names.has(key))) });
 }
