@@ -52,7 +52,8 @@ function refuseOtherKinds(json: JsonObject, where: string): void {
       help: "this needs a family of its own: load one with --adapter (docs/add-a-family.md), or change only the container with --to raw",
     });
   };
-  for (const field of EXPERT_FIELDS) {
+  // Doge names its experts whether it has them or not.
+  for (const field of json.is_moe === false ? [] : EXPERT_FIELDS) {
     const value = json[field];
     if (typeof value === "number" && value > 1) fail(field, "makes this a mixture of experts");
   }

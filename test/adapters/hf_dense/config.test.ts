@@ -76,7 +76,12 @@ describe("what is refused", () => {
     expect(refusal(() => parse(fields))).toBe(`INVALID_CONFIG: config.json: ${message}`);
   });
 
-  test.each([{ num_local_experts: 1 }, { num_experts: 0 }, { attention_bias: false }])("but not %o", (fields) => {
+  test.each([
+    { num_experts: 16384, is_moe: false },
+    { num_local_experts: 1 },
+    { num_experts: 0 },
+    { attention_bias: false },
+  ])("but not %o", (fields) => {
     expect(parse(fields).nLayers).toBe(3);
   });
 });
