@@ -1,8 +1,9 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
 import { type GptOssConfig, parseGptOssConfig } from "./config.ts";
+import { hfForward } from "./hf.ts";
 import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const gptOss: Adapter = {
   family: "gpt_oss",
@@ -15,7 +16,7 @@ export const gptOss: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/gpt_oss/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/gpt_oss/modeling_gpt_oss.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [
     { model_type: "gpt_oss", num_hidden_layers: 1 },
     { model_type: "gpt_oss", num_hidden_layers: 1, tie_word_embeddings: true },
@@ -32,8 +33,8 @@ const openFamily = (config: GptOssConfig, json: JsonObject): Family => ({
   rules: (layout) => gptOssRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph("gpt_oss"),
-  knownDifferences: () => [],
+  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: GptOssConfig) {

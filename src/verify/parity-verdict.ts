@@ -59,10 +59,11 @@ export interface Evidence {
 
 /**
  * Relative error of a tap that rounding explains. Measured between native and HF graphs over all fixtures: at most 2e-15
- * in f64, 4e-9 where YaRN's frequencies are rounded to f32 in another order, 6e-8 for logits, which are compared as f32;
+ * in f64, 4e-9 where YaRN's frequencies are rounded to f32 in another order, 3e-7 where its factor is rounded on one side
+ * only (gpt_oss), 6e-8 for logits, which are compared as f32;
  * 1e-6 in f32, over three layers.
  */
-const ROUNDING = { f64: 2e-7, f32: 3e-5 };
+const ROUNDING = { f64: 1e-6, f32: 3e-5 };
 
 /** What is wrong; nothing means that every check held. */
 export const find = (evidence: Evidence): readonly Finding[] => [...findings(evidence)];
