@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Adapter } from "../../adapters/adapter.ts";
-import { InputError } from "../errors.ts";
+import { ConvertCheckpointError, InputError } from "../errors.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** The built-in families and those of `--adapter`, which come first and replace a built-in one of their name. */
@@ -31,14 +31,39 @@ async function loadPlugin(file: string): Promise<Adapter> {
   } catch (cause) {
     return refuse(`cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
   }
-  return isAdapter(adapter) ? adapter : refuse("its default export is no adapter, nor makes one");
+  return isAdapter(adapter) ? guarded(adapter, file) : refuse("its default export is no adapter, nor makes one");
 }
 
 const LISTS = ["modelTypes", "flavours", "modalities", "layouts", "graphs", "probes", "sources"] as const;
 
 function isAdapter(value: unknown): value is Adapter {
   if (typeof value !== "object" || value === null) return false;
-  const fields = new Map<string, unknown>(Object.entries(value));
-  const lists = LISTS.every((name) => Array.isArray(fields.get(name)));
-  return lists && typeof fields.get("family") === "string" && typeof fields.get("open") === "function";
+  const field = (name: string): unknown => Reflect.get(value, name);
+  const lists = LISTS.every((name) => Array.isArray(field(name)));
+  return lists && typeof field("family") === "string" && typeof field("open") === "function";
+}
+
+/** What a plugin throws that is no error of ours is the plugin's fault, and named as such. */
+function guarded<T extends object>(target: T, file: string): T {
+  // The proxy of a frozen object could not give other functions than that object's own.
+  const heir: T = Object.create(target);
+  return new Proxy(heir, {
+    get(_, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]): unknown => {
+        try {
+          const result: unknown = Reflect.apply(value, target, args);
+          return name === "open" && typeof result === "object" && result !== null ? guarded(result, file) : result;
+        } catch (cause) {
+          if (cause instanceof ConvertCheckpointError) throw cause;
+          throw new InputError("ADAPTER_FAILED", `--adapter ${file}: its ${String(name)}() failed: ${cause}`, {
+            file,
+            help: "correct the adapter; DEBUG=1 shows where",
+            cause,
+          });
+        }
+      };
+    },
+  });
 }

@@ -122,6 +122,28 @@ describe("mistakes", () => {
     expect([exit, json.error.code]).toEqual([3, code]);
   });
 
+  test.each([
+    ['config.number("rms_norm_eps", 1e-5)', "config.nothing()", "open"],
+    ["({\n  l: c.nLayers", "({\n  l: c.layers.length", "axes"],
+    ["const { rename } = kit;", "const { rename } = kit.rules;", "rules"],
+  ])("in its code, %s → %s: the module and its %s() are named", async (from, to, method) => {
+    const wrong = changed("wrong.mjs", [from, to]);
+    const { json, code } = await run("plan", olmo2.hf, "--adapter", wrong, "--json");
+    expect([code, json.error.code, json.error.file]).toEqual([3, "ADAPTER_FAILED", wrong]);
+    expect(json.error.message).toContain(`its ${method}() failed: TypeError`);
+  });
+
+  test("a frozen object of a class is an adapter too", async () => {
+    const file = join(directory, "class.mjs");
+    writeFileSync(
+      file,
+      "class Tiny { family = 'tiny'; modelTypes = []; flavours = []; modalities = []; layouts = []; graphs = []; probes = []; sources = []; open() { throw new Error("shut"); } }\nexport default Object.freeze(new Tiny());",
+    );
+    expect((await run("families", "--adapter", file, "--json")).json.families[0].family).toBe("tiny");
+    const { json } = await run("plan", olmo2.hf, "--adapter", file, "--family", "tiny", "--layout", "hf", "--json");
+    expect(json.error).toMatchObject({ code: "ADAPTER_FAILED", message: expect.stringContaining("shut") });
+  });
+
   test("in the config: the field is named, as of a built-in family", async () => {
     const folder = join(directory, "biased");
     cpSync(olmo2.hf, folder, { recursive: true });
