@@ -135,10 +135,10 @@ describe("mistakes", () => {
 
   test("a frozen object of a class is an adapter too", async () => {
     const file = join(directory, "class.mjs");
-    writeFileSync(
-      file,
-      "class Tiny { family = 'tiny'; modelTypes = []; flavours = []; modalities = []; layouts = []; graphs = []; probes = []; sources = []; open() { throw new Error("shut"); } }\nexport default Object.freeze(new Tiny());",
-    );
+    const lists = ["modelTypes", "flavours", "modalities", "layouts", "graphs", "probes", "sources"];
+    const fields = ['family = "tiny"', ...lists.map((name) => `${name} = []`)];
+    const source = `class Tiny { ${fields.join("; ")}; open() { throw new Error("shut"); } }`;
+    writeFileSync(file, `${source}\nexport default Object.freeze(new Tiny());`);
     expect((await run("families", "--adapter", file, "--json")).json.families[0].family).toBe("tiny");
     const { json } = await run("plan", olmo2.hf, "--adapter", file, "--family", "tiny", "--layout", "hf", "--json");
     expect(json.error).toMatchObject({ code: "ADAPTER_FAILED", message: expect.stringContaining("shut") });
