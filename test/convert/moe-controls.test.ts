@@ -8,7 +8,7 @@ import { converted, hashes, type Options } from "../helpers/converted.ts";
 import { type FixtureCase, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
-const FAMILIES = ["deepseek_v3", "gpt_oss", "qwen3_moe"];
+const FAMILIES = ["deepseek_v3", "gpt_oss", "qwen3_moe", "qwen3_vl", "qwen3_vl_moe"];
 const caseOf = (family: string): FixtureCase =>
   tableCases.find((one) => one.family === family && one.layout === "torchtitan")!;
 
@@ -29,7 +29,10 @@ function variant(
   return directory;
 }
 
-const EMBEDDING = { native: "tok_embeddings.weight", hf: "model.embed_tokens.weight" } as const;
+function embeddingOf(family: string, side: "native" | "hf"): string {
+  if (side === "native") return "tok_embeddings.weight";
+  return family.startsWith("qwen3_vl") ? "model.language_model.embed_tokens.weight" : "model.embed_tokens.weight";
+}
 
 /** A tied model, both names shipped; `broken` changes one bit of the head. */
 const tied = (family: string, side: "native" | "hf", broken: boolean): string =>
@@ -37,7 +40,7 @@ const tied = (family: string, side: "native" | "hf", broken: boolean): string =>
     family,
     side,
     (state) => {
-      const embedding = state.get(EMBEDDING[side])!;
+      const embedding = state.get(embeddingOf(family, side))!;
       state.set("lm_head.weight", broken ? flipped(embedding, embedding.bytes.length - 1) : embedding);
     },
     { tie_word_embeddings: true },
@@ -57,7 +60,7 @@ describe.each(FAMILIES)("%s, tied", (family) => {
   it.each(["native", "hf"] as const)("from %s: equal names are one tensor on the other side", async (side) => {
     const target = join(scratch(), "out");
     const { ties } = await converted(tied(family, side, false), target);
-    expect(ties).toEqual([{ alias: "lm_head.weight", of: EMBEDDING[side] }]);
+    expect(ties).toEqual([{ alias: "lm_head.weight", of: embeddingOf(family, side) }]);
     // torchtitan's model has both names in its state, transformers' files have one.
     expect(hashes(target).has("lm_head.weight")).toBe(side === "hf");
   });
@@ -66,7 +69,7 @@ describe.each(FAMILIES)("%s, tied", (family) => {
     const source = tied(family, side, true);
     const { code, message, exitCode, details } = await failure(source);
     expect([code, exitCode, details.tensor]).toEqual(["TIE_BROKEN", 3, "lm_head.weight"]);
-    expect(message).toContain(EMBEDDING[side]);
+    expect(message).toContain(embeddingOf(family, side));
     const target = join(scratch(), "out");
     const { dropped } = await converted(source, target, { allowDrop: ["lm_head.weight"] });
     expect(dropped.map(({ key }) => key)).toContain("lm_head.weight");
@@ -87,38 +90,41 @@ function withBias(family: string): { readonly source: string; readonly key: stri
   return { source, key };
 }
 
-describe.each(["gpt_oss", "qwen3_moe"])("%s, whose load-balancing bias HF has no place for", (family) => {
-  it("refuses one that is not zero, by name, unless it is waived, and then says so", async () => {
-    const { source, key } = withBias(family);
-    const { code, exitCode, message, details } = await failure(source);
-    expect([code, exitCode, details.tensor]).toEqual(["DROP_NOT_DEFAULT", 3, key]);
-    expect(message).toContain(key);
-    expect(details.help).toContain(`--allow-drop '${key}'`);
-    const { dropped } = await converted(source, join(scratch(), "out"), { allowDrop: ["*.expert_bias_E"] });
-    expect(dropped.map((drop) => drop.key)).toContain(key);
-    expect((await failure(source, { allowDrop: ["*.other"] })).code).toBe("DROP_NOT_DEFAULT");
-  });
-
-  it("makes it again as F32 zeros, or leaves it out", async () => {
-    const { hf, native } = caseOf(family);
-    const [whole, bare] = [join(scratch(), "whole"), join(scratch(), "bare")];
-    await converted(hf, whole);
-    await converted(hf, bare, { buffers: false });
-    const biases = [...readState(whole)].filter(([key]) => isBias(key));
-    expect(biases.map(([key]) => key)).toEqual([...readState(native).keys()].filter(isBias));
-    for (const [, { dtype, bytes }] of biases)
-      expect([dtype, bytes.every((byte) => byte === 0)]).toEqual(["F32", true]);
-    expect([...readState(bare).keys()]).toEqual([...readState(whole).keys()].filter((key) => !isBias(key)));
-  });
-
-  it("converts a source without it", async () => {
-    const source = variant(family, "native", (state) => {
-      for (const key of [...state.keys()].filter(isBias)) state.delete(key);
+describe.each(["gpt_oss", "qwen3_moe", "qwen3_vl_moe"])(
+  "%s, whose load-balancing bias HF has no place for",
+  (family) => {
+    it("refuses one that is not zero, by name, unless it is waived, and then says so", async () => {
+      const { source, key } = withBias(family);
+      const { code, exitCode, message, details } = await failure(source);
+      expect([code, exitCode, details.tensor]).toEqual(["DROP_NOT_DEFAULT", 3, key]);
+      expect(message).toContain(key);
+      expect(details.help).toContain(`--allow-drop '${key}'`);
+      const { dropped } = await converted(source, join(scratch(), "out"), { allowDrop: ["*.expert_bias_E"] });
+      expect(dropped.map((drop) => drop.key)).toContain(key);
+      expect((await failure(source, { allowDrop: ["*.other"] })).code).toBe("DROP_NOT_DEFAULT");
     });
-    const { dropped } = await converted(source, join(scratch(), "out"));
-    expect(dropped).toEqual([]);
-  });
-});
+
+    it("makes it again as F32 zeros, or leaves it out", async () => {
+      const { hf, native } = caseOf(family);
+      const [whole, bare] = [join(scratch(), "whole"), join(scratch(), "bare")];
+      await converted(hf, whole);
+      await converted(hf, bare, { buffers: false });
+      const biases = [...readState(whole)].filter(([key]) => isBias(key));
+      expect(biases.map(([key]) => key)).toEqual([...readState(native).keys()].filter(isBias));
+      for (const [, { dtype, bytes }] of biases)
+        expect([dtype, bytes.every((byte) => byte === 0)]).toEqual(["F32", true]);
+      expect([...readState(bare).keys()]).toEqual([...readState(whole).keys()].filter((key) => !isBias(key)));
+    });
+
+    it("converts a source without it", async () => {
+      const source = variant(family, "native", (state) => {
+        for (const key of [...state.keys()].filter(isBias)) state.delete(key);
+      });
+      const { dropped } = await converted(source, join(scratch(), "out"));
+      expect(dropped).toEqual([]);
+    });
+  },
+);
 
 it("deepseek_v3 has a place for the bias on both sides, and needs it", async () => {
   const { source, key } = withBias("deepseek_v3");
