@@ -1,5 +1,6 @@
 // Blocks: strided boxes of elements that lie in a source and in a target tensor, in any order of their axes.
 import type { StridedCopy } from "../table/move.ts";
+import type { TransposingMemory } from "./transpose.ts";
 
 export interface Axis {
   readonly size: number;
@@ -138,8 +139,17 @@ const RUN_ITEMS = 32;
 /** A tile of a transpose: its rows and columns stay in the L1 cache. */
 const TILE = 32;
 
-/** target[block.target + …] = source[block.source + …] */
-export function copyBlock(from: Items, to: Items, { source, target, axes }: Block): void {
+/** Whether neighbours in the target are rows apart in the source, and the other way round. */
+export const isTransposed = (axes: readonly Axis[]): boolean =>
+  axes.at(-1)?.targetStride === 1 && axes.slice(0, -1).some(({ sourceStride }) => sourceStride === 1);
+
+/** target[block.target + …] = source[block.source + …]. `memory`, if given, holds both. */
+export function copyBlock(
+  from: Items,
+  to: Items,
+  { source, target, axes }: Block,
+  memory: TransposingMemory | null,
+): void {
   const run = axes.at(-1);
   if (run === undefined) {
     to[target] = from[source]!;
@@ -154,10 +164,32 @@ export function copyBlock(from: Items, to: Items, { source, target, axes }: Bloc
     return least === undefined || axis.sourceStride < least.sourceStride ? axis : least;
   }, undefined);
   const outer = axes.slice(0, -1).filter((axis) => axis !== across);
-  forEachOffset(outer, source, target, (s, t) => copyPlane(from, to, s, t, across ?? ONE, run));
+  const plane = memory === null || !isTransposed(axes) ? copyPlane : transposePlane(memory);
+  forEachOffset(outer, source, target, (s, t) => plane(from, to, s, t, across ?? ONE, run));
 }
 
 const ONE: Axis = { size: 1, sourceStride: 0, targetStride: 0 };
+
+type CopyPlane = (from: Items, to: Items, source: number, target: number, across: Axis, along: Axis) => void;
+
+/** Whole blocks by the memory, the edges as any other plane. */
+const transposePlane =
+  (memory: TransposingMemory): CopyPlane =>
+  (from, to, source, target, across, along) => {
+    const width = from.BYTES_PER_ELEMENT;
+    const [rows, columns] = memory.transpose(width, {
+      source: from.byteOffset + source * width,
+      target: to.byteOffset + target * width,
+      rows: along.size,
+      columns: across.size,
+      sourceStride: along.sourceStride * width,
+      targetStride: across.targetStride * width,
+    });
+    const below = { ...along, size: along.size - rows };
+    const beside = { ...across, size: across.size - columns };
+    copyPlane(from, to, source + columns, target + columns * across.targetStride, beside, along);
+    copyPlane(from, to, source + rows * along.sourceStride, target + rows, { ...across, size: columns }, below);
+  };
 
 /** Two axes in tiles: `along` is nearest in the target, `across` in the source. */
 function copyPlane(from: Items, to: Items, source: number, target: number, across: Axis, along: Axis): void {

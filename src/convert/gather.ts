@@ -10,10 +10,12 @@ import {
   copyBlock,
   forEachOffset,
   inWords,
+  isTransposed,
   itemsOf,
   periodOf,
   spanOf,
 } from "./gather-blocks.ts";
+import { TransposingMemory } from "./transpose.ts";
 
 /** Fills `target` with the bytes from `begin` on of a source tensor, in the dtype of the target tensor. */
 export type ReadBytes = (key: string, begin: number, target: Uint8Array) => void;
@@ -58,11 +60,15 @@ interface Prepared {
 
 /** Executes moves with one working buffer, which it keeps: a quarter of it for source data on its way to the rest. */
 export class Gatherer {
-  readonly #window: Uint8Array;
-  readonly #staging: Uint8Array;
+  #window: Uint8Array;
+  #staging: Uint8Array;
+  /** Holds window and staging, once a move transposes; null where the machine cannot, undefined before it is asked. */
+  #memory: TransposingMemory | null | undefined;
   readonly #prepared = new WeakMap<Move, Prepared>();
 
-  constructor(bufferBytes = DEFAULT_BUFFER_BYTES) {
+  /** Without `vectors`, matrices are transposed by plain loops: slower, to the same bytes. */
+  constructor(bufferBytes = DEFAULT_BUFFER_BYTES, vectors = true) {
+    if (!vectors) this.#memory = null;
     // At least one element of 8 bytes each.
     const staging = Math.max(1, Math.floor(bufferBytes / 32)) * 8;
     this.#staging = new Uint8Array(staging);
@@ -123,11 +129,21 @@ export class Gatherer {
         return { ...block, key: piece.source, end, straight: isStraight(block, itemBytes) };
       })
       .sort((a, b) => a.target - b.target);
+    if (pieces.some(({ axes }) => isTransposed(axes))) this.#moveToMemory();
     const period = pieces.reduce((most, { axes, straight }) => Math.max(most, straight ? 1 : periodOf(axes)), 1);
     const stepBytes = Math.min(this.#window.length, Math.max(CHUNK_BYTES, period * itemBytes));
     const prepared = { itemBytes, pieces, step: Math.floor(stepBytes / itemBytes) };
     this.#prepared.set(move, prepared);
     return prepared;
+  }
+
+  #moveToMemory(): void {
+    if (this.#memory !== undefined) return;
+    const [staging, window] = [this.#staging.length, this.#window.length];
+    this.#memory = TransposingMemory.create(staging + window);
+    if (this.#memory === null) return;
+    this.#staging = this.#memory.bytes.subarray(0, staging);
+    this.#window = this.#memory.bytes.subarray(staging);
   }
 
   #fillWindow(window: Window, pieces: readonly Piece[], first: number, stop: number): void {
@@ -171,7 +187,12 @@ export class Gatherer {
       const bytes = this.#staging.subarray(0, spanOf(part, "sourceStride") * itemBytes);
       window.read(key, (source + i * stride) * itemBytes, bytes);
       const block = { source: 0, target: target + i * (far?.targetStride ?? 0) - window.at, axes: part };
-      copyBlock(itemsOf(bytes, itemBytes), itemsOf(window.bytes, itemBytes), inWords(block, itemBytes));
+      copyBlock(
+        itemsOf(bytes, itemBytes),
+        itemsOf(window.bytes, itemBytes),
+        inWords(block, itemBytes),
+        this.#memory ?? null,
+      );
     }
   }
 }

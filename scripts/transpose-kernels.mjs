@@ -1,0 +1,84 @@
+// Writes src/convert/transpose-kernels.ts: WebAssembly that transposes matrices of 16- and 32-bit elements.
+//   node scripts/transpose-kernels.mjs
+// A block of 8 × 8 (or 4 × 4) elements is loaded as rows, its halves are interleaved in three (two) rounds of shuffles,
+// and it is stored as columns. Exports t2 and t4, named by the bytes of an element:
+// (source, target, rows, columns, sourceStride, targetStride), addresses and strides in bytes, rows and columns whole
+// blocks: target[column][row] = source[row][column].
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import wabt from "wabt";
+
+const get = (name) => `(local.get $${name})`;
+const set = (name, value) => `(local.set $${name} ${value})`;
+const add = (a, b) => `(i32.add ${a} ${b})`;
+const constant = (n) => `(i32.const ${n})`;
+const names = (prefix, count) => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+
+/** Lanes of `bytes` bytes, alternately from the low (or high) halves of two vectors. */
+function interleave(a, b, bytes, high) {
+  const lanes = 16 / bytes;
+  const first = high ? lanes / 2 : 0;
+  const picked = Array.from({ length: lanes }, (_, i) => first + (i >> 1) + (i % 2) * lanes);
+  return `(i8x16.shuffle ${picked.flatMap((lane) => names("", bytes).map((k) => lane * bytes + Number(k))).join(" ")} ${get(a)} ${get(b)})`;
+}
+
+/** Rows in r0…, columns into the same; `width` bytes an element. */
+function block(width) {
+  const size = 16 / width;
+  let [from, to] = [names("r", size), names("s", size)];
+  let text = "";
+  for (let bytes = width; bytes < 16; bytes *= 2) {
+    // Vectors that hold the same columns lie side by side; after each round they hold twice the rows and half the columns.
+    const groups = bytes / width;
+    const rows = size / groups;
+    for (let group = 0; group < groups; group++) {
+      for (let pair = 0; pair < rows / 2; pair++) {
+        const [a, b] = [from[group * rows + 2 * pair], from[group * rows + 2 * pair + 1]];
+        for (const high of [0, 1])
+          text += set(to[(2 * group + high) * (rows / 2) + pair], interleave(a, b, bytes, high === 1));
+      }
+    }
+    [from, to] = [to, from];
+  }
+  return { text, columns: from };
+}
+
+function loop(id, index, end, step, body) {
+  const head = `(br_if $end${id} (i32.ge_u ${get(index)} ${end}))`;
+  return `(block $end${id} (loop $again${id} ${head} ${body} ${set(index, add(get(index), constant(step)))} (br $again${id})))`;
+}
+
+function kernel(width) {
+  const size = 16 / width;
+  const shift = Math.log2(width);
+  const at = (base, row, stride, column) =>
+    add(get(base), add(`(i32.mul ${get(row)} ${get(stride)})`, `(i32.shl ${get(column)} ${constant(shift)})`));
+  const { text, columns } = block(width);
+  const load = names("r", size).map((r) => set(r, `(v128.load ${get("x")})`) + set("x", add(get("x"), get("ss"))));
+  const store = columns.map((c) => `(v128.store ${get("y")} ${get(c)})${set("y", add(get("y"), get("ts")))}`);
+  const body = `${set("x", at("source", "i", "ss", "j"))}${set("y", at("target", "j", "ts", "i"))}${load.join("")}${text}${store.join("")}`;
+  const inner = loop("j", "j", get("columns"), size, body);
+  return `(func (export "t${width}")
+  (param $source i32) (param $target i32) (param $rows i32) (param $columns i32) (param $ss i32) (param $ts i32)
+  (local $i i32) (local $j i32) (local $x i32) (local $y i32)
+  ${[...names("r", size), ...names("s", size)].map((name) => `(local $${name} v128)`).join(" ")}
+  ${loop("i", "i", get("rows"), size, set("j", constant(0)) + inner)})`;
+}
+
+/** The module, as bytes. */
+export async function transposeKernels() {
+  const text = `(module (import "host" "memory" (memory 1)) ${kernel(2)} ${kernel(4)})`;
+  const { parseWat } = await wabt();
+  const module = parseWat("transpose.wat", text, { simd: true });
+  module.validate();
+  return Buffer.from(module.toBinary({}).buffer);
+}
+
+export const file = fileURLToPath(new URL("../src/convert/transpose-kernels.ts", import.meta.url));
+
+export const source = (bytes) => `// Written by scripts/transpose-kernels.mjs, which says what it is.
+// biome-ignore format: one line
+export const TRANSPOSE_KERNELS = "${bytes.toString("base64")}";
+`;
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(file, source(await transposeKernels()));
