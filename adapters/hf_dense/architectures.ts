@@ -8,29 +8,77 @@ export interface Architecture {
   readonly tied: boolean;
   /** Whether the class has biases that the backend leaves out, where the config is silent. */
   readonly biased: boolean;
+  /** Tensors that every layer has, whatever the config says. */
+  readonly layer: readonly string[];
   /** Tensors outside the layers beside embedding and head, by HF key, with their dims. */
   readonly rest: Readonly<Record<string, string>>;
 }
+
+const of = (module: string, names: string, kind = "weight") =>
+  names.split(" ").map((name) => `${module}${name}.${kind}`);
+const QKV = of("self_attn.", "q_proj k_proj v_proj");
+const ATTENTION = [...QKV, "self_attn.o_proj.weight"];
+const GATED = of("mlp.", "gate_proj up_proj down_proj");
+const UNGATED = of("mlp.", "up_proj down_proj");
+const PRE = of("", "input_layernorm");
+const PRE_NORMS = [...PRE, ...of("", "post_attention_layernorm")];
+const POST_NORMS = of("", "post_attention_layernorm post_feedforward_layernorm");
+const QK_NORMS = of("self_attn.", "q_norm k_norm");
+const LATENT = of("self_attn.", "kv_a_layernorm kv_a_proj_with_mqa kv_b_proj o_proj");
+const LLAMA = [...ATTENTION, ...GATED, ...PRE_NORMS];
 
 const NORM = { "model.norm.weight": "d" };
 const LAYER_NORM = { ...NORM, "model.norm.bias": "d" };
 const FINAL_LAYER_NORM = { "model.final_layernorm.weight": "d", "model.final_layernorm.bias": "d" };
 
 const named = (modelTypes: string, fields: Partial<Architecture> = {}): [string, Architecture][] =>
-  modelTypes.split(" ").map((type) => [type, { tied: false, biased: false, rest: NORM, ...fields }]);
+  modelTypes.split(" ").map((type) => [type, { tied: false, biased: false, layer: LLAMA, rest: NORM, ...fields }]);
 
 /** By `model_type`. */
 export const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map([
-  ...named("apertus arcee bitnet cwm diffllama doge exaone4 granite helium hunyuan_v1_dense hyperclovax internlm3"),
-  ...named("iquestcoder ministral ministral3 mistral olmo2 olmo3 phi3 qwen2"),
-  ...named("cohere cohere2 ernie4_5 gemma gemma2 gemma3_text granite_swa minicpm3 smollm3 vaultgemma youtu", {
+  ...named("bitnet cwm diffllama doge granite helium hunyuan_v1_dense hyperclovax internlm3 iquestcoder"),
+  ...named("ministral ministral3 mistral"),
+  ...named("ernie4_5 gemma granite_swa smollm3", { tied: true }),
+  ...named("gemma2", {
     tied: true,
+    layer: [...LLAMA, ...of("", "pre_feedforward_layernorm post_feedforward_layernorm")],
+  }),
+  ...named("gemma3_text", {
+    tied: true,
+    layer: [...LLAMA, ...QK_NORMS, ...of("", "pre_feedforward_layernorm post_feedforward_layernorm")],
+  }),
+  ...named("vaultgemma", {
+    tied: true,
+    layer: [...ATTENTION, ...GATED, ...PRE, ...of("", "pre_feedforward_layernorm")],
+  }),
+  ...named("apertus", {
+    layer: [...ATTENTION, ...UNGATED, ...QK_NORMS, ...of("", "attention_layernorm feedforward_layernorm")],
+  }),
+  ...named("arcee", { layer: [...ATTENTION, ...UNGATED, ...PRE_NORMS] }),
+  ...named("cohere cohere2", { tied: true, layer: [...ATTENTION, ...GATED, ...PRE] }),
+  ...named("exaone4 olmo2 olmo3", { layer: [...ATTENTION, ...GATED, ...QK_NORMS, ...POST_NORMS] }),
+  ...named("minicpm3 youtu", { tied: true, layer: [...LATENT, ...GATED, ...PRE_NORMS] }),
+  ...named("qwen2", { layer: [...LLAMA, ...of("self_attn.", "q_proj k_proj v_proj", "bias")] }),
+  ...named("phi3", {
+    layer: [...of("self_attn.", "qkv_proj o_proj"), ...of("mlp.", "gate_up_proj down_proj"), ...PRE_NORMS],
   }),
   ...named("glm glm4 seed_oss", { biased: true }),
   ...named("jais2", { biased: true, rest: LAYER_NORM }),
-  ...named("nemotron stablelm", { rest: LAYER_NORM }),
-  ...named("starcoder2", { tied: true, rest: LAYER_NORM }),
-  ...named("persimmon", { rest: FINAL_LAYER_NORM }),
-  ...named("phi", { rest: { ...FINAL_LAYER_NORM, "lm_head.bias": "v" } }),
-  ...named("nanochat olmo", { rest: {} }),
+  ...named("nemotron", { rest: LAYER_NORM, layer: [...ATTENTION, ...UNGATED, ...PRE_NORMS] }),
+  ...named("stablelm", { rest: LAYER_NORM, layer: [...ATTENTION, ...GATED, ...PRE] }),
+  ...named("starcoder2", {
+    tied: true,
+    rest: LAYER_NORM,
+    layer: [...ATTENTION, ...of("mlp.", "c_fc c_proj"), ...PRE_NORMS],
+  }),
+  ...named("persimmon", {
+    rest: FINAL_LAYER_NORM,
+    layer: [...of("self_attn.", "query_key_value dense"), ...of("mlp.", "dense_h_to_4h dense_4h_to_h"), ...PRE_NORMS],
+  }),
+  ...named("phi", {
+    rest: { ...FINAL_LAYER_NORM, "lm_head.bias": "v" },
+    layer: [...QKV, ...of("self_attn.", "dense"), ...of("mlp.", "fc1 fc2"), ...PRE],
+  }),
+  ...named("nanochat", { rest: {}, layer: [...ATTENTION, ...of("mlp.", "fc1 fc2")] }),
+  ...named("olmo", { rest: {}, layer: [...ATTENTION, ...GATED] }),
 ]);

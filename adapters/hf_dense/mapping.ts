@@ -26,7 +26,7 @@ const EMBEDDING = "model.embed_tokens.weight";
 
 export function hfDenseRules(c: HfDenseConfig): Rule[] {
   const architecture = ARCHITECTURES.get(c.modelType);
-  const { rest } = architecture ?? { rest: { "model.norm.weight": "d" } };
+  const { rest, layer } = architecture ?? { rest: { "model.norm.weight": "d" }, layer: [] };
   return [
     rename(`model.${EMBEDDING}`, EMBEDDING, "v d"),
     ...Object.entries(rest).map(([key, dims]) => rename(`model.${key}`, key, dims)),
@@ -36,7 +36,7 @@ export function hfDenseRules(c: HfDenseConfig): Rule[] {
           tie("hf", "lm_head.weight", EMBEDDING, "tied embeddings", false),
         ]
       : [rename("model.lm_head.weight", "lm_head.weight", "v d")]),
-    passThrough("model.model.layers.{l}.{key}", "model.layers.{l}.{key}", EXCEPTIONS),
+    passThrough("model.model.layers.{l}.{key}", "model.layers.{l}.{key}", EXCEPTIONS, layer),
     // What an architecture has outside its layers is known of those in the list only.
     ...(architecture === undefined ? [passThrough("model.{key}", "{key}", EXCEPTIONS)] : []),
   ];

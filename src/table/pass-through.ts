@@ -8,6 +8,9 @@ interface Passed {
   readonly index: number | null;
 }
 
+/** Axis of a required tensor that is nowhere in the source: it cannot but be missing. */
+export const UNKNOWN_SIZE = "size_unknown";
+
 const AXIS = /\{(?!key\})(\w+)\}/;
 
 /** The axis of a pattern, as of `layers.{l}.{key}`. */

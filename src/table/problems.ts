@@ -3,7 +3,7 @@ import { InputError } from "../errors.ts";
 import type { CompiledSide, MapSlot } from "./compile.ts";
 import { abstractKey } from "./key-pattern.ts";
 import { nearestKey } from "./near.ts";
-import { exceptionOf } from "./pass-through.ts";
+import { exceptionOf, UNKNOWN_SIZE } from "./pass-through.ts";
 import { findSlot } from "./resolve.ts";
 import type { PassThroughException, PassThroughRule } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
@@ -31,7 +31,7 @@ export function missingTensors(missing: readonly MapSlot[], unknown: readonly st
       : found !== undefined
         ? `the checkpoint has tensors that no rule knows, such as ${quote(found)}: name its layout or family with --layout, --family`
         : "the checkpoint is incomplete, or its config describes another model";
-  const expected = `[${layout.shape}] = ${layout.words}`;
+  const expected = layout.words === `[${UNKNOWN_SIZE}]` ? "it at every index" : `[${layout.shape}] = ${layout.words}`;
   return new InputError(
     "MISSING_TENSOR",
     `${quote(first.key)} is missing: expected ${expected}${andMore(missing.map((slot) => slot.key))}`,

@@ -83,6 +83,8 @@ export interface PassThroughRule {
   readonly native: string;
   readonly hf: string;
   readonly except?: readonly PassThroughException[];
+  /** What stands for `{key}` in tensors that must be there at every index of the axis. */
+  readonly required?: readonly string[];
 }
 
 /** Keys that no `passThrough` of a table takes, whichever rule names them. */
@@ -226,4 +228,5 @@ export const passThrough = (
   native: string,
   hf: string,
   except: readonly PassThroughException[] = [],
-): PassThroughRule => ({ kind: "passThrough", native, hf, except });
+  required: readonly string[] = [],
+): PassThroughRule => ({ kind: "passThrough", native, hf, except, required });

@@ -3,10 +3,10 @@
 import type { Axes } from "./axes.ts";
 import type { CompiledSide } from "./compile.ts";
 import { tableError } from "./dims.ts";
-import { axisOf, exceptionOf, passed } from "./pass-through.ts";
+import { axisOf, exceptionOf, passed, UNKNOWN_SIZE } from "./pass-through.ts";
 import type { Source } from "./request.ts";
 import { findSlot } from "./resolve.ts";
-import { map, type PassThroughRule, type Rule, type Side } from "./rule.ts";
+import { map, type PassThroughRule, type Rule, type Side, type Terms } from "./rule.ts";
 
 export interface WrittenOut {
   readonly rules: readonly Rule[];
@@ -14,8 +14,8 @@ export interface WrittenOut {
 }
 
 /**
- * Rules for what passes over an axis: a kind of tensor that the source has at half of the indices or more has to be at
- * every one, with the shape that it has at most of them.
+ * Rules for what passes over an axis: a kind of tensor that is required, or that the source has at half of the indices
+ * or more, has to be at every one, with the shape that it has at most of them.
  * @param side where the source's keys are
  * @param own the side without these rules: what it claims does not pass
  */
@@ -35,12 +35,17 @@ export function writtenOut(
     const axis = rule.kind === "passThrough" ? axisOf(rule) : undefined;
     if (rule.kind !== "passThrough" || axis === undefined) return [rule];
     const indices = indicesOf(axes, axis);
-    const renames = [...kindsAt(rule[side], free, source, indices)].flatMap(([rest, shapes]) =>
-      2 * shapes.length < indices.size ? [] : [renameOf(rule, rest, commonest(shapes), sizes)],
-    );
+    const kinds = kindsAt(rule[side], free, source, indices);
+    const required = new Set(rule.required);
+    const common = [...kinds].filter(([rest, shapes]) => required.has(rest) || 2 * shapes.length >= indices.size);
+    const absent = [...required].filter((rest) => !kinds.has(rest));
+    const renames = [
+      ...common.map(([rest, shapes]) => renameOf(rule, rest, commonest(shapes), sizes)),
+      ...absent.map((rest) => map("passThrough", named(rule.native, rest), named(rule.hf, rest))),
+    ];
     return [...renames, rule];
   });
-  return { rules: written, axes: { ...sizes, ...axes } };
+  return { rules: written, axes: { [UNKNOWN_SIZE]: 0, ...sizes, ...axes } };
 }
 
 function indicesOf(axes: Axes, axis: string): ReadonlySet<number> {
@@ -64,6 +69,10 @@ function kindsAt(pattern: string, keys: readonly string[], source: Source, indic
   return kinds;
 }
 
+const named = (pattern: string, rest: string, dims = UNKNOWN_SIZE): Terms => ({
+  [pattern.replace("{key}", () => rest)]: dims,
+});
+
 /** The shape that comes most often, the first of equals. */
 function commonest(shapes: readonly Shape[]): Shape {
   const counts = new Map<string, number>();
@@ -76,6 +85,5 @@ function renameOf({ native, hf }: PassThroughRule, rest: string, shape: Shape, s
   const names = shape.map((size, i) => `dim${i}_${size}`);
   for (const [i, name] of names.entries()) sizes[name] = shape[i]!;
   const dims = names.join(" ") || ".";
-  const key = (pattern: string) => pattern.replace("{key}", () => rest);
-  return map("passThrough", { [key(native)]: dims }, { [key(hf)]: dims });
+  return map("passThrough", named(native, rest, dims), named(hf, rest, dims));
 }

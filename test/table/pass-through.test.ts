@@ -124,6 +124,23 @@ test("an exception is taken by no pattern, and says why; the user may let it go"
   ]);
 });
 
+test("what is required has to be at every index, though it be at none or few", () => {
+  const table = compileTable([passThrough("model.{l}.{key}", "{l}.{key}", [], ["w", "v"])], { l: 5 });
+  const all = Object.fromEntries(
+    [0, 1, 2, 3, 4].flatMap((l) => [
+      [`${l}.w`, [2]],
+      [`${l}.v`, [3]],
+    ]),
+  );
+  expect(table.plan("fromHf", headers(all)).moves).toHaveLength(10);
+  const { "0.v": _, "2.v": __, "3.v": ___, ...few } = all;
+  expect(refusal(() => table.plan("fromHf", headers(few)))).toContain('"0.v" is missing: expected [3]');
+  const none = Object.fromEntries(Object.entries(all).filter(([key]) => key.endsWith("w")));
+  expect(refusal(() => table.plan("fromHf", headers(none)))).toBe(
+    'MISSING_TENSOR: "0.v" is missing: expected it at every index; and 4 more: "1.v", "2.v", "3.v", …',
+  );
+});
+
 test("a table lists what passes where it is shown the headers", () => {
   const keysOf = (source?: Source) =>
     tableOf(2)

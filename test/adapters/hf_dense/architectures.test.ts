@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../../adapters/adapter.ts";
+import { ARCHITECTURES } from "../../../adapters/hf_dense/architectures.ts";
 import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
 import { detect } from "../../../src/table/layouts.ts";
@@ -48,7 +49,7 @@ test("no other family takes a model_type of the list", () => {
 const sound = Object.entries(architectures).filter(([, upstream]) => !isBiased(upstream));
 const biased = Object.entries(architectures).filter(([, upstream]) => isBiased(upstream));
 
-describe.each(sound)("%s", (_, { config, tied, hf, native }) => {
+describe.each(sound)("%s", (name, { config, tied, hf, native }) => {
   const family = hfDense.open(config, "config.json");
   const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
 
@@ -59,6 +60,12 @@ describe.each(sound)("%s", (_, { config, tied, hf, native }) => {
     expect(shapesOf(table.plan("toHf", headers(native)).moves)).toEqual(
       Object.fromEntries([...saved].map(([key, { shape }]) => [key, shape.join(" ")])),
     );
+  });
+
+  test("every layer that upstream built has what every layer must have", () => {
+    const kinds = ARCHITECTURES.get(name)!.layer;
+    expect(kinds.length).toBeGreaterThan(4);
+    for (const l of [0, 1]) for (const kind of kinds) expect(hf).toHaveProperty([`model.layers.${l}.${kind}`]);
   });
 
   test("is recognised by its config alone", () => {

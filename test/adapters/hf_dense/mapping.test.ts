@@ -20,9 +20,13 @@ function tableOf(fields: Record<string, unknown>) {
 /** What a Llama-like model has, by HF key. */
 function hfTensors(before = "", tied = false): Tensors {
   const layer = (l: number): [string, readonly number[]][] => [
-    [`model.layers.${l}.self_attn.q_proj.weight`, [6, 10]],
-    [`model.layers.${l}.mlp.up_proj.weight`, [4, 10]],
+    ...["q", "k", "v", "o"].map((name): [string, number[]] => [
+      `model.layers.${l}.self_attn.${name}_proj.weight`,
+      [6, 10],
+    ]),
+    ...["gate", "up", "down"].map((name): [string, number[]] => [`model.layers.${l}.mlp.${name}_proj.weight`, [4, 10]]),
     [`model.layers.${l}.input_layernorm.weight`, [10]],
+    [`model.layers.${l}.post_attention_layernorm.weight`, [10]],
   ];
   const outside: [string, readonly number[]][] = [
     ["model.embed_tokens.weight", [7, 10]],
@@ -39,7 +43,7 @@ const sides = [
 ] as const;
 
 describe.each(sides)("the ledger, %s", (direction, before) => {
-  const table = tableOf({ model_type: "olmo2" });
+  const table = tableOf({ model_type: "mistral" });
   const tensors = hfTensors(before);
   const plan = (edit: (tensors: Tensors) => void) => refusal(() => table.plan(direction, edited(tensors, edit)));
 
@@ -84,7 +88,14 @@ describe.each(sides)("the ledger, %s", (direction, before) => {
     expect(plan(add(LAYERS))).toContain(reason);
   });
 
-  test.each(["mlp.gate_proj.weight", "mlp.gate_up_proj.weight", "self_attn.gate.weight", "layer_scale"])(
+  test("what every layer lacks is missing in the first", () => {
+    const name = (l: number) => `${before}model.layers.${l}.mlp.up_proj.weight`;
+    const without = (layers: readonly number[]) => plan((all) => layers.forEach((l) => all.delete(name(l))));
+    expect(without([0, 1, 2])).toContain(`MISSING_TENSOR: "${name(0)}" is missing: expected it at every index`);
+    expect(without([1, 2])).toContain(`MISSING_TENSOR: "${name(1)}" is missing: expected [4,10]`);
+  });
+
+  test.each(["mlp.gate_proj.weights", "mlp.gate_up_proj.weight", "self_attn.gate.weight", "layer_scale"])(
     "%s is neither expert nor scale",
     (name) => {
       const dense = edited(tensors, (all) => {
@@ -96,7 +107,7 @@ describe.each(sides)("the ledger, %s", (direction, before) => {
 });
 
 describe("tied embeddings", () => {
-  const table = tableOf({ model_type: "gemma2" });
+  const table = tableOf({ model_type: "gemma" });
 
   test("the head is made from the embedding, and must equal it on the way back", () => {
     const { moves } = table.plan("fromHf", hfTensors("", true));
@@ -110,7 +121,7 @@ describe("tied embeddings", () => {
   });
 
   test("an untied model without a head is incomplete, where upstream's from_hf would make one up", () => {
-    expect(refusal(() => tableOf({ model_type: "olmo2" }).plan("fromHf", hfTensors("", true)))).toContain(
+    expect(refusal(() => tableOf({ model_type: "mistral" }).plan("fromHf", hfTensors("", true)))).toContain(
       'MISSING_TENSOR: "lm_head.weight"',
     );
   });
