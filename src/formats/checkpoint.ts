@@ -9,6 +9,8 @@ export interface TensorInfo {
   readonly shape: readonly number[];
   /** Size of the row-major payload. */
   readonly byteLength: number;
+  /** Of a logical tensor that is decoded as it is read: what it is stored as. */
+  readonly encoding?: string;
 }
 
 /** An entry that holds no tensor (DCP bytes entries, Python objects in a `.pt`). */

@@ -1,0 +1,214 @@
+// A checkpoint seen without its encodings: one logical tensor in place of codes and scales, decoded as it is read.
+import type { JsonObject } from "../../adapters/adapter.ts";
+import { InputError } from "../errors.ts";
+import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import { elementCount } from "../formats/dtype.ts";
+import type { EncodedTensor } from "./encoding.ts";
+import { bytesOf, type Decoded, decodedDtype, storeFloats } from "./floats.ts";
+import { fp8Blocks, scaleKeyOf } from "./fp8.ts";
+import { GROUP, mxfp4 } from "./mxfp4.ts";
+
+type Source = Pick<Checkpoint, "tensors" | "read">;
+
+export interface DecodedSource extends Source {
+  /** By the key of the logical tensor. */
+  readonly encoded: ReadonlyMap<string, EncodedTensor>;
+}
+
+/** Elements decoded at a time. */
+const WINDOW = 1 << 16;
+
+/**
+ * Null where nothing is encoded. Decoded tensors have the dtype that the config declares for weights.
+ * Throws InputError SCALE_MISSING, SCALE_WITHOUT_WEIGHT, SCALE_SHAPE, naming the tensor.
+ */
+export function decodedSource(source: Source, config: JsonObject | null, where: string): DecodedSource | null {
+  const encoded = findEncoded(source, config, where);
+  if (encoded.size === 0) return null;
+  const dtype = decodedDtype(config?.dtype ?? config?.torch_dtype, where);
+  const hidden = new Set([...encoded.values()].flatMap(({ codes, scales }) => [codes, scales]));
+  const byCodes = new Map([...encoded.values()].map((tensor) => [tensor.codes, tensor]));
+  const tensors = new Map<string, TensorInfo>();
+  for (const info of source.tensors.values()) {
+    const tensor = byCodes.get(info.key);
+    if (tensor) tensors.set(tensor.key, logicalInfo(tensor, dtype));
+    else if (!hidden.has(info.key)) tensors.set(info.key, info);
+  }
+  const decoders = new Map<string, Decoder>();
+  return {
+    tensors,
+    encoded,
+    read(key, begin, target) {
+      const tensor = encoded.get(key);
+      if (tensor === undefined) {
+        source.read(key, begin, target);
+        return;
+      }
+      const decoder = decoders.get(key) ?? new Decoder(source, tensor, dtype);
+      // One at a time: the scales of all tensors would add up.
+      if (!decoders.has(key)) decoders.clear();
+      decoders.set(key, decoder);
+      decoder.read(begin, target);
+    },
+  };
+}
+
+const logicalInfo = ({ key, shape, encoding }: EncodedTensor, dtype: Decoded): TensorInfo => ({
+  key,
+  dtype,
+  shape,
+  byteLength: elementCount(shape) * bytesOf(dtype),
+  encoding: encoding.name,
+});
+
+class Decoder {
+  private readonly scales: Float32Array | Uint8Array;
+  private readonly values = new Float32Array(WINDOW);
+  private readonly codes = new Uint8Array(WINDOW + 1);
+
+  constructor(
+    private readonly source: Source,
+    private readonly tensor: EncodedTensor,
+    private readonly dtype: Decoded,
+  ) {
+    this.scales = readScales(source, tensor);
+  }
+
+  read(begin: number, target: Uint8Array): void {
+    const size = bytesOf(this.dtype);
+    if (begin % size !== 0 || target.length % size !== 0) throw new RangeError("a range that cuts an element");
+    const first = begin / size;
+    const count = target.length / size;
+    for (let done = 0; done < count; done += WINDOW) {
+      const window = this.values.subarray(0, Math.min(WINDOW, count - done));
+      this.decode(first + done, window);
+      storeFloats(this.dtype, window, target, done);
+    }
+  }
+
+  private decode(first: number, out: Float32Array): void {
+    const { encoding, shape } = this.tensor;
+    const width = shape.at(-1)!;
+    const { codesPerByte } = encoding;
+    const firstByte = Math.floor(first / codesPerByte);
+    const codes = this.codes.subarray(0, Math.ceil((first + out.length) / codesPerByte) - firstByte);
+    this.source.read(this.tensor.codes, firstByte, codes);
+    for (let done = 0; done < out.length; ) {
+      const row = Math.floor((first + done) / width);
+      const column = (first + done) % width;
+      const scale = this.scales[encoding.scaleIndex(shape, row, column)]!;
+      const end = Math.min(out.length, done + encoding.run(shape, column));
+      for (; done < end; done++)
+        out[done] = encoding.value(codeAt(codes, first + done, firstByte, codesPerByte), scale);
+    }
+  }
+}
+
+function codeAt(codes: Uint8Array, element: number, firstByte: number, codesPerByte: 1 | 2): number {
+  if (codesPerByte === 1) return codes[element - firstByte]!;
+  const byte = codes[(element >> 1) - firstByte]!;
+  return element & 1 ? byte >> 4 : byte & 15;
+}
+
+/** All scales of a tensor: a 16,384th of its values, or a 32nd. */
+function readScales(source: Source, { scales, encoding }: EncodedTensor): Float32Array | Uint8Array {
+  const bytes = new Uint8Array(source.tensors.get(scales)!.byteLength);
+  source.read(scales, 0, bytes);
+  return encoding.scaleDtype === "U8" ? bytes : new Float32Array(bytes.buffer);
+}
+
+function findEncoded(source: Source, config: JsonObject | null, where: string): Map<string, EncodedTensor> {
+  const found = new Map<string, EncodedTensor>();
+  const used = new Set<string>();
+  const add = (tensor: EncodedTensor) => {
+    found.set(tensor.key, tensor);
+    used.add(tensor.codes).add(tensor.scales);
+  };
+  const fp8 = fp8Blocks(blockSize(config, where));
+  for (const { key, dtype, shape } of source.tensors.values()) {
+    if (dtype === "F8_E4M3") {
+      const tensor = { encoding: fp8, key, shape, codes: key, scales: scaleKeyOf(key) };
+      checkScales(source, tensor, where);
+      add(tensor);
+    } else if (dtype === "U8" && key.endsWith("_blocks") && shape.at(-1) === GROUP / 2) {
+      const name = key.slice(0, -"_blocks".length);
+      const logical = [...shape.slice(0, -2), shape.at(-2)! * GROUP];
+      const tensor = { encoding: mxfp4, key: name, shape: logical, codes: key, scales: `${name}_scales` };
+      checkScales(source, tensor, where);
+      add(tensor);
+    }
+  }
+  const orphan = [...source.tensors.keys()].find((key) => /_(scale_inv|scales)$/.test(key) && !used.has(key));
+  if (orphan !== undefined) throw orphaned(orphan, where);
+  return found;
+}
+
+/** `weight_block_size` of the config; 128 by 128 where it is silent. */
+function blockSize(config: JsonObject | null, where: string): readonly [number, number] {
+  const quantisation: unknown = config?.quantization_config ?? {};
+  const size: unknown =
+    typeof quantisation === "object" && quantisation !== null && "weight_block_size" in quantisation
+      ? quantisation.weight_block_size
+      : [128, 128];
+  if (Array.isArray(size) && size.length === 2 && size.every((n) => Number.isSafeInteger(n) && n > 0)) {
+    return [Number(size[0]), Number(size[1])];
+  }
+  throw new InputError("BLOCK_SIZE_INVALID", `${where}: weight_block_size is no pair of sizes`, {
+    file: where,
+    expected: "two positive integers, e.g. [128, 128]",
+    found: JSON.stringify(size),
+    help: "one scale for a whole tensor, or one a row, is not decoded here",
+  });
+}
+
+function checkScales(source: Source, tensor: EncodedTensor, where: string): void {
+  const { codes, scales, encoding } = tensor;
+  const info = source.tensors.get(scales);
+  if (info === undefined) throw missing(source, tensor, where);
+  if (encoding.name === "fp8" && tensor.shape.length !== 2) {
+    throw scaleFault(scales, where, "of a matrix", `of "${codes}" [${tensor.shape.join(", ")}]`);
+  }
+  const expected = encoding.stored(tensor).scales;
+  if (info.dtype === expected.dtype && `${info.shape}` === `${expected.shape}`) return;
+  const show = ({ dtype, shape }: Pick<TensorInfo, "dtype" | "shape">) => `${dtype} [${shape.join(", ")}]`;
+  throw scaleFault(
+    scales,
+    where,
+    `${show(expected)} for "${codes}" [${source.tensors.get(codes)!.shape.join(", ")}]`,
+    show(info),
+  );
+}
+
+const scaleFault = (tensor: string, file: string, expected: string, found: string): InputError =>
+  new InputError("SCALE_SHAPE", `${file}: "${tensor}" is ${found}, expected ${expected}`, {
+    tensor,
+    file,
+    expected,
+    found,
+    help: "weight_block_size in quantization_config has to be that of the file",
+  });
+
+function missing(source: Source, { codes, scales }: EncodedTensor, file: string): InputError {
+  const stem = codes.replace(/(_blocks)?$/, "");
+  const near = [...source.tensors.keys()].filter((key) => key !== codes && key.startsWith(stem));
+  return new InputError(
+    "SCALE_MISSING",
+    `${file}: "${codes}" has no scales: without them its codes are other numbers`,
+    {
+      tensor: codes,
+      file,
+      expected: `"${scales}"`,
+      found: near.length > 0 ? near.map((key) => `"${key}"`).join(", ") : "nothing of that name",
+      help: "take the complete file; scales of other names or kinds are not guessed",
+    },
+  );
+}
+
+const orphaned = (tensor: string, file: string): InputError =>
+  new InputError("SCALE_WITHOUT_WEIGHT", `${file}: "${tensor}" scales no encoded tensor`, {
+    tensor,
+    file,
+    expected: `codes under "${tensor.replace(/_scale_inv$/, "").replace(/_scales$/, "_blocks")}" (F8_E4M3 or U8)`,
+    found: "none, or of another dtype",
+    help: "take the complete file, or one whose weights were decoded together with their scales",
+  });

@@ -1,0 +1,51 @@
+// MXFP4 as gpt-oss stores experts: value = code · 2^(scale − 127), 32 codes of 4 bits (E2M1) along the last axis share a
+// scale (E8M0). `X_blocks` U8 [E, out, in/32, 16], the first of two codes in the low nibble; `X_scales` U8 [E, out, in/32].
+//   OCP Microscaling Formats v1.0 §5.3.3, §6.3
+//   huggingface/transformers@v5.23.0:src/transformers/integrations/mxfp4.py
+import { elementCount } from "../formats/dtype.ts";
+import type { Encoding } from "./encoding.ts";
+
+/** Elements that share a scale. */
+export const GROUP = 32;
+
+const MAGNITUDES = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+
+/** Nearest, of two equally near the lower index; beyond 6 it saturates. */
+function toE2m1(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 8 : 0;
+  const size = Math.abs(value);
+  let best = 0;
+  for (let i = 1; i < MAGNITUDES.length; i++) {
+    if (Math.abs(size - MAGNITUDES[i]!) < Math.abs(size - MAGNITUDES[best]!)) best = i;
+  }
+  return sign | best;
+}
+
+export const mxfp4: Encoding = {
+  name: "mxfp4",
+  codesPerByte: 2,
+  scaleDtype: "U8",
+  rowsPerScale: 1,
+  stored: ({ key, shape }) => {
+    const [lead, width] = [shape.slice(0, -1), shape.at(-1)!];
+    const groups = [...lead, width / GROUP];
+    return {
+      codes: { key: `${key}_blocks`, dtype: "U8", shape: [...groups, GROUP / 2], byteLength: elementCount(shape) / 2 },
+      scales: { key: `${key}_scales`, dtype: "U8", shape: groups, byteLength: elementCount(groups) },
+    };
+  },
+  scaleIndex: (shape, row, column) => (row * shape.at(-1)!) / GROUP + Math.floor(column / GROUP),
+  run: (_, column) => GROUP - (column % GROUP),
+  // 2^128 has no place in f32: under a scale of 255 everything is infinite, and zeros are NaN.
+  value: (code, scale) => {
+    const size = MAGNITUDES[code & 7]! * Math.fround(2 ** (scale - 127));
+    return code & 8 ? -size : size;
+  },
+  scaleOf: (amax) => Math.min(254, Math.max(0, (amax === 0 ? 0 : floorLog2(amax) - 2) + 127)),
+  code: (value, scale) => toE2m1(value / 2 ** (scale - 127)),
+};
+
+function floorLog2(x: number): number {
+  const e = Math.floor(Math.log2(x));
+  return 2 ** e > x ? e - 1 : 2 ** (e + 1) <= x ? e + 1 : e;
+}
