@@ -1,5 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
@@ -38,12 +40,15 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   axes: () => deepseekV3Axes(config),
   rules: (layout) => deepseekV3Rules(config, layout),
   hfConfig: () => json,
-  math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  math: () => deepseekV3Math(config),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("deepseek_v3", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
 
-function mathOf(config: DeepseekV3Config) {
+export function deepseekV3Math(config: DeepseekV3Config) {
   const { rope, dtype: _, qLoraRank, ...sizes } = config;
   const { invFreq, attentionFactor } = transformersFrequencies(rope);
   return {

@@ -1,5 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
 import { parseQwen3MoeConfig, type Qwen3MoeConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { QWEN3_MOE_LAYOUTS, qwen3MoeAxes, qwen3MoeRules } from "./mapping.ts";
@@ -35,8 +37,11 @@ const openFamily = (config: Qwen3MoeConfig, json: JsonObject): Family => ({
   rules: (layout) => qwen3MoeRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("qwen3_moe", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Qwen3MoeConfig) {
