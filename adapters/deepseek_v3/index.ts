@@ -5,6 +5,7 @@ import { VLLM } from "../vllm.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
+import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const deepseekV3: Adapter = {
@@ -24,7 +25,10 @@ export const deepseekV3: Adapter = {
     { model_type: "deepseek_v3", ...probeSizes(), tie_word_embeddings: true },
     { model_type: "deepseek_v3", ...probeSizes(), q_lora_rank: null },
   ],
-  open: (json, where) => openFamily(parseDeepseekV3Config(json, where), json),
+  open: (json, where) => {
+    const parse = json.model_type === undefined ? parseDeepseekV3Args : parseDeepseekV3Config;
+    return openFamily(parse(json, where), json);
+  },
 };
 
 /** Every kind of key, once: layers and experts differ in their numbers only. */
@@ -39,7 +43,7 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   dtype: config.dtype,
   axes: () => deepseekV3Axes(config),
   rules: (layout) => deepseekV3Rules(config, layout),
-  hfConfig: () => json,
+  hfConfig: () => (json.model_type === undefined ? deepseekV3HfConfig(config) : json),
   math: () => deepseekV3Math(config),
   forward(layout) {
     if (layout === VLLM) return noGraph("deepseek_v3", layout);
