@@ -1,5 +1,4 @@
-// Config of Llama 2 and 3: HF's LlamaConfig, torchtitan's Llama3Model.Config and its older TransformerModelArgs, Meta's
-// params.json.
+// Config of Llama 2 and 3: HF's LlamaConfig, torchtitan's Llama3Model.Config and its older TransformerModelArgs.
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama/configuration_llama.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/llama3/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
@@ -8,7 +7,6 @@ import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
 import { hfRopeParameters, parseHfRope, parseTorchtitanScaling } from "../rope-config.ts";
 import { isNestedConfig, parseTorchtitanDecoder, torchtitanModel } from "../torchtitan-config.ts";
-import { ffnDim, isParams, parseParams } from "./params.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface Llama3Config {
@@ -33,14 +31,9 @@ export interface Llama3Config {
 }
 
 /** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
-export function parseLlama3Config(
-  json: JsonObject,
-  where: string,
-  shapes?: ReadonlyMap<string, readonly number[]>,
-): Llama3Config {
-  if (json.model_type !== undefined) return checkHeads(parseHf(json, where), where);
-  const parse = isParams(json, where) ? parseParams : parseTorchtitan;
-  return checkHeads(parse(json, where, shapes), where);
+export function parseLlama3Config(json: JsonObject, where: string): Llama3Config {
+  const parse = json.model_type !== undefined ? parseHf : parseTorchtitan;
+  return checkHeads(parse(json, where), where);
 }
 
 /** Defaults are those of LlamaConfig. */
@@ -108,6 +101,10 @@ function parseModelArgs(json: JsonObject, where: string): Llama3Config {
     dtype: null,
   };
 }
+
+/** ⅔ · 4D, times the multiplier, rounded up to a multiple. */
+export const ffnDim = (dim: number, multiplier: number, multipleOf: number): number =>
+  Math.ceil(Math.trunc(multiplier * Math.trunc((2 * 4 * dim) / 3)) / multipleOf) * multipleOf;
 
 /** config.json in v5 spelling. */
 export const llama3HfConfig = (config: Llama3Config): JsonObject => ({

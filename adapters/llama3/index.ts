@@ -7,7 +7,7 @@ import { hfForward } from "./hf.ts";
 import { LLAMA3_LAYOUTS, llama3Axes, llama3Rules } from "./mapping.ts";
 import { META } from "./meta.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
-import { PARAMS_NAME, paramsOf } from "./params.ts";
+import { isParams, PARAMS_NAME, paramsOf, parseParams } from "./params.ts";
 
 export const llama3: Adapter = {
   family: "llama3",
@@ -30,7 +30,8 @@ export const llama3: Adapter = {
     { model_type: "llama", tie_word_embeddings: true },
     { model_type: "llama" },
   ],
-  open: (json, where, shapes) => openFamily(parseLlama3Config(json, where, shapes), json),
+  open: (json, where, shapes) =>
+    openFamily(isParams(json, where) ? parseParams(json, where, shapes) : parseLlama3Config(json, where), json),
 };
 
 const openFamily = (config: Llama3Config, json: JsonObject): Family => ({

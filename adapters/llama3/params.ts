@@ -5,7 +5,8 @@ import type { RopeSpec } from "../../numerics/rope.ts";
 import { InputError } from "../../src/errors.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
-import type { Llama3Config } from "./config.ts";
+import { checkHeads } from "../heads.ts";
+import { ffnDim, type Llama3Config } from "./config.ts";
 
 export const PARAMS_NAME = "params.json";
 
@@ -39,8 +40,9 @@ const TORCHTITAN_ONLY = [
 
 /** Whether a config is params.json; torchtitan's model args are alike, but for the defaults. */
 export const isParams = (json: JsonObject, where: string): boolean =>
-  json.use_scaled_rope !== undefined ||
-  (/(?:^|[/\\])params\.json$/.test(where) && TORCHTITAN_ONLY.every((name) => json[name] === undefined));
+  json.model_type === undefined &&
+  (json.use_scaled_rope !== undefined ||
+    (/(?:^|[/\\])params\.json$/.test(where) && TORCHTITAN_ONLY.every((name) => json[name] === undefined)));
 
 /** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseParams(
@@ -61,7 +63,7 @@ export function parseParams(
   params.only("head_dim", headDim, "is not dim / n_heads");
   const theta = params.number("rope_theta", 10_000);
   const scaled = params.boolean("use_scaled_rope", false);
-  return {
+  const config: Llama3Config = {
     nLayers,
     vocabSize:
       json.vocab_size === undefined || json.vocab_size === -1
@@ -82,6 +84,7 @@ export function parseParams(
     maxPositions: maxPositions(theta, scaled),
     dtype: null,
   };
+  return checkHeads(config, where);
 }
 
 /** Llama 2's params.json leaves it to the tokenizer. Shapes are those of one rank. */
@@ -108,10 +111,6 @@ function maxPositions(theta: number, scaled: boolean): number {
   if (theta === LLAMA3_THETA) return 8192;
   return theta > 10_000 ? 16_384 : 4096;
 }
-
-/** ⅔ · 4D, times the multiplier, rounded up to a multiple. */
-export const ffnDim = (dim: number, multiplier: number, multipleOf: number): number =>
-  Math.ceil(Math.trunc(multiplier * Math.trunc((2 * 4 * dim) / 3)) / multipleOf) * multipleOf;
 
 /** Throws InputError CONFIG_UNSUPPORTED for what Meta's model has no way to do. */
 export function paramsOf(config: Llama3Config): JsonObject {
