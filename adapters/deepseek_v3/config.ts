@@ -47,6 +47,11 @@ export function parseDeepseekV3Config(json: JsonObject, where: string): Deepseek
   const config = new ConfigReader(json, where);
   if (json.model_type === undefined) config.fail("model_type", `"deepseek_v3" (give the model's HF config)`);
   config.only("model_type", "deepseek_v3", "is another family");
+  return readDeepseekV3(config);
+}
+
+/** The fields alone, for models that have this one inside. */
+export function readDeepseekV3(config: ConfigReader): DeepseekV3Config {
   config.only("hidden_act", "silu", "has no graph here");
   config.only("attention_bias", false, "has no place on the native side");
   config.only("rope_interleave", true, "orders the rotated channels as the native side does not");
