@@ -15,6 +15,7 @@ import {
   recognise,
   type SideOptions,
 } from "../convert/sides.ts";
+import type { TensorSource } from "../convert/tensor-source.ts";
 import { type ConvertCheckpointError, InputError } from "../errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
@@ -80,8 +81,13 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
   };
   const config = attempt(() => configOf(checkpoint, options));
   const recognised = attempt(() => recognise(checkpoint, config?.json ?? null, options));
+  let model: TensorSource | null = null;
   if (recognised !== null && config !== null) {
-    attempt(() => checkTable(checkpoint, recognised, openFamily(checkpoint, recognised, config)));
+    attempt(() => {
+      const family = openFamily(checkpoint, recognised, config);
+      model = modelSource(checkpoint, recognised, family);
+      checkTable(model, recognised, family);
+    });
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
       code: "CONFIG_MISSING",
@@ -97,15 +103,19 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     layout: recognised?.layout ?? null,
     prefix: recognised?.keys.prefix ?? "",
     config: config?.path ?? null,
-    ...contentOf(checkpoint),
+    ...contentOf(checkpoint.ranks === undefined ? checkpoint : { ...checkpoint, ...joinedTensors(checkpoint, model) }),
     problems,
   };
 }
 
+/** Shards as the tensors that they are parts of; where that is not known, those of the first rank. */
+const joinedTensors = (checkpoint: Checkpoint, model: TensorSource | null): Pick<Checkpoint, "tensors"> =>
+  model ?? checkpoint;
+
 function contentOf(checkpoint: Checkpoint) {
   const others = leftAlone(checkpoint);
   const apart = new Set(others.map(({ key }) => key));
-  const tensors = (checkpoint.ranks ?? [checkpoint]).flatMap((rank) => [...rank.tensors.values()]);
+  const tensors = [...checkpoint.tensors.values()];
   const model = tensors.filter(({ key }) => !apart.has(key));
   const dtypes: Partial<Record<Dtype, number>> = {};
   for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
@@ -127,13 +137,8 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 }
 
 /** Missing, unknown and misshapen tensors, as a conversion would find them. */
-function checkTable(
-  checkpoint: Checkpoint,
-  { adapter, layout, keys }: Recognised,
-  family: ReturnType<Adapter["open"]>,
-): void {
+function checkTable(source: TensorSource, { adapter, layout }: Recognised, family: ReturnType<Adapter["open"]>): void {
   const to = layout === "hf" ? nativeLayout(adapter) : "hf";
-  const source = modelSource(checkpoint, { layout, keys }, family);
   mapTensors({ adapter, family }, source, layout, to, { dtypes: dtypeChoice([]) });
 }
 

@@ -117,6 +117,12 @@ describe.each(names)("%s", (name) => {
   test("inspect, validate, diff and roundtrip know it", async () => {
     const inspected = await run("inspect", meta, "--json");
     expect(inspected.json).toMatchObject({ format: "pt", family: "llama3", layout: "meta", ranks, problems: [] });
+    const shapes = Object.entries<{ shape: number[] }>(json(join(meta, "to_hf.sha256.json"))).map(
+      ([, { shape }]) => shape,
+    );
+    const parameters = shapes.reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0);
+    const freqs = inspected.json.tensors.find(({ key }: { key: string }) => key === "rope.freqs")?.shape[0] ?? 0;
+    expect(inspected.json.parameters).toBe(parameters + freqs);
     expect((await run("validate", meta, "--json")).json).toMatchObject({ verdict: "pass", layout: "meta" });
     expect((await run("roundtrip", meta, "--json")).json).toMatchObject({ verdict: "pass", differences: [] });
     const hf = await made(meta);
