@@ -134,9 +134,13 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
   ];
 }
 
+/** A model that sees may say it of its text model: Kimi K2.5 does. */
+const quantisationOf = (config: unknown): unknown =>
+  typeof config === "object" && config !== null && "quantization_config" in config ? config.quantization_config : null;
+
 /** Without its scales a quantised weight is another number. */
 function refuseQuantised({ config, checkpoint }: Side): void {
-  const { quantization_config: quantisation = null } = config.json;
+  const quantisation = quantisationOf(config.json) ?? quantisationOf(config.json.text_config);
   if (quantisation === null) return;
   throw new InputError("QUANTISED_UNSUPPORTED", `${checkpoint.path}: its weights are quantised`, {
     file: config.path,
