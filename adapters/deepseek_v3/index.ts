@@ -1,10 +1,11 @@
-import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { deepseekV3Math } from "../deepseek-decoder.ts";
+import { decoderAxes } from "../deepseek-table.ts";
 import { noGraph } from "../no-graph.ts";
 import { VLLM } from "../vllm.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
+import { DEEPSEEK_V3_LAYOUTS, deepseekV3Rules } from "./mapping.ts";
 import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
@@ -41,7 +42,7 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
-  axes: () => deepseekV3Axes(config),
+  axes: () => decoderAxes(config),
   rules: (layout) => deepseekV3Rules(config, layout),
   hfConfig: () => (json.model_type === undefined ? deepseekV3HfConfig(config) : json),
   math: () => deepseekV3Math(config),
@@ -51,25 +52,3 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   },
   knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
-
-export function deepseekV3Math(config: DeepseekV3Config) {
-  const { rope, dtype: _, qLoraRank, ...sizes } = config;
-  const { invFreq, attentionFactor } = transformersFrequencies(rope);
-  return {
-    ...sizes,
-    /** 0 where the query has no latent. */
-    qLoraRank: qLoraRank ?? 0,
-    activation: "silu",
-    routerScore: "sigmoid",
-    attentionScale: attentionScale(config),
-    invFreq: [...invFreq],
-    ropeAttentionFactor: attentionFactor,
-  };
-}
-
-/** H^-½ · (0.1·mscale_all_dim·ln(factor) + 1)²: `yarn_apply_mscale` of modeling_deepseek_v3.py. */
-function attentionScale({ nopeDim, ropeDim, rope }: DeepseekV3Config): number {
-  const scale = (nopeDim + ropeDim) ** -0.5;
-  if (rope.kind !== "yarn" || rope.mscaleAllDim === undefined || rope.factor <= 1) return scale;
-  return scale * (0.1 * rope.mscaleAllDim * Math.log(rope.factor) + 1) ** 2;
-}

@@ -5,7 +5,7 @@
 //   https://huggingface.co/moonshotai/Kimi-VL-A3B-Instruct/blob/main/configuration_kimi_vl.py
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
-import { type DeepseekV3Config, readDeepseekV3 } from "../deepseek_v3/config.ts";
+import { type DeepseekV3Config, readDeepseekV3 } from "../deepseek-decoder.ts";
 import { parseHfDtype } from "../heads.ts";
 
 export const KIMI_MODEL_TYPES = ["kimi_k25", "kimi_vl"] as const;

@@ -1,6 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { deepseekV3Math } from "../deepseek_v3/index.ts";
+import { deepseekV3Math } from "../deepseek-decoder.ts";
 import { noGraph } from "../no-graph.ts";
 import { prefixed } from "../prefixed.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";

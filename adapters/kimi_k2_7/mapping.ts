@@ -1,11 +1,11 @@
 // Kimi K2.5 to K2.7 and Kimi-VL: DeepSeek-V3's table under `language_model.`, and MoonViT with its projector. The Hub and
 // torchtitan rotate adjacent channels in both towers; transformers reorders the vision tower's in loading. Axes of the
-// text as in deepseek_v3/mapping.ts; of the tower: b blocks, u width, i ffn, a heads, C channels of a head, r colours, p and w
+// text as in deepseek-table.ts; of the tower: b blocks, u width, i ffn, a heads, C channels of a head, r colours, p and w
 // rows and columns of a patch, y and X rows and columns of positions, j patches a token, J = j·u.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/kimi_k2_7/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/conversion_mapping.py#L596
 import { alsoSpelled, concat, drop, type MapRule, type Rule, rename, reorder, tower } from "../../src/table/rule.ts";
-import { deepseekV3Axes, deepseekV3Rules } from "../deepseek_v3/mapping.ts";
+import { decoderAxes, decoderRules } from "../deepseek-table.ts";
 import type { KimiConfig } from "./config.ts";
 
 /** 0.3.0, the first release with this family. */
@@ -15,7 +15,7 @@ export const KIMI_LAYOUTS = ["torchtitan"] as const;
 const COLOURS = 3;
 
 export const kimiAxes = ({ text, vision }: KimiConfig) => ({
-  ...deepseekV3Axes(text),
+  ...decoderAxes(text),
   b: vision.nBlocks,
   u: vision.dim,
   i: vision.ffnDim,
@@ -33,7 +33,7 @@ export const kimiAxes = ({ text, vision }: KimiConfig) => ({
 // biome-ignore format: a table
 export function kimiRules(c: KimiConfig, layout: string): Rule[] {
   return [
-    ...deepseekV3Rules(c.text, layout).map(inLanguageModel),
+    ...decoderRules(c.text, layout).map(inLanguageModel),
     drop("hf", "language_model.model.layers.{l}.self_attn.rotary_emb.inv_freq", "a buffer that every model computes anew", { dims: "?" }),
     ...tower("vision tower", [
       // native                        Hugging Face                                      dims
