@@ -29,9 +29,10 @@ export interface Adapter {
   readonly sources: readonly string[];
   /**
    * Reads a config: HF's config.json (v4 or v5 spelling) or the trainer's own model args.
-   * Throws InputError naming the field. `where` is the file, for messages.
+   * Throws InputError naming the field. `where` is the file, for messages and where formats differ by file name.
+   * `shapes` are those of the tensors at hand, for sizes that a config leaves to them.
    */
-  open(config: JsonObject, where: string): Family;
+  open(config: JsonObject, where: string, shapes?: ReadonlyMap<string, readonly number[]>): Family;
 }
 
 /** How a model that sees takes images, for inputs that are checked or made up. */
@@ -63,6 +64,11 @@ export interface Family {
   rules(layout: string): readonly Rule[];
   /** config.json for transformers. */
   hfConfig(): JsonObject;
+  /**
+   * What else a layout's own loader reads, beside config.json. Throws InputError CONFIG_UNSUPPORTED where it has no way to
+   * say what the config says.
+   */
+  layoutConfig?(layout: string): { readonly name: string; readonly json: JsonObject } | null;
   /** What the mathematics uses: effective inverse frequencies, attention scale, eps, tying, sizes. For comparison. */
   math(): Readonly<Record<string, number | boolean | string | readonly number[]>>;
   /** Forward pass over the keys of `hf` or of a native layout. Throws InputError NO_GRAPH where there is none. */

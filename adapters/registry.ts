@@ -3,9 +3,22 @@ import type { Adapter } from "./adapter.ts";
 import { deepseekV3 } from "./deepseek_v3/index.ts";
 import { gptOss } from "./gpt_oss/index.ts";
 import { hfDense } from "./hf_dense/index.ts";
+import { kimiK27 } from "./kimi_k2_7/index.ts";
 import { llama3 } from "./llama3/index.ts";
+import { museGlimmer } from "./muse_glimmer/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
 import { qwen3Moe } from "./qwen3_moe/index.ts";
 import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl/index.ts";
 
-export const adapters: readonly Adapter[] = [deepseekV3, gptOss, hfDense, llama3, qwen3, qwen3Moe, qwen3Vl, qwen3VlMoe];
+export const adapters: readonly Adapter[] = [
+  deepseekV3,
+  gptOss,
+  hfDense,
+  kimiK27,
+  llama3,
+  museGlimmer,
+  qwen3,
+  qwen3Moe,
+  qwen3Vl,
+  qwen3VlMoe,
+];

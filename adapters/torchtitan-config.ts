@@ -33,6 +33,15 @@ export function torchtitanModel(json: JsonObject): JsonObject {
 /** Whether this is the nested config of 0.3.0, not the flat args of 0.2. */
 export const isNestedConfig = (json: JsonObject): boolean => Array.isArray(json.layers);
 
+/** The flat args of 0.2 of a family with experts. Throws InputError INVALID_CONFIG for anything else. */
+export function modelArgs(json: JsonObject, where: string, family: string): ConfigReader {
+  const model = torchtitanModel(json);
+  const reader = new ConfigReader(model, where);
+  if (!isJsonObject(model.moe_args) || isNestedConfig(model))
+    reader.fail("model_type", `"${family}" (give the model's HF config, or torchtitan 0.2's model args with moe_args)`);
+  return reader;
+}
+
 /** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseTorchtitanDecoder(json: JsonObject, where: string): TorchtitanDecoder {
   const config = new ConfigReader(json, where);

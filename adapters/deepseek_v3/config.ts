@@ -1,98 +1,15 @@
 // Config of DeepSeek-V3: HF's DeepseekV3Config.
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/configuration_deepseek_v3.py
-import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
-import { parseHfDtype } from "../heads.ts";
-import { parseHfRope } from "../rope-config.ts";
+import { type DeepseekV3Config, readDeepseekV3 } from "../deepseek-decoder.ts";
 
-/** Sizes in elements, lengths in tokens. */
-export interface DeepseekV3Config {
-  readonly nLayers: number;
-  /** The first layers have a dense MLP, the others experts. */
-  readonly nDenseLayers: number;
-  /** Multi-token prediction layers, which the Hub numbers on from the last layer. */
-  readonly nMtpLayers: number;
-  readonly vocabSize: number;
-  readonly dim: number;
-  readonly ffnDim: number;
-  readonly nHeads: number;
-  /** Null where the query has no latent. */
-  readonly qLoraRank: number | null;
-  readonly kvLoraRank: number;
-  /** Channels of a query or key head without a position, those with one, and those of a value head. */
-  readonly nopeDim: number;
-  readonly ropeDim: number;
-  readonly valueDim: number;
-  readonly nExperts: number;
-  readonly expertDim: number;
-  readonly nSharedExperts: number;
-  readonly expertsPerToken: number;
-  readonly nGroups: number;
-  readonly groupsPerToken: number;
-  /** Weights of the chosen experts are divided by their sum. */
-  readonly normaliseWeights: boolean;
-  readonly routeScale: number;
-  readonly normEps: number;
-  /** The output head is the embedding. */
-  readonly tied: boolean;
-  readonly rope: RopeSpec;
-  readonly maxPositions: number;
-  /** As HF spells it (`bfloat16`); null where the config is silent. */
-  readonly dtype: string | null;
-}
+export type { DeepseekV3Config };
 
 /** Defaults are those of DeepseekV3Config. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseDeepseekV3Config(json: JsonObject, where: string): DeepseekV3Config {
   const config = new ConfigReader(json, where);
   if (json.model_type === undefined) config.fail("model_type", `"deepseek_v3" (give the model's HF config)`);
   config.only("model_type", "deepseek_v3", "is another family");
-  config.only("hidden_act", "silu", "has no graph here");
-  config.only("attention_bias", false, "has no place on the native side");
-  config.only("rope_interleave", true, "orders the rotated channels as the native side does not");
-  const nHeads = config.size("num_attention_heads", 128);
-  if (config.has("num_key_value_heads")) config.only("num_key_value_heads", nHeads, "shares keys between heads");
-  const ropeDim = config.size("qk_rope_head_dim", 64);
-  if (ropeDim % 2 !== 0) config.fail("qk_rope_head_dim", "even, as channels are rotated in pairs");
-  const maxPositions = config.size("max_position_embeddings", 4096);
-  return {
-    nLayers: config.size("num_hidden_layers", 61),
-    nDenseLayers: config.isNull("first_k_dense_replace") ? 0 : config.count("first_k_dense_replace", 3),
-    nMtpLayers: parseMtpLayers(config),
-    vocabSize: config.size("vocab_size", 129_280),
-    dim: config.size("hidden_size", 7168),
-    ffnDim: config.size("intermediate_size", 18_432),
-    nHeads,
-    qLoraRank: config.isNull("q_lora_rank") ? null : config.size("q_lora_rank", 1536),
-    kvLoraRank: config.size("kv_lora_rank", 512),
-    nopeDim: config.size("qk_nope_head_dim", 128),
-    ropeDim,
-    valueDim: config.size("v_head_dim", 128),
-    ...parseExperts(config),
-    normEps: config.number("rms_norm_eps", 1e-6),
-    tied: config.boolean("tie_word_embeddings", false),
-    rope: parseHfRope(config, ropeDim, maxPositions),
-    maxPositions,
-    dtype: parseHfDtype(config),
-  };
+  return readDeepseekV3(config);
 }
-
-function parseExperts(config: ConfigReader) {
-  const nExperts = config.size("n_routed_experts", 256);
-  const nGroups = config.size("n_group", 8);
-  if (nExperts % nGroups !== 0) config.fail("n_group", `a divisor of n_routed_experts (${nExperts})`);
-  return {
-    nExperts,
-    expertDim: config.size("moe_intermediate_size", 2048),
-    nSharedExperts: config.size("n_shared_experts", 1),
-    expertsPerToken: config.size("num_experts_per_tok", 8),
-    nGroups,
-    groupsPerToken: config.size("topk_group", 4),
-    normaliseWeights: config.boolean("norm_topk_prob", true),
-    routeScale: config.number("routed_scaling_factor", 2.5),
-  };
-}
-
-/** `num_nextn_predict_layers` as on the Hub; `num_mtp_layers` is DeepseekV3Config's own name, by default 1. */
-const parseMtpLayers = (config: ConfigReader): number =>
-  config.has("num_mtp_layers") ? config.count("num_mtp_layers") : config.count("num_nextn_predict_layers", 1);

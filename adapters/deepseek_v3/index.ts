@@ -1,8 +1,12 @@
-import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { deepseekV3Math } from "../deepseek-decoder.ts";
+import { decoderAxes } from "../deepseek-table.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { DEEPSEEK_V3_LAYOUTS, deepseekV3Axes, deepseekV3Rules } from "./mapping.ts";
+import { DEEPSEEK_V3_LAYOUTS, deepseekV3Rules } from "./mapping.ts";
+import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const deepseekV3: Adapter = {
@@ -22,7 +26,10 @@ export const deepseekV3: Adapter = {
     { model_type: "deepseek_v3", ...probeSizes(), tie_word_embeddings: true },
     { model_type: "deepseek_v3", ...probeSizes(), q_lora_rank: null },
   ],
-  open: (json, where) => openFamily(parseDeepseekV3Config(json, where), json),
+  open: (json, where) => {
+    const parse = json.model_type === undefined ? parseDeepseekV3Args : parseDeepseekV3Config;
+    return openFamily(parse(json, where), json);
+  },
 };
 
 /** Every kind of key, once: layers and experts differ in their numbers only. */
@@ -35,32 +42,13 @@ const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
-  axes: () => deepseekV3Axes(config),
+  axes: () => decoderAxes(config),
   rules: (layout) => deepseekV3Rules(config, layout),
-  hfConfig: () => json,
-  math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  hfConfig: () => (json.model_type === undefined ? deepseekV3HfConfig(config) : json),
+  math: () => deepseekV3Math(config),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("deepseek_v3", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
-
-function mathOf(config: DeepseekV3Config) {
-  const { rope, dtype: _, qLoraRank, ...sizes } = config;
-  const { invFreq, attentionFactor } = transformersFrequencies(rope);
-  return {
-    ...sizes,
-    /** 0 where the query has no latent. */
-    qLoraRank: qLoraRank ?? 0,
-    activation: "silu",
-    routerScore: "sigmoid",
-    attentionScale: attentionScale(config),
-    invFreq: [...invFreq],
-    ropeAttentionFactor: attentionFactor,
-  };
-}
-
-/** H^-½ · (0.1·mscale_all_dim·ln(factor) + 1)²: `yarn_apply_mscale` of modeling_deepseek_v3.py. */
-function attentionScale({ nopeDim, ropeDim, rope }: DeepseekV3Config): number {
-  const scale = (nopeDim + ropeDim) ** -0.5;
-  if (rope.kind !== "yarn" || rope.mscaleAllDim === undefined || rope.factor <= 1) return scale;
-  return scale * (0.1 * rope.mscaleAllDim * Math.log(rope.factor) + 1) ** 2;
-}

@@ -1,10 +1,13 @@
-// Config of gpt-oss: HF's GptOssConfig.
+// Config of gpt-oss: HF's GptOssConfig and the older GptOssModelArgs of torchtitan.
 //   huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/configuration_gpt_oss.py
+//   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/args.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
-import { parseHfRope } from "../rope-config.ts";
+import { parsePlainMoeArgs } from "../moe-args.ts";
+import { hfRopeParameters, parseHfRope } from "../rope-config.ts";
+import { modelArgs } from "../torchtitan-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface GptOssConfig {
@@ -42,10 +45,15 @@ const DEFAULT_ROPE = {
   original_max_position_embeddings: 4096,
 };
 
-/** Defaults are those of GptOssConfig. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
+/** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseGptOssConfig(json: JsonObject, where: string): GptOssConfig {
+  if (json.model_type !== undefined) return parseHf(json, where);
+  return checkHeads(parseModelArgs(modelArgs(json, where, "gpt_oss")), where);
+}
+
+/** Defaults are those of GptOssConfig. */
+function parseHf(json: JsonObject, where: string): GptOssConfig {
   const config = new ConfigReader(json, where);
-  if (json.model_type === undefined) config.fail("model_type", `"gpt_oss" (give the model's HF config)`);
   config.only("model_type", "gpt_oss", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
   config.only("attention_bias", true, "leaves the biases of the native side without a place");
@@ -78,6 +86,74 @@ export function parseGptOssConfig(json: JsonObject, where: string): GptOssConfig
     where,
   );
 }
+
+function parseModelArgs(args: ConfigReader): GptOssConfig {
+  const { nExperts, topK, normalise } = parsePlainMoeArgs(args, true);
+  if (!normalise) args.object("moe_args").unsupported("route_norm", "true", "weighs experts by more than those chosen");
+  const nLayers = args.size("n_layers", 24);
+  const headDim = args.size("head_dim", 64);
+  const window = args.size("sliding_window_size", 128);
+  return {
+    nLayers,
+    vocabSize: args.size("vocab_size", 201_088),
+    dim: args.size("dim", 2880),
+    nHeads: args.size("n_heads", 64),
+    nKvHeads: args.size("n_kv_heads", 8),
+    headDim,
+    nExperts,
+    expertDim: args.size("moe_inter_dim", 2880),
+    expertsPerToken: topK,
+    swigluAlpha: 1.702,
+    swigluLimit: args.number("swiglu_limit", 7),
+    normEps: args.number("norm_eps", 1e-5),
+    tied: false,
+    rope: parseArgsRope(args, headDim),
+    maxPositions: args.size("max_seq_len", 131_072),
+    windows: Array.from({ length: nLayers }, (_, i) => (i % 2 === 0 ? window : null)),
+    dtype: null,
+  };
+}
+
+/** YaRN's bounds are not rounded, and cos and sin are scaled. */
+function parseArgsRope(args: ConfigReader, headDim: number): RopeSpec {
+  const base = { theta: args.number("rope_theta", 150_000), dims: headDim };
+  const factor = args.number("rope_factor", 32);
+  if (factor <= 1) return { kind: "default", ...base };
+  return {
+    kind: "yarn",
+    ...base,
+    factor,
+    originalMaxPositions: args.size("original_seq_len", 4096),
+    betaFast: args.number("ntk_beta", 32),
+    betaSlow: args.number("ntk_alpha", 1),
+    truncate: false,
+  };
+}
+
+/** config.json in v5 spelling. */
+export const gptOssHfConfig = (config: GptOssConfig): JsonObject => ({
+  architectures: ["GptOssForCausalLM"],
+  model_type: "gpt_oss",
+  vocab_size: config.vocabSize,
+  hidden_size: config.dim,
+  intermediate_size: config.expertDim,
+  num_hidden_layers: config.nLayers,
+  num_attention_heads: config.nHeads,
+  num_key_value_heads: config.nKvHeads,
+  head_dim: config.headDim,
+  num_local_experts: config.nExperts,
+  num_experts_per_tok: config.expertsPerToken,
+  swiglu_limit: config.swigluLimit,
+  hidden_act: "silu",
+  attention_bias: true,
+  max_position_embeddings: config.maxPositions,
+  rms_norm_eps: config.normEps,
+  rope_parameters: hfRopeParameters(config.rope),
+  tie_word_embeddings: config.tied,
+  sliding_window: config.windows.find((size) => size !== null) ?? null,
+  layer_types: config.windows.map((size) => (size === null ? "full_attention" : "sliding_attention")),
+  ...(config.dtype === null ? {} : { dtype: config.dtype }),
+});
 
 /** The class has a theta and a scaling of its own for configs that are silent. */
 function withRope(json: JsonObject): JsonObject {

@@ -1,6 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { type GptOssConfig, parseGptOssConfig } from "./config.ts";
+import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
@@ -31,7 +31,7 @@ const openFamily = (config: GptOssConfig, json: JsonObject): Family => ({
   dtype: config.dtype,
   axes: () => gptOssAxes(config),
   rules: (layout) => gptOssRules(config, layout),
-  hfConfig: () => json,
+  hfConfig: () => (json.model_type === undefined ? gptOssHfConfig(config) : json),
   math: () => mathOf(config),
   forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
   knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),

@@ -103,7 +103,7 @@ function parseModelArgs(json: JsonObject, where: string): Llama3Config {
 }
 
 /** ⅔ · 4D, times the multiplier, rounded up to a multiple. */
-const ffnDim = (dim: number, multiplier: number, multipleOf: number): number =>
+export const ffnDim = (dim: number, multiplier: number, multipleOf: number): number =>
   Math.ceil(Math.trunc(multiplier * Math.trunc((2 * 4 * dim) / 3)) / multipleOf) * multipleOf;
 
 /** config.json in v5 spelling. */

@@ -1,10 +1,13 @@
-// Config of Qwen3-MoE: HF's Qwen3MoeConfig.
+// Config of Qwen3-MoE: HF's Qwen3MoeConfig and the older Qwen3ModelArgs of torchtitan.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/configuration_qwen3_moe.py
+//   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/args.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
-import { parseHfRope } from "../rope-config.ts";
+import { parsePlainMoeArgs } from "../moe-args.ts";
+import { hfRopeParameters, parseHfRope } from "../rope-config.ts";
+import { modelArgs } from "../torchtitan-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface Qwen3MoeConfig {
@@ -38,10 +41,15 @@ export interface Qwen3MoeConfig {
   readonly dtype: string | null;
 }
 
-/** Defaults are those of Qwen3MoeConfig. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
+/** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseQwen3MoeConfig(json: JsonObject, where: string): Qwen3MoeConfig {
+  if (json.model_type !== undefined) return parseHf(json, where);
+  return checkHeads(parseModelArgs(modelArgs(json, where, "qwen3_moe")), where);
+}
+
+/** Defaults are those of Qwen3MoeConfig. */
+function parseHf(json: JsonObject, where: string): Qwen3MoeConfig {
   const config = new ConfigReader(json, where);
-  if (json.model_type === undefined) config.fail("model_type", `"qwen3_moe" (give the model's HF config)`);
   config.only("model_type", "qwen3_moe", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
   const nLayers = config.size("num_hidden_layers", 24);
@@ -76,6 +84,62 @@ export function parseQwen3MoeConfig(json: JsonObject, where: string): Qwen3MoeCo
     where,
   );
 }
+
+function parseModelArgs(args: ConfigReader): Qwen3MoeConfig {
+  if (!args.boolean("moe_enabled", false)) args.unsupported("moe_enabled", "true", "makes this the dense family");
+  args.only("qk_norm", true, "has no place on the Hugging Face side");
+  const { nExperts, topK, normalise } = parsePlainMoeArgs(args, false);
+  const headDim = args.size("head_dim", 128);
+  return {
+    nLayers: args.size("n_layers", 28),
+    denseLayers: [],
+    vocabSize: args.size("vocab_size", 151_936),
+    dim: args.size("dim", 1024),
+    ffnDim: args.size("hidden_dim", 3072),
+    expertDim: args.size("moe_inter_dim", 768),
+    nExperts,
+    topK,
+    normTopK: normalise,
+    nHeads: args.size("n_heads", 16),
+    nKvHeads: args.size("n_kv_heads", 8),
+    headDim,
+    normEps: args.number("norm_eps", 1e-6),
+    tied: args.boolean("enable_weight_tying", false),
+    rope: { kind: "default", theta: args.number("rope_theta", 1_000_000), dims: headDim },
+    attentionBias: false,
+    maxPositions: args.size("max_seq_len", 4096),
+    window: null,
+    dtype: null,
+  };
+}
+
+/** config.json in v5 spelling. */
+export const qwen3MoeHfConfig = (config: Qwen3MoeConfig): JsonObject => ({
+  architectures: ["Qwen3MoeForCausalLM"],
+  model_type: "qwen3_moe",
+  vocab_size: config.vocabSize,
+  hidden_size: config.dim,
+  intermediate_size: config.ffnDim,
+  moe_intermediate_size: config.expertDim,
+  num_hidden_layers: config.nLayers,
+  num_attention_heads: config.nHeads,
+  num_key_value_heads: config.nKvHeads,
+  head_dim: config.headDim,
+  num_experts: config.nExperts,
+  num_experts_per_tok: config.topK,
+  norm_topk_prob: config.normTopK,
+  mlp_only_layers: config.denseLayers,
+  decoder_sparse_step: 1,
+  hidden_act: "silu",
+  max_position_embeddings: config.maxPositions,
+  rms_norm_eps: config.normEps,
+  rope_parameters: hfRopeParameters(config.rope),
+  tie_word_embeddings: config.tied,
+  attention_bias: config.attentionBias,
+  use_sliding_window: config.window !== null,
+  sliding_window: config.window,
+  ...(config.dtype === null ? {} : { dtype: config.dtype }),
+});
 
 /** Those of `mlp_only_layers`, and all but every `decoder_sparse_step`-th. */
 function parseDenseLayers(config: ConfigReader, nLayers: number): number[] {

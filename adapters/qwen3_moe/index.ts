@@ -1,6 +1,8 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { parseQwen3MoeConfig, type Qwen3MoeConfig } from "./config.ts";
+import { noGraph } from "../no-graph.ts";
+import { VLLM } from "../vllm.ts";
+import { parseQwen3MoeConfig, type Qwen3MoeConfig, qwen3MoeHfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { QWEN3_MOE_LAYOUTS, qwen3MoeAxes, qwen3MoeRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
@@ -33,10 +35,13 @@ const openFamily = (config: Qwen3MoeConfig, json: JsonObject): Family => ({
   dtype: config.dtype,
   axes: () => qwen3MoeAxes(config),
   rules: (layout) => qwen3MoeRules(config, layout),
-  hfConfig: () => json,
+  hfConfig: () => (json.model_type === undefined ? qwen3MoeHfConfig(config) : json),
   math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  forward(layout) {
+    if (layout === VLLM) return noGraph("qwen3_moe", layout);
+    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Qwen3MoeConfig) {

@@ -5,6 +5,7 @@
 // columns of a patch, x positions, s patches a token, z = s·u, o width of what it hands on.
 //   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/qwen3_vl/state_dict_adapter.py
 //   pytorch/torchtitan@12979c663:torchtitan/models/qwen3_vl/state_dict_adapter.py
+//   pytorch/torchtitan@eb518a1d8:torchtitan/models/qwen3_vl/state_dict_adapter.py for wqkv
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl_moe/modeling_qwen3_vl_moe.py
 import {
   critical,

@@ -45,7 +45,7 @@ export const convertOptions = {
   dtype: text("keep, f32, bf16 or f16 for all weights, or GLOB=TYPE for some; repeatable", { alias: "out-dtype" }),
   encoding: text("Storage encoding of the target: auto or none"),
   "max-shard-size": text("Largest safetensors shard [5GB]"),
-  ranks: text("Number of files of a DCP target [1]"),
+  ranks: text("Number of ranks that a DCP or meta target is cut for, a file each [1]"),
   "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
   "allow-drop": text("Drop tensors that match GLOB; repeatable"),
   "no-buffers": flag("Leave out native buffers that would be re-created"),

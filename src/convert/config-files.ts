@@ -24,16 +24,25 @@ const COMPANIONS: readonly RegExp[] = [
 /** Directory that a checkpoint's own files lie in. */
 export const directoryOf = (path: string): string => (statSync(path).isDirectory() ? path : dirname(path));
 
-/** config.json beside a checkpoint; null where there is none. */
+/** Configs by the names that model directories give them: HF's, and Meta's where there is no other. */
+const CONFIG_NAMES = ["config.json", "params.json"] as const;
+
+/** Whether a config of this name is a layout's own, and nothing that transformers reads. */
+export const isLayoutConfig = (name: string): boolean => name === "params.json";
+
+const configIn = (directory: string): string =>
+  CONFIG_NAMES.map((name) => join(directory, name)).find((path) => existsSync(path)) ?? join(directory, "config.json");
+
+/** The config beside a checkpoint; null where there is none. */
 export function configBeside(checkpoint: string): ConfigFile | null {
-  const path = join(directoryOf(checkpoint), "config.json");
+  const path = configIn(directoryOf(checkpoint));
   return existsSync(path) ? readConfig(path) : null;
 }
 
-/** Reads a config.json, or the one that a directory holds. Throws InputError. */
+/** Reads a config, or the one that a directory holds. Throws InputError. */
 export function readConfig(path: string): ConfigFile {
   const stats = statSync(path, { throwIfNoEntry: false });
-  const file = stats?.isDirectory() ? join(path, "config.json") : path;
+  const file = stats?.isDirectory() ? configIn(path) : path;
   if (stats === undefined || !existsSync(file)) {
     throw new InputError("CONFIG_NOT_FOUND", `${file}: no such file`, {
       file,

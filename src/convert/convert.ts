@@ -9,6 +9,7 @@ import { executeOutput, type WrittenFile } from "./execute.ts";
 import { Gatherer } from "./gather.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import { Producer } from "./produce.ts";
+import { producingShards } from "./rank-files.ts";
 import { runSteps, type StepOptions } from "./steps.ts";
 import { refuseExisting } from "./target.ts";
 
@@ -60,7 +61,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const files = await executeOutput({
     files: plan.files,
-    produce: (key, first, end, sink) => producer.produce(key, [first, end], sink),
+    produce: producingShards(plan.shards, (key, first, end, sink) => producer.produce(key, [first, end], sink)),
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,

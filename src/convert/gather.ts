@@ -113,7 +113,7 @@ export class Gatherer {
 
   #fill(value: number, byteLength: number, sink: Sink): void {
     const chunk = Math.min(CHUNK_BYTES, this.#window.length, byteLength);
-    new Float32Array(this.#window.buffer, 0, chunk / 4).fill(value);
+    new Float32Array(this.#window.buffer, this.#window.byteOffset, chunk / 4).fill(value);
     for (let left = byteLength; left > 0; left -= chunk) sink(this.#window.subarray(0, Math.min(chunk, left)));
   }
 

@@ -1,7 +1,7 @@
 // Where each tensor of the target comes from: the table's plan for the tensors at hand, and the dtypes asked for.
 import type { Adapter, Family } from "../../adapters/adapter.ts";
 import { InputError, UsageError } from "../errors.ts";
-import type { TensorInfo } from "../formats/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { type Dtype, elementCount } from "../formats/dtype.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
 import { compileTable, type PlanOptions } from "../table/plan.ts";
@@ -23,6 +23,8 @@ export interface Mapping {
   readonly source: TensorSource;
   readonly from: string;
   readonly to: string;
+  /** Where the tensors stand in a nested state, where no table gave them their names. */
+  readonly paths?: Checkpoint["paths"];
   /** In the order of the table. */
   readonly tensors: ReadonlyMap<string, MappedTensor>;
   readonly equalities: TablePlan["equalities"];

@@ -5,6 +5,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { openTorchFile } from "../formats/torch-zip/open.ts";
+import { openRanks, RANK_FILE } from "../formats/torch-zip/ranks.ts";
 
 /** What a directory holds, by the names of its files. */
 interface Listing {
@@ -39,6 +40,8 @@ function statOf(path: string): Stats {
 function openFile(path: string): Checkpoint {
   if (basename(path).endsWith(".safetensors.index.json")) return openSafetensors(path);
   if (basename(path) === ".metadata" || path.endsWith(".distcp")) return openDcp(dirname(path));
+  if (RANK_FILE.test(basename(path)) && rankFilesBeside(path).length === 1)
+    return openRanks(dirname(path), [basename(path)]);
   const head = readHead(path);
   if (isSafetensors(head) || (path.endsWith(".safetensors") && !isTorch(head))) return openSafetensors(path);
   if (isTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
@@ -79,6 +82,7 @@ function openDirectory(path: string): Checkpoint {
   }
   if (dcp.length > 0) return openDcp(path);
   if (safetensors.length > 0) return openSafetensors(path);
+  if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(path, torch);
   const [only, second] = torch;
   if (only !== undefined && second === undefined) return openTorchFile(join(path, only));
   if (second !== undefined) {
@@ -91,6 +95,10 @@ function openDirectory(path: string): Checkpoint {
   }
   throw notACheckpoint(path);
 }
+
+/** Names of the rank files in the directory of one of them. */
+export const rankFilesBeside = (path: string): string[] =>
+  readdirSync(dirname(path)).filter((name) => RANK_FILE.test(name));
 
 function list(path: string): Listing {
   const names = readdirSync(path).toSorted();
@@ -114,7 +122,7 @@ function notACheckpoint(path: string): InputError {
     .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
   return new InputError("NOT_A_CHECKPOINT", `${path}: no checkpoint in this directory`, {
     file: path,
-    expected: ".metadata with *.distcp, *.safetensors, or one .pt, .pth or pytorch_model.bin",
+    expected: ".metadata with *.distcp, *.safetensors, consolidated.NN.pth, or one .pt, .pth or pytorch_model.bin",
     found: readdirSync(path).slice(0, 5).join(", ") || "an empty directory",
     help:
       inside.length > 0

@@ -6,13 +6,15 @@ import { elementCount } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
 import { planTorchFile } from "../formats/torch-zip/plan.ts";
+import type { RankedTensor } from "./join-ranks.ts";
 import type { MappedTensor, Mapping } from "./mapping.ts";
+import { planRankFiles, type Shard } from "./rank-files.ts";
 import type { Target } from "./target.ts";
 
 export interface SizeOptions {
   /** Bytes of tensor data in a safetensors shard. */
   readonly maxShardSize?: number | undefined;
-  /** Files of a DCP target. */
+  /** Files of a DCP target, or of a directory of rank files. */
   readonly ranks?: number | undefined;
 }
 
@@ -25,6 +27,8 @@ export interface Originals {
 
 export interface OutputRequest {
   readonly mapping: Mapping;
+  /** Tensors of a layout that is saved as rank shards; null for others. */
+  readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly target: Target;
   readonly originals: Originals | null;
   /** `__metadata__` of new safetensors files. */
@@ -33,13 +37,15 @@ export interface OutputRequest {
 
 export interface Outputs {
   readonly files: readonly OutputFile[];
+  /** What the files hold of tensors that are cut over ranks, by the key in their parts. */
+  readonly shards?: ReadonlyMap<string, Shard>;
   readonly notes: readonly string[];
 }
 
 /** Throws UsageError where an option means nothing for the target's format. */
 export function outputFiles(request: OutputRequest, options: SizeOptions): Outputs {
   const { mapping, target } = request;
-  checkOptions(target, options);
+  checkOptions(request, options);
   const tensors = [...mapping.tensors.values()].map(({ info }) => info);
   switch (target.format) {
     case "safetensors":
@@ -47,30 +53,38 @@ export function outputFiles(request: OutputRequest, options: SizeOptions): Outpu
     case "dcp":
       return { files: dcpFiles(mapping, tensors, options.ranks ?? 1), notes: [] };
     case "pt":
+      if (isRankTarget(request)) return { ...planRankFiles(tensors, request.ranked, options.ranks ?? 1), notes: [] };
       return { files: planTorchFile(tensors, target.fileName ?? "model.pt"), notes: [] };
     default:
       throw target.format satisfies never;
   }
 }
 
-function checkOptions({ format, fileName }: Target, { maxShardSize, ranks }: SizeOptions): void {
+/** A directory of rank files; a target that is one file holds whole tensors. */
+const isRankTarget = (
+  request: OutputRequest,
+): request is OutputRequest & { ranked: ReadonlyMap<string, RankedTensor> } =>
+  request.ranked !== null && request.target.format === "pt" && request.target.fileName === null;
+
+function checkOptions(request: OutputRequest, { maxShardSize, ranks }: SizeOptions): void {
+  const { format, fileName } = request.target;
   const refuse = (option: string, why: string): never => {
     throw new UsageError("OPTION_MEANINGLESS", `--${option}: ${why}`, { help: `leave out --${option}` });
   };
-  if (ranks !== undefined && format !== "dcp")
-    refuse("ranks", `only a DCP target has ranks, and this one is ${format}`);
+  if (ranks !== undefined && format !== "dcp" && !isRankTarget(request))
+    refuse("ranks", `only DCP and directories of rank files have ranks, and this target is ${format}`);
   if (maxShardSize === undefined) return;
   if (format !== "safetensors") refuse("max-shard-size", `only safetensors has shards, and the target is ${format}`);
   if (fileName !== null) refuse("max-shard-size", "the target is one file");
 }
 
 /** Experts are chunks of their own: then whoever loads them has one in memory, not the stack. */
-function dcpFiles({ tensors }: Mapping, infos: readonly TensorInfo[], ranks: number): OutputFile[] {
+function dcpFiles({ tensors, paths }: Mapping, infos: readonly TensorInfo[], ranks: number): OutputFile[] {
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
     return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;
   };
-  return planDcp(infos, { ranks, chunks });
+  return planDcp(infos, { ranks, chunks, ...(paths === undefined ? {} : { paths }) });
 }
 
 /** Whether each index of the first axis has source tensors of its own, and is more than a vector. */

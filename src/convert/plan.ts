@@ -1,13 +1,17 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
+import { basename } from "node:path";
 import { UsageError } from "../errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { commonFloat, companionFiles, hfConfigText, textFile } from "./companions.ts";
+import { type ConfigFile, isLayoutConfig } from "./config-files.ts";
 import { dtypeChoice, globMatcher } from "./dtypes.ts";
+import { rankedTensors } from "./join-ranks.ts";
 import { checkGlobs, type Mapping } from "./mapping.ts";
 import { type MemoryPlan, planMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
+import type { Shard } from "./rank-files.ts";
 import { encodeRecord, RECORD_NAME } from "./record.ts";
 import { recordOf } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
@@ -38,6 +42,8 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly sourceKeys: readonly string[];
   readonly target: Target;
   readonly files: readonly OutputFile[];
+  /** What files of ranks hold of the target's tensors, by the key in their parts. */
+  readonly shards: ReadonlyMap<string, Shard>;
   readonly casts: readonly Cast[];
   readonly kept: readonly KeptDtype[];
   readonly isWaived: Choices["isWaived"];
@@ -59,11 +65,13 @@ export function planConversion(
   const isWaived = (key: string) => globs.some((matches) => matches(key));
   const route = options.to === "raw" ? rawRoute(source, options) : layoutRoute(source, options, { dtypes, isWaived });
   checkGlobs(dtypes);
-  const target = targetAt(targetPath ?? "", options.format, defaultFormat(route, source));
+  const ranked = route.side === null ? null : rankedTensors(route.side.family, route.to);
+  const fallback = ranked === null ? defaultFormat(route, source) : "pt";
+  const target = targetAt(targetPath ?? "", options.format, fallback);
   const casts = castsOf(route.mapping);
   const originals = originalsOf(source, route, casts);
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
-  const outputs = outputFiles({ mapping: route.mapping, target, originals, metadata }, options);
+  const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
   const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
@@ -81,6 +89,7 @@ export function planConversion(
     mapping,
     dropped,
     files,
+    shards: outputs.shards ?? new Map(),
     casts,
     kept: [...route.mapping.tensors.values()].flatMap(({ info: { key, dtype }, critical }) =>
       critical?.kept ? [{ key, dtype, reason: critical.reason }] : [],
@@ -144,20 +153,32 @@ function besideFiles(
   route: Route,
   { originals, isWaived }: { readonly originals: Originals | null; readonly isWaived: (key: string) => boolean },
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
-  const { config, side, to, mapping } = route;
-  const files = companionFiles(source.path, config);
-  const notes: string[] = [];
-  if (config !== null && side !== null && to === "hf") {
-    // Critical tensors stay in F32 in models that are declared to be BF16.
-    const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
-    const dtype = originals?.cast === false ? null : commonFloat(plain.map(({ info }) => info.dtype));
-    const { text, change } = hfConfigText(config, side.family, dtype);
-    files.unshift(textFile("config.json", text));
-    if (change !== null) notes.push(change);
-  } else if (config !== null) {
-    files.unshift(textFile("config.json", config.text));
-  }
+  const { config, mapping } = route;
+  const configs = config === null ? null : targetConfigs(config, route, originals);
+  const files = [...(configs?.files ?? []), ...companionFiles(source.path, config)];
+  const notes = configs?.notes ?? [];
   const record = recordOf(source, target, route.family, mapping, isWaived);
   if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
   return { files, notes };
+}
+
+/** config.json, and what the target layout's own loader reads beside it. */
+function targetConfigs(
+  config: ConfigFile,
+  { side, to, mapping }: Route,
+  originals: Originals | null,
+): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
+  const name = basename(config.path);
+  const own = side?.family.layoutConfig?.(to) ?? null;
+  const isLayouts = isLayoutConfig(name);
+  if (isLayouts && (side === null || own?.name === name)) return { files: [textFile(name, config.text)], notes: [] };
+  const beside = own === null ? [] : [textFile(own.name, `${JSON.stringify(own.json, null, 2)}\n`)];
+  if (side === null || (to !== "hf" && !isLayouts))
+    return { files: [textFile("config.json", config.text), ...beside], notes: [] };
+  // Critical tensors stay in F32 in models that are declared to be BF16.
+  const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
+  const isAsBefore = originals?.cast === false && config.json.model_type !== undefined;
+  const dtype = isAsBefore ? null : commonFloat(plain.map(({ info }) => info.dtype));
+  const { text, change } = hfConfigText(config, side.family, dtype);
+  return { files: [textFile("config.json", text), ...beside], notes: change === null ? [] : [change] };
 }

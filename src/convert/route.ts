@@ -7,7 +7,7 @@ import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove 
 import { virtualSource } from "./produce.ts";
 import { type ConversionRecord, RECORD_NAME, recordBeside } from "./record.ts";
 import { settledBy, withKept } from "./record-of.ts";
-import { leftAlone, resolveSide, type Side, type SideOptions } from "./sides.ts";
+import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "./sides.ts";
 
 export interface RouteOptions {
   /** Layout of the target, or `raw`; the other side's default layout unless given. */
@@ -52,6 +52,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
       help: "leave out --dtype and --allow-drop, or convert to a layout",
     });
   }
+  refuseRanks(source);
   const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
   const mapping: Mapping = {
     source,
@@ -63,6 +64,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     spelling: new Map(),
     order: null,
     aliases: new Map(),
+    ...(source.paths === undefined ? {} : { paths: source.paths }),
   };
   const record = recordBeside(source.path);
   return {
@@ -132,9 +134,13 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
   ];
 }
 
+/** A model that sees may say it of its text model: Kimi K2.5 does. */
+const quantisationOf = (config: unknown): unknown =>
+  typeof config === "object" && config !== null && "quantization_config" in config ? config.quantization_config : null;
+
 /** Without its scales a quantised weight is another number. */
 function refuseQuantised({ config, checkpoint }: Side): void {
-  const { quantization_config: quantisation = null } = config.json;
+  const quantisation = quantisationOf(config.json) ?? quantisationOf(config.json.text_config);
   if (quantisation === null) return;
   throw new InputError("QUANTISED_UNSUPPORTED", `${checkpoint.path}: its weights are quantised`, {
     file: config.path,

@@ -1,9 +1,14 @@
+import { basename, dirname } from "node:path";
 import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { RANK_FILE } from "../formats/torch-zip/ranks.ts";
 import { type Detected, detect } from "../table/layouts.ts";
 import { type ConfigFile, configBeside, readConfig } from "./config-files.ts";
+import { joinRanks, rankedTensors } from "./join-ranks.ts";
 import { isTrainerState, type ModelKeys, modelKeyReadings } from "./model-keys.ts";
+import { rankFilesBeside } from "./open.ts";
+import { recordBeside } from "./record.ts";
 import { renamedSource, type TensorSource } from "./tensor-source.ts";
 
 export interface SideOptions {
@@ -46,11 +51,15 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
   const { adapters, family, layout } = options;
   const settled = { ...(family === undefined ? {} : { family }), ...(layout === undefined ? {} : { layout }) };
   const readings = modelKeyReadings(checkpoint);
+  const evidence = {
+    ranks: checkpoint.ranks !== undefined,
+    recorded: () => recordBeside(checkpoint.path)?.to.layout,
+  };
   let failure: unknown;
   for (const keys of readings) {
     try {
       // What the user settles in full is not checked against the keys: the reading has to be found without it.
-      const bySight = detect(adapters, keys.model, config, family === undefined ? {} : { family });
+      const bySight = detect(adapters, keys.model, config, family === undefined ? {} : { family }, evidence);
       if (layout === undefined || bySight.layout === layout) return { ...bySight, keys };
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
@@ -60,7 +69,7 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
   const [flat] = readings;
   if (flat === undefined) throw noModel(checkpoint);
   if (layout === undefined) throw failure;
-  return { ...detect(adapters, flat.model, config, settled), keys: flat };
+  return { ...detect(adapters, flat.model, config, settled, evidence), keys: flat };
 }
 
 /** Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT or what the config's fields call for. */
@@ -74,10 +83,62 @@ export function resolveSide(checkpoint: Checkpoint, options: SideOptions): Side 
       help: "give it with --config PATH: HF's config.json, a directory that holds one, or the trainer's model args",
     });
   }
-  const family = adapter.open(config.json, config.path);
-  const model = renamedSource(checkpoint, keys.model);
+  const family = openFamily(checkpoint, { adapter, keys }, config);
+  const model = modelSource(checkpoint, { layout, keys }, family);
   const storedKeys = [...keys.model.values()];
   return { checkpoint, config, adapter, family, layout, model, storedKeys, prefix: keys.prefix };
+}
+
+/** The family at a config, which may leave sizes to the tensors. */
+export const openFamily = (
+  checkpoint: Checkpoint,
+  { adapter, keys }: Pick<Recognised, "adapter" | "keys">,
+  config: ConfigFile,
+): Family => {
+  const shapes = new Map([...keys.model].map(([key, stored]) => [key, checkpoint.tensors.get(stored)!.shape]));
+  return adapter.open(config.json, config.path, shapes);
+};
+
+/**
+ * The model's tensors by the keys of its layout, rank shards joined. Throws InputError RANK_ALONE for one file of several
+ * ranks, RANKS_UNKNOWN for shards in a layout that has none, and what joining throws.
+ */
+export function modelSource(
+  checkpoint: Checkpoint,
+  { layout, keys }: Pick<Recognised, "layout" | "keys">,
+  family: Family,
+): TensorSource {
+  const { path, ranks } = checkpoint;
+  if (ranks === undefined) {
+    refuseLoneRank(path);
+    return renamedSource(checkpoint, keys.model);
+  }
+  const ranked = rankedTensors(family, layout);
+  if (ranked === null) refuseRanks(checkpoint);
+  return joinRanks(ranks, keys.model, ranked ?? new Map());
+}
+
+function refuseLoneRank(path: string): void {
+  if (!RANK_FILE.test(basename(path))) return;
+  const files = rankFilesBeside(path);
+  if (files.length < 2) return;
+  throw new InputError("RANK_ALONE", `${path}: one of ${files.length} ranks, each of which holds a part of the model`, {
+    file: path,
+    expected: "all ranks",
+    found: basename(path),
+    help: `give the directory, ${dirname(path)}`,
+  });
+}
+
+/** Throws InputError RANKS_UNKNOWN for more than one rank: how they join is not known. */
+export function refuseRanks({ path, ranks = [] }: Checkpoint): void {
+  if (ranks.length < 2) return;
+  throw new InputError("RANKS_UNKNOWN", `${path}: holds ${ranks.length} ranks, and how they join is not known here`, {
+    file: path,
+    expected: "one rank, or a layout whose table says how its ranks lie",
+    found: ranks.map((rank) => basename(rank.path)).join(", "),
+    help: "name family and layout with --family and --layout, or give a single file with --to raw",
+  });
 }
 
 /** The model alone, as a checkpoint of its own under the keys of its layout. */

@@ -30,6 +30,11 @@ export interface Checkpoint {
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
   /** Chunks that the tensors lie in, where they lie in chunks. */
   readonly chunks?: number;
+  /**
+   * Rank shards of one model under the same keys. Only a table says how they join: `tensors` and `read` are then those
+   * of the first.
+   */
+  readonly ranks?: readonly Checkpoint[];
   /** Shards and metadata of a safetensors checkpoint, so that the same files can be written again. */
   readonly safetensors?: SafetensorsOrigin;
   /**

@@ -3,7 +3,7 @@ import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { InputError, UsageError } from "../errors.ts";
 import { abstractKey } from "./key-pattern.ts";
 import { passesKind } from "./pass-through.ts";
-import type { Rule, Side } from "./rule.ts";
+import { isRanked, type Rule, type Side } from "./rule.ts";
 
 export interface Detected {
   readonly adapter: Adapter;
@@ -17,10 +17,20 @@ export interface Settled {
   readonly layout?: string;
 }
 
+/** What decides between layouts with the same keys. */
+export interface Evidence {
+  /** Whether the files are rank shards. */
+  readonly ranks?: boolean;
+  /** Layout that the record beside the checkpoint tells of. */
+  readonly recorded?: () => string | undefined;
+}
+
 interface Candidate extends Detected {
   /** Kinds of keys of the checkpoint that the layout has, and kinds it requires that the checkpoint has, each 0 to 1. */
   readonly known: number;
   readonly present: number;
+  /** Whether it is saved as rank shards. */
+  readonly ranked: boolean;
 }
 
 /**
@@ -42,6 +52,7 @@ export function detect(
   keys: Pick<ReadonlyMap<string, unknown>, "keys">,
   config: JsonObject | null,
   settled: Settled = {},
+  evidence: Evidence = {},
 ): Detected {
   const chosen = chosenBy(adapters, settled);
   if (chosen !== undefined) return chosen;
@@ -56,10 +67,21 @@ export function detect(
     .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
   const best = Math.max(...candidates.map(score));
-  const [first, ...others] = candidates.filter((candidate) => score(candidate) === best);
+  const [first, ...others] = likelier(
+    candidates.filter((candidate) => score(candidate) === best),
+    evidence,
+  );
   if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
   if (others.length > 0) throw ambiguous([first, ...others]);
   return { adapter: first.adapter, layout: first.layout };
+}
+
+/** Layouts of one family that differ in how they are saved only, as the evidence has it. */
+function likelier(candidates: readonly Candidate[], { ranks = false, recorded }: Evidence): readonly Candidate[] {
+  if (candidates.length < 2) return candidates;
+  const named = candidates.filter(({ layout }) => layout === recorded?.());
+  const fitting = named.length > 0 ? named : candidates.filter(({ ranked }) => ranked === ranks);
+  return fitting.length > 0 ? fitting : candidates;
 }
 
 function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): Detected | undefined {
@@ -105,9 +127,14 @@ function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isS
   const scores = probed(adapter, layout).map((rules) => {
     const known = new KnownKinds(rules, side);
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
-    return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
+    return {
+      known: share(found.length, kinds.size),
+      present: known.presence(found, isSettled),
+      ranked: known.ranked,
+    };
   });
-  const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), { known: 0, present: 0 });
+  const none = { known: 0, present: 0, ranked: false };
+  const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), none);
   return { adapter, layout, ...best };
 }
 
@@ -130,7 +157,11 @@ class KnownKinds {
   private readonly prefixes: string[] = [];
   private readonly passed: string[] = [];
 
+  /** Whether it is saved as rank shards. */
+  readonly ranked: boolean;
+
   constructor(rules: readonly Rule[], side: Side) {
+    this.ranked = side === "native" && isRanked(rules);
     for (const rule of rules) this.add(rule, side);
   }
 

@@ -63,9 +63,22 @@ function describe(slot: Slot, side: CompiledSide): TableTensor {
       return { key, shape: slot.term.plain.shape, need, ranks: slot.term.ranks, rule, tower };
     }
     case "tie":
-      return { ...describe(side.byKey.get(slot.of)!, side), key, need: "alias", rule: "tie" };
+      return {
+        ...describe(side.byKey.get(slot.of)!, side),
+        key,
+        need: "alias",
+        rule: "tie",
+        ...(slot.rule.ranks === undefined ? {} : { ranks: slot.rule.ranks }),
+      };
     case "drop":
-      return { key, shape: slot.shape, need: "dropped", ranks: null, rule: "drop", recreate: slot.rule.recreate };
+      return {
+        key,
+        shape: slot.shape,
+        need: "dropped",
+        ranks: slot.rule.ranks ?? null,
+        rule: "drop",
+        recreate: slot.rule.recreate,
+      };
     default:
       throw slot satisfies never;
   }

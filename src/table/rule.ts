@@ -12,8 +12,12 @@ import { halfSplitDims, partDims, prefixedLabels, reversedDims, withoutKeyAxes }
  */
 export type Dims = string;
 
-/** How the tensors of one rank-sharded checkpoint lie on its ranks: cut along a dimension, or whole on each. */
-export type Ranks = { readonly cut: number } | "replicated";
+/**
+ * How the tensors of one rank-sharded checkpoint lie on its ranks: cut along a dimension into equal shards, or whole on
+ * each. Of several dimensions the first is cut in writing, and the one that fits in reading. Shards are made of whole
+ * units of so many elements along it, e.g. heads.
+ */
+export type Ranks = { readonly cut: number | readonly number[]; readonly unit?: number } | "replicated";
 
 export interface Term {
   /** Canonical key. `{l}` is an axis, `{m+L}` an axis shifted by the size of another one or by a number. */
@@ -56,6 +60,8 @@ export interface TieRule {
   readonly reason: string;
   /** Whether this side is written with the alias, unless the record says otherwise. */
   readonly materialise: boolean;
+  /** As of a Term; those of the original unless given. */
+  readonly ranks?: Ranks;
 }
 
 /** Tensors that the other side has no place for. They may be absent. */
@@ -72,6 +78,7 @@ export interface DropRule {
   readonly derived?: () => Float32Array;
   /** As of a Term. */
   readonly critical?: string;
+  readonly ranks?: Ranks;
 }
 
 /**
@@ -192,11 +199,13 @@ export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapR
   return { ...rule, [side]: terms };
 }
 
-/** How rank shards of the native tensors lie. Declared only: no reader or writer joins or cuts shards by it yet. */
-export const onRanks = (ranks: Ranks, rule: MapRule): MapRule => ({
-  ...rule,
-  native: rule.native.map((term) => ({ ...term, ranks })),
-});
+/** How rank shards of the rule's native tensors lie. */
+export const onRanks = <R extends MapRule | TieRule | DropRule>(ranks: Ranks, rule: R): R =>
+  rule.kind === "map" ? { ...rule, native: rule.native.map((term) => ({ ...term, ranks })) } : { ...rule, ranks };
+
+/** Whether a layout is saved as rank shards. */
+export const isRanked = (rules: readonly Rule[]): boolean =>
+  rules.some((rule) => rule.kind === "map" && rule.native.some(({ ranks }) => ranks !== undefined));
 
 /** The tensors of the rule are not rounded by a cast of all weights, only by one that names them. */
 export function critical<R extends MapRule | DropRule>(reason: string, rule: R): R {

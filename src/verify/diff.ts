@@ -1,5 +1,5 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
-import { configOf, type Recognised, recognise, resolveSide, type SideOptions } from "../convert/sides.ts";
+import { configOf, type Recognised, recognise, refuseRanks, resolveSide, type SideOptions } from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
 import { renamedSource, type TensorSource } from "../convert/tensor-source.ts";
 import { InputError } from "../errors.ts";
@@ -94,7 +94,8 @@ function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: r
   if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
   if (x instanceof InputError) throw x;
   if (y instanceof InputError) throw y;
-  if (x.adapter === y.adapter && x.layout === y.layout) {
+  const isWhole = ({ ranks = [] }: Checkpoint) => ranks.length < 2;
+  if (x.adapter === y.adapter && x.layout === y.layout && isWhole(a) && isWhole(b)) {
     const views = [plainView(a, x), plainView(b, y)] as const;
     if (!mayDifferInOrder(x, views)) return { views, keys: x.layout };
   }
@@ -127,12 +128,15 @@ function* noFaults(): Generator<number, Difference[], void> {
   return [];
 }
 
-const rawView = (checkpoint: Checkpoint): View => ({
-  about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
-  source: checkpoint,
-  storedKeys: [...checkpoint.tensors.keys()],
-  faults: noFaults,
-});
+const rawView = (checkpoint: Checkpoint): View => {
+  refuseRanks(checkpoint);
+  return {
+    about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
+    source: checkpoint,
+    storedKeys: [...checkpoint.tensors.keys()],
+    faults: noFaults,
+  };
+};
 
 const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised): View => ({
   about: { path: checkpoint.path, family: adapter.family, layout, format: checkpoint.format },

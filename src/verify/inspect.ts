@@ -1,12 +1,21 @@
 // What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
 import { readdirSync } from "node:fs";
+import { basename } from "node:path";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { directoryOf } from "../convert/config-files.ts";
 import { dtypeChoice } from "../convert/dtypes.ts";
 import { mapTensors, nativeLayout } from "../convert/mapping.ts";
 import { openCheckpoint } from "../convert/open.ts";
-import { configOf, leftAlone, type Recognised, recognise, type SideOptions } from "../convert/sides.ts";
-import { renamedSource } from "../convert/tensor-source.ts";
+import {
+  configOf,
+  leftAlone,
+  modelSource,
+  openFamily,
+  type Recognised,
+  recognise,
+  type SideOptions,
+} from "../convert/sides.ts";
+import type { TensorSource } from "../convert/tensor-source.ts";
 import { type ConvertCheckpointError, InputError } from "../errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
@@ -31,7 +40,7 @@ export interface Inspection {
   readonly config: string | null;
   /** Files that hold tensors: shards of safetensors, ranks of DCP. */
   readonly files: readonly string[];
-  /** Ranks that saved a DCP checkpoint; null for other formats. */
+  /** Ranks that saved a DCP checkpoint or whose shards the files are; null for others. */
   readonly ranks: number | null;
   /** Elements of the model's tensors; of all where the family is unknown. */
   readonly parameters: number;
@@ -72,8 +81,13 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
   };
   const config = attempt(() => configOf(checkpoint, options));
   const recognised = attempt(() => recognise(checkpoint, config?.json ?? null, options));
+  let model: TensorSource | null = null;
   if (recognised !== null && config !== null) {
-    attempt(() => checkTable(checkpoint, recognised, recognised.adapter.open(config.json, config.path)));
+    attempt(() => {
+      const family = openFamily(checkpoint, recognised, config);
+      model = modelSource(checkpoint, recognised, family);
+      checkTable(model, recognised, family);
+    });
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
       code: "CONFIG_MISSING",
@@ -89,10 +103,14 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     layout: recognised?.layout ?? null,
     prefix: recognised?.keys.prefix ?? "",
     config: config?.path ?? null,
-    ...contentOf(checkpoint),
+    ...contentOf(checkpoint.ranks === undefined ? checkpoint : { ...checkpoint, ...joinedTensors(checkpoint, model) }),
     problems,
   };
 }
+
+/** Shards as the tensors that they are parts of; where that is not known, those of the first rank. */
+const joinedTensors = (checkpoint: Checkpoint, model: TensorSource | null): Pick<Checkpoint, "tensors"> =>
+  model ?? checkpoint;
 
 function contentOf(checkpoint: Checkpoint) {
   const others = leftAlone(checkpoint);
@@ -102,9 +120,10 @@ function contentOf(checkpoint: Checkpoint) {
   const dtypes: Partial<Record<Dtype, number>> = {};
   for (const { dtype } of tensors) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
   const files = filesOf(checkpoint);
+  const dcpRanks = checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null;
   return {
     files,
-    ranks: checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null,
+    ranks: checkpoint.ranks?.length ?? dcpRanks,
     parameters: model.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     bytes: tensors.reduce((sum, { byteLength }) => sum + byteLength, 0),
     dtypes,
@@ -118,13 +137,9 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 }
 
 /** Missing, unknown and misshapen tensors, as a conversion would find them. */
-function checkTable(
-  checkpoint: Checkpoint,
-  { adapter, layout, keys }: Recognised,
-  family: ReturnType<Adapter["open"]>,
-): void {
+function checkTable(source: TensorSource, { adapter, layout }: Recognised, family: ReturnType<Adapter["open"]>): void {
   const to = layout === "hf" ? nativeLayout(adapter) : "hf";
-  mapTensors({ adapter, family }, renamedSource(checkpoint, keys.model), layout, to, { dtypes: dtypeChoice([]) });
+  mapTensors({ adapter, family }, source, layout, to, { dtypes: dtypeChoice([]) });
 }
 
 function containerProblems({ safetensors }: Checkpoint): Problem[] {
@@ -137,7 +152,8 @@ function containerProblems({ safetensors }: Checkpoint): Problem[] {
     }));
 }
 
-function filesOf({ format, path, safetensors }: Checkpoint): string[] {
+function filesOf({ format, path, safetensors, ranks }: Checkpoint): string[] {
+  if (ranks !== undefined) return ranks.map((rank) => basename(rank.path));
   if (safetensors !== undefined) return safetensors.files.map(({ name }) => name);
   if (format === "pt") return [path];
   return readdirSync(directoryOf(path))

@@ -170,7 +170,7 @@ class Trip {
     if (origin === undefined) return [];
     const target = { path: "", format: "safetensors", fileName: null } as const;
     const originals = { files: origin, cast: false };
-    const { files } = outputFiles({ mapping: this.#back, target, originals, metadata: null }, {});
+    const { files } = outputFiles({ mapping: this.#back, ranked: null, target, originals, metadata: null }, {});
     const differences: Difference[] = [];
     for (const file of files) {
       const same = yield* this.#compareFile(file);

@@ -10,10 +10,13 @@ import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { detect } from "../../src/table/layouts.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
-import { type FixtureCase, tableCases } from "../helpers/fixtures.ts";
+import { type FixtureCase, isTextAlone, type TensorHash, tableCases } from "../helpers/fixtures.ts";
 import { applyMove, type Bytes } from "../helpers/moves.ts";
 
 const configOf = (one: FixtureCase): JsonObject => JSON.parse(readFileSync(`${one.hf}/config.json`, "utf8"));
+
+const textAlone = (tensors: ReadonlyMap<string, TensorHash>) =>
+  new Map([...tensors].filter(([key]) => !/^(model\.)?vision_/.test(key)));
 
 function adapterOf(one: FixtureCase): Adapter {
   const adapter = adapters.find(({ family }) => family === one.family);
@@ -21,7 +24,8 @@ function adapterOf(one: FixtureCase): Adapter {
   return adapter;
 }
 
-const familyOf = (one: FixtureCase): Family => adapterOf(one).open(configOf(one), one.hf);
+const familyOf = (one: FixtureCase, folder = one.hf): Family =>
+  adapterOf(one).open({ ...configOf(one), ...(isTextAlone(folder) ? { vision_config: null } : {}) }, one.hf);
 
 /** The model's tensors; a training checkpoint holds the trainer's state too. */
 function openNative(folder: string): TensorSource & { close(): void } {
@@ -37,10 +41,19 @@ function payload(checkpoint: TensorSource, key: string): Bytes {
   return { shape, data };
 }
 
-function converted(one: FixtureCase, direction: Direction, checkpoint: TensorSource) {
-  const family = familyOf(one);
+/** How the case's Hugging Face files spell their keys, as the record of a conversion from them would tell. */
+function spellingOf(one: FixtureCase, table: ReturnType<typeof compileTable>) {
+  const hf = openSafetensors(one.hf);
+  const { spelling } = table.plan("fromHf", hf.tensors);
+  hf.close();
+  return spelling;
+}
+
+function converted(one: FixtureCase, direction: Direction, folder: string, checkpoint: TensorSource) {
+  const family = familyOf(one, folder);
   const table = compileTable(family.rules(one.layout), family.axes(one.layout));
-  const plan = table.plan(direction, checkpoint.tensors);
+  const isSpelled = direction === "toHf" && !isTextAlone(folder);
+  const plan = table.plan(direction, checkpoint.tensors, isSpelled ? { spelling: spellingOf(one, table) } : {});
   // Buffers that upstream's from_hf leaves to the model are made again here: they have no source
   const tensors = plan.moves
     .filter(({ fill }) => fill === undefined)
@@ -53,10 +66,10 @@ function converted(one: FixtureCase, direction: Direction, checkpoint: TensorSou
 }
 
 describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
-  test.each(Object.entries(one.natives))("%s → hf is what to_hf gives", (_name, folder) => {
+  test.each(Object.entries({ ...one.natives, ...one.textNatives }))("%s → hf is what to_hf gives", (_name, folder) => {
     const checkpoint = openNative(folder);
-    const { plan, tensors } = converted(one, "toHf", checkpoint);
-    expect(tensors).toEqual(Object.fromEntries(one.toHf));
+    const { plan, tensors } = converted(one, "toHf", folder, checkpoint);
+    expect(tensors).toEqual(Object.fromEntries(isTextAlone(folder) ? textAlone(one.toHf) : one.toHf));
     expect(plan.equalities.map(({ of }) => of)).toEqual(
       one.tied ? [expect.stringMatching(/(^|\.)(tok_embeddings|embed_tokens)\.weight$/)] : [],
     );
@@ -64,9 +77,11 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     checkpoint.close();
   });
 
-  test.each(Object.entries(one.hfs))("%s → native is what from_hf gives", (_name, folder) => {
+  test.each(Object.entries({ ...one.hfs, ...one.textHfs }))("%s → native is what from_hf gives", (_name, folder) => {
     const checkpoint = openSafetensors(folder);
-    expect(converted(one, "fromHf", checkpoint).tensors).toEqual(Object.fromEntries(one.fromHf));
+    expect(converted(one, "fromHf", folder, checkpoint).tensors).toEqual(
+      Object.fromEntries(isTextAlone(folder) ? textAlone(one.fromHf) : one.fromHf),
+    );
     checkpoint.close();
   });
 

@@ -16,6 +16,15 @@ function expectSameFiles(a: string, b: string): void {
 /** Buffers that upstream's from_hf leaves to the model: made again here, as torchtitan's strict load asks for them. */
 const isBuffer = ([key]: readonly [string, unknown]) => /\.moe\.expert_bias(_E)?$/.test(key);
 
+/** Kimi-VL spells the projector in its own way, which only a record can tell of a native checkpoint. */
+const asWithoutRecord = <T>([key, hash]: readonly [string, T]): [string, T] => [
+  key.replace(
+    /^multi_modal_projector\.(linear_(\d))?/,
+    (_, linear, i) => `mm_projector.${linear ? `proj.${2 * i - 2}` : ""}`,
+  ),
+  hash,
+];
+
 describe.each(tableCases)("$name", (one) => {
   const mapped = (native: string) =>
     new Map([...hashes(native)].filter((tensor) => one.fromHf.has(tensor[0]) || !isBuffer(tensor)));
@@ -23,7 +32,7 @@ describe.each(tableCases)("$name", (one) => {
   it.each(Object.entries(one.natives))("%s → hf is what torchtitan's to_hf makes", async (_, native) => {
     const target = join(scratch(), "hf");
     await converted(native, target, { config: one.hf });
-    expect(sorted(hashes(target))).toEqual(sorted(one.toHf));
+    expect(sorted(hashes(target))).toEqual(sorted(new Map([...one.toHf].map(asWithoutRecord))));
     expect(readFileSync(join(target, "config.json"), "utf8")).toBe(readFileSync(join(one.hf, "config.json"), "utf8"));
   });
 

@@ -288,6 +288,20 @@ describe("--to raw", () => {
     checkpoint.close();
   });
 
+  it.each(["nested/ckpt", "pt-shared/file.pt", "fsdp/ckpt"])(
+    "keeps in DCP where tensors stand in the state: %s",
+    async (name) => {
+      const target = join(scratch(), "out");
+      await converted(join(dcp, name), target, { to: "raw", format: "dcp" });
+      const [source, copy] = [openCheckpoint(join(dcp, name)), openCheckpoint(target)];
+      const pathsOf = ({ tensors, paths }: typeof source) =>
+        [...tensors.keys()].toSorted().map((key) => [key, paths?.get(key) ?? [key]]);
+      expect(pathsOf(copy)).toEqual(pathsOf(source));
+      if (name.startsWith("nested")) expect(pathsOf(source).some(([, path]) => path!.length > 2)).toBe(true);
+      for (const checkpoint of [source, copy]) checkpoint.close();
+    },
+  );
+
   it("has cases with entries that are no tensors", () => {
     const checkpoint = openCheckpoint(join(dcp, "nested", "ckpt"));
     expect(checkpoint.others.length).toBeGreaterThan(0);

@@ -1,7 +1,8 @@
 // Upstream's quantised files: refused by name, as their codes without scales are other numbers.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { readState, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -13,4 +14,30 @@ test.each(["deepseek_v3/fp8", "gpt_oss/mxfp4"])("%s is refused, and nothing is w
     message: `${FIXTURES}${name}/hf: its weights are quantised`,
   });
   expect(existsSync(target)).toBe(false);
+});
+
+test("experts that Kimi K2.5 packs into int4 are refused, with its config's word for it and without", async () => {
+  const source = `${FIXTURES}kimi_k2_7/images/hf`;
+  const json = JSON.parse(readFileSync(join(source, "config.json"), "utf8"));
+  const expert = "language_model.model.layers.1.mlp.experts.0.gate_proj.weight";
+  const state = readState(source);
+  state.delete(expert);
+  state.set(`${expert}_packed`, { dtype: "I32", shape: [14, 5], bytes: new Uint8Array(14 * 5 * 4) });
+  state.set(`${expert}_scale`, { dtype: "BF16", shape: [14, 2], bytes: new Uint8Array(14 * 2 * 2) });
+  state.set(`${expert}_shape`, { dtype: "I32", shape: [2], bytes: new Uint8Array(8) });
+  const packed = writeSafetensors(join(scratch(), "packed"), state);
+  const quantization_config = { quant_method: "compressed-tensors", format: "pack-quantized" };
+
+  const convert = (config: unknown) => {
+    writeFileSync(join(packed, "config.json"), JSON.stringify(config));
+    return converted(packed, join(scratch(), "native"));
+  };
+  await expect(convert({ ...json, text_config: { ...json.text_config, quantization_config } })).rejects.toMatchObject({
+    code: "QUANTISED_UNSUPPORTED",
+    details: { found: expect.stringContaining("pack-quantized"), help: expect.stringContaining("unquantised") },
+  });
+  await expect(convert(json)).rejects.toMatchObject({
+    code: "MISSING_TENSOR",
+    details: { tensor: expert, help: expect.stringContaining(`${expert}_`) },
+  });
 });

@@ -36,6 +36,9 @@ export interface FixtureCase {
   readonly natives: Readonly<Record<string, string>>;
   /** Hugging Face folders that hold the same weights, by how they were saved; `hf` is plain save_pretrained. */
   readonly hfs: Readonly<Record<string, string>>;
+  /** The same model without its vision tower, where it was saved so. */
+  readonly textNatives: Readonly<Record<string, string>>;
+  readonly textHfs: Readonly<Record<string, string>>;
   readonly native: string;
   readonly hf: string;
   /** input_ids I64 [T], logits F32 [T,V] of transformers, computed in f64. */
@@ -91,10 +94,14 @@ function hashes(path: string): ReadonlyMap<string, TensorHash> {
   );
 }
 
-function folders(home: string, value: unknown): Readonly<Record<string, string>> {
+function folders(home: string, value: unknown, isMeant: (folder: string) => boolean): Readonly<Record<string, string>> {
   if (!Array.isArray(value)) throw new Error(`${home}: folders`);
-  return Object.fromEntries(value.map((name) => [text(name, home), `${home}/${text(name, home)}`]));
+  const names = value.map((name) => text(name, home)).filter(isMeant);
+  return Object.fromEntries(names.map((name) => [name, `${home}/${name}`]));
 }
+
+/** Whether the folder holds the text model alone. */
+export const isTextAlone = (folder: string): boolean => folder.endsWith("-text");
 
 function codes(value: unknown, name: string): readonly string[] {
   if (value === undefined) return [];
@@ -114,8 +121,10 @@ function parseCase(name: string, value: unknown): FixtureCase {
     tied: entry.tied === true,
     vocab: count(entry.vocab, name),
     tokens: count(entry.tokens, name),
-    natives: folders(home, entry.natives),
-    hfs: folders(home, entry.hfs),
+    natives: folders(home, entry.natives, (folder) => !isTextAlone(folder)),
+    hfs: folders(home, entry.hfs, (folder) => !isTextAlone(folder)),
+    textNatives: folders(home, entry.natives, isTextAlone),
+    textHfs: folders(home, entry.hfs, isTextAlone),
     native: `${home}/native`,
     hf: `${home}/hf`,
     golden: `${home}/golden.safetensors`,

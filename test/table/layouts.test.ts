@@ -24,8 +24,8 @@ function keysOf(name: string, layout: string, config: JsonObject = {}): Map<stri
   );
 }
 
-const found = (keys: Map<string, null>, config: JsonObject | null = null, settled = {}) => {
-  const { adapter, layout } = detect(adapters, keys, config, settled);
+const found = (keys: Map<string, null>, config: JsonObject | null = null, settled = {}, evidence = {}) => {
+  const { adapter, layout } = detect(adapters, keys, config, settled, evidence);
   return `${adapter.family} ${layout}`;
 };
 
@@ -44,10 +44,11 @@ const all = adapters
   .flatMap(({ family, layouts }) => ["hf", ...layouts].map((layout) => [family, layout] as const));
 
 describe.each(all)("%s %s", (family, layout) => {
+  const evidence = { ranks: layout === "meta" };
   test.each([{}, { tie_word_embeddings: true }, ...adapterNamed(family).probes])(
     "with %o is recognised by its keys",
     (config) => {
-      expect(found(keysOf(family, layout, config))).toBe(`${family} ${layout}`);
+      expect(found(keysOf(family, layout, config), null, {}, evidence)).toBe(`${family} ${layout}`);
     },
   );
 
@@ -55,7 +56,7 @@ describe.each(all)("%s %s", (family, layout) => {
     const keys = keysOf(family, layout);
     const modelType = adapterNamed(family).modelTypes[0]!;
     for (const key of [...keys.keys()]) if (key.includes(part)) keys.delete(key);
-    expect(found(keys, { model_type: modelType })).toBe(`${family} ${layout}`);
+    expect(found(keys, { model_type: modelType }, {}, evidence)).toBe(`${family} ${layout}`);
   });
 
   test("is recognised though one of its tensors has another name", () => {
@@ -63,7 +64,7 @@ describe.each(all)("%s %s", (family, layout) => {
     const [first] = keys.keys();
     keys.delete(first!);
     keys.set("something.else", null);
-    expect(found(keys)).toBe(`${family} ${layout}`);
+    expect(found(keys, null, {}, evidence)).toBe(`${family} ${layout}`);
   });
 });
 
@@ -124,9 +125,9 @@ test.each(all.filter(([, layout]) => layout !== "hf"))(
     for (const kind of kinds) {
       const others = [...kinds].filter((other) => other !== kind).map((other) => other.replaceAll("#", "0"));
       const outcome = failure(() => {
-        const { layout: detected } = detect([adapter], new Map(others.map((key) => [key, null])), {
-          model_type: adapter.modelTypes[0],
-        });
+        const config = { model_type: adapter.modelTypes[0] };
+        const keys = new Map(others.map((key) => [key, null]));
+        const { layout: detected } = detect([adapter], keys, config, {}, { ranks: layout === "meta" });
         expect([kind, detected]).toEqual([kind, layout]);
       });
       if (outcome === undefined) continue;
@@ -153,7 +154,7 @@ test("what the user settles is taken as it is, if it exists", () => {
   expect(failure(() => found(new Map(), null, { family: "llama" }))).toBeInstanceOf(UsageError);
   expect(failure(() => found(new Map(), null, { family: "llama3", layout: "megatron" }))).toMatchObject({
     code: "UNKNOWN_LAYOUT_NAME",
-    details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2, vllm" },
+    details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2, meta, vllm" },
   });
 });
 
@@ -189,4 +190,14 @@ describe("rules that accept several spellings", () => {
   ])("%o fit: %s", (keys, expected) => {
     expect(fits(keys)).toBe(expected);
   });
+});
+
+test("of layouts with the same keys, the files decide, or the record", () => {
+  const keys = keysOf("llama3", "meta");
+  expect(found(keys)).toBe("llama3 torchtitan-0.2");
+  expect(found(keys, null, {}, { ranks: true })).toBe("llama3 meta");
+  expect(found(keys, null, {}, { recorded: () => "meta" })).toBe("llama3 meta");
+  expect(found(keys, null, {}, { ranks: true, recorded: () => "torchtitan-0.2" })).toBe("llama3 torchtitan-0.2");
+  expect(found(keys, null, {}, { recorded: () => "vllm" })).toBe("llama3 torchtitan-0.2");
+  expect(found(keysOf("llama3", "hf"), null, {}, { ranks: true })).toBe("llama3 hf");
 });

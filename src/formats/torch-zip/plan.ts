@@ -29,9 +29,14 @@ const CONSTANT_RECORDS: readonly LayoutRecord[] = [
  * A file of torch.save with one flat dict of tensors, each in a storage of its own, which
  * torch.load(weights_only=True) reads.
  * @param name of the file
+ * @param partKey what the parts of the file call a tensor; its key unless given
  * @throws InputError for a dtype that torch does not have
  */
-export function planTorchFile(tensors: Iterable<TargetTensor>, name: string): OutputFile[] {
+export function planTorchFile(
+  tensors: Iterable<TargetTensor>,
+  name: string,
+  partKey = (key: string): string => key,
+): OutputFile[] {
   const list = [...tensors];
   const pickle = new PickleWriter();
   pickle.dict(list.entries(), ([i, { key, dtype, shape }]) => {
@@ -41,7 +46,7 @@ export function planTorchFile(tensors: Iterable<TargetTensor>, name: string): Ou
   const sizes = list.map(({ dtype, shape }) => (elementCount(shape) * bitsOf(dtype)) / 8);
   const records = sizes.map((byteLength, i) => ({ name: `${PREFIX}data/${i}`, byteLength }));
   const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...records]);
-  const data = list.map(({ key }, i) => ({ key, ranges: [[0, sizes[i]!] as const] }));
+  const data = list.map(({ key }, i) => ({ key: partKey(key), ranges: [[0, sizes[i]!] as const] }));
   return [{ name, byteLength: layout.byteLength, parts: planZip(layout, data) }];
 }
 

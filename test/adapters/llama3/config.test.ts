@@ -9,7 +9,7 @@ import { torchtitanDump } from "../torchtitan-dump.ts";
 const read = (path: string) => JSON.parse(readFileSync(`${FIXTURES}llama3/${path}/config.json`, "utf8"));
 const hf = (fields: Record<string, unknown> = {}) =>
   parseLlama3Config({ model_type: "llama", ...fields }, "config.json");
-const args = (fields: Record<string, unknown>) => parseLlama3Config(fields, "params.json");
+const args = (fields: Record<string, unknown>) => parseLlama3Config(fields, "args.json");
 
 describe("HF configs", () => {
   test("absent fields take the defaults of LlamaConfig 5.23.0", () => {
@@ -270,14 +270,14 @@ describe("back to HF", () => {
 
   test("a config from torchtitan becomes one that HF reads", () => {
     const json = torchtitanDump();
-    const written = llama3.open(json, "params.json").hfConfig();
+    const written = llama3.open(json, "args.json").hfConfig();
     expect(written).toMatchObject({
       model_type: "llama",
       architectures: ["LlamaForCausalLM"],
       head_dim: 10,
       bos_token_id: null,
     });
-    expect(parseLlama3Config(written, "written")).toEqual(parseLlama3Config(json, "params.json"));
+    expect(parseLlama3Config(written, "written")).toEqual(parseLlama3Config(json, "args.json"));
   });
 });
 

@@ -76,14 +76,17 @@ describe.each(tables)("$adapter.family $layout", ({ adapter, layout }) => {
 
 // Upstream's own revisions, by the debug models' keys and shapes.
 test.each([
-  [qwen3Vl, "debugmodel", "torchtitan", "torchtitan-2026-04-27"],
-  [qwen3Vl, "debugmodel", "torchtitan-2026-04-16", "torchtitan-2026-04-16"],
-  [qwen3VlMoe, "debugmodel_moe", "torchtitan-2026-04-27", "torchtitan-2026-04-27"],
-  [qwen3VlMoe, "debugmodel_moe", "torchtitan-2026-04-16", "torchtitan-2026-04-16"],
-])("$family: %s %s has the keys and shapes of upstream's history", (adapter, flavour, layout, file) => {
+  { adapter: qwen3Vl, layout: "torchtitan", file: "torchtitan-2026-04-27" },
+  { adapter: qwen3Vl, layout: "torchtitan-2026-04-16", file: "torchtitan-2026-04-16" },
+  { adapter: qwen3Vl, layout: "torchtitan-2026-04-11", file: "torchtitan-2026-04-11" },
+  { adapter: qwen3VlMoe, layout: "torchtitan-2026-04-27", file: "torchtitan-2026-04-27", experts: 8 },
+  { adapter: qwen3VlMoe, layout: "torchtitan-2026-04-16", file: "torchtitan-2026-04-16", experts: 8 },
+  { adapter: qwen3VlMoe, layout: "torchtitan-2026-04-11", file: "torchtitan-2026-04-11", experts: 64 },
+])("$adapter.family $layout has the keys and shapes of upstream's history", ({ adapter, layout, file, experts }) => {
+  const flavour = experts === undefined ? "debugmodel" : "debugmodel_moe";
   const history = JSON.parse(readFileSync(`${FIXTURES}layouts/${file}.json`, "utf8")).qwen3_vl[flavour];
   const sizes = { vocab_size: 151936, hidden_size: 256, intermediate_size: 512, moe_intermediate_size: 768 };
-  const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 64, num_experts: 8 };
+  const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 64, num_experts: experts };
   const tower = { hidden_size: 256, intermediate_size: 512, patch_size: 16, out_hidden_size: 256 };
   const table = tableOf(adapter, layout, {}, { ...sizes, ...heads }, { ...tower, num_position_embeddings: 1024 });
   const ours = [...tensorsOf(table, "native", ["required", "dropped"])].map(([key, { shape }]) => [
@@ -114,34 +117,34 @@ test("the layouts differ from one another where upstream's revisions do", () => 
 
 /** Tensors of each part of the model: text, experts, tower, mergers. */
 const ledger = [
-  [qwen3Vl, "fromHf", "model.language_model.embed_tokens.weight"],
-  [qwen3Vl, "fromHf", "model.language_model.layers.2.mlp.up_proj.weight"],
-  [qwen3Vl, "fromHf", "lm_head.weight"],
-  [qwen3Vl, "fromHf", "model.visual.patch_embed.proj.weight"],
-  [qwen3Vl, "fromHf", "model.visual.pos_embed.weight"],
-  [qwen3Vl, "fromHf", "model.visual.blocks.1.attn.qkv.bias"],
-  [qwen3Vl, "fromHf", "model.visual.merger.norm.weight"],
-  [qwen3Vl, "fromHf", "model.visual.deepstack_merger_list.0.linear_fc1.weight"],
-  [qwen3VlMoe, "fromHf", "model.language_model.layers.1.mlp.experts.gate_up_proj"],
-  [qwen3VlMoe, "fromHf", "model.language_model.layers.0.mlp.experts.down_proj"],
-  [qwen3VlMoe, "fromHf", "model.language_model.layers.2.mlp.gate.weight"],
-  [qwen3VlMoe, "fromHf", "model.visual.blocks.0.mlp.linear_fc2.weight"],
-  [qwen3Vl, "toHf", "layers.1.feed_forward.w2.weight"],
-  [qwen3Vl, "toHf", "layers.0.attention.q_norm.weight"],
-  [qwen3Vl, "toHf", "vision_encoder.pos_embed"],
-  [qwen3Vl, "toHf", "vision_encoder.patch_embed.proj.weight"],
-  [qwen3Vl, "toHf", "vision_encoder.layers.0.norm2.bias"],
-  [qwen3Vl, "toHf", "vision_encoder.deepstack_merger_list.0.norm.bias"],
-  [qwen3VlMoe, "toHf", "layers.1.moe.experts.w1_EFD"],
-  [qwen3VlMoe, "toHf", "layers.1.moe.experts.w2_EDF"],
-  [qwen3VlMoe, "toHf", "layers.2.moe.router.gate.weight"],
-  [qwen3VlMoe, "toHf", "vision_encoder.merger.linear_fc2.weight"],
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.language_model.embed_tokens.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.language_model.layers.2.mlp.up_proj.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "lm_head.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.visual.patch_embed.proj.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.visual.pos_embed.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.visual.blocks.1.attn.qkv.bias" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.visual.merger.norm.weight" },
+  { adapter: qwen3Vl, direction: "fromHf", key: "model.visual.deepstack_merger_list.0.linear_fc1.weight" },
+  { adapter: qwen3VlMoe, direction: "fromHf", key: "model.language_model.layers.1.mlp.experts.gate_up_proj" },
+  { adapter: qwen3VlMoe, direction: "fromHf", key: "model.language_model.layers.0.mlp.experts.down_proj" },
+  { adapter: qwen3VlMoe, direction: "fromHf", key: "model.language_model.layers.2.mlp.gate.weight" },
+  { adapter: qwen3VlMoe, direction: "fromHf", key: "model.visual.blocks.0.mlp.linear_fc2.weight" },
+  { adapter: qwen3Vl, direction: "toHf", key: "layers.1.feed_forward.w2.weight" },
+  { adapter: qwen3Vl, direction: "toHf", key: "layers.0.attention.q_norm.weight" },
+  { adapter: qwen3Vl, direction: "toHf", key: "vision_encoder.pos_embed" },
+  { adapter: qwen3Vl, direction: "toHf", key: "vision_encoder.patch_embed.proj.weight" },
+  { adapter: qwen3Vl, direction: "toHf", key: "vision_encoder.layers.0.norm2.bias" },
+  { adapter: qwen3Vl, direction: "toHf", key: "vision_encoder.deepstack_merger_list.0.norm.bias" },
+  { adapter: qwen3VlMoe, direction: "toHf", key: "layers.1.moe.experts.w1_EFD" },
+  { adapter: qwen3VlMoe, direction: "toHf", key: "layers.1.moe.experts.w2_EDF" },
+  { adapter: qwen3VlMoe, direction: "toHf", key: "layers.2.moe.router.gate.weight" },
+  { adapter: qwen3VlMoe, direction: "toHf", key: "vision_encoder.merger.linear_fc2.weight" },
 ] as const;
 
 describe("the ledger", () => {
   test.each(ledger)(
-    "$family %s: without %s, with another, with another name, and with another shape",
-    (adapter, direction, key) => {
+    "$adapter.family $direction: without $key, with another, with another name, and with another shape",
+    ({ adapter, direction, key }) => {
       const table = tableOf(adapter, "torchtitan");
       const tensors = tensorsOf(table, direction === "toHf" ? "native" : "hf");
       const plan = (edit: (tensors: Tensors) => void) => refusal(() => table.plan(direction, edited(tensors, edit)));

@@ -1,0 +1,112 @@
+// Kimi K2.5 to K2.7 and Kimi-VL: DeepSeek-V3's table under `language_model.`, and MoonViT with its projector. The Hub and
+// torchtitan rotate adjacent channels in both towers; transformers reorders the vision tower's in loading. Axes of the
+// text as in deepseek-table.ts; of the tower: b blocks, u width, i ffn, a heads, C channels of a head, r colours, p and w
+// rows and columns of a patch, y and X rows and columns of positions, j patches a token, J = j·u.
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/kimi_k2_7/state_dict_adapter.py
+//   huggingface/transformers@v5.23.0:src/transformers/conversion_mapping.py#L596
+import { alsoSpelled, concat, drop, type MapRule, type Rule, rename, reorder, tower } from "../../src/table/rule.ts";
+import { decoderAxes, decoderRules } from "../deepseek-table.ts";
+import type { KimiConfig } from "./config.ts";
+
+/** 0.3.0, the first release with this family. */
+export const KIMI_LAYOUTS = ["torchtitan"] as const;
+
+/** A patch has the colours of an image. */
+const COLOURS = 3;
+
+export const kimiAxes = ({ text, vision }: KimiConfig) => ({
+  ...decoderAxes(text),
+  b: vision.nBlocks,
+  u: vision.dim,
+  i: vision.ffnDim,
+  a: vision.nHeads,
+  C: vision.dim / vision.nHeads,
+  r: COLOURS,
+  p: vision.patchSize,
+  w: vision.patchSize,
+  y: vision.positionRows,
+  X: vision.positionColumns,
+  j: vision.mergeRows * vision.mergeColumns,
+  J: vision.mergeRows * vision.mergeColumns * vision.dim,
+});
+
+// biome-ignore format: a table
+export function kimiRules(c: KimiConfig, layout: string): Rule[] {
+  return [
+    ...decoderRules(c.text, layout).map(inLanguageModel),
+    drop("hf", "language_model.model.layers.{l}.self_attn.rotary_emb.inv_freq", "a buffer that every model computes anew", { dims: "?" }),
+    ...tower("vision tower", [
+      // native                        Hugging Face                                      dims
+      patchEmbed("weight",             "u (r p w)", "u r p w"),
+      patchEmbed("bias",               "u", "u"),
+      rename("vision_encoder.pos_embed", "vision_tower.patch_embed.pos_emb.weight",      "y X u"),
+      ...both("layers.{b}.norm1",      "vision_tower.encoder.blocks.{b}.norm0",          "u"),
+      ...both("layers.{b}.norm2",      "vision_tower.encoder.blocks.{b}.norm1",          "u"),
+      ...attention("weight", " u"),
+      ...attention("bias", ""),
+      ...both("layers.{b}.attn.proj",  "vision_tower.encoder.blocks.{b}.wo",             "u", " (a C)"),
+      ...both("layers.{b}.mlp.linear_fc1", "vision_tower.encoder.blocks.{b}.mlp.fc0",    "i", " u"),
+      ...both("layers.{b}.mlp.linear_fc2", "vision_tower.encoder.blocks.{b}.mlp.fc1",    "u", " i"),
+      ...both("final_norm",            "vision_tower.encoder.final_layernorm",           "u"),
+      ...projector(c, "pre_norm",      "pre_norm", "pre_norm",                           "u"),
+      ...projector(c, "linear_1",      "proj.0",   "linear_1",                           "J", " (j u)"),
+      ...projector(c, "linear_2",      "proj.2",   "linear_2",                           "d", " J"),
+    ]),
+  ];
+}
+
+/**
+ * The text model's keys, as the Hub has them; some files leave out `model.`, and transformers 5 saves `blocks` for `layers`:
+ * the way back of its renaming of the tower's blocks takes the text model's layers along.
+ */
+function inLanguageModel(rule: Rule): Rule {
+  const named = (key: string) => `language_model.${key}`;
+  if (rule.kind === "tie" && rule.side === "hf") return { ...rule, alias: named(rule.alias), of: named(rule.of) };
+  if (rule.kind !== "map") return rule;
+  const spelled = (key: string) =>
+    key.startsWith("model.layers.")
+      ? ["layers.", "model.blocks."].map((start) => named(key.replace("model.layers.", start)))
+      : [];
+  return { ...rule, hf: rule.hf.map((term) => ({ ...term, key: named(term.key), spellings: spelled(term.key) })) };
+}
+
+/** A linear map of a patch's pixels, in HF a convolution of that stride; transformers 5 saves it inside the encoder. */
+const patchEmbed = (kind: "weight" | "bias", dims: string, hfDims: string): MapRule =>
+  alsoSpelled(
+    "hf",
+    [`vision_tower.encoder.patch_embed.proj.${kind}`],
+    reorder(`vision_encoder.patch_embed.${kind}`, `vision_tower.patch_embed.proj.${kind}`, dims, hfDims),
+  );
+
+const attention = (kind: "weight" | "bias", u: string): MapRule[] => [
+  concat(
+    Object.fromEntries(["q", "k", "v"].map((name) => [name, `vision_encoder.layers.{b}.attn.w${name}.${kind}`])),
+    `vision_tower.encoder.blocks.{b}.wqkv.${kind}`,
+    `(q: a C | k: a C | v: a C)${u}`,
+  ),
+];
+
+/** The Hub's two releases spell the projector in two ways; transformers 5 saves the norm inside `model.`. */
+function projector(c: KimiConfig, native: string, k25: string, kimiVl: string, out: string, rest = ""): MapRule[] {
+  const spellings = [`mm_projector.${k25}`, `multi_modal_projector.${kimiVl}`, `model.mm_projector.${k25}`];
+  const own = c.modelType === "kimi_vl" ? 1 : 0;
+  return (["weight", "bias"] as const).map((kind) =>
+    alsoSpelled(
+      "hf",
+      spellings.filter((_, i) => i !== own).map((name) => `${name}.${kind}`),
+      rename<string, string>(
+        `vision_encoder.projector.${native}.${kind}`,
+        `${spellings[own]}.${kind}`,
+        kind === "weight" ? out + rest : out,
+      ),
+    ),
+  );
+}
+
+/** Weight, whose dims are `out` and `rest`, and bias of a module of the tower. */
+function both(native: string, hf: string, out: string, rest = ""): MapRule[] {
+  return [
+    rename<string, string>(`vision_encoder.${native}.weight`, `${hf}.weight`, `${out}${rest}`),
+    rename<string, string>(`vision_encoder.${native}.bias`, `${hf}.bias`, out),
+  ];
+}

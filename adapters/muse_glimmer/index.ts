@@ -1,0 +1,71 @@
+import { transformersFrequencies } from "../../numerics/rope.ts";
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { prefixed } from "../prefixed.ts";
+import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig } from "./config.ts";
+import { MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
+
+/** Every kind of key, once: layers and blocks differ in their numbers only. */
+const ONE_OF_EACH = {
+  model_type: "muse_glimmer",
+  text_config: { num_hidden_layers: 1 },
+  vision_config: { num_hidden_layers: 1 },
+};
+
+export const museGlimmer: Adapter = {
+  family: "muse_glimmer",
+  modelTypes: ["muse_glimmer"],
+  flavours: ["dense", "gated attention", "grouped-query", "sliding-window", "vision tower", "text alone", "tied"],
+  modalities: ["text", "image", "video"],
+  layouts: MUSE_GLIMMER_LAYOUTS,
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/state_dict_adapter.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/muse_glimmer/modeling_muse_glimmer.py",
+  ],
+  graphs: [],
+  probes: [{}, { tie_word_embeddings: true }, { vision_config: null }].map((fields) => ({ ...ONE_OF_EACH, ...fields })),
+  open: (json, where) => openFamily(parseMuseGlimmerConfig(json, where), json),
+};
+
+const openFamily = (config: MuseGlimmerConfig, json: JsonObject): Family => ({
+  family: "muse_glimmer",
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => museGlimmerAxes(config),
+  rules: () => museGlimmerRules(config),
+  hfConfig: () => json,
+  math: () => mathOf(config),
+  forward: () => noGraph("muse_glimmer"),
+  knownDifferences: () => [],
+});
+
+function mathOf(config: MuseGlimmerConfig) {
+  const { rope, dtype: _, vision, tokens, ...sizes } = config;
+  const { invFreq, attentionFactor } = transformersFrequencies(rope);
+  return {
+    ...sizes,
+    ...(vision === null ? {} : visionMath(vision)),
+    ...prefixed("token", { ...tokens }),
+    activation: "silu",
+    attentionScale: config.headDim ** -0.5,
+    invFreq: [...invFreq],
+    ropeAttentionFactor: attentionFactor,
+  };
+}
+
+function visionMath(vision: MuseGlimmerVision) {
+  const headDim = vision.dim / vision.nHeads;
+  return {
+    ...prefixed("vision", { ...vision }),
+    visionActivation: "gelu",
+    adapterActivation: "gelu",
+    /** Of the blocks' LayerNorms; no config changes it. */
+    visionBlockNormEps: 1e-5,
+    visionAttentionScale: headDim ** -0.5,
+    /** Of a row or a column, whose numbers start at 1. */
+    visionInvFreq: [
+      ...transformersFrequencies({ kind: "default", theta: vision.ropeTheta, dims: headDim / 2 }).invFreq,
+    ],
+  };
+}
