@@ -9,8 +9,9 @@ import { Memory, type Values } from "./memory.ts";
 import { mixture } from "./mixture.ts";
 import type { HostNode, Step } from "./node.ts";
 import { hostOps } from "./ops.ts";
+import type { Recording } from "./recording.ts";
 
-export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
+export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Recording<V> {
   readonly adapter = null;
   readonly ops: Ops<HostNode<V>>;
   readonly memory: Memory<V>;
@@ -54,7 +55,6 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
     await this.arithmetic.close();
   }
 
-  /** A node whose values `kernel` writes. */
   record(
     shape: readonly number[],
     inputs: readonly HostNode<V>[],
@@ -67,7 +67,6 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
     });
   }
 
-  /** The values of x under another shape. */
   alias(x: HostNode<V>, shape: readonly number[]): HostNode<V> {
     if (x.view && x.storage === undefined) return this.part(x, shape, 0);
     return this.add(shape, [x], (out) => {
@@ -77,13 +76,11 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
     });
   }
 
-  /** Elements of a weight from `begin` on; nothing is read yet. */
   part(x: HostNode<V>, shape: readonly number[], begin: number): HostNode<V> {
     const { source, begin: first } = x.view!;
     return this.watch({ shape, key: source.key, view: { source, begin: first + begin }, state: "recorded" });
   }
 
-  /** Evaluates a graph of its own in the middle of another; all it made is freed but its result. */
   async nested(graph: () => HostNode<V>): Promise<HostNode<V>> {
     const [steps, alive] = [this.steps, this.alive];
     this.steps = [];
@@ -99,7 +96,6 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>> {
     }
   }
 
-  /** Values of an evaluated node; a weight is read whole. */
   values(node: HostNode<V>): V {
     if (node.storage === undefined) {
       if (node.view === undefined || node.state === "freed") throw new Error(`no values: the node is ${node.state}`);

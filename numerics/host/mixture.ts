@@ -1,13 +1,13 @@
 import type { Routing } from "../graph.ts";
 import { chooseExperts, type Share, sharesOf } from "../routing.ts";
 import * as shapes from "../shapes/infer.ts";
-import type { HostBackend } from "./backend.ts";
 import type { Values } from "./memory.ts";
 import type { HostNode } from "./node.ts";
+import type { Recording } from "./recording.ts";
 
 /** Experts one after another, each on the rows that chose it: weights of one expert are read at a time. */
 export function mixture<V extends Values>(
-  backend: HostBackend<V>,
+  backend: Recording<V>,
   x: HostNode<V>,
   routing: Routing<HostNode<V>>,
   expert: (x_nD: HostNode<V>, e: number) => HostNode<V>,

@@ -3,15 +3,15 @@ import { elementCount } from "../../src/formats/dtype.ts";
 import type { AttentionOptions, Ops } from "../graph.ts";
 import * as shapes from "../shapes/infer.ts";
 import { visibleRanges } from "../visible.ts";
-import type { HostBackend } from "./backend.ts";
 import { decode } from "./decode.ts";
 import { deltaRule } from "./delta-rule.ts";
 import * as kernels from "./kernels.ts";
 import type { Values } from "./memory.ts";
 import type { HostNode } from "./node.ts";
+import type { Recording } from "./recording.ts";
 
 /** All but `mixture`. */
-export function hostOps<V extends Values>(backend: HostBackend<V>): Omit<Ops<HostNode<V>>, "mixture"> {
+export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostNode<V>>, "mixture"> {
   type X = HostNode<V>;
   const values = (x: X) => backend.values(x);
   const inner = (x: X, axis: number) => elementCount(x.shape.slice(axis));

@@ -1,10 +1,9 @@
 // What to compare on, tokens and images: given, tokenised, or made up.
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { VisionInput } from "../../adapters/adapter.ts";
-import type { ForwardInput } from "../../numerics/graph.ts";
 import { InputError } from "../errors.ts";
 import { readInputs } from "./input-file.ts";
+import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 import { randomInputs } from "./random-inputs.ts";
 
 export type InputRequest =
@@ -13,30 +12,6 @@ export type InputRequest =
   /** `text` may be `@FILE`; `tokenizer` is a tokenizer.json or a directory that holds one. */
   | { readonly kind: "prompt"; readonly text: string; readonly tokenizer: string }
   | { readonly kind: "random"; readonly tokens?: number; readonly seed?: number };
-
-/** What the report says of the input; `ids` stay inside. */
-export interface ParityInputs {
-  readonly kind: "ids" | "prompt" | "random" | "golden";
-  readonly tokens: number;
-  readonly images?: number;
-  /** File, prompt or golden that the ids come from. */
-  readonly source?: string;
-  readonly seed?: number;
-  /** Why there are more or fewer tokens than asked for, or more than the model was made for. */
-  readonly note?: string;
-}
-
-export interface ResolvedInputs {
-  readonly input: ForwardInput;
-  readonly about: ParityInputs;
-}
-
-/** The model that the input is for. */
-export interface InputLimits {
-  readonly vocabSize: number;
-  readonly maxPositions: number;
-  readonly vision?: VisionInput | undefined;
-}
 
 export async function resolveInputs(request: InputRequest, limits: InputLimits): Promise<ResolvedInputs> {
   switch (request.kind) {

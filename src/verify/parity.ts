@@ -5,18 +5,13 @@ import type { Metrics, NonFinite, Positions } from "../../numerics/metrics.ts";
 import { InputError, UsageError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkImages } from "./input-file.ts";
+import type { InputLimits, ParityInputs, ResolvedInputs } from "./inputs.ts";
 import type { NextTokens } from "./next-tokens.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
 import { type RunAgain, withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
 import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
 import { type Golden, openGolden } from "./parity-golden.ts";
-import {
-  type InputLimits,
-  type InputRequest,
-  type ParityInputs,
-  type ResolvedInputs,
-  resolveInputs,
-} from "./parity-inputs.ts";
+import { type InputRequest, resolveInputs } from "./parity-inputs.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
 import { type RoutingReport, routingReport } from "./parity-routing.ts";
 import { type ParitySide, SideWeights } from "./parity-side.ts";
