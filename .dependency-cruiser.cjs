@@ -20,15 +20,21 @@ module.exports = {
       "",
     ),
     only(
+      "encodings",
+      "^src/encodings/",
+      "^(src/(encodings|formats)/|src/errors\\.ts|adapters/adapter\\.ts)",
+      "a table never sees an encoding",
+    ),
+    only(
       "convert",
       "^src/convert/",
-      "^(src/(convert|table|formats)/|src/(errors|version)\\.ts|adapters/adapter\\.ts)",
+      "^(src/(convert|table|encodings|formats)/|src/(errors|version)\\.ts|adapters/adapter\\.ts)",
       "the core takes an adapter as an argument",
     ),
     only(
       "verify",
       "^src/verify/",
-      "^(src/(verify|convert|table|formats)/|src/errors\\.ts|adapters/adapter\\.ts|numerics/)",
+      "^(src/(verify|convert|table|encodings|formats)/|src/errors\\.ts|adapters/adapter\\.ts|numerics/)",
       "only verify joins weights and graphs",
     ),
     only("report", "^src/report/", "^(src/(report|verify|convert|table|formats)/|src/errors\\.ts)", ""),

@@ -14,6 +14,7 @@ export const deepseekV3: Adapter = {
   modelTypes: ["deepseek_v3"],
   flavours: ["moe", "query-latent", "direct-query", "grouped-routing", "multi-token-prediction", "yarn", "tied"],
   modalities: ["text"],
+  encodings: ["fp8"],
   layouts: DEEPSEEK_V3_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/state_dict_adapter.py",

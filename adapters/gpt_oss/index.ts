@@ -10,6 +10,7 @@ export const gptOss: Adapter = {
   modelTypes: ["gpt_oss"],
   flavours: ["moe", "grouped-query", "biased", "sinks", "sliding-window", "yarn", "tied"],
   modalities: ["text"],
+  encodings: ["mxfp4"],
   layouts: GPT_OSS_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/state_dict_adapter.py",

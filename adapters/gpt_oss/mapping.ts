@@ -4,7 +4,7 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/gpt_oss/{moe,state_dict_adapter}.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/modeling_gpt_oss.py
-import { critical, drop, type Rule, rename, reorder, tie } from "../../src/table/rule.ts";
+import { critical, drop, map, type Rule, rename, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../critical.ts";
 import type { GptOssConfig } from "./config.ts";
 
@@ -90,9 +90,10 @@ export function gptOssRules(c: GptOssConfig, layout: string): Rule[] {
       rename("layers.{l}.moe.router.gate.weight", "model.layers.{l}.mlp.router.weight",             "e d")),
     critical(ROUTER,
       rename("layers.{l}.moe.router.gate.bias",  "model.layers.{l}.mlp.router.bias",                "e")),
-    reorder( `${native}.${name.mlp1}`,           `${hf}.gate_up_proj`,                              "e g d", "e d g"),
+    // MXFP4 files hold rows of outputs.
+    map("reorder", { [`${native}.${name.mlp1}`]: "e g d" }, { [`${hf}.gate_up_proj`]: { dims: "e d g", encoded: { mxfp4: "e g d" } } }),
     rename(`${native}.${name.bias1}`,            `${hf}.gate_up_proj_bias`,                         "e g"),
-    reorder( `${native}.${name.mlp2}`,           `${hf}.down_proj`,                                 "e d f", "e f d"),
+    map("reorder", { [`${native}.${name.mlp2}`]: "e d f" }, { [`${hf}.down_proj`]: { dims: "e f d", encoded: { mxfp4: "e d f" } } }),
     rename(`${native}.${name.bias2}`,            `${hf}.down_proj_bias`,                            "e d"),
     critical(EXPERT_BIAS,
       drop("native", `layers.{l}.moe.${name.expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Family, JsonObject } from "../../adapters/adapter.ts";
+import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
 import type { Dtype } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { type ConfigFile, companionsIn, directoryOf } from "./config-files.ts";
@@ -53,10 +54,26 @@ export interface HfConfigText {
  * config.json of an HF target. HF's own text stays as it is, but for the element type where `dtype` says that the weights
  * have another: transformers would round them to the declared one on loading.
  */
-export function hfConfigText(config: ConfigFile, family: Family, dtype: Dtype | null): HfConfigText {
+export function hfConfigText(
+  config: ConfigFile,
+  family: Family,
+  dtype: Dtype | null,
+  quantisation: JsonObject | null,
+): HfConfigText {
+  if (JSON.stringify(quantisationOf(config.json)) !== JSON.stringify(quantisation)) {
+    const json = withQuantisation(config.json, quantisation);
+    const change =
+      quantisation === null
+        ? "config.json has no quantization_config: the weights are written plain"
+        : `config.json declares ${String(quantisation.quant_method)}, as the weights are`;
+    const stripped = { ...config, json, text: `${JSON.stringify(json, null, 2)}\n` };
+    const { text, change: more } = hfConfigText(stripped, family, dtype, quantisation);
+    return { text, change: more === null ? change : `${change}; ${more}` };
+  }
   const name = dtype === null ? undefined : TORCH_NAMES[dtype];
   if (config.json.model_type === undefined) {
-    const json: JsonObject = { ...family.hfConfig(), ...(name === undefined ? {} : { dtype: name }) };
+    const own = withQuantisation(family.hfConfig(), quantisation);
+    const json: JsonObject = { ...own, ...(name === undefined ? {} : { dtype: name }) };
     return { text: `${JSON.stringify(json, null, 2)}\n`, change: `config.json was made from ${config.path}` };
   }
   const declared = declaredDtype(config.json);

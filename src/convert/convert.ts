@@ -2,11 +2,11 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../errors.ts";
-import type { Format } from "../formats/checkpoint.ts";
+import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { VERSION } from "../version.ts";
 import { checkBytes, checkValues } from "./checks.ts";
 import { executeOutput, type WrittenFile } from "./execute.ts";
-import { Gatherer } from "./gather.ts";
+import { Gatherer, type Sink } from "./gather.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import { Producer } from "./produce.ts";
 import { producingShards } from "./rank-files.ts";
@@ -61,7 +61,10 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const files = await executeOutput({
     files: plan.files,
-    produce: producingShards(plan.shards, (key, first, end, sink) => producer.produce(key, [first, end], sink)),
+    produce: producingShards(plan.shards, (key, first, end, sink) => {
+      if (mapping.tensors.has(key)) producer.produce(key, [first, end], sink);
+      else copyRange(source, key, [first, end], sink); // scales of what was decoded
+    }),
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,
@@ -92,8 +95,30 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,
-    notes: plan.notes,
+    notes: [...plan.notes, ...encodingNote(plan)],
   };
+}
+
+function encodingNote({ encoding }: ConversionPlan): string[] {
+  if (encoding === null) return [];
+  encoding.close();
+  const { kept, canonical } = encoding.counts;
+  return [`${encoding.name}: ${kept} groups have the scales they had, ${canonical} the canonical ones`];
+}
+
+const COPY_BYTES = 1 << 20;
+
+function copyRange(
+  source: Pick<Checkpoint, "read">,
+  key: string,
+  [begin, end]: readonly [number, number],
+  sink: Sink,
+): void {
+  for (let at = begin; at < end; at += COPY_BYTES) {
+    const bytes = new Uint8Array(Math.min(COPY_BYTES, end - at));
+    source.read(key, at, bytes);
+    sink(bytes);
+  }
 }
 
 function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, void, void> {

@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
+import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { openTorchFile } from "../formats/torch-zip/open.ts";
 import { openRanks, RANK_FILE } from "../formats/torch-zip/ranks.ts";
@@ -104,7 +105,7 @@ function list(path: string): Listing {
   const names = readdirSync(path).toSorted();
   return {
     dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
-    safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name)),
+    safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name) && name !== SCALES_NAME),
     // What a trainer keeps beside its weights is no checkpoint of a model.
     torch: names.filter(
       (name) =>

@@ -1,9 +1,11 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
 import { basename } from "node:path";
-import { UsageError } from "../errors.ts";
+import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
+import { SCALES_NAME } from "../formats/safetensors/locate.ts";
+import { planSafetensors } from "../formats/safetensors/write.ts";
 import { commonFloat, companionFiles, hfConfigText, textFile } from "./companions.ts";
 import { type ConfigFile, isLayoutConfig } from "./config-files.ts";
 import { dtypeChoice, globMatcher } from "./dtypes.ts";
@@ -19,7 +21,6 @@ import { type Target, targetAt } from "./target.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;
-  readonly encoding?: string | undefined;
   readonly maxRam?: number | undefined;
 }
 
@@ -47,6 +48,8 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly casts: readonly Cast[];
   readonly kept: readonly KeptDtype[];
   readonly isWaived: Choices["isWaived"];
+  /** How an HF target is stored; null where it is plain. */
+  readonly encoding: Route["encoding"];
   readonly memory: MemoryPlan;
   readonly diskBytes: number;
   /** What the user ought to know, in words. */
@@ -59,7 +62,6 @@ export function planConversion(
   targetPath: string | undefined,
   options: ConversionOptions,
 ): ConversionPlan {
-  checkEncoding(options.encoding);
   const dtypes = dtypeChoice(options.dtype ?? []);
   const globs = (options.allowDrop ?? []).map(globMatcher);
   const isWaived = (key: string) => globs.some((matches) => matches(key));
@@ -95,22 +97,11 @@ export function planConversion(
       critical?.kept ? [{ key, dtype, reason: critical.reason }] : [],
     ),
     isWaived,
+    encoding: route.encoding,
     memory: planMemory({ mappings, source, files }, options.maxRam),
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };
-}
-
-function checkEncoding(encoding: string | undefined): void {
-  if (encoding === undefined || encoding === "auto" || encoding === "none") return;
-  const known = encoding === "fp8" || encoding === "mxfp4";
-  throw new UsageError(
-    "ENCODING_UNSUPPORTED",
-    known
-      ? `--encoding ${encoding}: this version cannot write ${encoding} yet`
-      : `--encoding ${encoding}: no such encoding`,
-    { expected: "auto or none", found: encoding, help: "leave out --encoding to write tensors as they are" },
-  );
 }
 
 function defaultFormat({ to }: Route, { format }: Checkpoint): Format {
@@ -157,15 +148,24 @@ function besideFiles(
   const configs = config === null ? null : targetConfigs(config, route, originals);
   const files = [...(configs?.files ?? []), ...companionFiles(source.path, config)];
   const notes = configs?.notes ?? [];
-  const record = recordOf(source, target, route.family, mapping, isWaived);
+  const encoded = route.side?.encoded ?? new Map();
+  const record = recordOf(source, target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
+  if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
   return { files, notes };
 }
+
+/** The scales of what was decoded, so that the way back gives the same codes. */
+const scalesFile = ({ tensors }: Checkpoint, encoded: readonly EncodedTensor[]): OutputFile[] =>
+  planSafetensors(
+    encoded.map(({ scales }) => tensors.get(scales)!),
+    { metadata: null, maxShardSize: Number.POSITIVE_INFINITY, singleName: SCALES_NAME },
+  );
 
 /** config.json, and what the target layout's own loader reads beside it. */
 function targetConfigs(
   config: ConfigFile,
-  { side, to, mapping }: Route,
+  { side, to, mapping, encoding }: Route,
   originals: Originals | null,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
   const name = basename(config.path);
@@ -179,6 +179,6 @@ function targetConfigs(
   const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
   const isAsBefore = originals?.cast === false && config.json.model_type !== undefined;
   const dtype = isAsBefore ? null : commonFloat(plain.map(({ info }) => info.dtype));
-  const { text, change } = hfConfigText(config, side.family, dtype);
+  const { text, change } = hfConfigText(config, side.family, dtype, encoding?.quantisation ?? null);
   return { files: [textFile("config.json", text), ...beside], notes: change === null ? [] : [change] };
 }

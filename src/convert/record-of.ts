@@ -1,4 +1,5 @@
 // What a conversion writes into its record, and what the way back takes out of it.
+import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
 import type { PlanOptions } from "../table/plan.ts";
@@ -13,6 +14,7 @@ export function recordOf(
   target: Target,
   family: string | null,
   mapping: Mapping,
+  encoded: ReadonlyMap<string, EncodedTensor>,
   isWaived: (key: string) => boolean,
 ): ConversionRecord | null {
   const { from, to, spelling, order } = mapping;
@@ -28,6 +30,7 @@ export function recordOf(
     aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),
     spelling,
     order,
+    encodings: new Map([...encoded].map(([key, { encoding }]) => [key, encoding.name])),
     dropped: keptTensors(mapping, isWaived),
   };
 }

@@ -2,6 +2,7 @@
 // Written as JSON; `docs/formats.md` describes it for other readers.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { EncodingName } from "../encodings/encoding.ts";
 import { InputError } from "../errors.ts";
 import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { type Dtype, isDtype } from "../formats/dtype.ts";
@@ -38,6 +39,8 @@ export interface ConversionRecord {
   readonly spelling: ReadonlyMap<string, string>;
   /** Order of dims that the source had, where it is not the canonical one. */
   readonly order: string | null;
+  /** Tensors that the source stored encoded, by their keys. */
+  readonly encodings: ReadonlyMap<string, EncodingName>;
   readonly dropped: readonly KeptTensor[];
 }
 
@@ -57,7 +60,7 @@ export function keepBytes<T extends { readonly byteLength: number }>(
 }
 
 export function encodeRecord(record: ConversionRecord): string {
-  const { family, from, to, safetensors, casts, aliases, spelling, order, dropped } = record;
+  const { family, from, to, safetensors, casts, aliases, spelling, order, encodings, dropped } = record;
   const json = {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
@@ -70,6 +73,7 @@ export function encodeRecord(record: ConversionRecord): string {
     aliases: Object.fromEntries(aliases),
     spelling: Object.fromEntries(spelling),
     ...(order === null ? {} : { order }),
+    ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),
@@ -115,6 +119,7 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     aliases: root.field("aliases").map((reader) => reader.boolean()),
     spelling: root.field("spelling").map((reader) => reader.text()),
     order: root.optional("order")?.text() ?? null,
+    encodings: root.optional("encodings")?.map((reader) => reader.encoding()) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
   };
 }
@@ -211,6 +216,11 @@ class Reader {
   dtype(): Dtype {
     const name = this.text();
     return isDtype(name) ? name : this.fail("element type");
+  }
+
+  encoding(): EncodingName {
+    const name = this.text();
+    return name === "fp8" || name === "mxfp4" ? name : this.fail("encoding");
   }
 
   format(): Format {

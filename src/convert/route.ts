@@ -1,8 +1,11 @@
 // How the tensors of a source reach the target: through the family's table, in one step or two, or as they are.
-import { InputError, UsageError } from "../errors.ts";
+
+import type { EncodingCounts } from "../encodings/encoded.ts";
+import { UsageError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { type ConfigFile, configBeside } from "./config-files.ts";
 import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
+import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
 import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "./mapping.ts";
 import { virtualSource } from "./produce.ts";
 import { type ConversionRecord, RECORD_NAME, recordBeside } from "./record.ts";
@@ -18,6 +21,8 @@ export interface RouteOptions {
   readonly allowDrop?: readonly string[] | undefined;
   /** Whether native buffers that HF lacks are re-created; true unless given. */
   readonly buffers?: boolean | undefined;
+  /** `auto|none|fp8|mxfp4`: how weights of an HF target are stored; as its config says unless given. */
+  readonly encoding?: string | undefined;
   readonly side: SideOptions;
 }
 
@@ -42,6 +47,8 @@ export interface Route {
   readonly config: ConfigFile | null;
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
   readonly notes: readonly string[];
+  /** Of an HF target that is stored encoded; null where all is plain. */
+  readonly encoding: (TargetEncoding & { readonly counts: EncodingCounts }) | null;
 }
 
 /** Any checkpoint: keys, shapes and bits stay. */
@@ -78,29 +85,37 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     config: configBeside(source.path),
     dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
     notes: [],
+    encoding: null,
   };
 }
 
 /** Throws what finding the side and planning by its table throw. */
 export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: Choices): Route {
   const side = resolveSide(source, options.side);
-  refuseQuantised(side);
   const to = targetLayout(side, options.to);
   const record = recordFor(side, to);
-  const steps = mapSteps(side, to, record, options, choices);
+  const encoding = targetEncoding(side, to, options.encoding, record);
+  const steps = mapSteps(side, to, record, encoding, options, choices);
   const last = steps.at(-1)!;
-  const { mapping, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
+  const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
+  const encoded = encoding && encodeMapping(plain, encoding, choices.dtypes);
+  const mapping = encoded?.mapping ?? plain;
   return {
     family: side.adapter.family,
     from: side.layout,
     to,
-    mappings: [...steps.slice(0, -1), mapping],
+    mappings: [...steps.slice(0, -1), plain, ...(encoded ? [mapping] : [])],
     mapping,
     record,
     side,
     config: side.config,
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
-    notes: to === "hf" && side.layout !== "hf" && record === null ? [...notes, NO_RECORD] : notes,
+    notes: [
+      ...notes,
+      ...(to === "hf" && side.layout !== "hf" && record === null ? [NO_RECORD] : []),
+      ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
+    ],
+    encoding: encoding && encoded && { ...encoding, counts: encoded.source.counts },
   };
 }
 
@@ -110,13 +125,16 @@ function mapSteps(
   side: Side,
   to: string,
   record: ConversionRecord | null,
+  encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
   { dtypes, isWaived }: Choices,
 ): Mapping[] {
   const shared = { allowDrop: isWaived, buffers };
   const last: MappingOptions = {
     ...shared,
-    dtypes,
+    // What is encoded is encoded from the values as they are.
+    dtypes: encoding === null ? dtypes : dtypeChoice([]),
+    ...(encoding && { targetEncoding: (key: string) => (encoding.isEncoded(key) ? encoding.name : undefined) }),
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
   };
@@ -132,22 +150,6 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
     ...dropped.map(({ key, reason }) => ({ key, reason })),
     ...waived.map(({ alias, of }) => ({ key: alias, reason: `waived: "${of}" takes its place` })),
   ];
-}
-
-/** A model that sees may say it of its text model: Kimi K2.5 does. */
-const quantisationOf = (config: unknown): unknown =>
-  typeof config === "object" && config !== null && "quantization_config" in config ? config.quantization_config : null;
-
-/** Without its scales a quantised weight is another number. */
-function refuseQuantised({ config, checkpoint }: Side): void {
-  const quantisation = quantisationOf(config.json) ?? quantisationOf(config.json.text_config);
-  if (quantisation === null) return;
-  throw new InputError("QUANTISED_UNSUPPORTED", `${checkpoint.path}: its weights are quantised`, {
-    file: config.path,
-    expected: "a config without quantization_config",
-    found: JSON.stringify(quantisation).slice(0, 80),
-    help: "this version converts unquantised weights: take those, or --to raw",
-  });
 }
 
 function targetLayout({ adapter, layout }: Side, to: string | undefined): string {

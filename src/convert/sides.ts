@@ -1,5 +1,7 @@
 import { basename, dirname } from "node:path";
 import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
+import { decodedSource } from "../encodings/decoded.ts";
+import type { EncodedTensor } from "../encodings/encoding.ts";
 import { InputError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RANK_FILE } from "../formats/torch-zip/ranks.ts";
@@ -30,8 +32,10 @@ export interface Side {
   readonly layout: string;
   /** The model's tensors, by the keys of the layout. */
   readonly model: TensorSource;
-  /** Keys of the model's tensors in the checkpoint. */
+  /** Keys of the model's tensors in the checkpoint, those of codes and scales in place of what they encode. */
   readonly storedKeys: readonly string[];
+  /** Tensors of the model that are stored encoded, by the keys of the layout. */
+  readonly encoded: ReadonlyMap<string, EncodedTensor>;
   /** What stood before the model's keys, e.g. `model.`. */
   readonly prefix: string;
 }
@@ -72,9 +76,41 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
   return { ...detect(adapters, flat.model, config, settled, evidence), keys: flat };
 }
 
+/** A checkpoint seen without its encodings. Throws what decoding finds wrong with codes and scales. */
+export interface Logical {
+  readonly checkpoint: Checkpoint;
+  /** By the key in the checkpoint. */
+  readonly encoded: ReadonlyMap<string, EncodedTensor>;
+}
+
+export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null): Logical {
+  const decoded = stored.ranks === undefined ? decodedSource(stored, config, stored.path) : null;
+  if (decoded === null) return { checkpoint: stored, encoded: new Map() };
+  const { tensors, encoded, read } = decoded;
+  const { path, format, others, safetensors } = stored;
+  const checkpoint = {
+    path,
+    format,
+    others,
+    ...(safetensors === undefined ? {} : { safetensors }),
+    tensors,
+    read,
+    verify: (keys?: Iterable<string>) => stored.verify(keys && storedKeysOf(keys, encoded)),
+    close: () => stored.close(),
+  };
+  return { checkpoint, encoded };
+}
+
+const storedKeysOf = (keys: Iterable<string>, encoded: Logical["encoded"]): string[] =>
+  [...keys].flatMap((key) => {
+    const tensor = encoded.get(key);
+    return tensor === undefined ? [key] : [tensor.codes, tensor.scales];
+  });
+
 /** Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT or what the config's fields call for. */
-export function resolveSide(checkpoint: Checkpoint, options: SideOptions): Side {
-  const config = configOf(checkpoint, options);
+export function resolveSide(stored: Checkpoint, options: SideOptions): Side {
+  const config = configOf(stored, options);
+  const { checkpoint, encoded } = logicalCheckpoint(stored, config?.json ?? null);
   const { adapter, layout, keys } = recognise(checkpoint, config?.json ?? null, options);
   if (config === null) {
     throw new InputError("CONFIG_MISSING", `${checkpoint.path}: no config.json beside the checkpoint`, {
@@ -85,8 +121,22 @@ export function resolveSide(checkpoint: Checkpoint, options: SideOptions): Side 
   }
   const family = openFamily(checkpoint, { adapter, keys }, config);
   const model = modelSource(checkpoint, { layout, keys }, family);
-  const storedKeys = [...keys.model.values()];
-  return { checkpoint, config, adapter, family, layout, model, storedKeys, prefix: keys.prefix };
+  const storedKeys = storedKeysOf(keys.model.values(), encoded);
+  const ofModel = [...keys.model].flatMap(([key, from]) => {
+    const tensor = encoded.get(from);
+    return tensor === undefined ? [] : [[key, tensor] as const];
+  });
+  return {
+    checkpoint: stored,
+    config,
+    adapter,
+    family,
+    layout,
+    model,
+    storedKeys,
+    encoded: new Map(ofModel),
+    prefix: keys.prefix,
+  };
 }
 
 /** The family at a config, which may leave sizes to the tensors. */

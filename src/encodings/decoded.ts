@@ -7,6 +7,7 @@ import type { EncodedTensor } from "./encoding.ts";
 import { bytesOf, type Decoded, decodedDtype, storeFloats } from "./floats.ts";
 import { fp8Blocks, scaleKeyOf } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
+import { blockSizeOf, quantisationOf } from "./quantisation.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -25,7 +26,7 @@ const WINDOW = 1 << 16;
 export function decodedSource(source: Source, config: JsonObject | null, where: string): DecodedSource | null {
   const encoded = findEncoded(source, config, where);
   if (encoded.size === 0) return null;
-  const dtype = decodedDtype(config?.dtype ?? config?.torch_dtype, where);
+  const dtype = decodedDtype(declaredDtype(config), where);
   const hidden = new Set([...encoded.values()].flatMap(({ codes, scales }) => [codes, scales]));
   const byCodes = new Map([...encoded.values()].map((tensor) => [tensor.codes, tensor]));
   const tensors = new Map<string, TensorInfo>();
@@ -51,6 +52,13 @@ export function decodedSource(source: Source, config: JsonObject | null, where: 
       decoder.read(begin, target);
     },
   };
+}
+
+/** The config's own, or that of the text model inside it. */
+function declaredDtype(config: JsonObject | null): unknown {
+  const inner: unknown = config?.text_config;
+  const text = typeof inner === "object" && inner !== null && "dtype" in inner ? inner.dtype : undefined;
+  return config?.dtype ?? config?.torch_dtype ?? text;
 }
 
 const logicalInfo = ({ key, shape, encoding }: EncodedTensor, dtype: Decoded): TensorInfo => ({
@@ -143,20 +151,14 @@ function findEncoded(source: Source, config: JsonObject | null, where: string): 
   return found;
 }
 
-/** `weight_block_size` of the config; 128 by 128 where it is silent. */
 function blockSize(config: JsonObject | null, where: string): readonly [number, number] {
-  const quantisation: unknown = config?.quantization_config ?? {};
-  const size: unknown =
-    typeof quantisation === "object" && quantisation !== null && "weight_block_size" in quantisation
-      ? quantisation.weight_block_size
-      : [128, 128];
-  if (Array.isArray(size) && size.length === 2 && size.every((n) => Number.isSafeInteger(n) && n > 0)) {
-    return [Number(size[0]), Number(size[1])];
-  }
+  const quantisation = quantisationOf(config);
+  const size = blockSizeOf(quantisation);
+  if (size !== null) return size;
   throw new InputError("BLOCK_SIZE_INVALID", `${where}: weight_block_size is no pair of sizes`, {
     file: where,
     expected: "two positive integers, e.g. [128, 128]",
-    found: JSON.stringify(size),
+    found: JSON.stringify(quantisation?.weight_block_size),
     help: "one scale for a whole tensor, or one a row, is not decoded here",
   });
 }

@@ -39,6 +39,7 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
     stored.set(codes.key, { tensor, part: "codes" }).set(scales.key, { tensor, part: "scales" });
   }
   const counts = { kept: 0, canonical: 0 };
+  const counted = new Set<EncodedTensor>();
   let current: Encoder | null = null;
   return {
     tensors: infos,
@@ -49,7 +50,14 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
         source.read(key, begin, target);
         return;
       }
-      if (current?.tensor !== entry.tensor) current = new Encoder(source, entry.tensor, kept, counts);
+      if (current?.tensor !== entry.tensor) {
+        current = new Encoder(source, entry.tensor, kept);
+        if (!counted.has(entry.tensor)) {
+          counts.kept += current.kept;
+          counts.canonical += current.canonical;
+        }
+        counted.add(entry.tensor);
+      }
       const bytes = entry.part === "scales" ? current.scaleBytes : null;
       if (bytes === null) current.readCodes(begin, target);
       else target.set(bytes.subarray(begin, begin + target.length));
@@ -58,6 +66,8 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
 }
 
 class Encoder {
+  kept = 0;
+  canonical = 0;
   private readonly width: number;
   private readonly rows: number;
   private readonly scales: Float32Array | Uint8Array;
@@ -66,7 +76,6 @@ class Encoder {
     private readonly source: Source,
     readonly tensor: EncodedTensor,
     kept: KeptScales,
-    counts: EncodingCounts,
   ) {
     const { shape, encoding } = tensor;
     this.width = shape.at(-1)!;
@@ -74,7 +83,7 @@ class Encoder {
     const count = elementCount(encoding.stored(tensor).scales.shape);
     this.scales = encoding.scaleDtype === "U8" ? new Uint8Array(count) : new Float32Array(count);
     const before = kept(encoding.stored(tensor).scales.key);
-    this.settle(before?.length === count ? before : null, counts);
+    this.settle(before?.length === count ? before : null);
   }
 
   get scaleBytes(): Uint8Array {
@@ -115,7 +124,7 @@ class Encoder {
   }
 
   /** One pass over the values: the scale of every group, kept where it gives the same values back. */
-  private settle(before: Float32Array | Uint8Array | null, counts: EncodingCounts): void {
+  private settle(before: Float32Array | Uint8Array | null): void {
     const { encoding, shape, key } = this.tensor;
     const amax = new Float32Array(this.scales.length);
     const isKept = new Uint8Array(this.scales.length).fill(before === null ? 0 : 1);
@@ -136,8 +145,8 @@ class Encoder {
     }
     for (let at = 0; at < this.scales.length; at++) {
       this.scales[at] = isKept[at] === 1 ? before![at]! : encoding.scaleOf(amax[at]!);
-      if (isKept[at] === 1) counts.kept++;
-      else counts.canonical++;
+      if (isKept[at] === 1) this.kept++;
+      else this.canonical++;
     }
   }
 }

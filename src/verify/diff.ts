@@ -1,5 +1,13 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
-import { configOf, type Recognised, recognise, refuseRanks, resolveSide, type SideOptions } from "../convert/sides.ts";
+import {
+  configOf,
+  logicalCheckpoint,
+  type Recognised,
+  recognise,
+  refuseRanks,
+  resolveSide,
+  type SideOptions,
+} from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
 import { renamedSource, type TensorSource } from "../convert/tensor-source.ts";
 import { InputError } from "../errors.ts";
@@ -40,8 +48,8 @@ export interface DiffOptions extends StepOptions {
 interface View {
   readonly about: Compared;
   readonly source: TensorSource;
-  /** Keys in the checkpoint that are read. */
-  readonly storedKeys: readonly string[];
+  /** Checks what reading could not. */
+  readonly verify: () => void;
   /** What is wrong with this side alone; steps yield bytes. */
   readonly faults: () => Generator<number, Difference[], void>;
 }
@@ -57,8 +65,8 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
   const shared = [...left.source.tensors.values()].filter(({ key }) => right.source.tensors.has(key));
   const bytes = shared.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const differences = await runSteps(compareViews(left, right), "comparing", 2 * bytes, options);
-  a.verify(left.storedKeys);
-  b.verify(right.storedKeys);
+  left.verify();
+  right.verify();
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
     a: left.about,
@@ -78,18 +86,23 @@ function* compareViews(a: View, b: View): Generator<number, Difference[], void> 
   return [...own, ...found.filter(({ key }) => !told.has(key))];
 }
 
-/** Whether shapes of one `hf` tensor differ in a family that is written in several orders of dims. */
+/** Whether one `hf` tensor may be there in two orders of dims: in families that have several, or under an encoding. */
 function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [View, View]): boolean {
-  const differ = [...a.source.tensors.values()].some(
-    ({ key, shape }) => shape.join() !== (b.source.tensors.get(key)?.shape ?? shape).join(),
-  );
-  return layout === "hf" && differ && hasOrders(adapter);
+  const pairs = [...a.source.tensors.values()].map((info) => [info, b.source.tensors.get(info.key) ?? info] as const);
+  const encoding = pairs.some(([x, y]) => x.encoding !== y.encoding);
+  const shapes = pairs.some(([x, y]) => x.shape.join() !== y.shape.join());
+  return layout === "hf" && (encoding || (shapes && hasOrders(adapter)));
 }
 
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
   faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
 
-function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: readonly [View, View]; keys: string } {
+function viewsOf(
+  storedA: Checkpoint,
+  storedB: Checkpoint,
+  options: DiffOptions,
+): { views: readonly [View, View]; keys: string } {
+  const [a, b] = [logicalOrNot(storedA, options.a), logicalOrNot(storedB, options.b)];
   const [x, y] = [recogniseOrNot(a, options.a), recogniseOrNot(b, options.b)];
   if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
   if (x instanceof InputError) throw x;
@@ -111,7 +124,14 @@ function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: r
       },
     );
   }
-  return { views: [convertedView(a, options.a), convertedView(b, options.b)], keys: "hf" };
+  return { views: [convertedView(storedA, options.a), convertedView(storedB, options.b)], keys: "hf" };
+}
+
+/** Encoded tensors are compared by their values; of an unknown family, as they are stored. */
+function logicalOrNot(checkpoint: Checkpoint, options: SideOptions): Checkpoint {
+  const config = configOf(checkpoint, options)?.json ?? null;
+  const logical = logicalCheckpoint(checkpoint, config).checkpoint;
+  return recogniseOrNot(logical, options) instanceof InputError ? checkpoint : logical;
 }
 
 function recogniseOrNot(checkpoint: Checkpoint, options: SideOptions): Recognised | InputError {
@@ -133,7 +153,7 @@ const rawView = (checkpoint: Checkpoint): View => {
   return {
     about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
     source: checkpoint,
-    storedKeys: [...checkpoint.tensors.keys()],
+    verify: () => checkpoint.verify(),
     faults: noFaults,
   };
 };
@@ -141,7 +161,7 @@ const rawView = (checkpoint: Checkpoint): View => {
 const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised): View => ({
   about: { path: checkpoint.path, family: adapter.family, layout, format: checkpoint.format },
   source: renamedSource(checkpoint, keys.model),
-  storedKeys: [...keys.model.values()],
+  verify: () => checkpoint.verify([...keys.model.values()]),
   faults: noFaults,
 });
 
@@ -152,7 +172,7 @@ function convertedView(checkpoint: Checkpoint, options: SideOptions): View {
   return {
     about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout, format: checkpoint.format },
     source,
-    storedKeys: side.storedKeys,
+    verify: () => side.checkpoint.verify(side.storedKeys),
     // What is missing on one side shows in the comparison, under its HF key.
     *faults() {
       return [...faults.filter(({ kind }) => kind !== "missing"), ...(yield* valueFaults(mapping, standIns))];

@@ -111,7 +111,10 @@ export function hfView(side: ViewedSide): HfView {
     const canonical = new Map([...mapping.spelling].map(([key, spelled]) => [spelled, key]));
     const own = [...side.model.tensors.keys()].filter((key) => !apart.has(key) && !standIns.has(key));
     const names = new Map(own.map((key) => [canonical.get(key) ?? key, key]));
-    const source = mapping.order === null ? renamedSource(side.model, names) : reordered(side, mapping, names);
+    // An encoding may declare dims of its own.
+    const isEncoded = [...side.model.tensors.values()].some(({ encoding }) => encoding !== undefined);
+    const isCanonical = mapping.order === null && !isEncoded;
+    const source = isCanonical ? renamedSource(side.model, names) : reordered(side, mapping, names);
     return { source, tolerant };
   }
   const whole = [...mapping.tensors].filter(([, { sources }]) => !sources.some((key) => standIns.has(key)));

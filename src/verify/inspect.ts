@@ -9,6 +9,7 @@ import { openCheckpoint } from "../convert/open.ts";
 import {
   configOf,
   leftAlone,
+  logicalCheckpoint,
   modelSource,
   openFamily,
   type Recognised,
@@ -80,12 +81,13 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     }
   };
   const config = attempt(() => configOf(checkpoint, options));
-  const recognised = attempt(() => recognise(checkpoint, config?.json ?? null, options));
+  const logical = attempt(() => logicalCheckpoint(checkpoint, config?.json ?? null).checkpoint) ?? checkpoint;
+  const recognised = attempt(() => recognise(logical, config?.json ?? null, options));
   let model: TensorSource | null = null;
   if (recognised !== null && config !== null) {
     attempt(() => {
-      const family = openFamily(checkpoint, recognised, config);
-      model = modelSource(checkpoint, recognised, family);
+      const family = openFamily(logical, recognised, config);
+      model = modelSource(logical, recognised, family);
       checkTable(model, recognised, family);
     });
   } else if (recognised !== null && problems.length === 0) {

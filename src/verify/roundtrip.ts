@@ -5,7 +5,7 @@ import { createXXHash64 } from "hash-wasm";
 import { checkBytes, checkValues } from "../convert/checks.ts";
 import { directoryOf } from "../convert/config-files.ts";
 import { dtypeChoice } from "../convert/dtypes.ts";
-import { type Mapping, mapTensors, nativeLayout } from "../convert/mapping.ts";
+import { type Mapping, mapTensors, nativeLayout, wholeMove } from "../convert/mapping.ts";
 import { outputFiles } from "../convert/outputs.ts";
 import { virtualSource } from "../convert/produce.ts";
 import { encodeRecord, parseRecord, RECORD_NAME } from "../convert/record.ts";
@@ -13,6 +13,8 @@ import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
 import type { Side } from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
 import type { TensorSource } from "../convert/tensor-source.ts";
+import { encodedSource, type KeptScales } from "../encodings/encoded.ts";
+import type { EncodedTensor } from "../encodings/encoding.ts";
 import { UsageError } from "../errors.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
 import { compareTensors } from "./compare.ts";
@@ -63,7 +65,7 @@ export async function roundtrip(side: Side, options: RoundTripOptions = {}): Pro
     family: side.adapter.family,
     layout: side.layout,
     via: there.to,
-    tensors: side.model.tensors.size,
+    tensors: trip.tensors,
     bytes,
     differences,
     hashes: trip.hashes,
@@ -90,9 +92,13 @@ function mapBothWays(
   const dtypes = dtypeChoice([]);
   const there = mapTensors(side, side.model, side.layout, via, { dtypes });
   const target = { path: "", format: "dcp", fileName: null } as const;
-  const written = recordOf(side.checkpoint, target, side.adapter.family, there, () => false);
+  const written = recordOf(side.checkpoint, target, side.adapter.family, there, side.encoded, () => false);
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
-  const plain = mapTensors(side, virtualSource(there), via, side.layout, { dtypes, ...settledBy(record) });
+  const plain = mapTensors(side, virtualSource(there), via, side.layout, {
+    dtypes,
+    ...settledBy(record),
+    targetEncoding: (key) => side.encoded.get(key)?.encoding.name,
+  });
   if (record === null) return { there, back: plain, notes: [] };
   const { mapping, notes } = withKept(plain, record);
   return { there, back: mapping, notes };
@@ -105,6 +111,8 @@ class Trip {
   readonly #side: Side;
   readonly #there: Mapping;
   readonly #back: Mapping;
+  /** What was there, as it is stored: codes and scales too have to come back. */
+  readonly #model: TensorSource;
   readonly #returned: TensorSource;
   readonly #hashers: readonly [Hasher, Hasher];
 
@@ -112,23 +120,30 @@ class Trip {
     this.#side = side;
     this.#there = there;
     this.#back = back;
-    this.#returned = virtualSource(back);
+    const returned = virtualSource(back);
+    const encoded = [...side.encoded.values()].map((tensor) => ({ ...tensor, key: keyOf(side, tensor) }));
+    this.#returned = encoded.length === 0 ? returned : encodedSource(returned, encoded, sourceScales(side));
+    this.#model = encoded.length === 0 ? side.model : side.checkpoint;
     this.#hashers = hashers;
   }
 
+  get tensors(): number {
+    return this.#model.tensors.size;
+  }
+
   get bytes(): number {
-    return [...this.#side.model.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return [...this.#model.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   *run(): Generator<number, Difference[], void> {
     yield* checkValues(this.#there, () => false);
     const differences = this.#keys();
     const faulty = new Set(differences.map(({ key }) => key));
-    for (const info of this.#side.model.tensors.values()) {
+    for (const info of this.#model.tensors.values()) {
       const returned = this.#returned.tensors.get(info.key);
       if (faulty.has(info.key) || returned === undefined) continue;
       const hashing = this.#hashing(this.#hashers[0].init());
-      differences.push(...(yield* compareTensors(this.#side.model, hashing, info, returned)));
+      differences.push(...(yield* compareTensors(this.#model, hashing, info, returned)));
       this.hashes.push({ key: info.key, xxh64: this.#hashers[0].digest("hex") });
     }
     if (differences.length === 0) differences.push(...(yield* this.#compareFiles()));
@@ -148,7 +163,7 @@ class Trip {
 
   #keys(): Difference[] {
     const differences: Difference[] = [];
-    const { model } = this.#side;
+    const model = this.#model;
     const dropped = new Map(this.#there.dropped.map(({ key, reason }) => [key, reason]));
     for (const key of model.tensors.keys()) {
       if (this.#returned.tensors.has(key)) continue;
@@ -157,7 +172,7 @@ class Trip {
       else this.notes.push(`"${key}" is not carried over: ${reason}`);
     }
     for (const [key, { move }] of this.#back.tensors) {
-      if (model.tensors.has(key)) continue;
+      if (model.tensors.has(key) || this.#side.encoded.has(key)) continue;
       if (move.rule === "tie" || move.rule === "drop") this.notes.push(`"${key}" is made anew on the way back`);
       else differences.push({ key, kind: "extra", detail: "came back without having been there" });
     }
@@ -170,13 +185,22 @@ class Trip {
     if (origin === undefined) return [];
     const target = { path: "", format: "safetensors", fileName: null } as const;
     const originals = { files: origin, cast: false };
-    const { files } = outputFiles({ mapping: this.#back, ranked: null, target, originals, metadata: null }, {});
+    const { files } = outputFiles({ mapping: this.#stored(), ranked: null, target, originals, metadata: null }, {});
     const differences: Difference[] = [];
     for (const file of files) {
       const same = yield* this.#compareFile(file);
       if (!same) differences.push({ key: file.name, kind: "file", detail: "its bytes came back differently" });
     }
     return differences;
+  }
+
+  /** The mapping back, of what is stored. */
+  #stored(): Mapping {
+    if (this.#returned.tensors.size === this.#back.tensors.size) return this.#back;
+    const moves = [...this.#returned.tensors.values()].map((info) => {
+      return [info.key, { info, move: wholeMove(info), sources: [info.key] }] as const;
+    });
+    return { ...this.#back, source: this.#returned, tensors: new Map(moves) };
   }
 
   *#compareFile(file: OutputFile): Generator<number, boolean, void> {
@@ -215,5 +239,19 @@ class Trip {
     }
   }
 }
+
+/** By what name the way back makes it. */
+const keyOf = ({ encoded }: Side, tensor: EncodedTensor): string =>
+  [...encoded].find(([, one]) => one === tensor)?.[0] ?? tensor.key;
+
+const sourceScales =
+  ({ checkpoint }: Side): KeptScales =>
+  (key) => {
+    const info = checkpoint.tensors.get(key);
+    if (info === undefined) return null;
+    const bytes = new Uint8Array(info.byteLength);
+    checkpoint.read(key, 0, bytes);
+    return info.dtype === "U8" ? bytes : new Float32Array(bytes.buffer);
+  };
 
 const BLOCK_BYTES = 1 << 20;

@@ -100,7 +100,7 @@ describe("config.json", () => {
     expect(await code(converted(other, join(directory, "no")))).toBe("3 UNKNOWN_FAMILY");
     const quantised = { ...JSON.parse(readFileSync(config, "utf8")), quantization_config: { quant_method: "fp8" } };
     writeFileSync(join(other, "config.json"), JSON.stringify(quantised));
-    expect(await code(converted(other, join(directory, "no")))).toBe("3 QUANTISED_UNSUPPORTED");
+    expect(await code(converted(other, join(directory, "no")))).toBe("3 ENCODING_ABSENT");
     writeFileSync(join(other, "config.json"), "{");
     expect(await code(converted(other, join(directory, "no")))).toBe("3 CONFIG_MALFORMED");
     writeFileSync(join(other, "config.json"), "[]");

@@ -148,10 +148,11 @@ const isEncoded = ({ hf }: FixtureCase): boolean =>
 /** Cases of the families that have a table, apart from quantised ones. */
 export const tableCases = casesOf(adapters).filter((one) => !isEncoded(one));
 
-/** Cases of the families that can also be run forward. */
-export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2)).filter(
-  (one) => !isEncoded(one),
-);
+/** Those that are quantised. */
+export const encodedCases = casesOf(adapters).filter(isEncoded);
+
+/** Cases of the families that can also be run forward, quantised ones among them. */
+export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2));
 
 /** The case of that name; throws if there is none. */
 export function fixture(name: string): FixtureCase {

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import type { JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
 import { isTrainerState } from "../../src/convert/model-keys.ts";
+import { logicalCheckpoint } from "../../src/convert/sides.ts";
 import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
@@ -24,7 +25,13 @@ export function familyOf(entry: FixtureCase, change: JsonObject = {}) {
 
 export function hfSide(name: string, change: JsonObject = {}): ParitySide {
   const entry = fixtureCase(name);
-  return { checkpoint: openSafetensors(entry.hf), family: familyOf(entry, change), layout: "hf" };
+  return { checkpoint: openHf(entry.hf), family: familyOf(entry, change), layout: "hf" };
+}
+
+/** A Hugging Face folder, decoded where it is quantised. */
+export function openHf(folder: string): Checkpoint {
+  const config: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
+  return logicalCheckpoint(openSafetensors(folder), config).checkpoint;
 }
 
 export function nativeSide(name: string, change: JsonObject = {}): ParitySide {

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/verify/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, reordered } from "../helpers/models.ts";
+import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, openHf, reordered } from "../helpers/models.ts";
 import { recorded } from "../helpers/tensors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parity-"));
@@ -25,7 +25,7 @@ const differsUpstream = ({ name, knownDifferences }: FixtureCase): boolean =>
 
 describe.each(fixtureCases.map((entry) => [entry.name, entry] as const))("%s", (name, entry) => {
   test.each(Object.keys(entry.hfs))("%s: the HF graph gives transformers' f64 logits", async (hf) => {
-    const a = { ...hfSide(name), checkpoint: openSafetensors(entry.hfs[hf]!) };
+    const a = { ...hfSide(name), checkpoint: openHf(entry.hfs[hf]!) };
     const report = await runParity({ a, golden: entry.golden, backend, ...inputOf(entry) });
     expect(report).toMatchObject({ verdict: "pass", findings: [], inputs: { tokens: entry.tokens } });
     expect(report.metrics.klMeanNats).toBeLessThan(1e-13);

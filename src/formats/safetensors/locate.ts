@@ -21,7 +21,11 @@ export function locate(path: string): string {
   return stats.isDirectory() ? join(path, locateInFolder(path, fs.readdirSync(path).sort())) : path;
 }
 
-function locateInFolder(path: string, names: readonly string[]): string {
+/** Scales of what was decoded, beside a native target: never the model itself. */
+export const SCALES_NAME = "convert-checkpoint.scales.safetensors";
+
+function locateInFolder(path: string, found: readonly string[]): string {
+  const names = found.filter((name) => name !== SCALES_NAME);
   const singles = names.filter((name) => name.endsWith(SUFFIX) && !SHARD.test(name));
   const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX));
   const single = prefer(singles, `model${SUFFIX}`);

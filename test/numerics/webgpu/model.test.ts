@@ -1,16 +1,15 @@
 import { expect, it } from "vitest";
-import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { runParity } from "../../../src/verify/parity.ts";
 import { fixtureCases } from "../../helpers/fixtures.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
-import { bytesOf, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
+import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../../helpers/models.ts";
 
 const backend = "webgpu";
 
 describeGpu("whole models", () => {
   for (const { name, golden, hf, nativeGolden } of fixtureCases) {
     it(`${name}: the HF graph gives transformers' f64 logits, the native graph torchtitan's`, async () => {
-      const a = { ...hfSide(name), checkpoint: openSafetensors(hf) };
+      const a = { ...hfSide(name), checkpoint: openHf(hf) };
       const sides = [{ a, golden }, ...(nativeGolden === null ? [] : [{ a: nativeSide(name), golden: nativeGolden }])];
       for (const side of sides) {
         const { metrics, backend: used } = await runParity({ ...side, backend });

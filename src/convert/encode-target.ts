@@ -1,0 +1,186 @@
+// Under which encoding an HF target is written, which of its tensors, and with which scales.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { JsonObject } from "../../adapters/adapter.ts";
+import { type EncodedSource, encodedSource, type KeptScales } from "../encodings/encoded.ts";
+import type { EncodedTensor, EncodingName } from "../encodings/encoding.ts";
+import {
+  blockSizeOf,
+  encodedAs,
+  encodingNamed,
+  encodingOf,
+  isEncodable,
+  QUANTISATIONS,
+  quantisationOf,
+} from "../encodings/quantisation.ts";
+import { InputError, UsageError } from "../errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { bitsOf, elementCount } from "../formats/dtype.ts";
+import { SCALES_NAME } from "../formats/safetensors/locate.ts";
+import { openSafetensors } from "../formats/safetensors/open.ts";
+import { directoryOf } from "./config-files.ts";
+import type { DtypeChoice } from "./dtypes.ts";
+import { type MappedTensor, type Mapping, wholeMove } from "./mapping.ts";
+import { virtualSource } from "./produce.ts";
+import type { ConversionRecord } from "./record.ts";
+import type { Side } from "./sides.ts";
+
+const NAMES = ["auto", "none", "fp8", "mxfp4"];
+
+/** What `--encoding` comes to for an HF target. */
+export interface TargetEncoding {
+  readonly name: EncodingName;
+  /** `quantization_config` of the target. */
+  readonly quantisation: JsonObject;
+  readonly isEncoded: (key: string) => boolean;
+  readonly kept: KeptScales;
+  readonly close: () => void;
+  readonly note: string;
+}
+
+/**
+ * Null where tensors are written plain.
+ * Throws UsageError ENCODING_UNKNOWN, ENCODING_NOT_HF; InputError ENCODING_ABSENT where the config says what the file does
+ * not have, QUANTISED_UNSUPPORTED where only codes would do that
+ * cannot be read or written here.
+ */
+export function targetEncoding(
+  side: Side,
+  to: string,
+  asked: string | undefined,
+  record: ConversionRecord | null,
+): TargetEncoding | null {
+  if (asked !== undefined && !NAMES.includes(asked)) {
+    throw new UsageError("ENCODING_UNKNOWN", `--encoding ${asked}: no such encoding`, {
+      expected: NAMES.join(", "),
+      found: asked,
+      help: "leave it out to write what the config says",
+    });
+  }
+  const quantisation = quantisationOf(side.config.json);
+  const named = encodingNamed(quantisation);
+  const isForeign = quantisation !== null && named === null;
+  if (isForeign && (side.layout === "hf" || asked !== "none")) throw unsupported(side, quantisation);
+  if (named !== null && side.layout === "hf" && side.encoded.size === 0) throw absent(side, named);
+  if (to !== "hf") {
+    if (asked === "fp8" || asked === "mxfp4") throw notHf(asked, to);
+    return null;
+  }
+  const name = asked === "fp8" || asked === "mxfp4" ? asked : asked === "none" ? null : named;
+  if (name === null) return null;
+  const chosen = name === named && quantisation !== null ? quantisation : QUANTISATIONS[name];
+  const before =
+    side.encoded.size > 0
+      ? new Map([...side.encoded].map(([key, { encoding }]) => [key, encoding.name]))
+      : record?.encodings;
+  const known = before !== undefined && [...before.values()].includes(name) ? before : null;
+  return {
+    name,
+    quantisation: chosen,
+    isEncoded: (key) => (known === null ? isEncodable(name, key, chosen) : known.get(key) === name),
+    ...keptScales(side, known !== null),
+  };
+}
+
+/** Scales of the source itself, or those beside it. */
+function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" | "close" | "note"> {
+  const close = () => undefined;
+  if (side.encoded.size > 0) {
+    const own = new Set([...side.encoded.values()].map(({ scales }) => scales));
+    const kept: KeptScales = (key) => (own.has(key) ? readScales(side.checkpoint, key) : null);
+    return { kept, close, note: "scales are the source's own" };
+  }
+  const path = join(directoryOf(side.checkpoint.path), SCALES_NAME);
+  if (!isKnown || !existsSync(path)) {
+    return { kept: () => null, close, note: `no ${SCALES_NAME} beside the source: scales are canonical` };
+  }
+  const file = openSafetensors(path);
+  return {
+    kept: (key) => (file.tensors.has(key) ? readScales(file, key) : null),
+    close: () => file.close(),
+    note: `scales are those of ${SCALES_NAME} where the values are still those that were decoded, canonical elsewhere`,
+  };
+}
+
+function readScales(file: Pick<Checkpoint, "tensors" | "read">, key: string): Float32Array | Uint8Array | null {
+  const info = file.tensors.get(key);
+  if (info === undefined) return null;
+  const bytes = new Uint8Array(info.byteLength);
+  file.read(key, 0, bytes);
+  return info.dtype === "U8" ? bytes : new Float32Array(bytes.buffer);
+}
+
+/** The mapping's tensors with codes and scales in place of those that are encoded. */
+export function encodeMapping(
+  mapping: Mapping,
+  { name, quantisation, isEncoded, kept }: TargetEncoding,
+  dtypes: DtypeChoice,
+): { readonly mapping: Mapping; readonly source: EncodedSource } {
+  const encoding = encodingOf(name, blockSizeOf(quantisation) ?? [128, 128]);
+  const encoded: EncodedTensor[] = [];
+  for (const { info } of mapping.tensors.values()) {
+    if (!isEncoded(info.key)) continue;
+    const tensor = encodedAs(encoding, info.key, info.shape);
+    if (tensor === null) throw noEncoding(name, info.key, info.shape);
+    encoded.push(tensor);
+  }
+  if (encoded.length === 0) throw nothingEncoded(name);
+  const source = encodedSource(virtualSource(mapping), encoded, kept);
+  const stored = new Set(encoded.flatMap(({ codes, scales }) => [codes, scales]));
+  const tensors = new Map<string, MappedTensor>();
+  for (const info of source.tensors.values()) {
+    const before = mapping.tensors.get(info.key);
+    const critical = before?.critical;
+    const plain = (isCritical: boolean) => dtypes([info.key, ...(before?.sources ?? [])], info.dtype, isCritical);
+    const dtype = stored.has(info.key) ? info.dtype : plain(critical !== undefined);
+    const kept = critical && { critical: { reason: critical.reason, kept: dtype !== plain(false) } };
+    const cast = { ...info, dtype, byteLength: dtype === info.dtype ? info.byteLength : byteLength(info.shape, dtype) };
+    tensors.set(info.key, { info: cast, move: wholeMove(info), sources: [info.key], ...kept });
+  }
+  return { mapping: { ...mapping, source, tensors, equalities: [], dropped: [] }, source };
+}
+
+const byteLength = (shape: readonly number[], dtype: Parameters<typeof bitsOf>[0]): number =>
+  (elementCount(shape) * bitsOf(dtype)) / 8;
+
+const unsupported = ({ checkpoint, config }: Side, quantisation: JsonObject): InputError =>
+  new InputError(
+    "QUANTISED_UNSUPPORTED",
+    `${checkpoint.path}: its weights are quantised in a way that is not read here`,
+    {
+      file: config.path,
+      expected: "quant_method fp8 (blocks) or mxfp4, or a config without quantization_config",
+      found: JSON.stringify(quantisation).slice(0, 80),
+      help: "take the model's unquantised weights, or change the container alone with --to raw",
+    },
+  );
+
+const absent = ({ checkpoint, config }: Side, name: EncodingName): InputError =>
+  new InputError("ENCODING_ABSENT", `${checkpoint.path}: its config says ${name}, and no tensor is stored so`, {
+    file: config.path,
+    expected: name === "fp8" ? "weights in F8_E4M3 with weight_scale_inv" : "experts as _blocks and _scales",
+    found: "plain tensors",
+    help: "take quantization_config out of the config, or take the files that it belongs to",
+  });
+
+const notHf = (asked: string, to: string): UsageError =>
+  new UsageError("ENCODING_NOT_HF", `--encoding ${asked}: ${to} is written plain`, {
+    expected: "--to hf",
+    found: to,
+    help: "leave --encoding out: native targets are decoded, and keep the scales for the way back",
+  });
+
+const noEncoding = (name: EncodingName, tensor: string, shape: readonly number[]): InputError =>
+  new InputError("ENCODING_SHAPE", `"${tensor}" [${shape.join(", ")}] cannot be written as ${name}`, {
+    tensor,
+    expected: name === "fp8" ? "a matrix" : "a last axis that is a multiple of 32",
+    found: `[${shape.join(", ")}]`,
+    help: "write the model plain with --encoding none",
+  });
+
+const nothingEncoded = (name: EncodingName): InputError =>
+  new InputError("ENCODING_NO_TENSORS", `no tensor of this model is one that ${name} files encode`, {
+    expected: name === "fp8" ? "matrices named *_proj.weight" : "mlp.experts.gate_up_proj and down_proj",
+    found: "none",
+    help: "write the model plain with --encoding none",
+  });
