@@ -1,10 +1,12 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { InputError } from "../../src/errors.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
 import { deepseekV3Math } from "../deepseek-decoder.ts";
-import { noGraph } from "../no-graph.ts";
 import { prefixed } from "../prefixed.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";
-import { KIMI_LAYOUTS, kimiAxes, kimiRules } from "./mapping.ts";
+import { hfForward } from "./hf.ts";
+import { COLOURS, KIMI_LAYOUTS, kimiAxes, kimiRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 export const kimiK27: Adapter = {
   family: "kimi_k2_7",
@@ -17,9 +19,9 @@ export const kimiK27: Adapter = {
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/kimi_k25/modeling_kimi_k25.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [{ q_lora_rank: 2 }, { q_lora_rank: null }].flatMap(probesOf),
-  open: (json, where) => openFamily(parseKimiConfig(json, where), json),
+  open: (json, where, shapes) => openFamily(parseKimiConfig(json, where), json, shapes),
 };
 
 /** Every kind of key, once: layers, blocks and experts differ in their numbers only. */
@@ -41,7 +43,7 @@ function probesOf(text: JsonObject): JsonObject[] {
   }));
 }
 
-const openFamily = (config: KimiConfig, json: JsonObject): Family => ({
+const openFamily = (config: KimiConfig, json: JsonObject, shapes?: ReadonlyMap<string, unknown>): Family => ({
   family: "kimi_k2_7",
   vocabSize: config.text.vocabSize,
   maxPositions: config.text.maxPositions,
@@ -50,9 +52,39 @@ const openFamily = (config: KimiConfig, json: JsonObject): Family => ({
   rules: (layout) => kimiRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph("kimi_k2_7"),
-  knownDifferences: () => [],
+  vision: hasTower(shapes) ? visionInput(config) : undefined,
+  forward(layout) {
+    const { mergeRows, mergeColumns, positionRows, positionColumns } = config.vision;
+    if (mergeRows !== mergeColumns) throw noSuchTower("merge_kernel_size", mergeRows, mergeColumns);
+    if (layout !== "hf") return nativeForward(config);
+    // transformers takes the table of positions for a square.
+    if (positionRows !== positionColumns) throw noSuchTower("pos_emb_width", positionRows, positionColumns);
+    return hfForward(config);
+  },
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
 });
+
+/** A model of text alone may have a config of both; without tensors to look at, the config counts. */
+const hasTower = (shapes: ReadonlyMap<string, unknown> | undefined): boolean =>
+  shapes === undefined || [...shapes.keys()].some((key) => key.includes("vision_"));
+
+function visionInput({ vision, tokens, text }: KimiConfig): VisionInput {
+  const { image, video, visionStart, visionEnd } = tokens;
+  return {
+    patchDim: COLOURS * vision.patchSize ** 2,
+    mergeSize: vision.mergeRows,
+    imageToken: image,
+    around: Math.max(visionStart, visionEnd) < text.vocabSize ? [visionStart, visionEnd] : null,
+    reserved: [image, video, visionStart, visionEnd],
+  };
+}
+
+const noSuchTower = (field: string, rows: number, columns: number): InputError =>
+  new InputError("NO_GRAPH", `kimi_k2_7: there is no forward graph for a "${field}" that is not square`, {
+    expected: `${rows} rows and columns`,
+    found: `${rows} rows, ${columns} columns`,
+    help: "use `roundtrip`, `diff` and `validate`, which need no graph",
+  });
 
 function mathOf({ text, vision, tokens }: KimiConfig) {
   const headDim = vision.dim / vision.nHeads;

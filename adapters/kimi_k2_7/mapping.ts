@@ -12,7 +12,7 @@ import type { KimiConfig } from "./config.ts";
 export const KIMI_LAYOUTS = ["torchtitan"] as const;
 
 /** A patch has the colours of an image. */
-const COLOURS = 3;
+export const COLOURS = 3;
 
 export const kimiAxes = ({ text, vision }: KimiConfig) => ({
   ...decoderAxes(text),

@@ -1,9 +1,11 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
+import { InputError } from "../../src/errors.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
 import { prefixed } from "../prefixed.ts";
 import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig } from "./config.ts";
-import { MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
+import { hfForward } from "./hf.ts";
+import { COLOURS, MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 /** Every kind of key, once: layers and blocks differ in their numbers only. */
 const ONE_OF_EACH = {
@@ -22,12 +24,12 @@ export const museGlimmer: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/muse_glimmer/modeling_muse_glimmer.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [{}, { tie_word_embeddings: true }, { vision_config: null }].map((fields) => ({ ...ONE_OF_EACH, ...fields })),
-  open: (json, where) => openFamily(parseMuseGlimmerConfig(json, where), json),
+  open: (json, where, shapes) => openFamily(parseMuseGlimmerConfig(json, where), json, shapes),
 };
 
-const openFamily = (config: MuseGlimmerConfig, json: JsonObject): Family => ({
+const openFamily = (config: MuseGlimmerConfig, json: JsonObject, shapes?: ReadonlyMap<string, unknown>): Family => ({
   family: "muse_glimmer",
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
@@ -36,8 +38,32 @@ const openFamily = (config: MuseGlimmerConfig, json: JsonObject): Family => ({
   rules: () => museGlimmerRules(config),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph("muse_glimmer"),
-  knownDifferences: () => [],
+  vision: config.vision !== null && hasTower(shapes) ? visionInput(config.vision, config.tokens) : undefined,
+  forward: (layout) => (layout === "hf" ? hfForward(squareTable(config)) : nativeForward(config)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
+});
+
+/** A model of text alone may have a config of both; without tensors to look at, the config counts. */
+const hasTower = (shapes: ReadonlyMap<string, unknown> | undefined): boolean =>
+  shapes === undefined || [...shapes.keys()].some((key) => key.includes("vision_"));
+
+/** transformers takes the table of positions for a square of as many columns as it has rows. */
+function squareTable(config: MuseGlimmerConfig): MuseGlimmerConfig {
+  const { positionRows, positionColumns } = config.vision ?? { positionRows: 0, positionColumns: 0 };
+  if (positionRows === positionColumns) return config;
+  throw new InputError("NO_GRAPH", "muse_glimmer: transformers has square tables of positions only", {
+    expected: `pos_emb_width ${positionRows}, as pos_emb_height`,
+    found: `${positionColumns}`,
+    help: "use `roundtrip`, `diff` and `validate`, which need no graph",
+  });
+}
+
+const visionInput = (vision: MuseGlimmerVision, tokens: MuseGlimmerConfig["tokens"]): VisionInput => ({
+  patchDim: vision.patchFrames * COLOURS * vision.patchSize ** 2,
+  mergeSize: vision.mergeSize,
+  imageToken: tokens.image,
+  around: null,
+  reserved: [tokens.image, tokens.video],
 });
 
 function mathOf(config: MuseGlimmerConfig) {

@@ -11,7 +11,7 @@ import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
 export const MUSE_GLIMMER_LAYOUTS = ["torchtitan"] as const;
 
 /** A patch has the colours of an image. */
-const COLOURS = 3;
+export const COLOURS = 3;
 
 export const museGlimmerAxes = (c: MuseGlimmerConfig) => ({
   l: c.nLayers,

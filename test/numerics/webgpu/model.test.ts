@@ -7,12 +7,13 @@ import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../../helpers/mode
 const backend = "webgpu";
 
 describeGpu("whole models", () => {
-  for (const { name, golden, hf, nativeGolden } of fixtureCases) {
+  for (const { name, golden, hf, nativeGolden, inputs } of fixtureCases) {
     it(`${name}: the HF graph gives transformers' f64 logits, the native graph torchtitan's`, async () => {
       const a = { ...hfSide(name), checkpoint: openHf(hf) };
+      const input = inputs === null ? {} : { input: { kind: "inputs", file: inputs } as const };
       const sides = [{ a, golden }, ...(nativeGolden === null ? [] : [{ a: nativeSide(name), golden: nativeGolden }])];
       for (const side of sides) {
-        const { metrics, backend: used } = await runParity({ ...side, backend });
+        const { metrics, backend: used } = await runParity({ ...side, ...input, backend });
         expect(used.name).toBe("webgpu");
         // f32 rounding alone: 4e-13 to 6e-12 measured.
         expect(metrics.klMeanNats).toBeLessThan(2e-11);

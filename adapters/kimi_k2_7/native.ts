@@ -1,0 +1,333 @@
+// Kimi K2.5 to K2.7 as torchtitan runs it. Suffixes name axes as in numerics/graph.ts; C query latent, Z key/value latent,
+// P rotated channels of a head; of the tower L patches, W width, M merged tokens.
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/kimi_k2_7/{model,vision_encoder,__init__}.py
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/deepseek_v3/model.py
+//   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{moe,feed_forward,rope,vision_encoder}.py
+import type {
+  Forward,
+  ImageInput,
+  KnownDifference,
+  Node,
+  Ops,
+  RopeTable,
+  Router,
+  Tap,
+  Weights,
+} from "../../numerics/graph.ts";
+import {
+  type RopeFrequencies,
+  ropeTable,
+  torchtitanFrequencies,
+  transformersFrequencies,
+} from "../../numerics/rope.ts";
+import { sigmoid, topK } from "../../numerics/routing.ts";
+import type { KimiConfig, KimiVision } from "./config.ts";
+
+const MODEL = "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/model.py";
+const MODELING =
+  "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/deepseek_v3/modeling_deepseek_v3.py";
+
+/** `_vl_layernorm`. */
+const VISION_EPS = 1e-5;
+
+type DecoderConfig = KimiConfig["text"];
+
+/** What torchtitan and transformers do differently, where a config asks for it. */
+interface Upstream {
+  readonly frequencies: RopeFrequencies;
+  readonly scale: number;
+  /** Of the norms of the latents. */
+  readonly latentEps: number;
+}
+
+export const nativeForward = (config: KimiConfig): Forward => forwardWith(config, torchtitan(config.text));
+
+/** `Attention.Config.mscale`, squared on the softmax scale; 1 unless the config says otherwise. */
+function torchtitan({ rope, nopeDim, ropeDim, normEps }: DecoderConfig): Upstream {
+  const mscale = rope.kind === "yarn" && rope.factor > 1 ? 0.1 * (rope.mscale ?? 1) * Math.log(rope.factor) + 1 : 1;
+  return {
+    frequencies: torchtitanFrequencies(rope, "ComplexRoPE"),
+    scale: (nopeDim + ropeDim) ** -0.5 * mscale * mscale,
+    latentEps: normEps,
+  };
+}
+
+/** Where that is not what transformers computes. */
+export function nativeDifferences(config: KimiConfig): readonly KnownDifference[] {
+  const differences: KnownDifference[] = [];
+  const { rope, nopeDim, ropeDim, normEps } = config.text;
+  let upstream = torchtitan(config.text);
+  const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
+    upstream = { ...upstream, ...change };
+    differences.push({ ...difference, undone: forwardWith(config, upstream) });
+  };
+  const allDim = rope.kind === "yarn" ? (rope.mscaleAllDim ?? 0) : 0;
+  const factor = rope.kind === "yarn" && allDim && rope.factor > 1 ? 0.1 * allDim * Math.log(rope.factor) + 1 : 1;
+  const scale = (nopeDim + ropeDim) ** -0.5 * factor * factor;
+  const { attentionFactor } = transformersFrequencies(rope);
+  if (scale !== upstream.scale || attentionFactor !== 1) {
+    add(
+      { scale, frequencies: { ...upstream.frequencies, attentionFactor } },
+      {
+        code: "YARN_MSCALE",
+        explanation:
+          "torchtitan puts mscale² on the softmax scale; transformers mscale_all_dim², and the quotient of both on cos and sin",
+        source: MODEL,
+        fix: "set mscale_all_dim to mscale if the model was trained with torchtitan",
+      },
+    );
+  }
+  if (normEps !== 1e-6) {
+    add(
+      { latentEps: 1e-6 },
+      {
+        code: "MLA_NORM_EPS",
+        explanation: `transformers' norms of the latents have eps 1e-6 whatever rms_norm_eps (${normEps}) says; torchtitan's have that one`,
+        source: MODELING,
+        fix: "train with eps 1e-6, or accept the difference: about 2e-10 nats/token at 1e-5",
+      },
+    );
+  }
+  return differences;
+}
+
+function forwardWith({ text, vision, tokens }: KimiConfig, upstream: Upstream): Forward {
+  return function* (op, weight, { ids_T, images }) {
+    const positions_T = ids_T.map((_, t) => t);
+    const block = transformerBlock(op, weight, text, upstream, ropeTable(upstream.frequencies, positions_T));
+    const vision_MD = images === undefined ? null : yield* visionEncoder(op, weight, vision, images);
+
+    let x_TD = op.gather(weight("tok_embeddings.weight"), ids_T);
+    if (vision_MD !== null) {
+      // `scatter_vision_embeds`
+      const placeholders = positions_T.filter((t) => ids_T[t] === tokens.image);
+      const feature = new Map(placeholders.map((t, m) => [t, ids_T.length + m]));
+      x_TD = op.gather(
+        op.concat([x_TD, vision_MD], 0),
+        positions_T.map((t) => feature.get(t) ?? t),
+      );
+    }
+    yield { name: "embed", value: x_TD };
+
+    for (let l = 0; l < text.nLayers; l++) {
+      x_TD = block.attention(x_TD, `layers.${l}`);
+      yield { name: `layers.${l}.attn`, value: x_TD };
+      x_TD = block.feedForward(x_TD, `layers.${l}`, l >= text.nDenseLayers);
+      yield { name: `layers.${l}.ffn`, value: x_TD };
+    }
+    const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), text.normEps);
+    yield { name: "norm", value: y_TD };
+    // A tied head and the embedding are one parameter.
+    return op.linear(y_TD, weight(text.tied ? "tok_embeddings.weight" : "lm_head.weight"));
+  };
+}
+
+/** TokenChoiceTopKRouter: sigmoid scores, biased and limited to groups for the choice, unbiased for the weights. */
+function routerOf(config: DecoderConfig): Router {
+  const { nExperts: E, nGroups, groupsPerToken } = config;
+  return {
+    k: config.expertsPerToken,
+    select(logits_E, bias_E) {
+      const biased_E = logits_E.map((logit, e) => sigmoid(logit) + bias_E![e]!);
+      if (nGroups === 1) return biased_E;
+      const perGroup = E / nGroups;
+      const bestTwo = Array.from({ length: nGroups }, (_, g) => {
+        const [first, second] = [...biased_E.subarray(g * perGroup, (g + 1) * perGroup)].sort((a, b) => b - a);
+        return first! + second!;
+      });
+      const limited = topK(bestTwo, groupsPerToken);
+      return biased_E.map((score, e) =>
+        limited.includes(Math.floor(e / perGroup)) ? score : Number.NEGATIVE_INFINITY,
+      );
+    },
+    weigh(logits_E, experts) {
+      const scores = experts.map((e) => sigmoid(logits_E[e]!));
+      const denominator = config.normaliseWeights ? scores.reduce((sum, score) => sum + score, 0) + 1e-20 : 1;
+      return scores.map((score) => (score / denominator) * config.routeScale);
+    },
+  };
+}
+
+function transformerBlock<X extends Node>(
+  op: Ops<X>,
+  weight: Weights<X>,
+  config: DecoderConfig,
+  { scale, latentEps }: Upstream,
+  table: RopeTable,
+) {
+  const { nHeads: N, qLoraRank, kvLoraRank: Z, nopeDim, ropeDim: P, valueDim: C, normEps } = config;
+  const router = routerOf(config);
+  const project = (x_TI: X, module: string) => op.linear(x_TI, weight(`${module}.weight`));
+
+  /** x + Wo · softmax(scale · q kᵀ) v, keys and values from one latent, a rotated key shared by all heads. */
+  function attention(x_TD: X, layer: string): X {
+    const T = x_TD.shape[0]!;
+    const a_TD = op.rmsNorm(x_TD, weight(`${layer}.attention_norm.weight`), normEps);
+    const module = `${layer}.attention`;
+    let q_TI: X;
+    if (qLoraRank === null) {
+      q_TI = project(a_TD, `${module}.wq`);
+    } else {
+      const q_TC = op.rmsNorm(project(a_TD, `${module}.wq_a`), weight(`${module}.q_norm.weight`), latentEps);
+      q_TI = project(q_TC, `${module}.wq_b`);
+    }
+    const q_TNH = op.reshape(q_TI, [T, N, nopeDim + P]);
+    const qPe_TNP = op.rope(op.slice(q_TNH, 2, nopeDim, nopeDim + P), table, "adjacent");
+    const rotatedQ_TNH = op.concat([op.slice(q_TNH, 2, 0, nopeDim), qPe_TNP], 2);
+
+    const kvAndPe = project(a_TD, `${module}.wkv_a`);
+    const kPe_T1P = op.rope(op.reshape(op.slice(kvAndPe, 1, Z, Z + P), [T, 1, P]), table, "adjacent");
+    const kv_TZ = op.rmsNorm(op.slice(kvAndPe, 1, 0, Z), weight(`${module}.kv_norm.weight`), latentEps);
+    const kv_TNB = op.reshape(project(kv_TZ, `${module}.wkv_b`), [T, N, nopeDim + C]);
+    const expanded_TNP = op.concat(Array<X>(N).fill(kPe_T1P), 1);
+    const k_TNH = op.concat([op.slice(kv_TNB, 2, 0, nopeDim), expanded_TNP], 2);
+    const v_TNC = op.slice(kv_TNB, 2, nopeDim, nopeDim + C);
+
+    const out_TNC = op.attention(rotatedQ_TNH, k_TNH, v_TNC, { scale, mask: { kind: "causal" } });
+    return op.add(x_TD, project(op.reshape(out_TNC, [T, N * C]), `${module}.wo`));
+  }
+
+  /** x + W₂ (silu(W₁ x) ⊙ W₃ x), of one feed-forward or of the chosen and the shared experts. */
+  function feedForward(x_TD: X, layer: string, moeEnabled: boolean): X {
+    const m_TD = op.rmsNorm(x_TD, weight(`${layer}.ffn_norm.weight`), normEps);
+    const ffn = (module: string) =>
+      project(op.mul(op.map("silu", project(m_TD, `${module}.w1`)), project(m_TD, `${module}.w3`)), `${module}.w2`);
+    if (!moeEnabled) return op.add(x_TD, ffn(`${layer}.feed_forward`));
+
+    const experts = `${layer}.moe.routed_experts.inner_experts`;
+    const [w1, w2, w3] = ["w1_EFD", "w2_EDF", "w3_EFD"].map((name) => weight(`${experts}.${name}`));
+    const of = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
+    const routing = {
+      name: layer,
+      logits_TE: project(m_TD, `${layer}.moe.router.gate`),
+      bias_E: weight(`${layer}.moe.expert_bias_E`),
+      router,
+      weighs: "output",
+    } as const;
+    const routed_TD = op.mixture(m_TD, routing, (x_nD, e) => {
+      const h_nF = op.mul(op.map("silu", op.linear(x_nD, of(w1!, e))), op.linear(x_nD, of(w3!, e)));
+      return op.linear(h_nF, of(w2!, e));
+    });
+    return op.add(x_TD, op.add(routed_TD, ffn(`${layer}.moe.shared_experts`)));
+  }
+
+  return { attention, feedForward };
+}
+
+/** KimiK25VisionEncoder of images, one frame each: tower, spatial merge, projector. → [M, D] */
+function* visionEncoder<X extends Node>(
+  op: Ops<X>,
+  weight: Weights<X>,
+  vision: KimiVision,
+  { pixels, patches, patchDim, grids }: ImageInput,
+): Generator<Tap<X>, X, void> {
+  const w = (name: string) => weight(`vision_encoder.${name}`);
+  const affine = (x: X, module: string) => op.linear(x, w(`${module}.weight`), w(`${module}.bias`));
+  const layerNorm = (x: X, module: string, eps: number) =>
+    op.layerNorm(x, w(`${module}.weight`), w(`${module}.bias`), eps);
+
+  const learned = grids.map(([, height, width]) => learnedPositions(op, w("pos_embed"), height, width));
+  const embedded_LW = affine(op.constant(pixels, [patches, patchDim]), "patch_embed");
+  let x_LW = op.add(embedded_LW, op.concat(learned, 0));
+  yield { name: "vision.embed", value: x_LW };
+
+  const block = visionBlock(op, affine, layerNorm, vision, grids);
+  for (let i = 0; i < vision.nBlocks; i++) {
+    x_LW = block(x_LW, `layers.${i}`);
+    yield { name: `vision.${i}`, value: x_LW };
+  }
+
+  const { mergeRows: kh, mergeColumns: kw, dim } = vision;
+  const final_LW = layerNorm(x_LW, "final_norm", VISION_EPS);
+  let begin = 0;
+  const merged = grids.map(([, height, width]) => {
+    const image = op.slice(final_LW, 0, begin, begin + height * width);
+    begin += height * width;
+    const kernels = op.permute(op.reshape(image, [height / kh, kh, width / kw, kw * dim]), [0, 2, 1, 3]);
+    return op.reshape(kernels, [height * width, dim]);
+  });
+  const normed = layerNorm(op.concat(merged, 0), "projector.pre_norm", vision.projectorEps);
+  const flat = op.reshape(normed, [patches / (kh * kw), kh * kw * dim]);
+  const vision_MD = affine(op.map("gelu", affine(flat, "projector.linear_1")), "projector.linear_2");
+  yield { name: "vision.merged", value: vision_MD };
+  return vision_MD;
+}
+
+/** VisionTransformerBlock: pre-norm, biases everywhere, tanh GELU. */
+function visionBlock<X extends Node>(
+  op: Ops<X>,
+  affine: (x: X, module: string) => X,
+  layerNorm: (x: X, module: string, eps: number) => X,
+  vision: KimiVision,
+  grids: ImageInput["grids"],
+) {
+  const { nHeads, dim } = vision;
+  const headDim = dim / nHeads;
+  const table = rope2d(vision, grids);
+  const mask = { kind: "segments", lengths: grids.map(([, height, width]) => height * width) } as const;
+  return (x_LW: X, layer: string): X => {
+    const L = x_LW.shape[0]!;
+    const a_LW = layerNorm(x_LW, `${layer}.norm1`, VISION_EPS);
+    const split = (module: string) => op.reshape(affine(a_LW, `${layer}.attn.${module}`), [L, nHeads, headDim]);
+    const q = op.rope(split("wq"), table, "adjacent");
+    const k = op.rope(split("wk"), table, "adjacent");
+    const out = op.attention(q, k, split("wv"), { scale: 1 / Math.sqrt(headDim), mask });
+    const h_LW = op.add(x_LW, affine(op.reshape(out, [L, dim]), `${layer}.attn.proj`));
+    const hidden = op.map("geluTanh", affine(layerNorm(h_LW, `${layer}.norm2`, VISION_EPS), `${layer}.mlp.linear_fc1`));
+    return op.add(h_LW, affine(hidden, `${layer}.mlp.linear_fc2`));
+  };
+}
+
+/** `_compute_2d_rope_cache`: angles of column and row in turn, from one table of positions. */
+function rope2d({ dim, nHeads, ropeTheta }: KimiVision, grids: ImageInput["grids"]): RopeTable {
+  const spec = { kind: "default", theta: ropeTheta, dims: dim / nHeads / 2 } as const;
+  const longest = Math.max(...grids.flatMap(([, height, width]) => [height, width]));
+  const table = ropeTable(torchtitanFrequencies(spec, "ComplexRoPE"), [...Array(longest).keys()]);
+  const cos: number[] = [];
+  const sin: number[] = [];
+  for (const [, height, width] of grids) {
+    for (let p = 0; p < height * width; p++) {
+      const [x, y] = [p % width, Math.floor(p / width)];
+      for (let k = 0; k < table.pairs; k++) {
+        for (const position of [x, y]) {
+          cos.push(table.cos[position * table.pairs + k]!);
+          sin.push(table.sin[position * table.pairs + k]!);
+        }
+      }
+    }
+  }
+  const pairs = 2 * table.pairs;
+  return { tokens: cos.length / pairs, pairs, cos: Float32Array.from(cos), sin: Float32Array.from(sin) };
+}
+
+/** `_compute_learned_pos_embeds`: F.interpolate of the table, bicubic, to one image, rows first and columns then. */
+function learnedPositions<X extends Node>(op: Ops<X>, table: X, height: number, width: number): X {
+  const [rows, columns, dim] = [table.shape[0]!, table.shape[1]!, table.shape[2]!];
+  if (rows === height && columns === width) return op.reshape(table, [rows * columns, dim]);
+  const along = (weights: readonly number[], to: number, from: number, x: X) =>
+    op.linear(op.constant(weights, [to, from]), op.permute(op.reshape(x, [from, x.shape[1]!]), [1, 0]));
+  const byRow = along(cubicWeights(rows, height), height, rows, op.reshape(table, [rows, columns * dim]));
+  const turned = op.permute(op.reshape(byRow, [height, columns, dim]), [1, 0, 2]);
+  const byColumn = along(cubicWeights(columns, width), width, columns, op.reshape(turned, [columns, height * dim]));
+  return op.reshape(op.permute(op.reshape(byColumn, [width, height, dim]), [1, 0, 2]), [height * width, dim]);
+}
+
+/**
+ * Weights [to, from] of torch's bicubic interpolation, corners not aligned, a = -¾; places outside are the nearest inside.
+ * pytorch/pytorch@v2.13.0:aten/src/ATen/native/UpSample.h, get_cubic_upsample_coefficients
+ */
+function cubicWeights(from: number, to: number): number[] {
+  const A = -0.75;
+  const near = (x: number) => ((A + 2) * x - (A + 3)) * x * x + 1;
+  const far = (x: number) => ((A * x - 5 * A) * x + 8 * A) * x - 4 * A;
+  const weights = Array<number>(to * from).fill(0);
+  for (let i = 0; i < to; i++) {
+    const real = (from / to) * (i + 0.5) - 0.5;
+    const base = Math.floor(real);
+    const t = real - base;
+    for (const [n, coefficient] of [far(t + 1), near(t), near(1 - t), far(2 - t)].entries()) {
+      weights[i * from + Math.min(Math.max(base - 1 + n, 0), from - 1)]! += coefficient;
+    }
+  }
+  return weights;
+}
