@@ -21,7 +21,7 @@ export const kimiK27: Adapter = {
   ],
   graphs: ["native", "hf"],
   probes: [{ q_lora_rank: 2 }, { q_lora_rank: null }].flatMap(probesOf),
-  open: (json, where, shapes) => openFamily(parseKimiConfig(json, where), json, shapes),
+  open: (json, where) => openFamily(parseKimiConfig(json, where), json),
 };
 
 /** Every kind of key, once: layers, blocks and experts differ in their numbers only. */
@@ -43,7 +43,7 @@ function probesOf(text: JsonObject): JsonObject[] {
   }));
 }
 
-const openFamily = (config: KimiConfig, json: JsonObject, shapes?: ReadonlyMap<string, unknown>): Family => ({
+const openFamily = (config: KimiConfig, json: JsonObject): Family => ({
   family: "kimi_k2_7",
   vocabSize: config.text.vocabSize,
   maxPositions: config.text.maxPositions,
@@ -52,7 +52,7 @@ const openFamily = (config: KimiConfig, json: JsonObject, shapes?: ReadonlyMap<s
   rules: (layout) => kimiRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  vision: hasTower(shapes) ? visionInput(config) : undefined,
+  vision: visionInput(config),
   forward(layout) {
     const { mergeRows, mergeColumns, positionRows, positionColumns } = config.vision;
     if (mergeRows !== mergeColumns) throw noSuchTower("merge_kernel_size", mergeRows, mergeColumns);
@@ -63,10 +63,6 @@ const openFamily = (config: KimiConfig, json: JsonObject, shapes?: ReadonlyMap<s
   },
   knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
 });
-
-/** A model of text alone may have a config of both; without tensors to look at, the config counts. */
-const hasTower = (shapes: ReadonlyMap<string, unknown> | undefined): boolean =>
-  shapes === undefined || [...shapes.keys()].some((key) => key.includes("vision_"));
 
 function visionInput({ vision, tokens, text }: KimiConfig): VisionInput {
   const { image, video, visionStart, visionEnd } = tokens;

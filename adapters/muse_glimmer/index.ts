@@ -26,10 +26,10 @@ export const museGlimmer: Adapter = {
   ],
   graphs: ["native", "hf"],
   probes: [{}, { tie_word_embeddings: true }, { vision_config: null }].map((fields) => ({ ...ONE_OF_EACH, ...fields })),
-  open: (json, where, shapes) => openFamily(parseMuseGlimmerConfig(json, where), json, shapes),
+  open: (json, where) => openFamily(parseMuseGlimmerConfig(json, where), json),
 };
 
-const openFamily = (config: MuseGlimmerConfig, json: JsonObject, shapes?: ReadonlyMap<string, unknown>): Family => ({
+const openFamily = (config: MuseGlimmerConfig, json: JsonObject): Family => ({
   family: "muse_glimmer",
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
@@ -38,14 +38,10 @@ const openFamily = (config: MuseGlimmerConfig, json: JsonObject, shapes?: Readon
   rules: () => museGlimmerRules(config),
   hfConfig: () => json,
   math: () => mathOf(config),
-  vision: config.vision !== null && hasTower(shapes) ? visionInput(config.vision, config.tokens) : undefined,
+  vision: config.vision === null ? undefined : visionInput(config.vision, config.tokens),
   forward: (layout) => (layout === "hf" ? hfForward(squareTable(config)) : nativeForward(config)),
   knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
 });
-
-/** A model of text alone may have a config of both; without tensors to look at, the config counts. */
-const hasTower = (shapes: ReadonlyMap<string, unknown> | undefined): boolean =>
-  shapes === undefined || [...shapes.keys()].some((key) => key.includes("vision_"));
 
 /** transformers takes the table of positions for a square of as many columns as it has rows. */
 function squareTable(config: MuseGlimmerConfig): MuseGlimmerConfig {
