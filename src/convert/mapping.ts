@@ -4,6 +4,7 @@ import { InputError, UsageError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { type Dtype, elementCount } from "../formats/dtype.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
+import { refusalOf } from "../table/pass-through.ts";
 import { compileTable, type PlanOptions } from "../table/plan.ts";
 import type { DtypeChoice } from "./dtypes.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
@@ -31,6 +32,8 @@ export interface Mapping {
   readonly dropped: readonly Dropped[];
   readonly spelling: TablePlan["spelling"];
   readonly order: TablePlan["order"];
+  /** Parts of the model that the config describes and the HF side does not have. */
+  readonly absent?: TablePlan["absent"];
   /** Aliases that `hf` can have, by canonical key, and whether this source has them; empty from other layouts. */
   readonly aliases: ReadonlyMap<string, boolean>;
 }
@@ -78,17 +81,29 @@ function tablePlan({ family }: Model, source: TensorSource, from: string, to: st
   return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
 }
 
-/** The table still checks that every tensor is known; what it would drop or re-create is left as it is. */
+/** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
 function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): Planned {
   const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
+  const rules = model.family.rules(layout === "hf" ? other : layout);
+  const isKnown = (key: string) => refusalOf(rules, layout === "hf" ? "hf" : "native", key) !== undefined;
   const { dropped, equalities, critical } = tablePlan(model, source, layout, other, {
     ...options,
+    allowDrop: (key) => options.allowDrop?.(key) === true || isKnown(key),
     mixedDtypes: true,
   });
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
   const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
   const lost = dropped.filter(({ key }) => waived.has(key));
-  return { moves, equalities, dropped: lost, spelling: new Map(), order: null, critical, aliases: new Map() };
+  return {
+    moves,
+    equalities,
+    dropped: lost,
+    spelling: new Map(),
+    order: null,
+    critical,
+    absent: [],
+    aliases: new Map(),
+  };
 }
 
 /** The native layout that HF checkpoints are converted to unless another is asked for. */

@@ -112,12 +112,16 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
     notes: [
       ...notes,
+      ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
       ...(to === "hf" && side.layout !== "hf" && record === null ? [NO_RECORD] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
     encoding: encoding && encoded && { ...encoding, counts: encoded.source.counts },
   };
 }
+
+const absentTower = (tower: string): string =>
+  `the ${tower} that the config describes is absent as a whole: the Hugging Face side is the rest of the model alone`;
 
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 

@@ -3,8 +3,8 @@
 import { type Axes, AxisTable } from "./axes.ts";
 import { layOut, parseDims, tableError } from "./dims.ts";
 import { fillKey, type KeyPattern, parseKey } from "./key-pattern.ts";
-import { checkedPassThrough } from "./pass-through.ts";
-import type { DropRule, MapRule, PassThroughRule, Rule, Side, Term, TieRule } from "./rule.ts";
+import { checkedPassThrough, checkedRefusal } from "./pass-through.ts";
+import type { DropRule, MapRule, PassThroughRule, RefuseRule, Rule, Side, Term, TieRule } from "./rule.ts";
 import { type CompiledTerm, compileTerm, proveSameParts } from "./terms.ts";
 
 export interface CompiledMap {
@@ -53,6 +53,7 @@ export interface Compiled {
   readonly native: CompiledSide;
   readonly hf: CompiledSide;
   readonly passThrough: readonly PassThroughRule[];
+  readonly refused: readonly RefuseRule[];
 }
 
 /** Throws InputError TABLE_INVALID, naming the rule at fault. */
@@ -60,6 +61,7 @@ export function compileRules(rules: readonly Rule[], axes: Axes): Compiled {
   const table = new AxisTable(axes);
   const sides = { native: new SideBuilder(table, "native"), hf: new SideBuilder(table, "hf") };
   const passThrough: PassThroughRule[] = [];
+  const refused: RefuseRule[] = [];
   const expansions: Expansion[] = [];
   for (const rule of rules) {
     switch (rule.kind) {
@@ -78,12 +80,15 @@ export function compileRules(rules: readonly Rule[], axes: Axes): Compiled {
       case "passThrough":
         passThrough.push(checkedPassThrough(rule));
         break;
+      case "refuse":
+        refused.push(checkedRefusal(rule));
+        break;
       default:
         throw tableError(`unknown rule ${JSON.stringify(rule satisfies never)}`);
     }
   }
   runByModule(expansions, table);
-  return { axes: table, native: sides.native.finish(), hf: sides.hf.finish(), passThrough };
+  return { axes: table, native: sides.native.finish(), hf: sides.hf.finish(), passThrough, refused };
 }
 
 /** A rule waiting to be expanded over its axes; `emit` adds the slots of one position. */

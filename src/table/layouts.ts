@@ -186,6 +186,9 @@ class KnownKinds {
       case "passThrough":
         this.passed.push(rule[side]);
         break;
+      case "refuse":
+        if (rule.side === side) this.passed.push(rule.keys);
+        break;
       default:
         throw rule satisfies never;
     }

@@ -54,4 +54,6 @@ export interface TablePlan {
   readonly order: string | null;
   /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
   readonly critical: ReadonlyMap<string, string>;
+  /** Parts of the model that the config describes and the HF side does not have. */
+  readonly absent: readonly string[];
 }

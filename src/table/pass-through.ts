@@ -1,6 +1,6 @@
-// Keys that change only their name: what a pattern with `{key}` in it matches.
+// Keys that change only their name, or are refused: what a pattern with `{key}` in it matches.
 import { tableError } from "./dims.ts";
-import type { PassThroughException, PassThroughRule, Side } from "./rule.ts";
+import type { PassThroughException, PassThroughRule, RefuseRule, Rule, Side } from "./rule.ts";
 
 /** What a key is under a pattern: the text for `{key}`, and the index for the pattern's axis if it has one. */
 interface Passed {
@@ -27,6 +27,18 @@ export function checkedPassThrough(rule: PassThroughRule): PassThroughRule {
     throw tableError(`passThrough "${rule.native}": "${rule.hf}" has another axis`);
   return rule;
 }
+
+/** Throws InputError TABLE_INVALID unless the pattern has `{key}` once and no axis. */
+export function checkedRefusal(rule: RefuseRule): RefuseRule {
+  if (rule.keys.split("{key}").length === 2 && !/[{}]/.test(rule.keys.replace("{key}", ""))) return rule;
+  throw tableError(`refuse "${rule.keys}": "{key}" must come once, and no axis`);
+}
+
+/** The rule that refuses a key of a side. */
+export const refusalOf = (rules: readonly Rule[], side: Side, key: string): RefuseRule | undefined =>
+  rules.find((rule): rule is RefuseRule => isRefusal(rule, side) && passed(rule.keys, key) !== undefined);
+
+const isRefusal = (rule: Rule, side: Side): rule is RefuseRule => rule.kind === "refuse" && rule.side === side;
 
 function patternOf(text: string, index: string): RegExp {
   const escaped = text.split(/(\{\w+\})/).map((part) => {

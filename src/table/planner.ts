@@ -3,6 +3,7 @@ import type { InputError } from "../errors.ts";
 import type { Compiled, CompiledSide, DropSlot, MapSlot, Slot, TieSlot } from "./compile.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
 import { checkedOrder, orderOf } from "./order.ts";
+import { refusalOf } from "./pass-through.ts";
 import { PieceMaker } from "./pieces.ts";
 import {
   keyCollision,
@@ -16,12 +17,14 @@ import {
 } from "./problems.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import { type Resolved, resolve } from "./resolve.ts";
+import type { RefuseRule, Side } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
 
 export class Planner {
+  private readonly side: Side;
   private readonly from: CompiledSide;
   private readonly to: CompiledSide;
-  private readonly passThrough: Compiled["passThrough"];
+  private readonly unruled: Pick<Compiled, "passThrough" | "refused">;
   private readonly resolved: Resolved;
   private readonly pieces: PieceMaker;
   /** Canonical key → key in the source, where they differ. */
@@ -36,8 +39,9 @@ export class Planner {
     private readonly source: Source,
     private readonly options: PlanOptions,
   ) {
-    this.passThrough = compiled.passThrough;
+    this.unruled = compiled;
     const [from, to] = direction === "toHf" ? (["native", "hf"] as const) : (["hf", "native"] as const);
+    this.side = from;
     this.from = compiled[from];
     this.to = compiled[to];
     this.resolved = resolve(compiled, from, source);
@@ -60,11 +64,25 @@ export class Planner {
       equalities: [...this.resolved.found].flatMap(([slot, key]) =>
         slot.kind === "tie" ? [{ alias: key, of: this.sourceKey(slot.of), reason: slot.rule.reason }] : [],
       ),
-      dropped: [...this.dropped(), ...waived.map((key) => ({ key, reason: "waived: no rule for it" }))],
+      dropped: [...this.dropped(), ...waived.map((key) => ({ key, reason: this.waivedReason(key) }))],
       spelling: this.spelling,
       order: this.order === "" ? null : this.order,
       critical: this.critical(),
+      absent: this.absent(),
     };
+  }
+
+  private waivedReason(key: string): string {
+    const refusal = refusalOf(this.unruled.refused, this.side, key);
+    return refusal === undefined ? "waived: no rule for it" : `waived: it ${refusal.reason}`;
+  }
+
+  private absent(): readonly string[] {
+    const has = (rule: RefuseRule) =>
+      rule.side === this.side && this.resolved.unknown.some((key) => refusalOf([rule], this.side, key) !== undefined);
+    const present = new Set(this.unruled.refused.filter(has).map(({ tower }) => tower));
+    const described = this.unruled.refused.flatMap(({ tower }) => tower ?? []);
+    return [...new Set(described)].filter((tower) => !present.has(tower));
   }
 
   private critical(): ReadonlyMap<string, string> {
@@ -87,7 +105,7 @@ export class Planner {
     const unknown = this.resolved.unknown.filter((key) => !waived.includes(key));
     if (twice.length > 0) throw twoSpellings(twice);
     if (missing.length > 0) throw this.missingTower() ?? missingTensors(missing, unknown);
-    if (unknown.length > 0) throw unknownTensors(unknown, this.from, this.to, this.passThrough);
+    if (unknown.length > 0) throw unknownTensors(unknown, this.side, this.from, this.to, this.unruled);
     const mismatches = [...this.resolved.found].flatMap(([slot, key]) => this.mismatch(slot, key) ?? []);
     if (mismatches.length > 0) throw shapeMismatch(mismatches);
     return waived;

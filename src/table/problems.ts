@@ -1,11 +1,11 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
 import { InputError } from "../errors.ts";
-import type { CompiledSide, MapSlot } from "./compile.ts";
+import type { Compiled, CompiledSide, MapSlot } from "./compile.ts";
 import { abstractKey } from "./key-pattern.ts";
 import { nearestKey } from "./near.ts";
-import { exceptionOf, UNKNOWN_SIZE } from "./pass-through.ts";
+import { exceptionOf, refusalOf, UNKNOWN_SIZE } from "./pass-through.ts";
 import { findSlot } from "./resolve.ts";
-import type { PassThroughException, PassThroughRule } from "./rule.ts";
+import type { PassThroughException, Side } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
 
 const NAMES_SHOWN = 3;
@@ -57,12 +57,15 @@ export function missingTower(tower: string, missing: readonly MapSlot[], all: nu
 
 export function unknownTensors(
   unknown: readonly string[],
+  side: Side,
   own: CompiledSide,
   other: CompiledSide,
-  passThrough: readonly PassThroughRule[],
+  { passThrough, refused }: Pick<Compiled, "passThrough" | "refused">,
 ): InputError {
-  const refused = unknown.find((key) => exceptionOf(passThrough, key) !== undefined);
-  if (refused !== undefined) return refusedTensor(refused, exceptionOf(passThrough, refused)!);
+  for (const key of unknown) {
+    const why = refusalOf(refused, side, key) ?? exceptionOf(passThrough, key);
+    if (why !== undefined) return refusedTensor(key, why, unknown);
+  }
   const first = unknown[0]!;
   return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(first)}${andMore(unknown)}`, {
     tensor: first,
@@ -72,10 +75,15 @@ export function unknownTensors(
   });
 }
 
-function refusedTensor(key: string, { reason, help }: PassThroughException): InputError {
-  return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(key)}: it ${reason}`, {
+function refusedTensor(
+  key: string,
+  { reason, help }: Pick<PassThroughException, "reason" | "help">,
+  unknown: readonly string[],
+): InputError {
+  const others = unknown.filter((other) => other !== key);
+  return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(key)}: it ${reason}${andMore([key, ...others])}`, {
     tensor: key,
-    expected: "tensors that change only their name",
+    expected: "tensors that both sides have a place for",
     found: key,
     help,
   });

@@ -109,7 +109,20 @@ export interface PrefixRule {
   readonly prefix: string;
 }
 
-export type Rule = MapRule | TieRule | DropRule | PassThroughRule | PrefixRule;
+/** Keys of a side that the other has no place for, whatever they hold: each is refused by name unless the user lets it go. */
+export interface RefuseRule {
+  readonly kind: "refuse";
+  readonly side: Side;
+  /** `{key}` stands for the rest. */
+  readonly keys: string;
+  /** What such a tensor is: `"belongs to the vision tower, which …"`. */
+  readonly reason: string;
+  readonly help: string;
+  /** The part of the model that they make up, where the config says that it has it. */
+  readonly tower?: string | undefined;
+}
+
+export type Rule = MapRule | TieRule | DropRule | PassThroughRule | PrefixRule | RefuseRule;
 
 /** Axes written in a key: `KeyAxes<"layers.{l}.experts.{e}.w">` is `"l" | "e"`. */
 type KeyAxes<K extends string> = K extends `${string}{${infer A}}${infer R}` ? AxisName<A> | KeyAxes<R> : never;
@@ -232,6 +245,20 @@ export const drop = (
   reason: string,
   value: Pick<DropRule, "dims" | "recreate" | "derived">,
 ): DropRule => ({ kind: "drop", side, key, reason, ...value });
+
+/** @param tower its name, where files of this config have it: one without any of these keys is noted as such */
+export const refuse = (
+  side: Side,
+  keys: string,
+  words: Pick<RefuseRule, "reason" | "help">,
+  tower?: string,
+): RefuseRule => ({
+  kind: "refuse",
+  side,
+  keys,
+  ...words,
+  tower,
+});
 
 export const passThrough = (
   native: string,

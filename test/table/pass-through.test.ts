@@ -112,7 +112,7 @@ test("an exception is taken by no pattern, and says why; the user may let it go"
   const model = headers({ ...modelOf(2, { w: [2] }), "layers.0.experts.w": [2], "layers.1.experts.w": [2] });
   const table = tableOf(2);
   expect(refusal(() => table.plan("fromHf", model))).toBe(
-    'UNKNOWN_TENSOR: no rule for "layers.0.experts.w": it is an expert',
+    'UNKNOWN_TENSOR: no rule for "layers.0.experts.w": it is an expert; and 1 more: "layers.1.experts.w"',
   );
   const { moves, dropped } = table.plan("fromHf", model, { allowDrop: (key) => key.includes("experts") });
   expect(dropped.map(({ key }) => key)).toEqual(["layers.0.experts.w", "layers.1.experts.w"]);
