@@ -17,12 +17,19 @@ export interface MoeArgs {
 /**
  * Reads `moe_args` of model args. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field.
  * @param score how the family turns the router's logits into scores
+ * @param scoresInputs whether they scale what the experts take, not what they give
  */
-export function parseMoeArgs(args: ConfigReader, score: "softmax" | "sigmoid", gateBias: boolean): MoeArgs {
+export function parseMoeArgs(
+  args: ConfigReader,
+  score: "softmax" | "sigmoid",
+  gateBias: boolean,
+  scoresInputs = false,
+): MoeArgs {
   const moe = args.object("moe_args");
   const other = "has no place on the Hugging Face side";
   if (moe.string("score_func", "sigmoid") !== score) moe.unsupported("score_func", `"${score}"`, other);
-  if (moe.boolean("score_before_experts", true)) moe.unsupported("score_before_experts", "false", other);
+  if (moe.boolean("score_before_experts", true) !== scoresInputs)
+    moe.unsupported("score_before_experts", `${scoresInputs}`, other);
   if (moe.boolean("gate_bias", false) !== gateBias) moe.unsupported("gate_bias", `${gateBias}`, other);
   return {
     nExperts: moe.size("num_experts", 8),

@@ -5,8 +5,10 @@ import { gptOss } from "./gpt_oss/index.ts";
 import { hfDense } from "./hf_dense/index.ts";
 import { kimiK27 } from "./kimi_k2_7/index.ts";
 import { llama3 } from "./llama3/index.ts";
+import { llama4 } from "./llama4/index.ts";
 import { museGlimmer } from "./muse_glimmer/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
+import { qwen35, qwen35Moe } from "./qwen3_5/index.ts";
 import { qwen3Moe } from "./qwen3_moe/index.ts";
 import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl/index.ts";
 
@@ -16,8 +18,11 @@ export const adapters: readonly Adapter[] = [
   hfDense,
   kimiK27,
   llama3,
+  llama4,
   museGlimmer,
   qwen3,
+  qwen35,
+  qwen35Moe,
   qwen3Moe,
   qwen3Vl,
   qwen3VlMoe,
