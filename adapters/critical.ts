@@ -13,3 +13,17 @@ export const ROUTER = "the router chooses experts by scores computed in F32";
  *   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py#L550
  */
 export const EXPERT_BIAS = "the load-balancing bias moves in steps that other types round away";
+
+/**
+ * exp(A_log) is taken in F32, and the Hub's files keep A_log so:
+ *   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3_5/model.py#L466
+ *   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py#L616
+ */
+export const DECAY = "a delta net's decay is the exponential of it, computed in F32";
+
+/**
+ * The Hub's Qwen3.5 files keep it in F32 beside weights in BF16:
+ *   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3_5/model.py#L158-L164
+ *   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py#L212-L217
+ */
+export const STATE_NORM = "a delta net's outputs are normalised in F32";

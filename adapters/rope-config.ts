@@ -22,10 +22,33 @@ export function parseHfRope(
   const rope = hfRopeObject(config);
   config.only("partial_rotary_factor", 1, "rotates a part of each head");
   rope.only("partial_rotary_factor", 1, "rotates a part of each head");
-  const base = {
-    theta: rope.has("rope_theta") ? rope.number("rope_theta") : config.number("rope_theta", defaultTheta),
-    dims: headDim,
-  };
+  return ropeOf(config, rope, headDim, maxPositions, defaultTheta);
+}
+
+/** The same where a part of each head is rotated, its first ⌊headDim · partial_rotary_factor⌋ channels. */
+export function parseHfPartialRope(
+  config: ConfigReader,
+  headDim: number,
+  maxPositions: number,
+  defaultFactor: number,
+): RopeSpec {
+  const rope = hfRopeObject(config);
+  const reader = rope.has("partial_rotary_factor") ? rope : config;
+  const dims = Math.floor(headDim * reader.number("partial_rotary_factor", defaultFactor));
+  if (dims > headDim || dims < 2 || dims % 2 !== 0)
+    reader.fail("partial_rotary_factor", `a part of a head of ${headDim} channels that makes pairs`);
+  return ropeOf(config, rope, dims, maxPositions, DEFAULT_THETA);
+}
+
+function ropeOf(
+  config: ConfigReader,
+  rope: ConfigReader,
+  dims: number,
+  maxPositions: number,
+  defaultTheta: number,
+): RopeSpec {
+  const theta = rope.has("rope_theta") ? rope.number("rope_theta") : config.number("rope_theta", defaultTheta);
+  const base = { theta, dims };
   const typeField = rope.has("rope_type") ? "rope_type" : "type";
   const kind = rope.string(typeField, "default");
   switch (kind) {

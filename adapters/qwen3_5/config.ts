@@ -1,0 +1,229 @@
+// Config of Qwen3.5 (and 3.6), dense and with experts, with its vision tower or as text alone: HF's Qwen3_5Config,
+// Qwen3_5MoeConfig and their text configs.
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/configuration_qwen3_5.py
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/configuration_qwen3_5_moe.py
+import type { RopeSpec } from "../../numerics/rope.ts";
+import type { JsonObject } from "../adapter.ts";
+import { ConfigReader } from "../config-reader.ts";
+import { checkHeads, parseHfDtype } from "../heads.ts";
+import { hfRopeObject, parseHfPartialRope } from "../rope-config.ts";
+
+export type Qwen35Family = "qwen3_5" | "qwen3_5_moe";
+
+/** Sizes in elements, lengths in tokens. */
+export interface Qwen35Config {
+  readonly nLayers: number;
+  readonly vocabSize: number;
+  readonly dim: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  readonly normEps: number;
+  /** The output head is the embedding. */
+  readonly tied: boolean;
+  /** Of the first `rope.dims` channels of a head. */
+  readonly rope: RopeSpec;
+  /** Frequencies that turn with time, row and column, interleaved: t h w t h w … */
+  readonly mropeSection: readonly number[];
+  readonly maxPositions: number;
+  /** Layers with attention over all tokens, ascending; the others are gated delta nets. */
+  readonly fullLayers: readonly number[];
+  readonly delta: Qwen35DeltaNet;
+  /** 0 where layers have experts. */
+  readonly ffnDim: number;
+  /** Null in a dense model. */
+  readonly moe: Qwen35Experts | null;
+  /** Null in a model of text alone. */
+  readonly vision: Qwen35Vision | null;
+  /** Ids of the tokens that stand for a patch of an image or video, and of those around them; null with text alone. */
+  readonly tokens: Readonly<Record<"image" | "video" | "visionStart" | "visionEnd", number>> | null;
+  /** As HF spells it (`bfloat16`); null where the config is silent. */
+  readonly dtype: string | null;
+}
+
+/** Gated delta nets (arXiv:2412.06464): nValueHeads / nKeyHeads value heads share a key head. */
+export interface Qwen35DeltaNet {
+  readonly nKeyHeads: number;
+  readonly nValueHeads: number;
+  readonly keyHeadDim: number;
+  readonly valueHeadDim: number;
+  /** Tokens that the convolution over q, k and v sees. */
+  readonly kernel: number;
+}
+
+export interface Qwen35Experts {
+  readonly nExperts: number;
+  readonly expertDim: number;
+  /** Of the expert that every token goes to, behind a gate. */
+  readonly sharedDim: number;
+  /** Experts a token goes to; their weights are made to sum to 1. */
+  readonly topK: number;
+}
+
+export interface Qwen35Vision {
+  readonly nBlocks: number;
+  readonly dim: number;
+  readonly ffnDim: number;
+  readonly nHeads: number;
+  readonly channels: number;
+  /** Pixels along an edge of a patch, and frames in it. */
+  readonly patchSize: number;
+  readonly patchFrames: number;
+  /** Patches along an edge of the square that becomes one token. */
+  readonly mergeSize: number;
+  readonly outDim: number;
+  readonly nPositions: number;
+  readonly ropeTheta: number;
+}
+
+/** What the two classes of text config default to. */
+const TEXT_DEFAULTS = {
+  qwen3_5: { dim: 4096, nLayers: 32, nKvHeads: 4 },
+  qwen3_5_moe: { dim: 2048, nLayers: 40, nKvHeads: 2 },
+};
+const PARTIAL_ROTARY_FACTOR = 0.25;
+const DEFAULT_SECTION = [11, 11, 10];
+const NO_GRAPH = "has no graph here";
+const NOT_READ = "is not what transformers makes of this family";
+
+/**
+ * Absent fields are those of the HF class. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. In a
+ * multimodal config `tie_word_embeddings` counts at the top: transformers does not read that of `text_config`.
+ */
+export function parseQwen35Config(family: Qwen35Family, json: JsonObject, where: string): Qwen35Config {
+  const config = new ConfigReader(json, where);
+  if (json.model_type === undefined) config.fail("model_type", `"${family}" (give the model's HF config)`);
+  if (json.model_type === `${family}_text`) return checkHeads({ ...parseText(family, config), ...TEXT_ALONE }, where);
+  config.only("model_type", family, "is another family");
+  const text = inner(config, "text_config");
+  text.only("model_type", `${family}_text`, "is the text of another family");
+  return checkHeads(
+    {
+      ...parseText(family, text),
+      tied: config.boolean("tie_word_embeddings", false),
+      vision: parseVision(inner(config, "vision_config")),
+      tokens: {
+        image: config.count("image_token_id", 248_056),
+        video: config.count("video_token_id", 248_057),
+        visionStart: config.count("vision_start_token_id", 248_053),
+        visionEnd: config.count("vision_end_token_id", 248_054),
+      },
+      dtype: parseHfDtype(config) ?? parseHfDtype(text),
+    },
+    where,
+  );
+}
+
+const TEXT_ALONE = { vision: null, tokens: null };
+
+const inner = (config: ConfigReader, name: string): ConfigReader =>
+  config.has(name) ? config.object(name) : config.empty(name);
+
+function parseText(family: Qwen35Family, text: ConfigReader) {
+  text.only("hidden_act", "silu", NO_GRAPH);
+  text.only("attention_bias", false, "has no place on the native side");
+  text.only("attn_output_gate", true, NOT_READ);
+  const defaults = TEXT_DEFAULTS[family];
+  const nLayers = text.size("num_hidden_layers", defaults.nLayers);
+  const headDim = text.size("head_dim", 256);
+  const maxPositions = text.size("max_position_embeddings", 32_768);
+  const isMoe = family === "qwen3_5_moe";
+  return {
+    nLayers,
+    vocabSize: text.size("vocab_size", 248_320),
+    dim: text.size("hidden_size", defaults.dim),
+    nHeads: text.size("num_attention_heads", 16),
+    nKvHeads: text.size("num_key_value_heads", defaults.nKvHeads),
+    headDim,
+    normEps: text.number("rms_norm_eps", 1e-6),
+    tied: text.boolean("tie_word_embeddings", false),
+    rope: parseHfPartialRope(text, headDim, maxPositions, PARTIAL_ROTARY_FACTOR),
+    mropeSection: parseSection(hfRopeObject(text)),
+    maxPositions,
+    fullLayers: parseFullLayers(text, nLayers),
+    delta: parseDeltaNet(text),
+    ffnDim: isMoe ? 0 : text.size("intermediate_size", 12_288),
+    moe: isMoe ? parseExperts(text) : null,
+    dtype: parseHfDtype(text),
+  };
+}
+
+function parseSection(rope: ConfigReader): readonly number[] {
+  rope.only("mrope_interleaved", true, NOT_READ);
+  if (!rope.has("mrope_section")) return DEFAULT_SECTION;
+  const expected = "three numbers, for time, row and column";
+  const section = rope.list("mrope_section").map((value) => {
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+    return rope.fail("mrope_section", expected);
+  });
+  return section.length === 3 ? section : rope.fail("mrope_section", expected);
+}
+
+/** Those that `layer_types` names, else every `full_attention_interval`-th. */
+function parseFullLayers(text: ConfigReader, nLayers: number): readonly number[] {
+  if (!text.has("layer_types")) {
+    const interval = text.size("full_attention_interval", 4);
+    return range(nLayers).filter((layer) => (layer + 1) % interval === 0);
+  }
+  const types = text.list("layer_types");
+  if (types.length !== nLayers || types.some((type) => type !== "full_attention" && type !== "linear_attention"))
+    text.fail("layer_types", `"full_attention" or "linear_attention" for each of ${nLayers} layers`);
+  return range(nLayers).filter((layer) => types[layer] === "full_attention");
+}
+
+function parseDeltaNet(text: ConfigReader): Qwen35DeltaNet {
+  const nKeyHeads = text.size("linear_num_key_heads", 16);
+  const nValueHeads = text.size("linear_num_value_heads", 32);
+  if (nValueHeads % nKeyHeads !== 0)
+    text.fail("linear_num_value_heads", `a multiple of linear_num_key_heads (${nKeyHeads})`);
+  return {
+    nKeyHeads,
+    nValueHeads,
+    keyHeadDim: text.size("linear_key_head_dim", 128),
+    valueHeadDim: text.size("linear_value_head_dim", 128),
+    kernel: text.size("linear_conv_kernel_dim", 4),
+  };
+}
+
+/** Every layer has experts: `mlp_only_layers` and `decoder_sparse_step` are Qwen3's. */
+function parseExperts(text: ConfigReader): Qwen35Experts {
+  text.only("norm_topk_prob", true, NOT_READ);
+  text.only("decoder_sparse_step", 1, NOT_READ);
+  if (text.has("mlp_only_layers") && text.list("mlp_only_layers").length > 0)
+    text.unsupported("mlp_only_layers", "[]", NOT_READ);
+  const nExperts = text.size(text.has("num_local_experts") ? "num_local_experts" : "num_experts", 256);
+  const topK = text.size("num_experts_per_tok", 8);
+  if (topK > nExperts) text.fail("num_experts_per_tok", `at most the number of experts (${nExperts})`);
+  return {
+    nExperts,
+    expertDim: text.size("moe_intermediate_size", 512),
+    sharedDim: text.size("shared_expert_intermediate_size", 512),
+    topK,
+  };
+}
+
+function parseVision(vision: ConfigReader): Qwen35Vision {
+  vision.only("hidden_act", "gelu_pytorch_tanh", NO_GRAPH);
+  if (vision.has("deepstack_visual_indexes") && vision.list("deepstack_visual_indexes").length > 0)
+    vision.unsupported("deepstack_visual_indexes", "[]", NOT_READ);
+  const rope = inner(vision, "rope_parameters");
+  rope.only("rope_type", "axial", NO_GRAPH);
+  const dim = vision.size("hidden_size", 1152);
+  const nHeads = vision.size("num_heads", 16);
+  if (dim % nHeads !== 0) vision.fail("hidden_size", `a multiple of num_heads (${nHeads})`);
+  return {
+    nBlocks: vision.size("depth", 27),
+    dim,
+    ffnDim: vision.size("intermediate_size", 4304),
+    nHeads,
+    channels: vision.size("in_channels", 3),
+    patchSize: vision.size("patch_size", 16),
+    patchFrames: vision.size("temporal_patch_size", 2),
+    mergeSize: vision.size("spatial_merge_size", 2),
+    outDim: vision.size("out_hidden_size", 3584),
+    nPositions: vision.size("num_position_embeddings", 2304),
+    ropeTheta: rope.number("rope_theta", 10_000),
+  };
+}
+
+export const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);

@@ -1,0 +1,92 @@
+import { transformersFrequencies } from "../../numerics/rope.ts";
+import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import { noGraph } from "../no-graph.ts";
+import { prefixed } from "../prefixed.ts";
+import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
+import { QWEN3_5_LAYOUTS, QWEN3_5_MOE_LAYOUTS, qwen35Axes, qwen35Rules } from "./mapping.ts";
+
+const FLAVOURS = ["gated delta net", "gated attention", "grouped-query", "vision tower", "text alone", "tied", "yarn"];
+
+export const qwen35: Adapter = {
+  ...common("qwen3_5"),
+  flavours: ["dense", ...FLAVOURS],
+  layouts: QWEN3_5_LAYOUTS,
+};
+
+export const qwen35Moe: Adapter = {
+  ...common("qwen3_5_moe"),
+  flavours: ["moe", "gated shared expert", ...FLAVOURS],
+  layouts: QWEN3_5_MOE_LAYOUTS,
+};
+
+/** Every kind of key, once: layers and blocks differ in their numbers and their kind of attention only. */
+function probesOf(family: Qwen35Family): JsonObject[] {
+  const text = { num_hidden_layers: 2, full_attention_interval: 2 };
+  return [false, true].flatMap((tie_word_embeddings) => [
+    { model_type: family, text_config: text, vision_config: { depth: 1 }, tie_word_embeddings },
+    { model_type: `${family}_text`, ...text, tie_word_embeddings },
+  ]);
+}
+
+function common(family: Qwen35Family) {
+  return {
+    family,
+    modelTypes: [family, `${family}_text`],
+    modalities: ["text", "image", "video"],
+    sources: [
+      "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3_5/state_dict_adapter.py",
+      `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
+      "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
+    ],
+    graphs: [],
+    probes: probesOf(family),
+    open: (json: JsonObject, where: string) => openFamily(family, parseQwen35Config(family, json, where), json),
+  };
+}
+
+const openFamily = (family: Qwen35Family, config: Qwen35Config, json: JsonObject): Family => ({
+  family,
+  vocabSize: config.vocabSize,
+  maxPositions: config.maxPositions,
+  dtype: config.dtype,
+  axes: () => qwen35Axes(config),
+  rules: (layout) => qwen35Rules(config, layout),
+  hfConfig: () => json,
+  math: () => mathOf(config),
+  forward: () => noGraph(family),
+  knownDifferences: () => [],
+});
+
+function mathOf(config: Qwen35Config) {
+  const { rope, dtype: _, delta, moe, vision, tokens, ...sizes } = config;
+  const { invFreq, attentionFactor } = transformersFrequencies(rope);
+  return {
+    ...sizes,
+    ...prefixed("delta", { ...delta }),
+    ...(moe === null ? {} : prefixed("moe", { ...moe })),
+    ...(vision === null ? {} : visionMath(vision)),
+    ...(tokens === null ? {} : prefixed("token", { ...tokens })),
+    activation: "silu",
+    routerScore: moe === null ? "" : "softmax over all, chosen ones normalised",
+    attentionScale: config.headDim ** -0.5,
+    deltaScale: delta.keyHeadDim ** -0.5,
+    rotatedChannels: rope.dims,
+    invFreq: [...invFreq],
+    ropeAttentionFactor: attentionFactor,
+  };
+}
+
+function visionMath(vision: Qwen35Vision) {
+  const headDim = vision.dim / vision.nHeads;
+  return {
+    ...prefixed("vision", { ...vision }),
+    visionActivation: "gelu_pytorch_tanh",
+    /** LayerNorm's in the HF class, which no config changes. */
+    visionNormEps: 1e-6,
+    visionAttentionScale: headDim ** -0.5,
+    /** Of a row or a column: the channels of a head are rotated by both. */
+    visionInvFreq: [
+      ...transformersFrequencies({ kind: "default", theta: vision.ropeTheta, dims: Math.floor(headDim / 2) }).invFreq,
+    ],
+  };
+}
