@@ -7,7 +7,7 @@ import { ropeTable, torchtitanFrequencies } from "../../numerics/rope.ts";
 import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
 
 const ENCODER =
-  "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/vision_encoder.py#L88-L113";
+  "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/vision_encoder.py#L88-L111";
 
 /** `_NORM_EPS` of the encoder's blocks. */
 const BLOCK_EPS = 1e-5;

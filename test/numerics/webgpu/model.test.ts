@@ -15,8 +15,8 @@ describeGpu("whole models", () => {
       for (const side of sides) {
         const { metrics, backend: used } = await runParity({ ...side, ...input, backend });
         expect(used.name).toBe("webgpu");
-        // f32 rounding alone: 4e-13 to 6e-12 measured.
-        expect(metrics.klMeanNats).toBeLessThan(2e-11);
+        // f32 rounding alone: 4e-13 to 6e-12 measured of text, up to 1.4e-11 behind a vision tower.
+        expect(metrics.klMeanNats).toBeLessThan(inputs === null ? 2e-11 : 1e-10);
         expect(metrics).toMatchObject({ top1: 1, top5: 1 });
       }
     });
