@@ -1,11 +1,10 @@
-// Config of Llama 4: HF's Llama4Config, its text config alone, and the model args of torchtitan 0.2 (model-args.ts).
+// Config of Llama 4: HF's Llama4Config, or its text config alone.
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama4/configuration_llama4.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
 import { parseHfRope } from "../rope-config.ts";
-import { parseLlama4Args } from "./model-args.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface Llama4Config {
@@ -51,7 +50,7 @@ const DEFAULT_THETA = 500_000;
 /** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function parseLlama4Config(json: JsonObject, where: string): Llama4Config {
   const config = new ConfigReader(json, where);
-  if (json.model_type === undefined) return checkHeads(parseLlama4Args(json, where), where);
+  if (json.model_type === undefined) config.fail("model_type", `"llama4" or "llama4_text"`);
   if (json.model_type === "llama4_text") return checkHeads(parseText(config, false, null), where);
   config.only("model_type", "llama4", "is another family");
   const text = config.has("text_config") ? config.object("text_config") : config.empty("text_config");

@@ -1,9 +1,10 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
 import { type Llama4Config, parseLlama4Config } from "./config.ts";
+import { hfForward } from "./hf.ts";
 import { LLAMA4_LAYOUTS, llama4Axes, llama4Rules } from "./mapping.ts";
-import { llama4HfConfig } from "./model-args.ts";
+import { llama4HfConfig, parseLlama4Args } from "./model-args.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 /** Every kind of key, once: layers differ in their numbers only. */
 const TEXT = { num_hidden_layers: 2, interleave_moe_layer_step: 2 };
@@ -28,14 +29,17 @@ export const llama4: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama4/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llama4/modeling_llama4.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: [TEXT, ALL_MOE].flatMap((text) =>
     [{}, { tie_word_embeddings: true }, { attention_bias: true }].map((fields) => ({
       model_type: "llama4",
       text_config: { ...text, ...fields },
     })),
   ),
-  open: (json, where) => openFamily(parseLlama4Config(json, where), json),
+  open(json, where) {
+    const parse = json.model_type === undefined ? parseLlama4Args : parseLlama4Config;
+    return openFamily(parse(json, where), json);
+  },
 };
 
 const openFamily = (config: Llama4Config, json: JsonObject): Family => ({
@@ -47,8 +51,8 @@ const openFamily = (config: Llama4Config, json: JsonObject): Family => ({
   rules: (layout) => llama4Rules(config, layout),
   hfConfig: () => (json.model_type === undefined ? llama4HfConfig(config) : json),
   math: () => mathOf(config),
-  forward: () => noGraph("llama4"),
-  knownDifferences: () => [],
+  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
 
 function mathOf(config: Llama4Config) {

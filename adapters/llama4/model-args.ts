@@ -3,6 +3,7 @@
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import type { ConfigReader } from "../config-reader.ts";
+import { checkHeads } from "../heads.ts";
 import { type MoeArgs, parseMoeArgs } from "../moe-args.ts";
 import { hfRopeParameters } from "../rope-config.ts";
 import { modelArgs } from "../torchtitan-config.ts";
@@ -20,7 +21,7 @@ export function parseLlama4Args(json: JsonObject, where: string): Llama4Config {
   const every = args.optional("every_n_layers_nope", args.size);
   if (every === 1) args.fail("every_n_layers_nope", "2 or more");
   const ropeLayers = indices.filter((i) => every === null || i % every !== 0);
-  return {
+  const config: Llama4Config = {
     sees: false,
     nLayers: indices.length,
     moeLayers: indices.filter((i) => (i + 1) % step === 0),
@@ -45,6 +46,7 @@ export function parseLlama4Args(json: JsonObject, where: string): Llama4Config {
     maxPositions: args.size("max_seq_len", 1_048_576),
     dtype: null,
   };
+  return checkHeads(config, where);
 }
 
 /** Its experts take inputs that the router's score has scaled, and each token goes to one shared expert, too. */

@@ -106,16 +106,10 @@ class Decoder {
       const column = (first + done) % width;
       const scale = this.scales[encoding.scaleIndex(shape, row, column)]!;
       const end = Math.min(out.length, done + encoding.run(shape, column));
-      for (; done < end; done++)
-        out[done] = encoding.value(codeAt(codes, first + done, firstByte, codesPerByte), scale);
+      encoding.decode(codes, first + done - firstByte * codesPerByte, scale, out, done, end);
+      done = end;
     }
   }
-}
-
-function codeAt(codes: Uint8Array, element: number, firstByte: number, codesPerByte: 1 | 2): number {
-  if (codesPerByte === 1) return codes[element - firstByte]!;
-  const byte = codes[(element >> 1) - firstByte]!;
-  return element & 1 ? byte >> 4 : byte & 15;
 }
 
 /** All scales of a tensor: a 16,384th of its values, or a 32nd. */

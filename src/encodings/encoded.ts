@@ -1,8 +1,10 @@
 // Logical tensors seen as codes and scales, encoded as they are read.
+
+import { InputError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
-import { bytesPerElement, elementCount } from "../formats/dtype.ts";
+import { elementCount } from "../formats/dtype.ts";
 import type { EncodedTensor } from "./encoding.ts";
-import { loadFloats } from "./floats.ts";
+import { bytesOf, type Decoded, encodable, loadFloats, roundFloats } from "./floats.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -71,6 +73,7 @@ class Encoder {
   private readonly width: number;
   private readonly rows: number;
   private readonly scales: Float32Array | Uint8Array;
+  private readonly dtype: Decoded;
 
   constructor(
     private readonly source: Source,
@@ -78,6 +81,7 @@ class Encoder {
     kept: KeptScales,
   ) {
     const { shape, encoding } = tensor;
+    this.dtype = encodable(source.tensors.get(tensor.key)!.dtype, tensor.key);
     this.width = shape.at(-1)!;
     this.rows = elementCount(shape.slice(0, -1));
     const count = elementCount(encoding.stored(tensor).scales.shape);
@@ -106,60 +110,89 @@ class Encoder {
       const [row, column] = [Math.floor((first + done) / this.width), (first + done) % this.width];
       const scale = this.scales[encoding.scaleIndex(shape, row, column)]!;
       const end = Math.min(values.length, done + encoding.run(shape, column));
-      for (; done < end; done++) {
-        const code = encoding.code(values[done]!, scale);
-        if (encoding.codesPerByte === 1) target[done] = code;
-        else target[done >> 1] = done & 1 ? target[done >> 1]! | (code << 4) : code;
-      }
+      encoding.encode(values, done, end, scale, target, done);
+      done = end;
     }
   }
 
   private values(first: number, count: number): Float32Array {
     const { key } = this.tensor;
-    const { dtype } = this.source.tensors.get(key)!;
-    const size = bytesPerElement(dtype) ?? 1;
+    const size = bytesOf(this.dtype);
     const bytes = new Uint8Array(count * size);
     this.source.read(key, first * size, bytes);
-    return loadFloats(dtype, key, bytes);
+    return loadFloats(this.dtype, bytes);
   }
 
   /** One pass over the values: the scale of every group, kept where it gives the same values back. */
   private settle(before: Float32Array | Uint8Array | null): void {
-    const { encoding, shape, key } = this.tensor;
+    const { encoding, shape } = this.tensor;
     const amax = new Float32Array(this.scales.length);
     const isKept = new Uint8Array(this.scales.length).fill(before === null ? 0 : 1);
-    const same = roundTrip(this.source.tensors.get(key)!.dtype);
+    const isFaithful = new Trial(this.tensor, this.dtype);
     const band = Math.max(1, Math.floor(WINDOW / this.width / encoding.rowsPerScale)) * encoding.rowsPerScale;
     for (let row = 0; row < this.rows; row += band) {
       const values = this.values(row * this.width, Math.min(band, this.rows - row) * this.width);
       for (let done = 0; done < values.length; ) {
         const at = encoding.scaleIndex(shape, row + Math.floor(done / this.width), done % this.width);
         const end = Math.min(values.length, done + encoding.run(shape, done % this.width));
-        const old = before?.[at] ?? 0;
-        for (; done < end; done++) {
-          const value = values[done]!;
-          amax[at] = Math.max(amax[at]!, Math.abs(value));
-          if (isKept[at] === 1 && !same(encoding.value(encoding.code(value, old), old), value)) isKept[at] = 0;
-        }
+        amax[at] = largest(values, done, end, amax[at]!, encoding.hasNaN);
+        if (isKept[at] === 1 && !isFaithful.run(values, done, end, before![at]!)) isKept[at] = 0;
+        done = end;
       }
     }
     for (let at = 0; at < this.scales.length; at++) {
-      this.scales[at] = isKept[at] === 1 ? before![at]! : encoding.scaleOf(amax[at]!);
       if (isKept[at] === 1) this.kept++;
       else this.canonical++;
+      if (isKept[at] === 0 && !(amax[at]! < Infinity)) throw notFinite(this.tensor);
+      this.scales[at] = isKept[at] === 1 ? before![at]! : encoding.scaleOf(amax[at]!);
     }
   }
 }
 
-const word = new Float32Array(1);
-const bits = new Uint32Array(word.buffer);
+/** Values encoded, decoded and stored again: are they the same? Any NaN is as another. */
+class Trial {
+  private readonly codes: Uint8Array;
+  private readonly decoded: Float32Array;
 
-/** Whether a decoded value, stored as `dtype`, is the value at hand. */
-function roundTrip(dtype: string): (decoded: number, value: number) => boolean {
-  if (dtype !== "BF16") return (decoded, value) => Object.is(Math.fround(decoded), value);
-  return (decoded, value) => {
-    word[0] = decoded;
-    bits[0] = ((bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) >>> 16) << 16;
-    return Object.is(word[0], value);
-  };
+  constructor(
+    private readonly tensor: EncodedTensor,
+    private readonly dtype: Decoded,
+  ) {
+    const width = tensor.shape.at(-1)!;
+    this.codes = new Uint8Array(width);
+    this.decoded = new Float32Array(width);
+  }
+
+  run(values: Float32Array, from: number, to: number, scale: number): boolean {
+    const { encoding } = this.tensor;
+    const decoded = this.decoded.subarray(0, to - from);
+    encoding.encode(values, from, to, scale, this.codes, 0);
+    encoding.decode(this.codes, 0, scale, decoded, 0, to - from);
+    roundFloats(this.dtype, decoded);
+    const a = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    const b = new Uint32Array(decoded.buffer, 0, decoded.length);
+    for (let i = 0; i < b.length; i++) {
+      if (b[i] !== a[from + i] && !(Number.isNaN(values[from + i]) && Number.isNaN(decoded[i]))) return false;
+    }
+    return true;
+  }
 }
+
+/** The largest magnitude; infinite for a NaN that no code stands for. */
+function largest(values: Float32Array, from: number, to: number, before: number, hasNaN: boolean): number {
+  let most = before;
+  for (let i = from; i < to; i++) {
+    const size = Math.abs(values[i]!);
+    if (size > most) most = size;
+    else if (!hasNaN && Number.isNaN(size)) most = Infinity;
+  }
+  return most;
+}
+
+const notFinite = ({ key, encoding }: EncodedTensor): InputError =>
+  new InputError("ENCODING_NOT_FINITE", `"${key}" has values that ${encoding.name} has no codes for`, {
+    tensor: key,
+    expected: "finite values",
+    found: encoding.hasNaN ? "an infinite one" : "an infinite one, or NaN",
+    help: "see where with validate; write the model plain with --encoding none",
+  });

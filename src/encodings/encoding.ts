@@ -30,12 +30,18 @@ export interface Encoding {
   run(shape: readonly number[], column: number): number;
   /** f32 value of a code under a scale as it is stored. */
   value(code: number, scale: number): number;
+  /** The same of many: `out[from, to)` of the codes from the one with index `at` on, all under one scale. */
+  decode(codes: Uint8Array, at: number, scale: number, out: Float32Array, from: number, to: number): void;
   /** Numbers that scales are stored as. */
   readonly scaleDtype: "F32" | "U8";
   /** The canonical scale of elements whose largest magnitude is `amax`. */
   scaleOf(amax: number): number;
   /** The code of a value under a scale. */
   code(value: number, scale: number): number;
+  /** The same of many: `values[from, to)` become the codes from index `at` on; whatever stood there goes. */
+  encode(values: Float32Array, from: number, to: number, scale: number, codes: Uint8Array, at: number): void;
+  /** Whether a code stands for NaN. */
+  readonly hasNaN: boolean;
   /** Rows that share a row of scales: what a scale is computed from is at most so many rows. */
   readonly rowsPerScale: number;
 }

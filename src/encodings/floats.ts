@@ -22,78 +22,70 @@ export function decodedDtype(declared: unknown, where: string): Decoded {
   });
 }
 
-const word = new Float32Array(1);
-const wordBits = new Uint32Array(word.buffer);
+/** f32 bits to the nearest BF16, ties to even; a NaN becomes 0x7FC0 and keeps its sign. */
+const bfloat16 = (bits: number): number =>
+  (bits & 0x7fffffff) > 0x7f800000
+    ? ((bits >>> 16) & 0x8000) | 0x7fc0
+    : ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 
-/** To nearest, ties to even; NaN becomes 0x7FC0, as torch's scalar code has it. */
-function bfloat16(value: number): number {
-  word[0] = value;
-  const bits = wordBits[0]!;
-  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+/** f32 bits to the nearest F16, ties to even; a NaN becomes 0x7E00 and keeps its sign. */
+function float16(bits: number, value: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const size = bits & 0x7fffffff;
+  if (size > 0x7f800000) return sign | 0x7e00;
+  if (size >= 0x47800000) return sign | 0x7c00;
+  if (size >= 0x38800000) return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
+  // Multiples of 2⁻²⁴; for 0 ≤ x < 2⁵¹ adding 2⁵² rounds to even.
+  return sign | (Math.abs(value) * 2 ** 24 + 2 ** 52 - 2 ** 52);
 }
 
-/** To nearest, ties to even. */
-function float16(value: number): number {
-  word[0] = value;
-  const sign = (wordBits[0]! >>> 16) & 0x8000;
-  if (Number.isNaN(value)) return sign | 0x7e00;
-  const size = Math.abs(value);
-  if (size >= 65520) return sign | 0x7c00;
-  // Below 2⁻¹⁴ values are multiples of 2⁻²⁴; adding 2^(e+13) leaves 11 significant bits, rounded as f64 rounds.
-  if (size < 2 ** -14) return sign | nearestEven(size * 2 ** 24);
-  const exponent = Math.floor(Math.log2(Math.fround(size)));
-  const e = 2 ** exponent > size ? exponent - 1 : 2 ** (exponent + 1) <= size ? exponent + 1 : exponent;
-  return sign | (((e + 15) << 10) + nearestEven((size / 2 ** e - 1) * 1024));
-}
-
-function nearestEven(x: number): number {
-  const low = Math.floor(x);
-  const rest = x - low;
-  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+/** Replaces values by what they are once they are stored as `dtype`. */
+export function roundFloats(dtype: Decoded, values: Float32Array): void {
+  if (dtype === "F32") return;
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  if (dtype === "BF16") for (let i = 0; i < bits.length; i++) bits[i] = bfloat16(bits[i]!) << 16;
+  else for (let i = 0; i < bits.length; i++) values[i] = halfValue(float16(bits[i]!, values[i]!));
 }
 
 /** Writes values at element `at` of little-endian bytes. */
 export function storeFloats(dtype: Decoded, values: Float32Array, target: Uint8Array, at: number): void {
-  const size = BYTES[dtype];
-  const view = new DataView(target.buffer, target.byteOffset + at * size, values.length * size);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const words = dtype === "F32" ? bits : new Uint16Array(values.length);
   switch (dtype) {
     case "F32":
-      for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, values[i]!, true);
       break;
     case "BF16":
-      for (let i = 0; i < values.length; i++) view.setUint16(2 * i, bfloat16(values[i]!), true);
+      for (let i = 0; i < words.length; i++) words[i] = bfloat16(bits[i]!);
       break;
     case "F16":
-      for (let i = 0; i < values.length; i++) view.setUint16(2 * i, float16(values[i]!), true);
+      for (let i = 0; i < words.length; i++) words[i] = float16(bits[i]!, values[i]!);
       break;
     default:
       throw dtype satisfies never;
   }
+  target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at * BYTES[dtype]);
 }
 
-/** Little-endian bytes as f32 values. Throws InputError ENCODING_SOURCE for a type that cannot be encoded. */
-export function loadFloats(dtype: Dtype, key: string, bytes: Uint8Array): Float32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  switch (dtype) {
-    case "F32":
-      return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-    case "BF16": {
-      const out = new Float32Array(bytes.length / 2);
-      const bits = new Uint32Array(out.buffer);
-      for (let i = 0; i < out.length; i++) bits[i] = view.getUint16(2 * i, true) << 16;
-      return out;
-    }
-    case "F16":
-      return Float32Array.from({ length: bytes.length / 2 }, (_, i) => halfValue(view.getUint16(2 * i, true)));
-    default:
-      throw new InputError("ENCODING_SOURCE", `"${key}" is ${dtype}, which is not encoded`, {
-        tensor: key,
-        expected: "F32, BF16 or F16",
-        found: dtype,
-        help: "cast it with --dtype, or leave encodings out with --encoding none",
-      });
-  }
+/** Little-endian bytes, in a buffer of their own, as f32 values. */
+export function loadFloats(dtype: Decoded, bytes: Uint8Array): Float32Array {
+  if (dtype === "F32") return new Float32Array(bytes.buffer);
+  const words = new Uint16Array(bytes.buffer);
+  const out = new Float32Array(words.length);
+  const bits = new Uint32Array(out.buffer);
+  if (dtype === "BF16") for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16;
+  else for (let i = 0; i < words.length; i++) out[i] = halfValue(words[i]!);
+  return out;
+}
+
+/** The type of values that can be encoded. Throws InputError ENCODING_SOURCE for any other. */
+export function encodable(dtype: Dtype, tensor: string): Decoded {
+  if (dtype === "F32" || dtype === "BF16" || dtype === "F16") return dtype;
+  throw new InputError("ENCODING_SOURCE", `"${tensor}" is ${dtype}, which is not encoded`, {
+    tensor,
+    expected: "F32, BF16 or F16",
+    found: dtype,
+    help: "cast it with --dtype, or leave encodings out with --encoding none",
+  });
 }
 
 function halfValue(bits: number): number {

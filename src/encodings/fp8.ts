@@ -15,21 +15,26 @@ const VALUES = Float32Array.from({ length: 256 }, (_, code) => {
   return exponent === 0 ? sign * mantissa * 2 ** -9 : sign * (8 + mantissa) * 2 ** (exponent - 10);
 });
 
+const NAN = 0x7f;
+const word = new Float32Array(1);
+const wordBits = new Uint32Array(word.buffer);
+
+/** f32 bits of the infinity and of 2⁻⁶, below which codes are multiples of 2⁻⁹. */
+const INFINITY = 0x7f800000;
+const NORMAL = 0x3c800000;
+/** Bias 127 against bias 7, in the place of f32's exponent. */
+const REBIAS = 0x3c000000;
+
 /** To nearest, ties to even; beyond the largest value it saturates. */
 function toE4m3(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
-  if (Number.isNaN(value)) return 0x7f;
-  const size = Math.min(Math.abs(value), LARGEST);
-  if (size === 0) return sign;
-  const exponent = Math.max(-6, Math.floor(Math.log2(size)));
-  const e =
-    2 ** (exponent + 1) <= size ? exponent + 1 : 2 ** exponent > size && exponent > -6 ? exponent - 1 : exponent;
-  // Steps of 2^(e−3): a mantissa of three bits behind the leading one, and none of that below 2⁻⁶.
-  const steps = size * 2 ** (3 - e);
-  const low = Math.floor(steps);
-  const rest = steps - low;
-  const rounded = rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
-  return sign | (rounded < 8 ? rounded : Math.min((e + 7) * 8 + (rounded - 8), 0x7e));
+  word[0] = value;
+  const bits = wordBits[0]! | 0;
+  const sign = (bits >>> 24) & 0x80;
+  const size = bits & 0x7fffffff;
+  if (size > INFINITY) return sign | NAN;
+  // For 0 ≤ x < 2⁵¹ adding 2⁵² rounds to even.
+  if (size < NORMAL) return sign | (Math.abs(value) * 2 ** 9 + 2 ** 52 - 2 ** 52);
+  return sign | Math.min(0x7e, (size - REBIAS + 0x7ffff + ((size >>> 20) & 1)) >>> 20);
 }
 
 /** @param block rows and columns that share a scale */
@@ -51,10 +56,37 @@ export function fp8Blocks([rows, columns]: readonly [number, number]): Encoding 
     scaleIndex: (shape, row, column) => Math.floor(row / rows) * across(shape) + Math.floor(column / columns),
     run: (shape, column) => Math.min(shape.at(-1)!, (Math.floor(column / columns) + 1) * columns) - column,
     value: (code, scale) => Math.fround(VALUES[code]! * scale),
+    decode(codes, at, scale, out, from, to) {
+      const shift = at - from;
+      for (let i = from; i < to; i++) out[i] = VALUES[codes[i + shift]!]! * scale;
+      signNaNs(codes, shift, out, from, to);
+    },
     /** Of a block of zeros 1, so that nothing is divided by zero. */
     scaleOf: (amax) => (amax === 0 ? 1 : Math.fround(amax / LARGEST)),
     code: (value, scale) => toE4m3(Math.fround(value / scale)),
+    encode(values, from, to, scale, codes, at) {
+      const shift = at - from;
+      for (let i = from; i < to; i++) codes[i + shift] = toE4m3(values[i]! / scale);
+      if (values.subarray(from, to).some(Number.isNaN)) codeNaNs(values, from, to, codes, shift);
+    },
+    hasNaN: true,
   };
+}
+
+/** Arithmetic may lose the sign of a NaN, and with it which of two codes it was. */
+function signNaNs(codes: Uint8Array, shift: number, out: Float32Array, from: number, to: number): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = from; i < to; i++) {
+    const code = codes[i + shift]!;
+    if ((code & 0x7f) === NAN) bits[i] = ((code & 0x80) << 24) | 0x7fc00000;
+  }
+}
+
+function codeNaNs(values: Float32Array, from: number, to: number, codes: Uint8Array, shift: number): void {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = from; i < to; i++) {
+    if ((bits[i]! & 0x7fffffff) > INFINITY) codes[i + shift] = ((bits[i]! >>> 24) & 0x80) | NAN;
+  }
 }
 
 export const scaleKeyOf = (weight: string): string => `${weight}_scale_inv`;

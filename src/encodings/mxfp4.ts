@@ -8,17 +8,16 @@ import type { Encoding } from "./encoding.ts";
 /** Elements that share a scale. */
 export const GROUP = 32;
 
-const MAGNITUDES = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+const VALUES = Float64Array.of(0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6);
+/** By scale. 2^128 has no place in f32, but 0 · 2^128 and 0.5 · 2^128 have. */
+const POWERS = Float64Array.from({ length: 256 }, (_, scale) => 2 ** (scale - 127));
 
 /** Nearest, of two equally near the lower index; beyond 6 it saturates. */
 function toE2m1(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 8 : 0;
   const size = Math.abs(value);
-  let best = 0;
-  for (let i = 1; i < MAGNITUDES.length; i++) {
-    if (Math.abs(size - MAGNITUDES[i]!) < Math.abs(size - MAGNITUDES[best]!)) best = i;
-  }
-  return sign | best;
+  if (size > 1.75) return sign | (size > 3.5 ? (size > 5 ? 7 : 6) : size > 2.5 ? 5 : 4);
+  return sign | (size > 0.75 ? (size > 1.25 ? 3 : 2) : size > 0.25 ? 1 : 0);
 }
 
 export const mxfp4: Encoding = {
@@ -36,13 +35,28 @@ export const mxfp4: Encoding = {
   },
   scaleIndex: (shape, row, column) => (row * shape.at(-1)!) / GROUP + Math.floor(column / GROUP),
   run: (_, column) => GROUP - (column % GROUP),
-  // 2^128 has no place in f32: under a scale of 255 everything is infinite, and zeros are NaN.
-  value: (code, scale) => {
-    const size = MAGNITUDES[code & 7]! * Math.fround(2 ** (scale - 127));
-    return code & 8 ? -size : size;
+  value: (code, scale) => Math.fround(VALUES[code]! * POWERS[scale]!),
+  decode(codes, at, scale, out, from, to) {
+    const power = POWERS[scale]!;
+    const shift = at - from;
+    for (let i = from; i < to; i++) {
+      const code = i + shift;
+      out[i] = VALUES[(codes[code >> 1]! >> ((code & 1) << 2)) & 15]! * power;
+    }
   },
   scaleOf: (amax) => Math.min(254, Math.max(0, (amax === 0 ? 0 : floorLog2(amax) - 2) + 127)),
-  code: (value, scale) => toE2m1(value / 2 ** (scale - 127)),
+  code: (value, scale) => toE2m1(value / POWERS[scale]!),
+  encode(values, from, to, scale, codes, at) {
+    const power = POWERS[scale]!;
+    const shift = at - from;
+    for (let i = from; i < to; i++) {
+      const code = i + shift;
+      const nibble = toE2m1(values[i]! / power);
+      if (code & 1) codes[code >> 1] = codes[code >> 1]! | (nibble << 4);
+      else codes[code >> 1] = nibble;
+    }
+  },
+  hasNaN: false,
 };
 
 function floorLog2(x: number): number {
