@@ -66,7 +66,17 @@ export function mapTensors(
     const critical = reason === undefined ? {} : { critical: { reason, kept: dtype !== chosen(false) } };
     tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical });
   }
-  return { source, from, to, ...plan, tensors };
+  return { source: unrounded(source, tensors), from, to, ...plan, tensors };
+}
+
+/** Decoded tensors that are cast are not rounded to what their config declares first. */
+function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSource {
+  const isCast = (key: string, dtype: Dtype) => {
+    const from = source.tensors.get(key);
+    return from?.encoding !== undefined && from.dtype !== dtype;
+  };
+  const keys = [...tensors.values()].flatMap(({ info, sources }) => sources.filter((key) => isCast(key, info.dtype)));
+  return keys.length === 0 ? source : (source.unrounded?.(new Set(keys)) ?? source);
 }
 
 type Planned = TablePlan & Pick<Mapping, "aliases">;

@@ -78,7 +78,7 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
 
 /** A checkpoint seen without its encodings. Throws what decoding finds wrong with codes and scales. */
 export interface Logical {
-  readonly checkpoint: Checkpoint;
+  readonly checkpoint: Checkpoint & TensorSource;
   /** By the key in the checkpoint. */
   readonly encoded: ReadonlyMap<string, EncodedTensor>;
 }
@@ -86,7 +86,7 @@ export interface Logical {
 export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null): Logical {
   const decoded = stored.ranks === undefined ? decodedSource(stored, config, stored.path) : null;
   if (decoded === null) return { checkpoint: stored, encoded: new Map() };
-  const { tensors, encoded, read } = decoded;
+  const { tensors, encoded, read, unrounded } = decoded;
   const { path, format, others, safetensors } = stored;
   const checkpoint = {
     path,
@@ -95,6 +95,7 @@ export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null)
     ...(safetensors === undefined ? {} : { safetensors }),
     tensors,
     read,
+    unrounded,
     verify: (keys?: Iterable<string>) => stored.verify(keys && storedKeysOf(keys, encoded)),
     close: () => stored.close(),
   };
@@ -154,7 +155,7 @@ export const openFamily = (
  * ranks, RANKS_UNKNOWN for shards in a layout that has none, and what joining throws.
  */
 export function modelSource(
-  checkpoint: Checkpoint,
+  checkpoint: Checkpoint & TensorSource,
   { layout, keys }: Pick<Recognised, "layout" | "keys">,
   family: Family,
 ): TensorSource {

@@ -2,7 +2,10 @@ import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { bitsOf, type Dtype, elementCount } from "../formats/dtype.ts";
 
 /** Named tensors that can be read by range: a checkpoint, a part of one, or what a plan would make of one. */
-export type TensorSource = Pick<Checkpoint, "tensors" | "read">;
+export interface TensorSource extends Pick<Checkpoint, "tensors" | "read"> {
+  /** The same, with those of its tensors that are decoded as they are read in F32: a cast then rounds them once. */
+  readonly unrounded?: (keys: ReadonlySet<string>) => TensorSource;
+}
 
 export const tensorInfo = (key: string, dtype: Dtype, shape: readonly number[]): TensorInfo => ({
   key,
@@ -13,6 +16,7 @@ export const tensorInfo = (key: string, dtype: Dtype, shape: readonly number[]):
 
 /** The tensors of `source` under other names: `stored` gives, for each new key, the key in `source`. */
 export function renamedSource(source: TensorSource, stored: ReadonlyMap<string, string>): TensorSource {
+  const { unrounded } = source;
   const tensors = new Map<string, TensorInfo>();
   for (const [key, from] of stored) {
     const info = source.tensors.get(from);
@@ -26,5 +30,8 @@ export function renamedSource(source: TensorSource, stored: ReadonlyMap<string, 
       if (from === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)}`);
       source.read(from, begin, target);
     },
+    ...(unrounded && {
+      unrounded: (keys) => renamedSource(unrounded(new Set([...keys].map((key) => stored.get(key) ?? key))), stored),
+    }),
   };
 }

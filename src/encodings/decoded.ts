@@ -14,6 +14,8 @@ type Source = Pick<Checkpoint, "tensors" | "read">;
 export interface DecodedSource extends Source {
   /** By the key of the logical tensor. */
   readonly encoded: ReadonlyMap<string, EncodedTensor>;
+  /** The same with these in F32, whatever the config declares: as exact as their codes and scales are. */
+  unrounded(keys: ReadonlySet<string>): Source;
 }
 
 /** Elements decoded at a time. */
@@ -26,26 +28,34 @@ const WINDOW = 1 << 16;
 export function decodedSource(source: Source, config: JsonObject | null, where: string): DecodedSource | null {
   const encoded = findEncoded(source, config, where);
   if (encoded.size === 0) return null;
-  const dtype = decodedDtype(declaredDtype(config), where);
+  const declared = decodedDtype(declaredDtype(config), where);
+  const view = (wide: ReadonlySet<string>) => decodedView(source, encoded, (key) => (wide.has(key) ? "F32" : declared));
+  return { ...view(new Set()), encoded, unrounded: view };
+}
+
+function decodedView(
+  source: Source,
+  encoded: ReadonlyMap<string, EncodedTensor>,
+  dtypeOf: (key: string) => Decoded,
+): Source {
   const hidden = new Set([...encoded.values()].flatMap(({ codes, scales }) => [codes, scales]));
   const byCodes = new Map([...encoded.values()].map((tensor) => [tensor.codes, tensor]));
   const tensors = new Map<string, TensorInfo>();
   for (const info of source.tensors.values()) {
     const tensor = byCodes.get(info.key);
-    if (tensor) tensors.set(tensor.key, logicalInfo(tensor, dtype));
+    if (tensor) tensors.set(tensor.key, logicalInfo(tensor, dtypeOf(tensor.key)));
     else if (!hidden.has(info.key)) tensors.set(info.key, info);
   }
   const decoders = new Map<string, Decoder>();
   return {
     tensors,
-    encoded,
     read(key, begin, target) {
       const tensor = encoded.get(key);
       if (tensor === undefined) {
         source.read(key, begin, target);
         return;
       }
-      const decoder = decoders.get(key) ?? new Decoder(source, tensor, dtype);
+      const decoder = decoders.get(key) ?? new Decoder(source, tensor, dtypeOf(key));
       // One at a time: the scales of all tensors would add up.
       if (!decoders.has(key)) decoders.clear();
       decoders.set(key, decoder);

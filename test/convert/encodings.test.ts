@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
+import { cast } from "../../src/convert/cast.ts";
 import { openCheckpoint } from "../../src/convert/open.ts";
 import { RECORD_NAME } from "../../src/convert/record.ts";
 import { resolveSide } from "../../src/convert/sides.ts";
+import { fp8Blocks } from "../../src/encodings/fp8.ts";
 import { SCALES_NAME } from "../../src/formats/safetensors/locate.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
@@ -152,6 +154,53 @@ test("a weight that was trained on gets a canonical scale, the others theirs", a
     "model.layers.0.mlp.gate_proj.weight",
     "model.layers.0.mlp.gate_proj.weight_scale_inv",
   ]);
+});
+
+describe("decoded to another type than the config declares", () => {
+  const weight = "model.layers.0.mlp.gate_proj.weight";
+  const native = "layers.0.feed_forward.w1.weight";
+  const state = readState(`${FIXTURES}deepseek_v3/fp8/hf`);
+  const floats = ({ bytes }: { readonly bytes: Uint8Array }) => new Float32Array(bytes.slice().buffer);
+  const [out, width] = state.get(weight)!.shape as [number, number];
+  const scales = floats(state.get(`${weight}_scale_inv`)!);
+  /** A code has 4 bits, a scale 24: f32 rounds their product once. */
+  const products = Float32Array.from(state.get(weight)!.bytes, (code, i) => {
+    const [row, column] = [Math.floor(i / width / 128), Math.floor((i % width) / 128)];
+    return fp8Blocks([128, 128]).value(code, 1) * scales[row * Math.ceil(width / 128) + column]!;
+  });
+  function declared(dtype: string): string {
+    const folder = join(scratch(), "model");
+    cpSync(`${FIXTURES}deepseek_v3/fp8/hf`, folder, { recursive: true });
+    const json = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ ...json, dtype }));
+    return folder;
+  }
+
+  test("in f32 they are the products of codes and scales, and encode to what they were", async () => {
+    expect(products).toHaveLength(out * width);
+    const [home, source] = [scratch(), declared("bfloat16")];
+    const { casts } = await converted(source, join(home, "f32"), { dtype: ["f32"] });
+    expect(floats(readState(join(home, "f32")).get(native)!)).toEqual(products);
+    expect(casts.find(({ key }) => key === native)).toBeUndefined();
+    const { notes } = await converted(join(home, "f32"), join(home, "back"));
+    expect(notes.join("\n")).toMatch(/ 0 the canonical ones/);
+    for (const name of [weight, `${weight}_scale_inv`])
+      expect(hashes(join(home, "back")).get(name)).toEqual(hashes(source).get(name));
+    // Through bf16 they would be others.
+    await converted(source, join(home, "bf16"));
+    await converted(join(home, "bf16"), join(home, "wide"), { to: "torchtitan", dtype: ["f32"] });
+    expect(floats(readState(join(home, "wide")).get(native)!)).not.toEqual(products);
+  });
+
+  test("in f16 they are rounded once, and what a glob leaves out is as declared", async () => {
+    const home = scratch();
+    const { casts } = await converted(declared("bfloat16"), join(home, "f16"), { dtype: ["*.w1.weight=f16"] });
+    const state = readState(join(home, "f16"));
+    expect(state.get(native)).toMatchObject({ dtype: "F16" });
+    expect(state.get(native)!.bytes).toEqual(cast(new Uint8Array(products.buffer), "F32", "F16"));
+    expect(state.get(native.replace("w1", "w3"))).toMatchObject({ dtype: "BF16" });
+    expect(casts.find(({ key }) => key === native)).toMatchObject({ from: "F32", to: "F16" });
+  });
 });
 
 test("--encoding for a native target, or an unknown one, is wrong usage", async () => {
