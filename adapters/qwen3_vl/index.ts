@@ -1,8 +1,10 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
+import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
+import { hfForward } from "./hf.ts";
 import { QWEN3_VL_LAYOUTS, QWEN3_VL_MOE_LAYOUTS, qwen3VlAxes, qwen3VlRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 const FLAVOURS = ["vision tower with DeepStack", "tied", "grouped-query", "biased", "yarn"];
 
@@ -40,7 +42,7 @@ function common(family: Qwen3VlFamily) {
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
     ],
-    graphs: [],
+    graphs: ["native", "hf"] as const,
     open: (json: JsonObject, where: string) => openFamily(family, parseQwen3VlConfig(family, json, where), json),
   };
 }
@@ -54,8 +56,22 @@ const openFamily = (family: Qwen3VlFamily, config: Qwen3VlConfig, json: JsonObje
   rules: (layout) => qwen3VlRules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph(family),
-  knownDifferences: () => [],
+  vision: visionInput(config),
+  forward(layout) {
+    checkTower(config);
+    if (layout === "hf") return withSeparateImages(hfForward(config), config);
+    checkTorchtitan(config);
+    return withSeparateImages(nativeForward(config, layout), config);
+  },
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+});
+
+const visionInput = ({ vision, tokens }: Qwen3VlConfig): VisionInput => ({
+  patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
+  mergeSize: vision.mergeSize,
+  imageToken: tokens.image,
+  around: [tokens.visionStart, tokens.visionEnd],
+  reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
 });
 
 function mathOf(config: Qwen3VlConfig) {

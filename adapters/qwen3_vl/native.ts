@@ -1,0 +1,391 @@
+// Qwen3-VL, dense and with experts, as torchtitan ran it until it was taken out. Suffixes name axes as in numerics/graph.ts;
+// of the tower P patches of all images, M of them merged, U width, S places along an edge of the position table.
+//   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/qwen3_vl/{__init__,model,rope,vision_encoder}.py
+//   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/qwen3/model.py
+//   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/common/{attention,feed_forward,moe,rope}.py
+import type {
+  Forward,
+  ImageInput,
+  KnownDifference,
+  Node,
+  Ops,
+  RopeTable,
+  Router,
+  Tap,
+  Weights,
+} from "../../numerics/graph.ts";
+import {
+  type RopeFrequencies,
+  ropeTable,
+  torchtitanFrequencies,
+  transformersFrequencies,
+} from "../../numerics/rope.ts";
+import { softmax } from "../../numerics/routing.ts";
+import type { Qwen3VlConfig, Qwen3VlVision } from "./config.ts";
+
+const MODELS = "https://github.com/pytorch/torchtitan/blob/adf340d3f9fa/torchtitan/models";
+
+/** `_EPS` of `_vl_layer_norm`. */
+const VISION_EPS = 1e-6;
+
+/** What torchtitan and transformers do differently. */
+interface Upstream {
+  readonly frequencies: RopeFrequencies;
+  readonly mergerGelu: "geluTanh" | "gelu";
+}
+
+export const nativeForward = (config: Qwen3VlConfig, layout: string): Forward =>
+  forwardWith(config, layout, torchtitan(config));
+
+const torchtitan = ({ rope }: Qwen3VlConfig): Upstream => ({
+  frequencies: rope.kind === "yarn" ? yarn(rope) : torchtitanFrequencies(rope, "CosSinRoPE"),
+  mergerGelu: "geluTanh",
+});
+
+type YarnRope = Extract<Qwen3VlConfig["rope"], { kind: "yarn" }>;
+
+/** `CosSinRoPE._precompute_cache`: cutoffs are not rounded to channels, and cos and sin carry 0.1 ln(factor) + 1. */
+function yarn(rope: YarnRope): RopeFrequencies {
+  if (rope.factor <= 1) return torchtitanFrequencies({ ...rope, kind: "default" }, "CosSinRoPE");
+  const { invFreq } = transformersFrequencies({ ...rope, truncate: false });
+  return { invFreq, attentionFactor: 0.1 * Math.log(rope.factor) + 1 };
+}
+
+/** Where that is not what transformers computes. */
+export function nativeDifferences(config: Qwen3VlConfig, layout: string): readonly KnownDifference[] {
+  const differences: KnownDifference[] = [];
+  let upstream = torchtitan(config);
+  const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
+    upstream = { ...upstream, ...change };
+    differences.push({ ...difference, undone: forwardWith(config, layout, upstream) });
+  };
+  const { invFreq, attentionFactor } = transformersFrequencies(config.rope);
+  const own = upstream.frequencies;
+  if (attentionFactor !== own.attentionFactor) {
+    add(
+      { frequencies: { ...own, attentionFactor } },
+      {
+        code: "YARN_ATTENTION_FACTOR",
+        explanation: `torchtitan takes 0.1 ln(factor) + 1 for YaRN's attention factor, transformers ${attentionFactor}`,
+        source: `${MODELS}/common/rope.py`,
+        fix: "leave attention_factor, mscale and mscale_all_dim out of rope_parameters if the model was trained with torchtitan",
+      },
+    );
+  }
+  if (invFreq.some((frequency, i) => frequency !== own.invFreq[i])) {
+    add(
+      { frequencies: { invFreq, attentionFactor } },
+      {
+        code: "YARN_TRUNCATE",
+        explanation: "torchtitan's Qwen3-VL does not round the channels between which YaRN interpolates",
+        source: `${MODELS}/common/rope.py`,
+        fix: 'set "truncate": false in rope_parameters if the model was trained with torchtitan',
+      },
+    );
+  }
+  add(
+    { mergerGelu: "gelu" },
+    {
+      code: "VISION_MERGER_GELU",
+      explanation:
+        "the tower's patch mergers, DeepStack's too, have the tanh approximation of GELU in torchtitan and the exact one in transformers",
+      source: `${MODELS}/qwen3_vl/vision_encoder.py`,
+      fix: 'train with PatchMerger.Config(act_fn=GELU.Config(approximate="none")), or accept the difference: 2e-8 to 2e-7 nats/token',
+    },
+  );
+  return differences;
+}
+
+function forwardWith(config: Qwen3VlConfig, layout: string, { frequencies, mergerGelu }: Upstream): Forward {
+  const { vision, tokens, normEps, nLayers } = config;
+
+  return function* (op, weight, { ids_T, images, positions_T3 }) {
+    const positions = positions_T3 ?? mropePositions(ids_T, images?.grids ?? [], tokens.image, vision.mergeSize);
+    const table = mropeTable(frequencies, positions, config.mropeSection);
+    const block = transformerBlock(op, weight, config, layout, table);
+    const encoded = images && (yield* visionEncoder(op, weight, vision, images, mergerGelu));
+    const deepstack = encoded?.deepstack ?? [];
+    const places = [...ids_T.keys()].filter((t) => ids_T[t] === tokens.image);
+    /** `_scatter_vision_embeds`: x with the rows of placeholders replaced. */
+    const scattered = (x_TD: typeof h_TD, rows_MD: typeof h_TD) => {
+      const from = new Map(places.map((t, m) => [t, ids_T.length + m]));
+      return op.gather(
+        op.concat([x_TD, rows_MD], 0),
+        ids_T.map((_, t) => from.get(t) ?? t),
+      );
+    };
+
+    let h_TD = op.gather(weight("tok_embeddings.weight"), ids_T);
+    if (encoded) h_TD = scattered(h_TD, encoded.merged_MD);
+    yield { name: "embed", value: h_TD, keep: deepstack };
+
+    for (let l = 0; l < nLayers; l++) {
+      const pending = deepstack.filter((_, layer) => layer >= l);
+      h_TD = block.attention(h_TD, l);
+      yield { name: `layers.${l}.attn`, value: h_TD, keep: pending };
+      h_TD = block.feedForward(h_TD, l);
+      yield { name: `layers.${l}.ffn`, value: h_TD, keep: pending };
+      if (l < deepstack.length) {
+        h_TD = scattered(h_TD, op.add(op.gather(h_TD, places), deepstack[l]!));
+        yield { name: `layers.${l}.deepstack`, value: h_TD, keep: pending.slice(1) };
+      }
+    }
+    const y_TD = op.rmsNorm(h_TD, weight("norm.weight"), normEps);
+    yield { name: "norm", value: y_TD };
+    // A tied head and the embedding are one parameter.
+    const head = layout.startsWith("torchtitan-2026-04-1") ? "output.weight" : "lm_head.weight";
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+  };
+}
+
+type Positions = readonly (readonly [number, number, number])[];
+type Grids = ImageInput["grids"];
+
+/** `_compute_mrope_position_ids`: each run of text, and each grid, begins one behind the largest position before it. */
+function mropePositions(ids_T: readonly number[], grids: Grids, imageToken: number, m: number): Positions {
+  const positions: (readonly [number, number, number])[] = [];
+  let [image, offset] = [0, 0];
+  for (let t = 0; t < ids_T.length; ) {
+    if (ids_T[t] !== imageToken || image === grids.length) {
+      positions.push([offset, offset, offset]);
+      offset += 1;
+      t += 1;
+      continue;
+    }
+    const [frames, rows, columns] = [grids[image]![0], grids[image]![1] / m, grids[image]![2] / m];
+    const merged = frames * rows * columns;
+    for (let i = 0; i < merged; i++) {
+      const frame = Math.floor(i / (rows * columns));
+      positions.push([offset + frame, offset + (Math.floor(i / columns) % rows), offset + (i % columns)]);
+    }
+    offset += Math.max(frames, rows, columns);
+    image += 1;
+    t += merged;
+  }
+  return positions;
+}
+
+/** MRoPE `_compute_mrope_cache`: columns 1, 4, … of the cache are those of heights, 2, 5, … those of widths. */
+function mropeTable(frequencies: RopeFrequencies, positions: Positions, section: readonly number[]): RopeTable {
+  const [t, h, w] = [0, 1, 2].map((axis) =>
+    ropeTable(
+      frequencies,
+      positions.map((position) => position[axis]!),
+    ),
+  );
+  const pairs = frequencies.invFreq.length;
+  const columns = Array.from({ length: pairs }, (_, column) => {
+    const own = column % 3 === 1 ? h! : column % 3 === 2 ? w! : t!;
+    return column < section[column % 3]! * 3 ? own : t!;
+  });
+  const pick = (part: "cos" | "sin") => t![part].map((_, i) => columns[i % pairs]![part][i]!);
+  return { tokens: positions.length, pairs, cos: pick("cos"), sin: pick("sin") };
+}
+
+/** TokenChoiceTopKRouter: softmax scores, `route_norm`; the bias guides the choice alone. */
+const routerOf = (topK: number): Router => ({
+  k: topK,
+  select: (logits_E, bias_E) => softmax(logits_E).map((score, e) => score + bias_E![e]!),
+  weigh: (logits_E, experts) => {
+    const scores_E = softmax(logits_E);
+    const denominator = experts.reduce((sum, e) => sum + scores_E[e]!, 0) + 1e-20;
+    return experts.map((e) => scores_E[e]! / denominator);
+  },
+});
+
+/** Qwen3TransformerBlock. */
+function transformerBlock<X extends Node>(
+  op: Ops<X>,
+  weight: Weights<X>,
+  config: Qwen3VlConfig,
+  layout: string,
+  table: RopeTable,
+) {
+  const { nHeads: N, nKvHeads: K, headDim: H, normEps, attentionBias, moe } = config;
+  const project = (x_TI: X, module: string, bias = false) =>
+    op.linear(x_TI, weight(`${module}.weight`), bias ? weight(`${module}.bias`) : undefined);
+
+  /** q [T, N, H], k and v [T, K, H]; fused, a key head's N/K queries, its key and its value lie together. */
+  function queriesKeysValues(a_TD: X, module: string): readonly [X, X, X] {
+    const T = a_TD.shape[0]!;
+    const linears = layout === "torchtitan-2026-04-11" ? module : `${module}.qkv_linear`;
+    if (layout.endsWith("-fused")) {
+      const R = N / K;
+      const qkv_TKGH = op.reshape(project(a_TD, `${linears}.wqkv`, attentionBias), [T, K, R + 2, H]);
+      const part = (begin: number, end: number) =>
+        op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
+      return [part(0, R), part(R, R + 1), part(R + 1, R + 2)];
+    }
+    const heads = (name: string, count: number) =>
+      op.reshape(project(a_TD, `${linears}.${name}`, attentionBias), [T, count, H]);
+    return [heads("wq", N), heads("wk", K), heads("wv", K)];
+  }
+
+  /** x + Wo · softmax(q kᵀ / √H) v. */
+  function attention(x_TD: X, l: number): X {
+    const module = `layers.${l}.attention`;
+    const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
+    const [q, k, v_TKH] = queriesKeysValues(a_TD, module);
+    const q_TNH = op.rope(op.rmsNorm(q, weight(`${module}.q_norm.weight`), normEps), table, "half");
+    const k_TKH = op.rope(op.rmsNorm(k, weight(`${module}.k_norm.weight`), normEps), table, "half");
+    const out_TNH = op.attention(q_TNH, k_TKH, v_TKH, { scale: 1 / Math.sqrt(H), mask: { kind: "causal" } });
+    return op.add(x_TD, project(op.reshape(out_TNH, [x_TD.shape[0]!, N * H]), `${module}.wo`, attentionBias));
+  }
+
+  /** x + Σₑ sₑ · W₂ₑ (silu(W₁ₑ x) ⊙ W₃ₑ x), or one feed-forward. */
+  function feedForward(x_TD: X, l: number): X {
+    const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
+    if (moe === null || moe.denseLayers.includes(l)) {
+      const module = `layers.${l}.feed_forward`;
+      const hidden_TF = op.mul(op.map("silu", project(m_TD, `${module}.w1`)), project(m_TD, `${module}.w3`));
+      return op.add(x_TD, project(hidden_TF, `${module}.w2`));
+    }
+    const { w1, w2, w3, bias_E } = expertWeights(weight, layout, `layers.${l}.moe`);
+    const of = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
+    const logits_TE = project(m_TD, `layers.${l}.moe.router.gate`);
+    const routing = { name: `layers.${l}`, logits_TE, bias_E, router: routerOf(moe.topK), weighs: "output" } as const;
+    const out_TD = op.mixture(m_TD, routing, (x_nD, e) => {
+      const h_nF = op.mul(op.map("silu", op.linear(x_nD, of(w1, e))), op.linear(x_nD, of(w3, e)));
+      return op.linear(h_nF, of(w2, e));
+    });
+    return op.add(x_TD, out_TD);
+  }
+
+  return { attention, feedForward };
+}
+
+/** GroupedExperts: [E, F, D], [E, D, F], [E, F, D], under the names of the revision. */
+function expertWeights<X extends Node>(weight: Weights<X>, layout: string, moe: string) {
+  const named = layout === "torchtitan" || layout === "torchtitan-fused";
+  return {
+    w1: weight(`${moe}.experts.${named ? "w1_EFD" : "w1"}`),
+    w2: weight(`${moe}.experts.${named ? "w2_EDF" : "w2"}`),
+    w3: weight(`${moe}.experts.${named ? "w3_EFD" : "w3"}`),
+    bias_E: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+  };
+}
+
+/** Qwen3VLVisionEncoder. What it makes of the padding of smaller images goes nowhere and is left out. */
+function* visionEncoder<X extends Node>(
+  op: Ops<X>,
+  weight: Weights<X>,
+  vision: Qwen3VlVision,
+  { pixels, patches, patchDim, grids }: ImageInput,
+  mergerGelu: Upstream["mergerGelu"],
+): Generator<Tap<X>, { merged_MD: X; deepstack: readonly X[] }, void> {
+  const { dim, mergeSize, deepstackBlocks } = vision;
+  const w = (name: string) => weight(`vision_encoder.${name}`);
+  const affine = (x: X, module: string) => op.linear(x, w(`${module}.weight`), w(`${module}.bias`));
+  const layerNorm = (x: X, module: string) => op.layerNorm(x, w(`${module}.weight`), w(`${module}.bias`), VISION_EPS);
+  const merge = (x_PU: X) => op.reshape(x_PU, [patches / mergeSize ** 2, mergeSize ** 2 * dim]);
+  const mlp = (x: X, module: string, gelu: Upstream["mergerGelu"]) =>
+    affine(op.map(gelu, affine(x, `${module}.linear_fc1`)), `${module}.linear_fc2`);
+
+  // The collator's patches come in blocks of `spatial_merge_size`², as the pixels do.
+  const learned_PU = op.concat(
+    grids.map((grid) => learnedPositions(op, w("pos_embed"), grid, vision)),
+    0,
+  );
+  let x_PU = op.add(affine(op.constant(pixels, [patches, patchDim]), "patch_embed.proj"), learned_PU);
+  yield { name: "vision.embed", value: x_PU };
+
+  const attention = visionAttention(op, affine, vision, grids);
+  const deepstack: X[] = [];
+  for (let i = 0; i < vision.nBlocks; i++) {
+    x_PU = op.add(x_PU, attention(layerNorm(x_PU, `layers.${i}.norm1`), `layers.${i}.attn`));
+    x_PU = op.add(x_PU, mlp(layerNorm(x_PU, `layers.${i}.norm2`), `layers.${i}.mlp`, "geluTanh"));
+    yield { name: `vision.${i}`, value: x_PU, keep: deepstack };
+    if (deepstackBlocks.includes(i)) {
+      // `use_postshuffle_norm`
+      const module = `deepstack_merger_list.${deepstackBlocks.indexOf(i)}`;
+      deepstack.push(mlp(layerNorm(merge(x_PU), `${module}.norm`), module, mergerGelu));
+      yield { name: `vision.${i}.deepstack`, value: deepstack.at(-1)!, keep: [x_PU, ...deepstack] };
+    }
+  }
+  const merged_MD = mlp(merge(layerNorm(x_PU, "merger.norm")), "merger", mergerGelu);
+  yield { name: "vision.merged", value: merged_MD, keep: deepstack };
+  return { merged_MD, deepstack };
+}
+
+/** VisionAttention; its block mask has all patches of an item see each other, those of other frames too. */
+function visionAttention<X extends Node>(
+  op: Ops<X>,
+  affine: (x: X, module: string) => X,
+  vision: Qwen3VlVision,
+  grids: Grids,
+) {
+  const [heads, headDim] = [vision.nHeads, vision.dim / vision.nHeads];
+  const table = rope2d(vision, grids);
+  const mask = { kind: "segments", lengths: grids.map(([t, h, w]) => t * h * w) } as const;
+  return (x_PU: X, module: string): X => {
+    const P = x_PU.shape[0]!;
+    const qkv_3PNH = op.permute(op.reshape(affine(x_PU, `${module}.qkv`), [P, 3, heads, headDim]), [1, 0, 2, 3]);
+    const unbind = (i: number) => op.reshape(op.slice(qkv_3PNH, 0, i, i + 1), [P, heads, headDim]);
+    const [q, k] = [op.rope(unbind(0), table, "half"), op.rope(unbind(1), table, "half")];
+    const out = op.attention(q, k, unbind(2), { scale: 1 / Math.sqrt(headDim), mask });
+    return affine(op.reshape(out, [P, vision.dim]), `${module}.proj`);
+  };
+}
+
+/** `_compute_learned_pos_embeds` of one item: F.interpolate of the table, bilinear, corners aligned; then in blocks. */
+function learnedPositions<X extends Node>(
+  op: Ops<X>,
+  table_SU: X,
+  [frames, height, width]: Grids[number],
+  { dim, nPositions, mergeSize: m }: Qwen3VlVision,
+): X {
+  const side = Math.sqrt(nPositions);
+  /** [side, n] → [to, n]. */
+  const along = (to: number, x: X) =>
+    op.linear(op.constant(linearWeights(side, to), [to, side]), op.permute(x, [1, 0]));
+  const rows = along(height, op.reshape(table_SU, [side, side * dim]));
+  const turned = op.permute(op.reshape(rows, [height, side, dim]), [1, 0, 2]);
+  const columns = along(width, op.reshape(turned, [side, height * dim]));
+  const blocks = op.permute(op.reshape(columns, [width / m, m, height / m, m, dim]), [2, 0, 3, 1, 4]);
+  const pos_hw = op.reshape(blocks, [height * width, dim]);
+  return op.concat(Array<X>(frames).fill(pos_hw), 0);
+}
+
+/**
+ * Weights [to, from] of torch's linear interpolation with corners aligned, in f32: the table is cast to float there.
+ * pytorch/pytorch@v2.13.0:aten/src/ATen/native/UpSample.h, area_pixel_compute_scale and guard_index_and_lambda
+ */
+function linearWeights(from: number, to: number): Float32Array {
+  const scale = to > 1 ? Math.fround((from - 1) / (to - 1)) : 0;
+  const weights = new Float32Array(to * from);
+  for (let i = 0; i < to; i++) {
+    const source = Math.fround(scale * i);
+    const low = Math.min(Math.floor(source), from - 1);
+    const high = Math.min(low + 1, from - 1);
+    const lambda = Math.min(Math.fround(source - low), 1);
+    weights[i * from + low]! += Math.fround(1 - lambda);
+    weights[i * from + high]! += lambda;
+  }
+  return weights;
+}
+
+/** `_compute_2d_rope_cache`: frequencies of a patch's row, then those of its column, in blocks. */
+function rope2d({ dim, nHeads, ropeTheta, mergeSize: m }: Qwen3VlVision, grids: Grids): RopeTable {
+  const spec = { kind: "default", theta: ropeTheta, dims: dim / nHeads / 2 } as const;
+  const longest = Math.max(...grids.flatMap(([, height, width]) => [height, width]));
+  const table = ropeTable(torchtitanFrequencies(spec, "CosSinRoPE"), [...Array(longest).keys()]);
+  const [cos, sin]: [number[], number[]] = [[], []];
+  const push = (position: number) => {
+    const [begin, end] = [position * table.pairs, (position + 1) * table.pairs];
+    cos.push(...table.cos.subarray(begin, end));
+    sin.push(...table.sin.subarray(begin, end));
+  };
+  for (const [frames, height, width] of grids) {
+    for (let block = 0; block < (frames * height * width) / m ** 2; block++) {
+      const [top, left] = [Math.floor(block / (width / m)) % (height / m), block % (width / m)];
+      for (let row = 0; row < m; row++) {
+        for (let column = 0; column < m; column++) {
+          push(top * m + row);
+          push(left * m + column);
+        }
+      }
+    }
+  }
+  const pairs = 2 * table.pairs;
+  return { tokens: cos.length / pairs, pairs, cos: Float32Array.from(cos), sin: Float32Array.from(sin) };
+}
