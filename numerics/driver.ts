@@ -2,7 +2,7 @@
 // compared, and everything else is freed. Memory is then a layer and its activations, not a model.
 import { elementCount } from "../src/formats/dtype.ts";
 import type { Backend, WeightSource } from "./backend.ts";
-import type { Forward, ForwardInput, Node, Tap } from "./graph.ts";
+import type { Forward, ForwardInput, Node, Summation, Tap } from "./graph.ts";
 import type { Choice } from "./routing.ts";
 import { type Direct, type Handle, RowBlocks, type Rows } from "./row-blocks.ts";
 import type { ForwardPlan } from "./shapes/plan.ts";
@@ -18,6 +18,8 @@ export interface ForwardSide {
   readonly plan: ForwardPlan;
   weight(key: string): WeightSource;
   has?(key: string): boolean;
+  /** In which order linear maps add, unless the usual one. */
+  readonly summation?: Summation;
 }
 
 export interface TapComparison {
@@ -147,7 +149,7 @@ class Runner<N extends Node> {
     input: ForwardInput,
     direct: Direct,
   ) {
-    const blocks = new RowBlocks(backend, (key) => side.weight(key), direct);
+    const blocks = new RowBlocks(backend, (key) => side.weight(key), direct, side.summation);
     this.blocks = blocks;
     this.generator = side.forward(blocks.ops, (key) => blocks.weight(key), {
       ...input,

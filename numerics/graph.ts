@@ -58,6 +58,12 @@ export interface AttentionOptions<N extends Node> {
   readonly sinks_N?: N | undefined;
 }
 
+/** How many products of a linear map are added in one chain before chains are added to each other. */
+export type Summation = "usual" | "short";
+
+/** Of `short`: few enough that small models are summed in another order, too. */
+export const SHORT_CHAIN = 8;
+
 export interface Ops<N extends Node> {
   /** Values known beforehand (pixels, interpolation weights), row-major. */
   constant(values: ArrayLike<number>, shape: readonly number[]): N;
@@ -67,8 +73,8 @@ export interface Ops<N extends Node> {
   rmsNorm(x: N, weight: N | null, eps: number): N;
   /** weight · (x − mean(x)) / √(var(x) + eps) + bias over the last axis, var being the mean of squares. */
   layerNorm(x: N, weight: N, bias: N, eps: number): N;
-  /** x · Wᵀ + b: [T, I], [O, I], [O] → [T, O]. */
-  linear(x_TI: N, weight_OI: N, bias_O?: N): N;
+  /** x · Wᵀ + b: [T, I], [O, I], [O] → [T, O]. A graph leaves `summation` out: it is for measuring what rounding does. */
+  linear(x_TI: N, weight_OI: N, bias_O?: N, summation?: Summation): N;
   /** The same elements in row-major order under another shape. */
   reshape(x: N, shape: readonly number[]): N;
   /** Indices [begin, end) of one axis. */

@@ -1,7 +1,7 @@
 // The end of a forward pass, from the last tap to the logits, run a block of rows at a time: [T, V] logits of a large
 // vocabulary would otherwise be the largest thing in memory.
 import type { Backend, WeightSource } from "./backend.ts";
-import type { Node, Ops, Routing } from "./graph.ts";
+import type { Node, Ops, Routing, Summation } from "./graph.ts";
 import type { DirectedRouting } from "./routing.ts";
 import * as shapes from "./shapes/infer.ts";
 
@@ -46,6 +46,7 @@ export class RowBlocks<N extends Node> {
     private readonly backend: Backend<N>,
     private readonly source: (key: string) => WeightSource,
     private readonly direct: Direct = (routing) => routing,
+    private readonly summation?: Summation,
   ) {}
 
   defer(): void {
@@ -118,7 +119,7 @@ export class RowBlocks<N extends Node> {
         this.op(
           () => shapes.linearShape(x, weight, bias),
           bias ? [x, weight, bias] : [x, weight],
-          ([a, w, b]) => op().linear(a!, w!, b),
+          ([a, w, b]) => op().linear(a!, w!, b, this.summation),
         ),
       reshape: (x, shape) =>
         this.op(

@@ -1,4 +1,5 @@
 // The f64 reference: every other backend is measured against it. Plain loops, one thread.
+import { SHORT_CHAIN } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
 import { attention } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
@@ -23,13 +24,14 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
 
   /** A weight is decoded in windows of rows, so that the f64 copy of a large one never exists. */
   linear(
-    { x, weight, bias, T, O, I }: LinearOperands<Float64Array>,
+    { x, weight, bias, T, O, I, summation }: LinearOperands<Float64Array>,
     out: Float64Array,
     memory: Memory<Float64Array>,
   ): void {
     const b = bias ?? undefined;
+    const chain = summation === "short" ? SHORT_CHAIN : undefined;
     if (weight instanceof Float64Array) {
-      matmulTransposed(x, weight, { T, O, I }, { y: out, stride: O, column: 0 }, b);
+      matmulTransposed(x, weight, { T, O, I, chain }, { y: out, stride: O, column: 0 }, b);
       return;
     }
     const rows = Math.min(O, Math.max(1, Math.floor(WINDOW_BYTES / (8 * I))));
@@ -39,7 +41,7 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
       const count = Math.min(rows, O - column);
       const w = window.subarray(0, count * I);
       decode(source, begin + column * I, w);
-      matmulTransposed(x, w, { T, O: count, I }, { y: out, stride: O, column }, b);
+      matmulTransposed(x, w, { T, O: count, I, chain }, { y: out, stride: O, column }, b);
     }
     memory.release(window);
   }

@@ -1,6 +1,6 @@
 // y = x · Wᵀ in f64. Four rows of each operand meet in sixteen accumulators: eight loads for thirty-two operations.
 
-/** Channels accumulated before moving on, so that a tile of x (64 rows) stays in the second-level cache. */
+/** Channels accumulated before moving on (the length of a chain), so that a tile of x (64 rows) stays in the second-level cache. */
 const K_BLOCK = 512;
 const T_BLOCK = 64;
 
@@ -15,18 +15,18 @@ export interface Target {
 export function matmulTransposed(
   x: Float64Array,
   w: Float64Array,
-  sizes: { readonly T: number; readonly O: number; readonly I: number },
+  sizes: { readonly T: number; readonly O: number; readonly I: number; readonly chain?: number | undefined },
   target: Target,
   bias?: Float64Array,
 ): void {
-  const { T, O, I } = sizes;
+  const { T, O, I, chain = K_BLOCK } = sizes;
   for (let t = 0; t < T; t++) {
     const row = t * target.stride + target.column;
     if (bias) target.y.set(bias.subarray(target.column, target.column + O), row);
     else target.y.fill(0, row, row + O);
   }
-  for (let i0 = 0; i0 < I; i0 += K_BLOCK) {
-    const i1 = Math.min(i0 + K_BLOCK, I);
+  for (let i0 = 0; i0 < I; i0 += chain) {
+    const i1 = Math.min(i0 + chain, I);
     for (let t0 = 0; t0 < T; t0 += T_BLOCK) {
       const t1 = Math.min(t0 + T_BLOCK, T);
       for (let o = 0; o < O; o += 4) {

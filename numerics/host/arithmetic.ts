@@ -1,4 +1,6 @@
 // What host backends differ in: the type of their values, and the two ops that take nearly all the time.
+
+import type { Summation } from "../graph.ts";
 import type { AttentionOperands, AttentionSizes } from "./attention.ts";
 import type { Memory, Values } from "./memory.ts";
 import type { WeightView } from "./node.ts";
@@ -11,6 +13,7 @@ export interface LinearOperands<V extends Values> {
   readonly T: number;
   readonly O: number;
   readonly I: number;
+  readonly summation: Summation;
 }
 
 export interface Arithmetic<V extends Values> {

@@ -36,12 +36,12 @@ export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostN
       backend.record(shapes.normShape("layerNorm", x, weight, bias), [x, weight, bias], (out) =>
         kernels.layerNorm(values(x), values(weight), values(bias), eps, out),
       ),
-    linear: (x, weight, bias) => {
+    linear: (x, weight, bias, summation = "usual") => {
       const shape = shapes.linearShape(x, weight, bias);
       const [T, O, I] = [shape[0]!, shape[1]!, x.shape[1]!];
       return backend.record(shape, bias ? [x, weight, bias] : [x, weight], (out) => {
         const w = weight.storage?.data ?? weight.view ?? values(weight);
-        const operands = { x: values(x), weight: w, bias: bias ? values(bias) : null, T, O, I };
+        const operands = { x: values(x), weight: w, bias: bias ? values(bias) : null, T, O, I, summation };
         return backend.arithmetic.linear(operands, out, backend.memory);
       });
     },

@@ -1,4 +1,5 @@
 // Which kernel suits the adapter and the sizes at hand.
+import type { Summation } from "../graph.ts";
 import type { KernelFamily } from "./adapter.ts";
 import { type AttentionKernel, type AttentionShape, subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import type { GemmKernel, Packing } from "./kernels/gemm.ts";
@@ -18,6 +19,7 @@ export interface LinearSizes {
   readonly rows: number;
   readonly inputs: number;
   readonly outputs: number;
+  readonly summation: Summation;
 }
 
 /** Multiply-adds from which 32 rows a subgroup repay their longer compilation (lavapipe). */
@@ -25,17 +27,22 @@ const manyProducts = 2 ** 27;
 
 export function gemmFor(
   traits: KernelTraits,
-  { rows, inputs, outputs }: LinearSizes,
+  { rows, inputs, outputs, summation }: LinearSizes,
   packing: Packing,
   hasBias: boolean,
 ): GemmKernel {
   if (traits.family === "tile") {
-    return tileGemm({ packing, hasBias, ...(traits.gemmTile ?? tileFor(rows, traits.workgroupMemoryBytes)) });
+    return tileGemm({
+      packing,
+      hasBias,
+      summation,
+      ...(traits.gemmTile ?? tileFor(rows, traits.workgroupMemoryBytes)),
+    });
   }
   const isLarge = rows >= 64 && rows * inputs * outputs >= manyProducts;
   // 16 rows of bf16, 32 of f32: more spill registers.
   const tileRows = packing === "f32" && isLarge ? 32 : 16;
-  return subgroupGemm({ packing, hasBias, subgroupSize: traits.subgroupSize, tileRows });
+  return subgroupGemm({ packing, hasBias, summation, subgroupSize: traits.subgroupSize, tileRows });
 }
 
 export function attentionFor(traits: KernelTraits, shape: AttentionShape): AttentionKernel {

@@ -1,7 +1,7 @@
 // The op interface: records steps, checks shapes, computes nothing.
 
 import { elementCount } from "../../src/formats/dtype.ts";
-import type { AttentionOptions, Ops, Pointwise, RopePairs, RopeTable, Routing } from "../graph.ts";
+import type { AttentionOptions, Ops, Pointwise, RopePairs, RopeTable, Routing, Summation } from "../graph.ts";
 import { broadcastStrides, stridesOf } from "../host/kernels.ts";
 import * as shapes from "../shapes/infer.ts";
 import { visibleRanges } from "../visible.ts";
@@ -65,10 +65,10 @@ export class Recorder implements Ops<GpuNode> {
     return this.#norm(shapes.normShape("layerNorm", x, weight, bias), layerNorm(this.#lanes), x, [weight, bias], eps);
   }
 
-  linear(x_TI: GpuNode, weight_OI: GpuNode, bias_O?: GpuNode): GpuNode {
+  linear(x_TI: GpuNode, weight_OI: GpuNode, bias_O?: GpuNode, summation: Summation = "usual"): GpuNode {
     const shape = shapes.linearShape(x_TI, weight_OI, bias_O);
     const [rows, outputs] = shape;
-    const sizes = { rows: rows!, inputs: x_TI.shape[1]!, outputs: outputs! };
+    const sizes = { rows: rows!, inputs: x_TI.shape[1]!, outputs: outputs!, summation };
     const operands = { x: this.#storage(x_TI), weight: weight_OI.data, bias: bias_O?.data };
     return this.#make(shape, (output) => linearStep(this.#traits, operands, sizes, output));
   }

@@ -8,6 +8,7 @@ import { InputError } from "../errors.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { checkGolden, type Golden } from "./parity-golden.ts";
 import { LogitFile } from "./parity-logits.ts";
+import { measureNoise, type NoiseFloor } from "./parity-noise.ts";
 import { compareChoices, type RoutingComparison } from "./parity-routing.ts";
 import type { SideWeights } from "./parity-side.ts";
 
@@ -72,6 +73,16 @@ export class Contest {
   unexercised(plans: readonly ForwardPlan[], other: ForwardInput | null): string[] {
     const never = new Set(this.unused(plans, other));
     return this.sides.flatMap((side, i) => side.unused(plans[i]!)).filter((key) => !never.has(key));
+  }
+
+  /** What rounding alone makes of the reference, or of the only side. */
+  noise(backend: Backend, { signal, onProgress }: ForwardOptions): Promise<NoiseFloor | null> {
+    const at = this.golden === null ? this.reference : 0;
+    const watched: ForwardOptions["onProgress"] = (event) => {
+      signal?.throwIfAborted();
+      onProgress?.(event);
+    };
+    return measureNoise(backend, { weights: this.sides[at]!, forward: this.forwards[at]!, at }, this.input, watched);
   }
 
   async run(backend: Backend, forwards: readonly Forward[], options: ForwardOptions): Promise<ForwardOutcome> {

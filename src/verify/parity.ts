@@ -13,6 +13,7 @@ import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forw
 import { type Golden, openGolden } from "./parity-golden.ts";
 import { type InputRequest, resolveInputs } from "./parity-inputs.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
+import type { NoiseFloor } from "./parity-noise.ts";
 import { type RoutingReport, routingReport } from "./parity-routing.ts";
 import { type ParitySide, SideWeights } from "./parity-side.ts";
 import {
@@ -29,8 +30,12 @@ import {
 } from "./parity-verdict.ts";
 import { randomInputs } from "./random-inputs.ts";
 
-/** Until limits are measured: the mean KL, in nats per token, that passes. */
+/** The mean KL, in nats per token, that passes unless rounding alone makes as much. */
 const DEFAULT_MAX_KL_NATS = 1e-8;
+/** Where it does, the limit is so many times what it makes, */
+const TIMES_NOISE = 10;
+/** but no more than this: a model that amplifies rounding further needs --max-kl and a person who looks. */
+const LARGEST_MEASURED_LIMIT = 1e-6;
 
 export interface ParityOptions extends ForwardOptions {
   readonly a: ParitySide;
@@ -71,7 +76,8 @@ export interface Judgement {
   readonly nextTokens: NextTokens;
   readonly nonFinite: { readonly first: NonFinite; readonly positions: number } | null;
   readonly thresholds: Thresholds;
-  readonly noiseFloor: null;
+  /** What rounding alone does on this backend. */
+  readonly noiseFloor: NoiseFloor | null;
   /** Why the verdict is `fail`; empty for `pass`. */
   readonly findings: readonly Finding[];
   readonly configDifferences: readonly ConfigDifference[];
@@ -217,7 +223,8 @@ async function compare(
     sides.map(({ family, layout }) => family.forward(layout)),
     options,
   );
-  const evidence = gather(options, contest, backend, outcome);
+  const noiseFloor = await contest.noise(backend, options);
+  const evidence = gather(options, contest, backend, outcome, noiseFloor);
   const all = find(evidence);
   const { signal, onProgress } = options;
   const rerun: RunAgain = async (forwards) => {
@@ -239,7 +246,7 @@ async function compare(
     nextTokens: outcome.nextTokens,
     nonFinite: evidence.nonFinite,
     thresholds: evidence.thresholds,
-    noiseFloor: null,
+    noiseFloor,
     findings,
     configDifferences: evidence.configDifferences,
     unusedTensors: evidence.unusedTensors,
@@ -256,17 +263,30 @@ function everyModality(sides: readonly ParitySide[]): ForwardInput | null {
   return limits.vision ? randomInputs({}, limits).input : null;
 }
 
-function gather(options: ParityOptions, contest: Contest, backend: Backend, outcome: ForwardOutcome): Evidence {
+function thresholdsOf({ maxKlNats, minTop1 }: ParityOptions, noise: NoiseFloor | null): Thresholds {
+  const measured = Math.min(LARGEST_MEASURED_LIMIT, TIMES_NOISE * (noise?.klMeanNats ?? 0));
+  const limit = Math.max(DEFAULT_MAX_KL_NATS, measured);
+  const unless = limit > DEFAULT_MAX_KL_NATS ? "measured" : "default";
+  return {
+    klMeanNats: maxKlNats ?? limit,
+    top1: minTop1 ?? null,
+    origin: maxKlNats === undefined && minTop1 === undefined ? unless : "given",
+  };
+}
+
+function gather(
+  options: ParityOptions,
+  contest: Contest,
+  backend: Backend,
+  outcome: ForwardOutcome,
+  noise: NoiseFloor | null,
+): Evidence {
   const { sides } = contest;
-  const { a, b, maxKlNats, minTop1 } = options;
+  const { a, b } = options;
   return {
     metrics: outcome.comparison.metrics(),
     nonFinite: outcome.comparison.nonFinite(),
-    thresholds: {
-      klMeanNats: maxKlNats ?? DEFAULT_MAX_KL_NATS,
-      top1: minTop1 ?? null,
-      origin: maxKlNats === undefined && minTop1 === undefined ? "default" : "given",
-    },
+    thresholds: thresholdsOf(options, noise),
     taps: outcome.taps,
     plans: outcome.plans,
     configDifferences: b === undefined ? [] : compareConfigs(a.family, b.family),

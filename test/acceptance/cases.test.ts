@@ -1,8 +1,9 @@
 // Every fixture through the built command, against what torchtitan and transformers themselves made of it.
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { fixtureCases } from "../helpers/fixtures.ts";
+import { fixtureCases, type TensorHash } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { byKey, hashes, run } from "./command.ts";
 
@@ -11,11 +12,28 @@ const convert = (from: string, to: string, ...options: string[]): void => {
   expect(code, stderr).toBe(0);
 };
 
-describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, fromHf, golden }) => {
+/** Buffers that from_hf leaves to the model, and a strict load asks for: zeros in F32. */
+function withoutBuffers(tensors: readonly [string, TensorHash][]): [string, TensorHash][] {
+  return tensors.filter(([key, { dtype, shape, sha256 }]) => {
+    const zeros = createHash("sha256").update(new Uint8Array(4 * shape[0]!));
+    return !(/\.expert_bias(_E)?$/.test(key) && dtype === "F32" && sha256 === zeros.digest("hex"));
+  });
+}
+
+/** Kimi-VL's spelling of the projector: the fixture's config.json, which transformers wrote, is Kimi K2.5's. */
+const inCanonicalSpelling = (key: string): string =>
+  key.replace(/^multi_modal_projector\.(?:linear_(\d)\.|)/, (_, i) =>
+    i === undefined ? "mm_projector." : `mm_projector.proj.${2 * (i - 1)}.`,
+  );
+
+describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, fromHf, golden, inputs }) => {
+  const images = inputs === null ? [] : ["--inputs", inputs];
+
   test.each(Object.entries(natives))("%s → HF: the tensors of torchtitan's to_hf, bit for bit", (_, from) => {
     const target = join(scratch(), "hf");
     convert(from, target, "--config", hf);
-    expect(hashes(target)).toEqual([...toHf].sort(byKey));
+    const expected = [...toHf].map(([key, hash]): [string, TensorHash] => [inCanonicalSpelling(key), hash]);
+    expect(hashes(target)).toEqual(expected.sort(byKey));
   });
 
   test.each(Object.entries(hfs))(
@@ -25,7 +43,7 @@ describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, 
       const [there, raw, back] = [join(directory, "dcp"), join(directory, "raw"), join(directory, "hf")];
       convert(from, there, "--to", layout);
       convert(there, raw, "--to", "raw", "--format", "safetensors");
-      expect(hashes(raw)).toEqual([...fromHf].sort(byKey));
+      expect(withoutBuffers(hashes(raw))).toEqual(withoutBuffers([...fromHf].sort(byKey)));
       convert(there, back);
       expect(readdirSync(back).sort()).toEqual(readdirSync(from).sort());
       for (const name of readdirSync(from))
@@ -39,8 +57,8 @@ describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, 
   });
 
   test("on the CPU in f64, logits are those of transformers in f64", () => {
-    const { code, json } = run("parity", hf, "--golden", golden, "--backend", "cpu");
-    expect(code).toBe(0);
+    const { code, json, stderr } = run("parity", hf, "--golden", golden, "--backend", "cpu", ...images);
+    expect(code, stderr).toBe(0);
     expect(json.metrics.klMeanNats).toBeLessThan(1e-13);
     expect(json.metrics.top1).toBe(1);
   });

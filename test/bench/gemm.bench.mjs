@@ -77,7 +77,7 @@ async function bench(device, sizes) {
     subgroupSize: device.subgroupSize,
     workgroupMemoryBytes: device.gpu.limits.maxComputeWorkgroupStorageSize,
   };
-  const extent = { rows: M, inputs: K, outputs: N };
+  const extent = { rows: M, inputs: K, outputs: N, summation: "usual" };
   const subjects = [
     { name: "naive f32", kernel: naive, W: F32 },
     { name: `${device.kernels} f32`, kernel: gemmFor(traits, extent, "f32", false), W: F32 },

@@ -30,11 +30,10 @@ describe.each(tableCases)("$name", (one) => {
 
   it.each(Object.entries(one.natives))("%s comes back, tensor by tensor", async (_, native) => {
     const result = await trip(native, one.hf);
+    expect(result.differences).toEqual([]);
     // A model that was cast whole has its load-balancing buffer in bf16; it is made again as torchtitan makes it
-    const cast = result.differences.filter(({ key, kind }) => kind === "dtype" && key.endsWith(".moe.expert_bias"));
+    const cast = result.notes.filter((note) => note.includes("BF16 in a, F32 in b; the values are equal"));
     expect(cast.length > 0).toBe(one.name === "gpt_oss/torchtitan-0.2");
-    expect(cast.every(({ detail }) => detail === "BF16 in a, F32 in b; the values are equal")).toBe(true);
-    expect(result.differences).toEqual(cast);
     expect(result.layout).toBe(one.layout);
   });
 });

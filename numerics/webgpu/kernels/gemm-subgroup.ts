@@ -1,16 +1,18 @@
+import { SHORT_CHAIN, type Summation } from "../../graph.ts";
 import { type GemmKernel, gemmParams, type Packing, unpackHigh, unpackLow, wordType } from "./gemm.ts";
 import { unroll } from "./unroll.ts";
 
 export interface SubgroupGemmOptions {
   readonly packing: Packing;
   readonly hasBias: boolean;
+  readonly summation: Summation;
   /** Invocations in a subgroup of the adapter, at least 4. */
   readonly subgroupSize: number;
   /** Rows of Y a workgroup. */
   readonly tileRows: number;
 }
 
-/** Products that are added in one chain. Chains are added to each other, so that rounding errors grow slowly with K. */
+/** Products that are usually added in one chain. Chains are added to each other, so that rounding errors grow slowly with K. */
 export const chainDepth = 256;
 
 /** Columns of Y a lane. More spill registers on lavapipe. */
@@ -21,9 +23,11 @@ const laneColumns = 4;
  * value serves `tileRows` or `laneColumns · subgroupSize` products. No workgroup memory, no barriers.
  * Each output is a sum of chains of multiply and add, both in ascending k; a GPU may contract them to FMA.
  */
-export function subgroupGemm({ packing, hasBias, subgroupSize, tileRows }: SubgroupGemmOptions): GemmKernel {
+export function subgroupGemm(options: SubgroupGemmOptions): GemmKernel {
+  const { packing, hasBias, summation, subgroupSize, tileRows } = options;
   const quads = packing === "f32" ? 1 : 2; // vec4f of X a step, as many as one word of W holds
   const stepDepth = 4 * quads;
+  const chain = (summation === "short" ? SHORT_CHAIN : chainDepth) / stepDepth;
   const rowsPerLoad = subgroupSize / quads;
   const columns = Array.from({ length: laneColumns }, (_, j) => j);
 
@@ -48,7 +52,7 @@ ${columns
 
   const loads = Math.ceil(tileRows / rowsPerLoad);
   return {
-    key: `gemm-subgroup ${packing}${hasBias ? " bias" : ""} ${subgroupSize} lanes ${tileRows} rows`,
+    key: `gemm-subgroup ${packing}${hasBias ? " bias" : ""} ${summation} ${subgroupSize} lanes ${tileRows} rows`,
     reads: { X: "vec4f", W: wordType(packing), ...(hasBias ? { B: "f32" } : {}) },
     writes: "f32",
     params: gemmParams,
@@ -63,9 +67,9 @@ let steps = p.depth / ${stepDepth}u;
 ${unroll(tileRows, (i) => columns.map((j) => `var y${i}_${j} = 0.0f;`).join(" "))}
 ${unroll(laneColumns, (j) => `let w${j} = min(n0 + ${j * subgroupSize}u, p.columns - 1u) * steps;`)}
 ${unroll(loads, (r) => `let r${r} = min(m0 + ${r * rowsPerLoad}u + lane / ${quads}u, p.rows - 1u) * xStride + lane % ${quads}u;`)}
-for (var k0 = 0u; k0 < steps; k0 += ${chainDepth / stepDepth}u) {
+for (var k0 = 0u; k0 < steps; k0 += ${chain}u) {
 ${unroll(tileRows, (i) => columns.map((j) => `var a${i}_${j} = 0.0f;`).join(" "))}
-for (var k = k0; k < min(k0 + ${chainDepth / stepDepth}u, steps); k++) {
+for (var k = k0; k < min(k0 + ${chain}u, steps); k++) {
 ${unroll(loads, (r) => `let x${r} = X[r${r} + k * ${quads}u];`)}
 ${unroll(laneColumns, loadW)}
 ${unroll(tileRows, (i) => unroll(stepDepth, (k) => product(i, k)))}

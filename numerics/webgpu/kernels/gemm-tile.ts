@@ -1,3 +1,4 @@
+import { SHORT_CHAIN, type Summation } from "../../graph.ts";
 import { type GemmKernel, gemmParams, type Packing, unpackHigh, unpackLow, wordType } from "./gemm.ts";
 import { unroll } from "./unroll.ts";
 
@@ -11,9 +12,10 @@ export interface GemmTile {
 export interface TileGemmOptions extends GemmTile {
   readonly packing: Packing;
   readonly hasBias: boolean;
+  readonly summation: Summation;
 }
 
-/** Products that are added in one chain. */
+/** Products that are usually added in one chain. */
 const chainDepth = 1024;
 
 /** Tiles that fit `bytes` of workgroup memory. */
@@ -26,9 +28,10 @@ export function tileFor(rows: number, bytes: number): GemmTile {
  * Tiles of X and W go through workgroup memory, k-major, so that an invocation reads its rows and columns side by side.
  * Each output is a sum of chains of FMA, both in ascending k; it waits in Y for the next chain.
  */
-export function tileGemm({ packing, hasBias, tile, block }: TileGemmOptions): GemmKernel {
+export function tileGemm({ packing, hasBias, summation, tile, block }: TileGemmOptions): GemmKernel {
   const [rows, columns, depth] = tile;
   const [blockRows, blockColumns] = block;
+  const chain = summation === "short" ? Math.max(SHORT_CHAIN, depth) : chainDepth;
   const across = columns / blockColumns;
   const size = across * (rows / blockRows);
   const wordElements = packing === "f32" ? 4 : 8;
@@ -82,7 +85,7 @@ Y[at] = y + a${i}_${j}[${e}];
     });
 
   return {
-    key: `gemm-tile ${packing}${hasBias ? " bias" : ""} ${tile.join("x")} by ${block.join("x")}`,
+    key: `gemm-tile ${packing}${hasBias ? " bias" : ""} ${summation} ${tile.join("x")} by ${block.join("x")}`,
     reads: { X: "vec4f", W: wordType(packing), ...(hasBias ? { B: "f32" } : {}) },
     writes: "f32",
     params: gemmParams,
@@ -95,9 +98,9 @@ let m0 = group.y * ${rows}u;
 let n0 = group.x * ${columns}u;
 let tx = lane % ${across}u;
 let ty = lane / ${across}u;
-for (var begin = 0u; begin < p.depth; begin += ${chainDepth}u) {
+for (var begin = 0u; begin < p.depth; begin += ${chain}u) {
 ${unroll(blockRows, (i) => vectors.map((j) => `var a${i}_${j} = vec4f();`).join(" "))}
-for (var k0 = begin; k0 < min(begin + ${chainDepth}u, p.depth); k0 += ${depth}u) {
+for (var k0 = begin; k0 < min(begin + ${chain}u, p.depth); k0 += ${depth}u) {
 ${unroll(Math.ceil((rows * depth) / 4 / size), loadX)}
 ${unroll(Math.ceil((columns * depth) / wordElements / size), loadW)}
 workgroupBarrier();

@@ -6,6 +6,7 @@ import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { ParityReport } from "../../verify/parity.ts";
 import type { BackendChoice } from "../../verify/parity-backend.ts";
 import type { InputRequest } from "../../verify/parity-inputs.ts";
+import type { NoiseFloor } from "../../verify/parity-noise.ts";
 import type { RoutingReport } from "../../verify/parity-routing.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Command, Outcome } from "../command.ts";
@@ -210,8 +211,11 @@ function routingText({ mode, choices, flipped, largestFlippedMargin, smallestMar
     : `${flips}, by a margin of at most ${scientific(largestFlippedMargin)}`;
 }
 
+const noiseText = ({ klMeanNats, klMaxNats, side, tokens }: NoiseFloor): string =>
+  `mean KL ${scientific(klMeanNats)}, largest ${scientific(klMaxNats)} of rounding alone (${side} summed in two orders, ${plural(tokens, "token")})`;
+
 function facts(report: ParityReport) {
-  const { a, b, backend, inputs, metrics, memory, peakRamBytes, seconds, reference, positions, routing } = report;
+  const { a, b, backend, inputs, metrics, memory, reference, positions, routing, noiseFloor } = report;
   const side = ({ path, family, layout, format, dtype }: ParityReport["a"]) =>
     `${path} (${family === null ? "recorded logits" : `${family}, ${layout}, ${format}`}, ${dtype})`;
   const { worst } = positions;
@@ -225,7 +229,10 @@ function facts(report: ParityReport) {
     },
     {
       label: "backend",
-      value: backend.adapter === null ? `${backend.name} (f64)` : `${backend.name}, ${backend.adapter}`,
+      value:
+        backend.adapter === null
+          ? `${backend.name} (${backend.name === "cpu" ? "f64" : "f32"})`
+          : `${backend.name}, ${backend.adapter}`,
     },
     {
       label: "KL (nats/token)",
@@ -239,10 +246,11 @@ function facts(report: ParityReport) {
       label: "logits",
       value: `largest difference ${scientific(metrics.maxAbsDiff)}, smallest cosine ${metrics.cosineMin.toFixed(9)}`,
     },
+    ...(noiseFloor === null ? [] : [{ label: "noise floor", value: noiseText(noiseFloor) }]),
     ...(routing === null ? [] : [{ label: "routing", value: routingText(routing) }]),
     {
       label: "took",
-      value: `${formatSeconds(seconds)}, ${formatBytes(peakRamBytes)} of memory (${formatBytes(memory.backendPeakBytes)} on the backend)`,
+      value: `${formatSeconds(report.seconds)}, ${formatBytes(report.peakRamBytes)} of memory (${formatBytes(memory.backendPeakBytes)} on the backend)`,
     },
   ];
 }

@@ -1,5 +1,6 @@
 import { afterEach, expect, it } from "vitest";
 import type { Backend, WeightSource } from "../../../numerics/backend.ts";
+import { SHORT_CHAIN } from "../../../numerics/graph.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../numerics/webgpu/backend.ts";
 import { Device } from "../../../numerics/webgpu/device.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
@@ -19,15 +20,15 @@ const floats = ({ shape, read }: WeightSource): Float32Array => {
 };
 
 /** Chains of multiply and add, then their sum, in ascending k, as f32 hardware without FMA rounds them. */
-function chains(x: Float32Array, w: Float32Array, inputs: number): Float32Array {
+function chains(x: Float32Array, w: Float32Array, inputs: number, depth = chainDepth): Float32Array {
   const outputs = w.length / inputs;
   const f32 = Math.fround;
   return Float32Array.from({ length: (x.length / inputs) * outputs }, (_, i) => {
     const [m, n] = [Math.floor(i / outputs), i % outputs];
     let sum = 0;
-    for (let begin = 0; begin < inputs; begin += chainDepth) {
+    for (let begin = 0; begin < inputs; begin += depth) {
       let chain = 0;
-      for (let k = begin; k < Math.min(begin + chainDepth, inputs); k++) {
+      for (let k = begin; k < Math.min(begin + depth, inputs); k++) {
         chain = f32(chain + f32(x[m * inputs + k]! * w[n * inputs + k]!));
       }
       sum = f32(sum + chain);
@@ -57,6 +58,17 @@ describeGpu("matrix products", () => {
       if (b.adapter?.includes("llvmpipe")) expect(found).toEqual(expected);
       else expect(largestError(found, expected)).toBeLessThan(1e-3);
     }
+  });
+
+  it("and in short chains, where another order is asked for", async () => {
+    const b = await open();
+    const [x, w] = [weight([19, 84], 1), weight([70, 84], 2)];
+    const short = await values(b, (op, put) => op.linear(put(x), put(w), undefined, "short"));
+    const usual = await values(b, (op, put) => op.linear(put(x), put(w)));
+    expect(short).not.toEqual(usual);
+    const expected = chains(floats(x), floats(w), 84, SHORT_CHAIN);
+    if (b.adapter?.includes("llvmpipe")) expect(short).toEqual(expected);
+    else expect(largestError(short, expected)).toBeLessThan(1e-3);
   });
 
   it("32 rows a subgroup, the kernel of large f32 products", async () => {
@@ -114,8 +126,8 @@ describeGpu("matrix products", () => {
   it("kernels for other widths of subgroups and for real GPUs are valid WGSL", async () => {
     const device = await Device.open();
     const options = [
-      { packing: "f32", hasBias: false },
-      { packing: "bf16", hasBias: true },
+      { packing: "f32", hasBias: false, summation: "usual" },
+      { packing: "bf16", hasBias: true, summation: "short" },
     ] as const;
     const kernels = [
       ...[4, 16, 32, 64].flatMap((subgroupSize) => [
