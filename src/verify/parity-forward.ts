@@ -8,7 +8,7 @@ import { InputError } from "../errors.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { checkGolden, type Golden } from "./parity-golden.ts";
 import { LogitFile } from "./parity-logits.ts";
-import { measureNoise, type NoiseFloor } from "./parity-noise.ts";
+import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./parity-noise.ts";
 import { compareChoices, type RoutingComparison } from "./parity-routing.ts";
 import type { SideWeights } from "./parity-side.ts";
 
@@ -75,14 +75,18 @@ export class Contest {
     return this.sides.flatMap((side, i) => side.unused(plans[i]!)).filter((key) => !never.has(key));
   }
 
-  /** What rounding alone makes of the reference, or of the only side. */
-  noise(backend: Backend, { signal, onProgress }: ForwardOptions): Promise<NoiseFloor | null> {
+  /** What rounding alone makes of the reference, or of the only side. @param onFlops called with those done */
+  noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
+    return measureNoise(backend, this.noiseSide, this.input, onFlops);
+  }
+
+  get noiseFlops(): number {
+    return noiseFlops(this.noiseSide, this.input);
+  }
+
+  private get noiseSide(): NoiseSide {
     const at = this.golden === null ? this.reference : 0;
-    const watched: ForwardOptions["onProgress"] = (event) => {
-      signal?.throwIfAborted();
-      onProgress?.(event);
-    };
-    return measureNoise(backend, { weights: this.sides[at]!, forward: this.forwards[at]!, at }, this.input, watched);
+    return { weights: this.sides[at]!, forward: this.forwards[at]!, at };
   }
 
   async run(backend: Backend, forwards: readonly Forward[], options: ForwardOptions): Promise<ForwardOutcome> {

@@ -29,12 +29,16 @@ export interface NoiseSide {
   readonly at: 0 | 1;
 }
 
+/** FLOPs of the two passes. */
+export const noiseFlops = ({ weights, forward }: NoiseSide, whole: ForwardInput): number =>
+  2 * weights.plan(forward, beginning(whole)).flops;
+
 /** Null where logits are not finite: rounding explains none of that. */
 export async function measureNoise(
   backend: Backend,
   { weights, forward, at }: NoiseSide,
   whole: ForwardInput,
-  onProgress: (event: { label: string; done: number; total: number }) => void,
+  onProgress: (flops: number) => void,
 ): Promise<NoiseFloor | null> {
   const input = beginning(whole);
   const plan = weights.plan(forward, input);
@@ -52,7 +56,7 @@ export async function measureNoise(
     input,
     {
       logits: (_, [usual, short]) => comparison.add(usual!, short!),
-      progress: ({ flops, totalFlops }) => onProgress({ label: "noise floor", done: flops, total: totalFlops }),
+      progress: ({ flops }) => onProgress(flops),
     },
     { pinned: true },
   );

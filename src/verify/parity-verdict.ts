@@ -4,6 +4,7 @@ import type { TapComparison } from "../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import type { WithoutKnown } from "./parity-experiments.ts";
+import type { NoiseFloor } from "./parity-noise.ts";
 
 export interface Thresholds {
   /** Upper limit of the mean KL, in nats per token. */
@@ -11,6 +12,28 @@ export interface Thresholds {
   /** Lower limit of top-1 agreement. */
   readonly top1: number | null;
   readonly origin: "default" | "measured" | "given";
+}
+
+/** The mean KL, in nats per token, that passes unless rounding alone makes as much. */
+const DEFAULT_MAX_KL_NATS = 1e-8;
+/** Where it does, the limit is so many times what it makes, */
+const TIMES_NOISE = 10;
+/** but no more than this: a model that amplifies rounding further needs --max-kl and a person who looks. */
+const LARGEST_MEASURED_LIMIT = 1e-6;
+
+/** The limits that were asked for, or the mean KL that follows from what rounding makes. */
+export function thresholds(
+  { maxKlNats, minTop1 }: { readonly maxKlNats?: number | undefined; readonly minTop1?: number | undefined },
+  noise: Pick<NoiseFloor, "klMeanNats"> | null,
+): Thresholds {
+  const measured = Math.min(LARGEST_MEASURED_LIMIT, TIMES_NOISE * (noise?.klMeanNats ?? 0));
+  const limit = Math.max(DEFAULT_MAX_KL_NATS, measured);
+  const unlessGiven = limit > DEFAULT_MAX_KL_NATS ? "measured" : "default";
+  return {
+    klMeanNats: maxKlNats ?? limit,
+    top1: minTop1 ?? null,
+    origin: maxKlNats === undefined && minTop1 === undefined ? unlessGiven : "given",
+  };
 }
 
 export interface Finding {

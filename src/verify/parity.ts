@@ -27,15 +27,9 @@ import {
   find,
   firstDivergence,
   type Thresholds,
+  thresholds,
 } from "./parity-verdict.ts";
 import { randomInputs } from "./random-inputs.ts";
-
-/** The mean KL, in nats per token, that passes unless rounding alone makes as much. */
-const DEFAULT_MAX_KL_NATS = 1e-8;
-/** Where it does, the limit is so many times what it makes, */
-const TIMES_NOISE = 10;
-/** but no more than this: a model that amplifies rounding further needs --max-kl and a person who looks. */
-const LARGEST_MEASURED_LIMIT = 1e-6;
 
 export interface ParityOptions extends ForwardOptions {
   readonly a: ParitySide;
@@ -218,15 +212,20 @@ async function compare(
   contest: Contest,
   backend: Backend,
 ): Promise<Judgement> {
+  const { signal, onProgress } = options;
+  const { noiseFlops } = contest;
   const outcome = await contest.run(
     backend,
     sides.map(({ family, layout }) => family.forward(layout)),
-    options,
+    { ...options, onProgress: (event) => onProgress?.({ ...event, total: event.total + noiseFlops }) },
   );
-  const noiseFloor = await contest.noise(backend, options);
+  const flops = outcome.plans.reduce((sum, plan) => sum + plan.flops, 0);
+  const noiseFloor = await contest.noise(backend, (done) => {
+    signal?.throwIfAborted();
+    onProgress?.({ label: "noise floor", done: flops + done, total: flops + noiseFlops });
+  });
   const evidence = gather(options, contest, backend, outcome, noiseFloor);
   const all = find(evidence);
-  const { signal, onProgress } = options;
   const rerun: RunAgain = async (forwards) => {
     const { comparison, taps } = await contest.run(backend, forwards, { signal, onProgress });
     return { metrics: comparison.metrics(), taps };
@@ -263,17 +262,6 @@ function everyModality(sides: readonly ParitySide[]): ForwardInput | null {
   return limits.vision ? randomInputs({}, limits).input : null;
 }
 
-function thresholdsOf({ maxKlNats, minTop1 }: ParityOptions, noise: NoiseFloor | null): Thresholds {
-  const measured = Math.min(LARGEST_MEASURED_LIMIT, TIMES_NOISE * (noise?.klMeanNats ?? 0));
-  const limit = Math.max(DEFAULT_MAX_KL_NATS, measured);
-  const unless = limit > DEFAULT_MAX_KL_NATS ? "measured" : "default";
-  return {
-    klMeanNats: maxKlNats ?? limit,
-    top1: minTop1 ?? null,
-    origin: maxKlNats === undefined && minTop1 === undefined ? unless : "given",
-  };
-}
-
 function gather(
   options: ParityOptions,
   contest: Contest,
@@ -286,7 +274,7 @@ function gather(
   return {
     metrics: outcome.comparison.metrics(),
     nonFinite: outcome.comparison.nonFinite(),
-    thresholds: thresholdsOf(options, noise),
+    thresholds: thresholds(options, noise),
     taps: outcome.taps,
     plans: outcome.plans,
     configDifferences: b === undefined ? [] : compareConfigs(a.family, b.family),
