@@ -89,7 +89,12 @@ export class ConfigReader {
 
   /** Stands for an object that is absent. */
   empty(name: string): ConfigReader {
-    return new ConfigReader({}, this.where, `${this.path}${name}.`);
+    return this.standIn(name, {});
+  }
+
+  /** The default of an object that is absent. */
+  standIn(name: string, json: JsonObject): ConfigReader {
+    return new ConfigReader(json, this.where, `${this.path}${name}.`);
   }
 
   /** What `read` gives, or null where the field is absent or null. */

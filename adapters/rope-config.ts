@@ -22,7 +22,7 @@ export function parseHfRope(
   const rope = hfRopeObject(config);
   config.only("partial_rotary_factor", 1, "rotates a part of each head");
   rope.only("partial_rotary_factor", 1, "rotates a part of each head");
-  return ropeOf(config, rope, headDim, maxPositions, defaultTheta);
+  return parseRope(config, rope, headDim, maxPositions, defaultTheta);
 }
 
 /** The same where a part of each head is rotated, its first ⌊headDim · partial_rotary_factor⌋ channels. */
@@ -37,10 +37,11 @@ export function parseHfPartialRope(
   const dims = Math.floor(headDim * reader.number("partial_rotary_factor", defaultFactor));
   if (dims > headDim || dims < 2 || dims % 2 !== 0)
     reader.fail("partial_rotary_factor", `a part of a head of ${headDim} channels that makes pairs`);
-  return ropeOf(config, rope, dims, maxPositions, DEFAULT_THETA);
+  return parseRope(config, rope, dims, maxPositions, DEFAULT_THETA);
 }
 
-function ropeOf(
+/** RoPE as one object says it; `config` has what v4 kept beside it, `dims` are the rotated channels of a head. */
+export function parseRope(
   config: ConfigReader,
   rope: ConfigReader,
   dims: number,

@@ -56,6 +56,8 @@ export interface AttentionOptions<N extends Node> {
   readonly scale: number;
   readonly mask: AttentionMask;
   readonly sinks_N?: N | undefined;
+  /** c: scaled scores s become c · tanh(s / c) before they are masked; arXiv:2408.00118 §2. */
+  readonly softcap?: number | undefined;
 }
 
 /** How many products of a linear map are added in one chain before chains are added to each other. */

@@ -17,15 +17,17 @@ export interface AttentionOperands<V extends Values> {
   readonly v: V;
   readonly sinks: V | null;
   readonly scale: number;
+  /** c of c · tanh(score / c). */
+  readonly softcap: number | null;
   readonly visible: VisibleRanges;
 }
 
 /**
- * out[t, n] = Σᵤ softmaxᵤ(scale · q[t, n] · k[u, ⌊nK/N⌋]) v[u, ⌊nK/N⌋], u over the tokens that t may see; a sink is a
- * logit more in the softmax.
+ * out[t, n] = Σᵤ softmaxᵤ(scale · q[t, n] · k[u, ⌊nK/N⌋]) v[u, ⌊nK/N⌋], u over the tokens that t may see; scores may be
+ * capped, and a sink is a logit more in the softmax.
  */
 export function attention<V extends Values>(
-  { q, k, v, sinks, scale, visible }: AttentionOperands<V>,
+  { q, k, v, sinks, scale, softcap, visible }: AttentionOperands<V>,
   { T, N, K, H, C }: AttentionSizes,
   out: V,
 ): void {
@@ -40,8 +42,9 @@ export function attention<V extends Values>(
         const key = (u * K + group) * H;
         let dot = 0;
         for (let h = 0; h < H; h++) dot += q[query + h]! * k[key + h]!;
-        weights[u] = dot * scale;
-        largest = Math.max(largest, dot * scale);
+        const score = softcap === null ? dot * scale : softcap * Math.tanh((dot * scale) / softcap);
+        weights[u] = score;
+        largest = Math.max(largest, score);
       }
       let total = sinks ? Math.exp(sinks[n]! - largest) : 0;
       for (let u = first; u < end; u++) total += weights[u] = Math.exp(weights[u]! - largest);

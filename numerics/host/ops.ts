@@ -100,7 +100,7 @@ export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostN
     }
   }
 
-  function attention(q: X, k: X, v: X, { scale, mask, sinks_N }: AttentionOptions<X>): X {
+  function attention(q: X, k: X, v: X, { scale, mask, sinks_N, softcap }: AttentionOptions<X>): X {
     const shape = shapes.attentionShape(q, k, v, { scale, mask, sinks_N });
     const inputs = sinks_N ? [q, k, v, sinks_N] : [q, k, v];
     return backend.record(shape, inputs, (out) => {
@@ -108,7 +108,7 @@ export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostN
       const sinks = sinks_N ? values(sinks_N) : null;
       const visible = visibleRanges(sizes.T, mask);
       return backend.arithmetic.attention(
-        { q: values(q), k: values(k), v: values(v), sinks, scale, visible },
+        { q: values(q), k: values(k), v: values(v), sinks, scale, softcap: softcap ?? null, visible },
         sizes,
         out,
       );

@@ -114,12 +114,13 @@ export class Recorder implements Ops<GpuNode> {
   attention(q_TNH: GpuNode, k_TKH: GpuNode, v_TKC: GpuNode, options: AttentionOptions<GpuNode>): GpuNode {
     const shape = shapes.attentionShape(q_TNH, k_TKH, v_TKC, options);
     const [tokens, heads, channels] = q_TNH.shape;
-    const { scale, mask, sinks_N } = options;
+    const { scale, mask, sinks_N, softcap } = options;
     const kernel = attentionFor(this.#traits, {
       channels: [channels!, shape[2]!],
       hasSinks: sinks_N !== undefined,
+      hasSoftcap: softcap !== undefined,
     });
-    const sizes = { tokens: tokens!, heads: heads!, kvHeads: k_TKH.shape[1]!, scale };
+    const sizes = { tokens: tokens!, heads: heads!, kvHeads: k_TKH.shape[1]!, scale, softcap: softcap ?? 0 };
     const activations = [this.#storage(q_TNH), this.#storage(k_TKH), this.#storage(v_TKC)] as const;
     const operands = { activations, visible: visibleRanges(tokens!, mask), sinks: sinks_N?.data };
     return this.#make(shape, (output) => steps.attentionStep(kernel, operands, sizes, output));

@@ -274,6 +274,8 @@ export interface AttentionSizes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly scale: number;
+  /** 0 where there is none. */
+  readonly softcap: number;
 }
 
 export interface AttentionOperands {

@@ -35,11 +35,11 @@ const masks: readonly (readonly [string, AttentionMask])[] = [
 ];
 
 const attention =
-  (mask: AttentionMask, channels: readonly [number, number], hasSinks: boolean): Graph =>
+  (mask: AttentionMask, channels: readonly [number, number], hasSinks: boolean, softcap?: number): Graph =>
   (op, put) => {
     const [q, k] = [put(calm([45, 6, channels[0]], 30)), put(calm([45, 3, channels[0]], 31))];
     const sinks_N = hasSinks ? put(calm([6], 33, 3)) : undefined;
-    return op.attention(q, k, put(calm([45, 3, channels[1]], 32)), { scale: 0.4, mask, sinks_N });
+    return op.attention(q, k, put(calm([45, 3, channels[1]], 32)), { scale: 0.4, mask, sinks_N, softcap });
   };
 
 /** Twelve experts of which token 0 gets some that no other token does; a bias guides the choice. */
@@ -163,6 +163,16 @@ export const opCases: readonly OpCase[] = [
       tolerance: 2e-6,
     })),
   ),
+  {
+    name: "attention, softcap",
+    graph: attention({ kind: "window", size: 13 }, [10, 6], false, 1.5),
+    tolerance: 2e-6,
+  },
+  {
+    name: "attention, softcap, sinks",
+    graph: attention({ kind: "causal" }, [12, 12], true, 0.3),
+    tolerance: 2e-6,
+  },
   { name: "mixture", graph: mixture(19, 3, "output", "F32"), tolerance: 2e-6 },
   { name: "mixture, bf16, weighing inputs", graph: mixture(40, 2, "input", "BF16"), tolerance: 2e-6 },
   { name: "mixture of one token", graph: mixture(1, 12, "output", "BF16"), tolerance: 2e-6 },

@@ -2,17 +2,18 @@
 // Q [T, N, H], K and V [T, K, H], row-major; query head n uses key head ⌊n / (N/K)⌋. Query i sees keys
 // [R[2i], R[2i + 1]), both ascending in i. A sink S[n] is a logit more in the softmax of head n.
 import type { Kernel } from "../kernel.ts";
+import { tanhOf } from "./elementwise.ts";
 import { exponential } from "./exponential.ts";
 import { unroll } from "./unroll.ts";
 
-export type AttentionParam = "tokens" | "heads" | "kvHeads" | "scale";
+export type AttentionParam = "tokens" | "heads" | "kvHeads" | "scale" | "softcap";
 
 export interface AttentionKernel extends Kernel<AttentionParam> {
   /** Queries a workgroup; the grid is (⌈T / queries⌉, N). */
   readonly queries: number;
 }
 
-const params = { tokens: "u32", heads: "u32", kvHeads: "u32", scale: "f32" } as const;
+const params = { tokens: "u32", heads: "u32", kvHeads: "u32", scale: "f32", softcap: "f32" } as const;
 
 /** Below every score; finite, so that a row without a visible key so far makes no NaN. */
 const lowest = "-3.0e38f";
@@ -36,13 +37,23 @@ export interface AttentionShape {
   /** Channels of queries and keys, then of values. */
   readonly channels: readonly [number, number];
   readonly hasSinks: boolean;
+  readonly hasSoftcap?: boolean;
 }
+
+/** c · tanh(s / c) of a scaled score `s`, in a function, as its locals may not clash. */
+const softcapOf = (hasSoftcap: boolean) =>
+  hasSoftcap ? `fn capped(s: f32) -> f32 { let x = s / p.softcap; ${tanhOf("x")} return p.softcap * th; }` : "";
+const scaled = (score: string, hasSoftcap: boolean) =>
+  hasSoftcap ? `capped(${score} * p.scale)` : `${score} * p.scale`;
 
 /**
  * One subgroup is one workgroup. For QKᵀ a lane owns a key and queries come by broadcast; for PV a lane owns channels
  * and probabilities come by shuffle.
  */
-export function subgroupAttention({ channels, hasSinks }: AttentionShape, subgroupSize: number): AttentionKernel {
+export function subgroupAttention(
+  { channels, hasSinks, hasSoftcap = false }: AttentionShape,
+  subgroupSize: number,
+): AttentionKernel {
   const [qkChannels, vChannels] = channels;
   const start = before(hasSinks);
   const isVector = qkChannels % 4 === 0 && vChannels % 4 === 0;
@@ -63,7 +74,7 @@ export function subgroupAttention({ channels, hasSinks }: AttentionShape, subgro
         `{ let b = subgroupBroadcast(${component("q", e)}, ${r}u); ${sets.map((j) => `s${r}_${j} += b * ${component(`k${j}`, e)};`).join(" ")} }`,
     );
   const soften = (r: number) => `{
-${sets.map((j) => `let seen${j} = key${j} >= from${r} && key${j} < to${r}; s${r}_${j} = select(${lowest}, s${r}_${j} * p.scale, seen${j});`).join("\n")}
+${sets.map((j) => `let seen${j} = key${j} >= from${r} && key${j} < to${r}; s${r}_${j} = select(${lowest}, ${scaled(`s${r}_${j}`, hasSoftcap)}, seen${j});`).join("\n")}
 let top = max(top${r}, subgroupMax(${sets.map((j) => `s${r}_${j}`).reduce((a, b) => `max(${a}, ${b})`)}));
 let shrink = exponential(top${r} - top);
 top${r} = top;
@@ -81,13 +92,13 @@ ${unroll(queries, (r) => `{ let b = subgroupShuffle(s${r}_${j}, l); ${owned.map(
 ${owned.map((c) => `if (lane + ${c * subgroupSize}u < ${groups}u) { Y[y + ${c * subgroupSize}u] = o${r}_${c} / sum${r}; }`).join("\n")} }`;
 
   return {
-    key: `attention-subgroup ${qkChannels} ${vChannels} ${subgroupSize} lanes${hasSinks ? " sinks" : ""}`,
+    key: `attention-subgroup ${qkChannels} ${vChannels} ${subgroupSize} lanes${hasSinks ? " sinks" : ""}${hasSoftcap ? " softcap" : ""}`,
     reads: readsOf(type, hasSinks),
     writes: type,
     params,
     size: subgroupSize,
     usesSubgroups: true,
-    declarations: exponential,
+    declarations: `${exponential}\n${softcapOf(hasSoftcap)}`,
     queries,
     // The last queries have most keys, so they begin first.
     body: () => `
@@ -128,7 +139,10 @@ const tileShapes = [
  * owns every `keys`-th channel of one query's output.
  * @param memoryBytes of workgroup memory that the adapter offers
  */
-export function tileAttention({ channels, hasSinks }: AttentionShape, memoryBytes: number): AttentionKernel {
+export function tileAttention(
+  { channels, hasSinks, hasSoftcap = false }: AttentionShape,
+  memoryBytes: number,
+): AttentionKernel {
   const [qkChannels, vChannels] = channels;
   const start = before(hasSinks);
   const widest = Math.max(qkChannels, vChannels);
@@ -142,13 +156,14 @@ let t = min(k0 + i / ${width}u, p.tokens - 1u);
 tile[i / ${width}u * ${pitch}u + i % ${width}u] = ${from}[(t * p.kvHeads + kvHead) * ${width}u + i % ${width}u];
 }`;
   return {
-    key: `attention-tile ${qkChannels} ${vChannels} ${queries}x${keys}${hasSinks ? " sinks" : ""}`,
+    key: `attention-tile ${qkChannels} ${vChannels} ${queries}x${keys}${hasSinks ? " sinks" : ""}${hasSoftcap ? " softcap" : ""}`,
     reads: readsOf("f32", hasSinks),
     writes: "f32",
     params,
     size,
     queries,
     declarations: `${exponential}
+${softcapOf(hasSoftcap)}
 var<workgroup> query: array<f32, ${queries * qkChannels}>;
 var<workgroup> tile: array<f32, ${keys * pitch}>;
 var<workgroup> scores: array<f32, ${size}>;`,
@@ -173,7 +188,7 @@ workgroupBarrier();
 var s = 0.0f;
 for (var c = 0u; c < ${qkChannels}u; c++) { s += query[r * ${qkChannels}u + c] * tile[l * ${pitch}u + c]; }
 let seen = k0 + l >= begin && k0 + l < end;
-s = select(${lowest}, s * p.scale, seen);
+s = select(${lowest}, ${scaled("s", hasSoftcap)}, seen);
 scores[lane] = s;
 workgroupBarrier();
 var newTop = top;

@@ -49,12 +49,13 @@ fn erfc(z: f32) -> f32 {
   return t * exponential(-high * high) * exp((high - z) * (high + z) + y);
 }`;
 
-/** Value of each function at x; \`tanh\` of WGSL overflows on some adapters, so it is made from e^(−2|x|). */
-const tanhOf = (x: string) => `let u = abs(${x}); let d = exponential(-2.0 * u);
+/** `th` = tanh(x); the built-in overflows on some adapters, so it is made from e^(−2|x|). */
+export const tanhOf = (x: string): string => `let u = abs(${x}); let d = exponential(-2.0 * u);
 let small = u * u;
 let h = select((1.0 - d) / (1.0 + d), u * (1.0 - small * (0.33333333 - small * (0.13333333 - small * 0.05396825))), u < 0.1);
 let th = select(h, -h, (${x}) < 0.0);`;
 
+/** Value of each function at x. */
 const values: Readonly<Record<Pointwise, string>> = {
   silu: `${sigmoid} Y[i] = x * s;`,
   sigmoid: `${sigmoid} Y[i] = s;`,
