@@ -104,7 +104,7 @@ export class Planner {
     const waived = this.resolved.unknown.filter((key) => this.options.allowDrop?.(key));
     const unknown = this.resolved.unknown.filter((key) => !waived.includes(key));
     if (twice.length > 0) throw twoSpellings(twice);
-    if (missing.length > 0) throw this.missingTower() ?? missingTensors(missing, unknown);
+    if (missing.length > 0) throw this.missingTower() ?? missingTensors(missing, unknown, this.from);
     if (unknown.length > 0) throw unknownTensors(unknown, this.side, this.from, this.to, this.unruled);
     const mismatches = [...this.resolved.found].flatMap(([slot, key]) => this.mismatch(slot, key) ?? []);
     if (mismatches.length > 0) throw shapeMismatch(mismatches);

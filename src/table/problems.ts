@@ -20,7 +20,7 @@ function andMore(keys: readonly string[]): string {
   return `; and ${keys.length - 1} more: ${names.join(", ")}${rest}`;
 }
 
-export function missingTensors(missing: readonly MapSlot[], unknown: readonly string[]): InputError {
+export function missingTensors(missing: readonly MapSlot[], unknown: readonly string[], own: CompiledSide): InputError {
   const first = missing[0]!;
   const layout = layoutOf(first.term, "");
   const near = nearestKey(first.key, unknown);
@@ -31,10 +31,12 @@ export function missingTensors(missing: readonly MapSlot[], unknown: readonly st
       : found !== undefined
         ? `the checkpoint has tensors that no rule knows, such as ${quote(found)}: name its layout or family with --layout, --family`
         : "the checkpoint is incomplete, or its config describes another model";
+  const others = [...own.byKey].flatMap(([key, slot]) => (slot === first && key !== first.key ? [quote(key)] : []));
+  const spelled = others.length === 0 ? "" : ` (or ${others.join(", ")})`;
   const expected = layout.words === `[${UNKNOWN_SIZE}]` ? "it at every index" : `[${layout.shape}] = ${layout.words}`;
   return new InputError(
     "MISSING_TENSOR",
-    `${quote(first.key)} is missing: expected ${expected}${andMore(missing.map((slot) => slot.key))}`,
+    `${quote(first.key)}${spelled} is missing: expected ${expected}${andMore(missing.map((slot) => slot.key))}`,
     { tensor: first.key, expected, found: "no such tensor", help },
   );
 }

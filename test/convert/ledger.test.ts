@@ -1,0 +1,100 @@
+// The ledger, on every checkpoint that upstream wrote: whatever is done to one tensor, the conversion is refused, and says
+// which tensor it was. Headers are edited, as what is refused here is refused before a byte is read.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import { openCheckpoint } from "../../src/convert/open.ts";
+import { planConversion } from "../../src/convert/plan.ts";
+import { InputError } from "../../src/errors.ts";
+import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
+import { encodedCases, type FixtureCase, tableCases } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+type Tensors = Map<string, TensorInfo>;
+
+/** Every checkpoint whose kinds of tensors no other one of its family and layout has. */
+const sides = new Map(
+  [...tableCases, ...encodedCases].flatMap((one) =>
+    (["native", "hf"] as const).map((side) => {
+      const kinds = kindsOf(one[side]).map(({ key }) => key.replace(/\d+/g, "#"));
+      return [`${one.family} ${one.layout} ${one.tied} ${kinds.sort()}`, { name: `${one.name} ${side}`, one, side }];
+    }),
+  ),
+);
+
+/** A tensor of each kind, the last one: those of one kind differ in numbers only. */
+function kindsOf(path: string): TensorInfo[] {
+  const { tensors } = openCheckpoint(path);
+  const ofModel = [...tensors.values()].filter(
+    ({ key }) => !/^(optimizer|lr_scheduler|dataloader|train_state)\./.test(key),
+  );
+  return [...new Map(ofModel.map((info) => [info.key.replace(/\d+/g, "#"), info])).values()];
+}
+
+/** The failure that planning a conversion of edited headers ends with; null where there is none. */
+function failure(checkpoint: Checkpoint, { hf, layout }: FixtureCase, edit: (tensors: Tensors) => void) {
+  const tensors: Tensors = new Map(checkpoint.tensors);
+  edit(tensors);
+  const isHf = checkpoint.format === "safetensors";
+  const options = { side: { adapters, config: hf }, ...(isHf ? { to: layout } : {}) };
+  try {
+    planConversion({ ...checkpoint, tensors }, join(scratch(), "out"), options);
+    return null;
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+}
+
+const names = (error: InputError | null, key: string): boolean =>
+  error?.exitCode === 3 && `${error.message} ${error.details.tensor} ${error.details.expected}`.includes(key);
+
+/** Buffers that HF has no place for, and second names of a tied head, may be absent. */
+const mayBeAbsent = (key: string, { tied, fromHf }: FixtureCase): boolean =>
+  (/\.expert_bias(_E)?$/.test(key) && !fromHf.has(key)) || (tied && /(^|\.)(lm_head|output)\.weight$/.test(key));
+
+describe.each([...sides.values()])("$name", ({ one, side }) => {
+  const checkpoint = openCheckpoint(one[side]);
+  const kinds = kindsOf(one[side]);
+  const refused = (info: TensorInfo, edit: (tensors: Tensors) => void, key = info.key) => {
+    const error = failure(checkpoint, one, edit);
+    return names(error, key) ? [] : [{ key: info.key, error: error?.message ?? "it was accepted" }];
+  };
+
+  test("is whole", () => {
+    expect(failure(checkpoint, one, () => undefined)).toBeNull();
+  });
+
+  test("one tensor removed", () => {
+    const required = kinds.filter(({ key }) => !mayBeAbsent(key, one));
+    expect(required.flatMap((info) => refused(info, (all) => all.delete(info.key)))).toEqual([]);
+  });
+
+  test("one tensor added", () => {
+    const added = (info: TensorInfo) => `${info.key}_more`;
+    expect(
+      kinds.flatMap((info) => refused(info, (all) => all.set(added(info), { ...info, key: added(info) }), added(info))),
+    ).toEqual([]);
+  });
+
+  test("one tensor renamed", () => {
+    const rename = (all: Tensors, info: TensorInfo, key: string) => {
+      all.delete(info.key);
+      all.set(key, { ...info, key });
+    };
+    // Its new name begins with the old one: what may be absent is told by the name that no rule knows.
+    expect(kinds.flatMap((info) => refused(info, (all) => rename(all, info, `${info.key}_other`)))).toEqual([]);
+  });
+
+  test("one tensor of another shape", () => {
+    const longer = ({ shape, byteLength, ...rest }: TensorInfo, axis: number) => {
+      const size = shape[axis]!;
+      return { ...rest, shape: shape.with(axis, size + 1), byteLength: (byteLength / size) * (size + 1) };
+    };
+    expect(
+      kinds.flatMap((info, i) =>
+        refused(info, (all) => all.set(info.key, longer(info, i % Math.max(info.shape.length, 1)))),
+      ),
+    ).toEqual([]);
+  });
+});
