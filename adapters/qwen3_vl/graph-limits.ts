@@ -15,7 +15,7 @@ export function checkTower({ vision }: Qwen3VlConfig): void {
   const headDim = vision.dim / vision.nHeads;
   if (headDim % 4 === 0) return;
   throw noGraph(
-    "qwen3_vl: rows and columns share the pairs of a head of the vision tower",
+    "rows and columns share the pairs of a head of the vision tower",
     "hidden_size / num_heads of vision_config that 4 divides",
     headDim,
   );
@@ -25,7 +25,7 @@ export function checkTower({ vision }: Qwen3VlConfig): void {
 export function checkTorchtitan({ vision, mropeSection, headDim, rope }: Qwen3VlConfig): void {
   if (!Number.isInteger(Math.sqrt(vision.nPositions))) {
     throw noGraph(
-      "qwen3_vl: torchtitan takes the tower's position table for a square",
+      "torchtitan takes the tower's position table for a square",
       "num_position_embeddings that is a square number",
       vision.nPositions,
     );
@@ -35,7 +35,7 @@ export function checkTorchtitan({ vision, mropeSection, headDim, rope }: Qwen3Vl
     const last = axis + 3 * (size - 1);
     if (size === 0 || last < headDim / 2) continue;
     throw noGraph(
-      `qwen3_vl: torchtitan has no frequency ${last} of a head of ${headDim} channels, which mrope_section asks for`,
+      `torchtitan has no frequency ${last} of a head of ${headDim} channels, which mrope_section asks for`,
       `mrope_section whose parts lie within ${headDim / 2} frequencies`,
       `[${mropeSection.join(", ")}]`,
     );
@@ -57,10 +57,13 @@ function checkYarn(rope: Extract<Qwen3VlConfig["rope"], { kind: "yarn" }>): void
   });
 }
 
-/** Both sides take each run of image tokens for one image. @throws InputError INPUTS_INVALID where it is not. */
-export function withSeparateImages(forward: Forward, config: Qwen3VlConfig): Forward {
+/**
+ * Both sides take a run of image tokens for one image: torchtitan to place its features, transformers for positions only.
+ * @throws InputError INPUTS_INVALID where runs and images are not the same
+ */
+export function withSeparateImages(forward: Forward, config: Qwen3VlConfig, layout: string): Forward {
   return (op, weight, input) => {
-    checkRuns(input, config);
+    if (layout !== "hf" || input.positions_T3 === undefined) checkRuns(input, config);
     return forward(op, weight, input);
   };
 }

@@ -59,9 +59,8 @@ const openFamily = (family: Qwen3VlFamily, config: Qwen3VlConfig, json: JsonObje
   vision: visionInput(config),
   forward(layout) {
     checkTower(config);
-    if (layout === "hf") return withSeparateImages(hfForward(config), config);
-    checkTorchtitan(config);
-    return withSeparateImages(nativeForward(config, layout), config);
+    if (layout !== "hf") checkTorchtitan(config);
+    return withSeparateImages(layout === "hf" ? hfForward(config) : nativeForward(config, layout), config, layout);
   },
   knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
 });
