@@ -64,7 +64,7 @@ export function nativeDifferences(config: Qwen3VlConfig, layout: string): readon
       {
         code: "YARN_ATTENTION_FACTOR",
         explanation: `torchtitan takes 0.1 ln(factor) + 1 for YaRN's attention factor, transformers ${attentionFactor}`,
-        source: `${MODELS}/common/rope.py`,
+        source: `${MODELS}/common/rope.py#L276-L300`,
         fix: "leave attention_factor, mscale and mscale_all_dim out of rope_parameters if the model was trained with torchtitan",
       },
     );
@@ -75,7 +75,7 @@ export function nativeDifferences(config: Qwen3VlConfig, layout: string): readon
       {
         code: "YARN_TRUNCATE",
         explanation: "torchtitan's Qwen3-VL does not round the channels between which YaRN interpolates",
-        source: `${MODELS}/common/rope.py`,
+        source: `${MODELS}/common/rope.py#L276-L300`,
         fix: 'set "truncate": false in rope_parameters if the model was trained with torchtitan',
       },
     );
@@ -86,7 +86,7 @@ export function nativeDifferences(config: Qwen3VlConfig, layout: string): readon
       code: "VISION_MERGER_GELU",
       explanation:
         "the tower's patch mergers, DeepStack's too, have the tanh approximation of GELU in torchtitan and the exact one in transformers",
-      source: `${MODELS}/qwen3_vl/vision_encoder.py`,
+      source: `${MODELS}/qwen3_vl/vision_encoder.py#L314-L316`,
       fix: 'train with PatchMerger.Config(act_fn=GELU.Config(approximate="none")), or accept the difference: 5e-9 to 4e-8 nats/token in tiny models',
     },
   );
