@@ -64,9 +64,9 @@ describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, 
   });
 
   test("torchtitan's checkpoint and transformers' agree in logits", () => {
-    const { code, json } = run("parity", native, hf, "--config", hf, "--accept-known");
+    const { code, json } = run("parity", native, hf, "--config", hf, "--accept-known", "--max-kl", "1e-10");
+    expect(json).toMatchObject({ verdict: "pass", findings: [] });
     expect(code).toBe(0);
     expect(json.metrics.tokens).toBeGreaterThanOrEqual(512);
-    if (json.knownDifferences.length === 0) expect(json.metrics.klMeanNats).toBeLessThan(1e-10);
   });
 });
