@@ -1,17 +1,27 @@
 // What to compare on, tokens and images: given, tokenised, or made up.
-import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../errors.ts";
+import { renderChat } from "./input-chat.ts";
 import { readInputs } from "./input-file.ts";
+import { readJson, readText } from "./input-text.ts";
+import { encode, openTokenizer } from "./input-tokenizer.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 import { randomInputs } from "./random-inputs.ts";
 
 export type InputRequest =
   | { readonly kind: "ids"; readonly file: string }
   | { readonly kind: "inputs"; readonly file: string }
-  /** `text` may be `@FILE`; `tokenizer` is a tokenizer.json or a directory that holds one. */
-  | { readonly kind: "prompt"; readonly text: string; readonly tokenizer: string }
+  | PromptRequest
   | { readonly kind: "random"; readonly tokens?: number; readonly seed?: number };
+
+export interface PromptRequest {
+  readonly kind: "prompt";
+  /** May be `@FILE`. */
+  readonly text: string;
+  /** A tokenizer.json, or a directory that holds one. */
+  readonly tokenizer: string;
+  /** Whether the text is put into the checkpoint's chat template, as one user's message. */
+  readonly chat?: boolean;
+}
 
 export async function resolveInputs(request: InputRequest, limits: InputLimits): Promise<ResolvedInputs> {
   switch (request.kind) {
@@ -26,7 +36,7 @@ export async function resolveInputs(request: InputRequest, limits: InputLimits):
       return { input, about: images === undefined ? about : { ...about, images } };
     }
     case "prompt": {
-      const ids_T = await tokenise(request.text, request.tokenizer);
+      const ids_T = await tokenise(request);
       return { input: { ids_T }, about: { kind: "prompt", tokens: ids_T.length, source: request.text } };
     }
     case "random":
@@ -37,7 +47,7 @@ export async function resolveInputs(request: InputRequest, limits: InputLimits):
 }
 
 function idsOfJson(file: string): number[] {
-  const value = parseJson(readText(file), file);
+  const value = readJson(file);
   const fault = (found: string) =>
     new InputError("IDS_INVALID", `${file}: not a JSON array of token ids`, {
       file,
@@ -53,84 +63,16 @@ function idsOfJson(file: string): number[] {
   });
 }
 
-async function tokenise(text: string, path: string): Promise<number[]> {
+async function tokenise({ text, tokenizer, chat = false }: PromptRequest): Promise<number[]> {
   const prompt = text.startsWith("@") ? readText(text.slice(1)) : text;
-  const { tokenizer, file } = await openTokenizer(path);
-  const ids = encode(prompt, tokenizer, file);
+  const opened = await openTokenizer(tokenizer);
+  // A template writes the special tokens itself.
+  const ids = chat ? encode(await renderChat(prompt, opened, 0), opened, false) : encode(prompt, opened);
   if (ids.length > 0) return ids;
   throw new InputError("PROMPT_EMPTY", "the prompt has no tokens", {
-    file,
+    file: opened.file,
     expected: "at least one token",
     found: JSON.stringify(prompt.slice(0, 40)),
     help: "give a longer --prompt, or leave it out to compare on random ids",
-  });
-}
-
-/** `path` is a tokenizer.json or a directory that holds one. Throws InputError TOKENIZER_INVALID. */
-export async function openTokenizer(path: string) {
-  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  const file = isDirectory ? join(path, "tokenizer.json") : path;
-  const definition = asObject(parseJson(readText(file), file), file);
-  const configFile = join(isDirectory ? path : join(path, ".."), "tokenizer_config.json");
-  const hasConfig = statSync(configFile, { throwIfNoEntry: false }) !== undefined;
-  const config = hasConfig ? asObject(parseJson(readText(configFile), configFile), configFile) : {};
-  const { Tokenizer } = await import("@huggingface/tokenizers");
-  try {
-    return { tokenizer: new Tokenizer(definition, config), file };
-  } catch (cause) {
-    throw invalidTokenizer(file, cause);
-  }
-}
-
-type Tokenizer = Awaited<ReturnType<typeof openTokenizer>>["tokenizer"];
-
-function encode(prompt: string, tokenizer: Tokenizer, file: string): number[] {
-  try {
-    const encoding = tokenizer.encode(prompt);
-    const [ids, tokens]: readonly [readonly number[], readonly string[]] = [encoding.ids, encoding.tokens];
-    const unknown = ids.findIndex((id) => !Number.isSafeInteger(id));
-    if (unknown >= 0) throw new Error(`its vocabulary has no ${JSON.stringify(tokens[unknown])}`);
-    return [...ids];
-  } catch (cause) {
-    throw invalidTokenizer(file, cause);
-  }
-}
-
-const invalidTokenizer = (file: string, cause: unknown): InputError =>
-  new InputError("TOKENIZER_INVALID", `${file}: cannot tokenise the prompt: ${messageOf(cause)}`, {
-    file,
-    cause,
-    help: "give --tokenizer the tokenizer.json of this model, or the ids themselves with --ids",
-  });
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    throw new InputError("NOT_FOUND", `${file}: cannot be read`, { file, cause, help: "check the path" });
-  }
-}
-
-function parseJson(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new InputError("JSON_INVALID", `${file}: not JSON`, {
-      file,
-      cause,
-      help: "check that this is the right file",
-    });
-  }
-}
-
-function asObject(value: unknown, file: string): object {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new InputError("TOKENIZER_INVALID", `${file}: not a JSON object`, {
-    file,
-    expected: "a JSON object",
-    found: Array.isArray(value) ? "an array" : String(value).slice(0, 20),
-    help: "give --tokenizer the tokenizer.json of this model",
   });
 }

@@ -25,6 +25,7 @@ export const parity: Command = {
   options: {
     ids: text("JSON array of token ids"),
     prompt: text("Text, or @FILE"),
+    "chat-template": flag("Put the prompt into the checkpoint's chat template, as a user's message"),
     tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
     inputs: text("safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids"),
     golden: text("safetensors with input_ids and logits to compare with"),
@@ -87,9 +88,16 @@ function inputOf(args: Arguments, paths: readonly string[]): InputRequest | unde
       help: "give one of them",
     });
   }
+  const chat = args.flag("chat-template");
+  if (chat && prompt === undefined) {
+    throw new UsageError("CHAT_TEMPLATE_USAGE", "--chat-template is for a --prompt", {
+      found: given.join() || "no --prompt",
+      help: "give the text with --prompt, or leave out --chat-template",
+    });
+  }
   if (ids !== undefined) return { kind: "ids", file: ids };
   if (inputs !== undefined) return { kind: "inputs", file: inputs };
-  if (prompt !== undefined) return { kind: "prompt", text: prompt, tokenizer: tokenizerOf(args, paths) };
+  if (prompt !== undefined) return { kind: "prompt", text: prompt, tokenizer: tokenizerOf(args, paths), chat };
   return tokens === undefined ? undefined : { kind: "random", tokens };
 }
 
@@ -114,7 +122,7 @@ function tokenizerOf(args: Arguments, paths: readonly string[]): string {
 /** Text of the tokens that a report names; none without a tokenizer that can tell. */
 async function tokenTexts({ nextTokens }: ParityReport, path: string | null): Promise<ReadonlyMap<number, string>> {
   if (path === null) return new Map();
-  const { openTokenizer } = await import("../../verify/parity-inputs.ts");
+  const { openTokenizer } = await import("../../verify/input-tokenizer.ts");
   const ids = [...nextTokens.a, ...nextTokens.b].map(({ id }) => id);
   try {
     const { tokenizer } = await openTokenizer(path);
