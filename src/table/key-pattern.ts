@@ -15,7 +15,7 @@ const PLACE = /\{(\w+)(?:([+-])(\w+))?\}/g;
 /** `sizeOf` gives the size of an axis that shifts another one. Throws InputError TABLE_INVALID. */
 export function parseKey(text: string, sizeOf: (axis: string) => number): KeyPattern {
   const places = [...text.matchAll(PLACE)];
-  const axes = places.map((place) => place[1]!);
+  const axes = axesOf(text);
   if (/[{}]/.test(text.replaceAll(PLACE, ""))) throw tableError(`key "${text}": a brace does not enclose an axis`);
   if (new Set(axes).size < axes.length) throw tableError(`key "${text}": an axis comes twice`);
   const shifts = places.map(([, , sign, by]) => {
@@ -36,6 +36,9 @@ export function fillKey(pattern: KeyPattern, indices: readonly number[]): string
   }
   return key;
 }
+
+/** The axes of a key. */
+export const axesOf = (text: string): string[] => [...text.matchAll(PLACE)].map(([, axis]) => axis!);
 
 /** A key or pattern with every index replaced by `#`, so that keys of one kind become equal. */
 export const abstractKey = (key: string): string => key.replaceAll(PLACE, "#").replaceAll(/(?<=^|\.)\d+(?=\.|$)/g, "#");

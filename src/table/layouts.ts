@@ -1,9 +1,9 @@
 // Which family and layout a checkpoint is, from its keys and, where there is one, its config.
 import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { InputError, UsageError } from "../errors.ts";
-import { abstractKey } from "./key-pattern.ts";
-import { passesKind } from "./pass-through.ts";
-import { isRanked, type Rule, type Side } from "./rule.ts";
+import { abstractKey, axesOf } from "./key-pattern.ts";
+import { KnownKinds, share } from "./known-kinds.ts";
+import type { Rule, Side } from "./rule.ts";
 
 export interface Detected {
   readonly adapter: Adapter;
@@ -58,20 +58,24 @@ export function detect(
   if (chosen !== undefined) return chosen;
   const kinds = new Set(Array.from(keys.keys(), abstractKey));
   const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
-  const own = possible.filter(({ generic }) => generic !== true);
-  const families = own.length > 0 ? own : possible;
+  const specific = possible.filter(({ generic }) => generic !== true);
+  const families = specific.length > 0 ? specific : possible;
   const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
   const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
+  const ownConfig = isSettled ? config : null;
   const candidates = families
-    .flatMap((adapter) => layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, isSettled)))
+    .flatMap((adapter) =>
+      layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, ownConfig, isSettled)),
+    )
     .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
   const best = Math.max(...candidates.map(score));
-  const [first, ...others] = likelier(
+  const [first, ...more] = likelier(
     candidates.filter((candidate) => score(candidate) === best),
     evidence,
   );
   if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
+  const others = more.filter((other) => !isSameTable(first, other, ownConfig, kinds));
   if (others.length > 0) throw ambiguous([first, ...others]);
   return { adapter: first.adapter, layout: first.layout };
 }
@@ -121,10 +125,16 @@ function isPossible(adapter: Adapter, config: JsonObject | null, family: string 
   return adapter.generic !== true;
 }
 
-/** The best of the adapter's probes: each shows one set of the keys that the family can have. */
-function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isSettled: boolean): Candidate {
+/** The best of the adapter's probes, the config among them: each shows one set of the keys that the family can have. */
+function judge(
+  adapter: Adapter,
+  layout: string,
+  kinds: ReadonlySet<string>,
+  config: JsonObject | null,
+  isSettled: boolean,
+): Candidate {
   const side = sideOf(layout);
-  const scores = probed(adapter, layout).map((rules) => {
+  const scores = [...probed(adapter, layout), ...rulesAt(adapter, layout, config)].map((rules) => {
     const known = new KnownKinds(rules, side);
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
     return {
@@ -140,81 +150,45 @@ function judge(adapter: Adapter, layout: string, kinds: ReadonlySet<string>, isS
 
 const sideOf = (layout: string): Side => (layout === "hf" ? "hf" : "native");
 
+const tableOf = (adapter: Adapter, layout: string): string => (layout === "hf" ? (adapter.layouts[0] ?? "hf") : layout);
+
 /** Tables of a layout, as the adapter's probes have them. */
-function probed(adapter: Adapter, layout: string): (readonly Rule[])[] {
-  const table = layout === "hf" ? (adapter.layouts[0] ?? "hf") : layout;
-  return adapter.probes.map((probe) => adapter.open(probe, adapter.family).rules(table));
+const probed = (adapter: Adapter, layout: string): (readonly Rule[])[] =>
+  adapter.probes.map((probe) => adapter.open(probe, adapter.family).rules(tableOf(adapter, layout)));
+
+/**
+ * The table at a config, without the rules of layers that the model has none of; none where the config is not one of the
+ * family's, which whoever opens it will be told.
+ */
+function rulesAt(adapter: Adapter, layout: string, config: JsonObject | null): (readonly Rule[])[] {
+  if (config === null) return [];
+  try {
+    const family = adapter.open(config, adapter.family);
+    const axes = family.axes(tableOf(adapter, layout));
+    const isEmpty = (axis: string) => axes[axis] === 0 || (Array.isArray(axes[axis]) && axes[axis].length === 0);
+    return [family.rules(tableOf(adapter, layout)).filter((rule) => !keyAxesOf(rule).some(isEmpty))];
+  } catch (error) {
+    if (error instanceof InputError) return [];
+    throw error;
+  }
 }
 
-const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
+/** Axes of the keys of a rule. */
+function keyAxesOf(rule: Rule): readonly string[] {
+  if (rule.kind === "map") return [...rule.native, ...rule.hf].flatMap(({ key }) => axesOf(key));
+  if (rule.kind === "tie") return axesOf(rule.alias);
+  return rule.kind === "drop" ? axesOf(rule.key) : [];
+}
 
-/** Kinds of keys that one side of a table has. */
-class KnownKinds {
-  /** Required kinds and the tower each belongs to. */
-  private readonly required = new Map<string, string | undefined>();
-  /** Canonical kind by every accepted spelling. */
-  private readonly spellings = new Map<string, string>();
-  private readonly prefixes: string[] = [];
-  private readonly passed: string[] = [];
-
-  /** Whether it is saved as rank shards. */
-  readonly ranked: boolean;
-
-  constructor(rules: readonly Rule[], side: Side) {
-    this.ranked = side === "native" && isRanked(rules);
-    for (const rule of rules) this.add(rule, side);
-  }
-
-  private add(rule: Rule, side: Side): void {
-    switch (rule.kind) {
-      case "map":
-        for (const { key, spellings = [] } of rule[side]) {
-          const kind = abstractKey(key);
-          if (!rule.optional) this.required.set(kind, rule.tower);
-          for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
-        }
-        break;
-      case "tie":
-      case "drop": {
-        const kind = abstractKey(rule.kind === "tie" ? rule.alias : rule.key);
-        if (rule.side === side) this.spellings.set(kind, kind);
-        break;
-      }
-      case "prefix":
-        if (rule.side === side) this.prefixes.push(rule.prefix);
-        break;
-      case "passThrough":
-        this.passed.push(rule[side]);
-        break;
-      case "refuse":
-        if (rule.side === side) this.passed.push(rule.keys);
-        break;
-      default:
-        throw rule satisfies never;
-    }
-  }
-
-  get spelled(): Iterable<string> {
-    return this.spellings.keys();
-  }
-
-  canonical(kind: string): string | undefined {
-    const own = this.spellings.get(kind);
-    if (own !== undefined) return own;
-    for (const prefix of this.prefixes) {
-      const other = this.spellings.get(kind.startsWith(prefix) ? kind.slice(prefix.length) : prefix + kind);
-      if (other !== undefined) return other;
-    }
-    return this.passed.some((pattern) => passesKind(pattern, kind)) ? kind : undefined;
-  }
-
-  /** Share of the required kinds that are there. Where the family is settled, a tower may be absent as a whole. */
-  presence(found: readonly string[], isSettled: boolean): number {
-    const towers = new Set(found.map((kind) => this.required.get(kind)));
-    const due = [...this.required].filter(([, tower]) => !isSettled || tower === undefined || towers.has(tower));
-    const there = new Set(found);
-    return share(due.filter(([kind]) => there.has(kind)).length, due.length);
-  }
+/** Whether two layouts of a family are one here: they may differ in the experts alone, and the model have none. */
+function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds: ReadonlySet<string>): boolean {
+  if (config === null || a.adapter !== b.adapter || a.layout === "hf" || b.layout === "hf") return false;
+  const isAbsent = (rule: Rule) =>
+    rule.kind === "map" && rule.optional && !rule.native.some(({ key }) => kinds.has(abstractKey(key)));
+  const [one, other] = [a, b].map(({ adapter, layout }) =>
+    JSON.stringify(rulesAt(adapter, layout, config).map((rules) => rules.filter((rule) => !isAbsent(rule)))),
+  );
+  return one === other;
 }
 
 /** Whether files of the family come in several orders of dims. */

@@ -201,3 +201,15 @@ test("of layouts with the same keys, the files decide, or the record", () => {
   expect(found(keys, null, {}, { recorded: () => "vllm" })).toBe("llama3 torchtitan-0.2");
   expect(found(keysOf("llama3", "hf"), null, {}, { ranks: true })).toBe("llama3 hf");
 });
+
+test.each([
+  ["deepseek_v3", { num_hidden_layers: 1, first_k_dense_replace: 1 }],
+  ["qwen3_moe", { num_hidden_layers: 2, mlp_only_layers: [0, 1] }],
+])("a %s without experts is what its config says, whichever layouts differ in them alone", (family, fields) => {
+  const config = { model_type: family, ...fields };
+  for (const layout of ["hf", "torchtitan"]) {
+    expect(found(keysOf(family, layout, config), config)).toBe(`${family} ${layout}`);
+  }
+  const renamed = new Map([...keysOf(family, "torchtitan-0.2", config)].map(([key]) => [key, null]));
+  expect(found(renamed, config)).toBe(`${family} torchtitan-0.2`);
+});
