@@ -7,7 +7,9 @@ declare namespace WebAssembly {
     private readonly brand: unknown;
   }
   class Memory {
-    constructor(size: { readonly initial: number; readonly maximum?: number });
+    constructor(size: { readonly initial: number; readonly maximum?: number; readonly shared?: boolean });
+    /** By so many pages; gives back how many there were. */
+    grow(pages: number): number;
     /** In bytes of pages of 64 KiB. */
     readonly buffer: ArrayBuffer;
   }

@@ -20,7 +20,7 @@ export interface Arithmetic<V extends Values> {
   readonly name: "cpu" | "wasm";
   /** A buffer of activations. */
   create(length: number): V;
-  /** Bytes that it holds besides activations. */
+  /** Bytes that it holds besides activations; they never become fewer. */
   readonly heldBytes: number;
   linear(operands: LinearOperands<V>, out: V, memory: Memory<V>): void | Promise<void>;
   attention(operands: AttentionOperands<V>, sizes: AttentionSizes, out: V): void | Promise<void>;

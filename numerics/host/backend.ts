@@ -19,7 +19,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
   private steps: Step<V>[] = [];
 
   constructor(readonly arithmetic: Arithmetic<V>) {
-    this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES + arithmetic.heldBytes);
+    this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES);
     this.ops = { ...hostOps(this), mixture: (x, routing, expert) => mixture(this, x, routing, expert) };
   }
 
@@ -28,7 +28,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
   }
 
   get peakBytes(): number {
-    return this.memory.peakBytes;
+    return this.memory.peakBytes + this.arithmetic.heldBytes;
   }
 
   weight(source: WeightSource): HostNode<V> {

@@ -2,7 +2,7 @@
 import type { AttentionMask, Node, Ops, Pointwise } from "../../numerics/graph.ts";
 import { softmax } from "../../numerics/routing.ts";
 import { bytesAsWeight } from "../helpers/tensors.ts";
-import { type Graph, normal, weight } from "./webgpu/harness.ts";
+import { type Graph, normal, weight } from "./harness.ts";
 
 export interface OpCase {
   readonly name: string;

@@ -6,7 +6,7 @@ import { Device } from "../../../numerics/webgpu/device.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
 import { InputError } from "../../../src/errors.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
-import { values, weight } from "./harness.ts";
+import { values, weight } from "../harness.ts";
 
 describeGpu("evaluation", () => {
   it("keeps what it is asked to keep, frees the rest, and refuses freed nodes", async () => {

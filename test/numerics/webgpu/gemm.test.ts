@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from "vitest";
-import type { Backend, WeightSource } from "../../../numerics/backend.ts";
+import type { Backend } from "../../../numerics/backend.ts";
 import { SHORT_CHAIN } from "../../../numerics/graph.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../numerics/webgpu/backend.ts";
 import { Device } from "../../../numerics/webgpu/device.ts";
@@ -10,32 +10,9 @@ import { tileFor, tileGemm } from "../../../numerics/webgpu/kernels/gemm-tile.ts
 import type { GpuNode } from "../../../numerics/webgpu/node.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { largestError } from "../../helpers/tensors.ts";
+import { chains, floats } from "../chains.ts";
+import { errorOf, values, weight } from "../harness.ts";
 import { opCases } from "../op-cases.ts";
-import { errorOf, values, weight } from "./harness.ts";
-
-const floats = ({ shape, read }: WeightSource): Float32Array => {
-  const out = new Float32Array(shape.reduce((a, b) => a * b, 1));
-  read(0, new Uint8Array(out.buffer));
-  return out;
-};
-
-/** Chains of multiply and add, then their sum, in ascending k, as f32 hardware without FMA rounds them. */
-function chains(x: Float32Array, w: Float32Array, inputs: number, depth = chainDepth): Float32Array {
-  const outputs = w.length / inputs;
-  const f32 = Math.fround;
-  return Float32Array.from({ length: (x.length / inputs) * outputs }, (_, i) => {
-    const [m, n] = [Math.floor(i / outputs), i % outputs];
-    let sum = 0;
-    for (let begin = 0; begin < inputs; begin += depth) {
-      let chain = 0;
-      for (let k = begin; k < Math.min(begin + depth, inputs); k++) {
-        chain = f32(chain + f32(x[m * inputs + k]! * w[n * inputs + k]!));
-      }
-      sum = f32(sum + chain);
-    }
-    return sum;
-  });
-}
 
 describeGpu("matrix products", () => {
   let backend: Backend<GpuNode> | undefined;
@@ -54,7 +31,7 @@ describeGpu("matrix products", () => {
     ] as const) {
       const [x, w] = [weight([rows, inputs], 1), weight([outputs, inputs], 2)];
       const found = await values(b, (op, put) => op.linear(put(x), put(w)));
-      const expected = chains(floats(x), floats(w), inputs);
+      const expected = chains(floats(x), floats(w), inputs, chainDepth);
       if (b.adapter?.includes("llvmpipe")) expect(found).toEqual(expected);
       else expect(largestError(found, expected)).toBeLessThan(1e-3);
     }

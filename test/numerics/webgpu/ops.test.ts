@@ -6,8 +6,8 @@ import type { GpuNode } from "../../../numerics/webgpu/node.ts";
 import type { InputError } from "../../../src/errors.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
+import { errorOf, normal, toBf16, values, weight } from "../harness.ts";
 import { opCases } from "../op-cases.ts";
-import { errorOf, normal, toBf16, values, weight } from "./harness.ts";
 
 describeGpu("each op against the f64 reference", () => {
   let backend: Backend<GpuNode>;

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { awaitGpu } from "../../../numerics/webgpu/polling.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
-import { values, weight } from "./harness.ts";
+import { values, weight } from "../harness.ts";
 
 it("setImmediate is wrapped only while the GPU is awaited, and serves everyone else as before", async () => {
   const original = globalThis.setImmediate;

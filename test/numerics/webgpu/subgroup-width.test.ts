@@ -4,7 +4,7 @@ import { expect, it, vi } from "vitest";
 import { describeAdapter } from "../../../numerics/webgpu/adapter.ts";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
-import { errorOf, weight } from "./harness.ts";
+import { errorOf, weight } from "../harness.ts";
 
 vi.hoisted(() => {
   process.env.LP_NATIVE_VECTOR_WIDTH = "128";

@@ -1,9 +1,9 @@
 // One graph on two backends, and seeded weights in memory.
-import type { Backend, WeightSource } from "../../../numerics/backend.ts";
-import { CpuBackend } from "../../../numerics/cpu/backend.ts";
-import type { Node, Ops } from "../../../numerics/graph.ts";
-import { elementCount } from "../../../src/formats/dtype.ts";
-import { bytesAsWeight } from "../../helpers/tensors.ts";
+import type { Backend, WeightSource } from "../../numerics/backend.ts";
+import { CpuBackend } from "../../numerics/cpu/backend.ts";
+import type { Node, Ops } from "../../numerics/graph.ts";
+import { elementCount } from "../../src/formats/dtype.ts";
+import { bytesAsWeight } from "../helpers/tensors.ts";
 
 export type Graph = <N extends Node>(op: Ops<N>, put: (weight: WeightSource) => N) => N;
 

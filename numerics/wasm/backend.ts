@@ -1,0 +1,181 @@
+// f32 on the CPU: WebAssembly SIMD in as many threads as there are cores. Matrix products have the bits of the subgroup
+// kernels of WebGPU where those run without fused multiply-add (numerics/webgpu/kernels/gemm-subgroup.ts).
+import { SHORT_CHAIN } from "../graph.ts";
+import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
+import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
+import { HostBackend } from "../host/backend.ts";
+import { decode } from "../host/decode.ts";
+import type { HostNode } from "../host/node.ts";
+import { attentionScratch, type LinearJob, linearScratch } from "./jobs.ts";
+import { Threads } from "./threads.ts";
+
+/** As on WebGPU: see gemm-subgroup.ts. */
+export const CHAIN = 256;
+/** Bytes of x in the shared memory at a time, and of W; there are two windows of W. */
+const X_BYTES = 16 << 20;
+const WINDOW_BYTES = 4 << 20;
+
+type Linear = LinearOperands<Float32Array>;
+
+/** What lies where in the shared memory: a block of x, two windows of W, and what each thread needs. */
+interface LinearPlan {
+  /** Elements of a row of x and W, zeros at the end. */
+  readonly depth: number;
+  readonly elementBytes: 2 | 4;
+  /** Rows of x, and of W, that are there at a time. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly windows: readonly [number, number];
+  readonly scratch: number;
+  readonly scratchBytes: number;
+  readonly bytes: number;
+}
+
+const padded = (n: number, multiple: number): number => multiple * Math.ceil(n / multiple);
+
+function planLinear({ T, O, I, weight }: Linear, threads: number): LinearPlan {
+  const depth = padded(I, 8);
+  const elementBytes = weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
+  const rows = Math.min(T, 6 * Math.max(1, Math.floor(X_BYTES / (24 * depth))));
+  const columns = Math.min(padded(O, 8), 8 * Math.max(1, Math.floor(WINDOW_BYTES / (8 * elementBytes * depth))));
+  const windowBytes = columns * elementBytes * depth;
+  const first = padded(rows, 6) * 4 * depth;
+  const scratch = first + 2 * windowBytes;
+  const scratchBytes = linearScratch(depth, rows);
+  const bytes = scratch + threads * scratchBytes;
+  return { depth, elementBytes, rows, columns, windows: [first, first + windowBytes], scratch, scratchBytes, bytes };
+}
+
+/** Rows of x from `row` on. */
+function loadX({ x, T, I }: Linear, { rows, depth }: LinearPlan, row: number, target: Uint8Array): void {
+  const count = Math.min(rows, T - row);
+  const values = new Float32Array(target.buffer, target.byteOffset, count * depth);
+  spread(x.subarray(row * I, (row + count) * I), I, depth, values);
+}
+
+/** Rows of W from `row` on: bf16 as they are stored, all else as f32. */
+function loadWeights({ weight, O, I }: Linear, plan: LinearPlan, row: number, target: Uint8Array): void {
+  const { columns, depth, elementBytes } = plan;
+  const count = Math.min(columns, O - row);
+  if (weight instanceof Float32Array) {
+    const values = new Float32Array(target.buffer, target.byteOffset, count * depth);
+    spread(weight.subarray(row * I, (row + count) * I), I, depth, values);
+    return;
+  }
+  const { source, begin } = weight;
+  const read = (first: number, length: number, at: number) => {
+    if (elementBytes === 4) decode(source, first, new Float32Array(target.buffer, target.byteOffset + 4 * at, length));
+    else source.read(2 * first, target.subarray(2 * at, 2 * (at + length)));
+  };
+  if (depth === I) read(begin + row * I, count * I, 0);
+  else {
+    target.fill(0, 0, count * elementBytes * depth);
+    for (let r = 0; r < count; r++) read(begin + (row + r) * I, I, r * depth);
+  }
+}
+
+/** Rows of `width` become rows of `pitch`, zeros behind. */
+function spread(from: Float32Array, width: number, pitch: number, to: Float32Array): void {
+  if (width === pitch) {
+    to.set(from);
+    return;
+  }
+  to.fill(0);
+  for (let r = 0; r * width < from.length; r++) to.set(from.subarray(r * width, (r + 1) * width), r * pitch);
+}
+
+/** [0, count) in at most `parts` ranges about as long; all but the last are multiples of `multiple`. */
+function shares(count: number, multiple: number, parts: number): [number, number][] {
+  const units = Math.ceil(count / multiple);
+  const ends = Array.from({ length: parts + 1 }, (_, i) => Math.min(count, multiple * Math.floor((units * i) / parts)));
+  ends[parts] = count;
+  return ends.slice(1).flatMap((end, i): [number, number][] => (end > ends[i]! ? [[ends[i]!, end]] : []));
+}
+
+class F32Arithmetic implements Arithmetic<Float32Array> {
+  readonly name = "wasm";
+
+  constructor(private readonly threads: Threads) {}
+
+  get heldBytes(): number {
+    return this.threads.bytes;
+  }
+
+  /** Shared, so that threads need no copies. */
+  create(length: number): Float32Array {
+    return new Float32Array(new SharedArrayBuffer(4 * length));
+  }
+
+  /** W is read in windows of rows, each while the one before is at work. */
+  async linear(operands: Linear, out: Float32Array): Promise<void> {
+    const { T, O } = operands;
+    const plan = planLinear(operands, this.threads.count);
+    const { depth, rows, columns, windows } = plan;
+    const memory = this.threads.reserve(plan.bytes);
+    loadWeights(operands, plan, 0, memory.subarray(windows[0]));
+    loadX(operands, plan, 0, memory);
+    for (let begin = 0, window = 0; begin < O; begin += columns, window = 1 - window) {
+      const count = Math.min(columns, O - begin);
+      for (let row = 0; row < T; row += rows) {
+        if (rows < T && begin + row > 0) loadX(operands, plan, row, memory);
+        const height = Math.min(rows, T - row);
+        const jobs = shares(count, 8, this.threads.count).map(
+          ([first, end], i): LinearJob => ({
+            kind: "linear",
+            x: 0,
+            rows: height,
+            weights: windows[window]!,
+            elementBytes: plan.elementBytes,
+            depth,
+            chain: operands.summation === "short" ? SHORT_CHAIN : CHAIN,
+            begin: first,
+            end,
+            scratch: plan.scratch + i * plan.scratchBytes,
+            out,
+            outWidth: O,
+            outRow: row,
+            outColumn: begin,
+            bias: operands.bias,
+          }),
+        );
+        const done = this.threads.run(jobs, height * count * depth);
+        const next = begin + columns;
+        if (row === 0 && next < O) loadWeights(operands, plan, next, memory.subarray(windows[1 - window]));
+        await done;
+      }
+    }
+  }
+
+  async attention(operands: AttentionOperands<Float32Array>, sizes: AttentionSizes, out: Float32Array): Promise<void> {
+    const { visible, ...given } = operands;
+    const { T, N, K, H, C } = sizes;
+    const all = [T, N, K, H, C] as const;
+    const scratchBytes = attentionScratch(all);
+    this.threads.reserve(this.threads.count * scratchBytes);
+    const jobs = shares(N, 1, this.threads.count).map(([begin, end], i) => ({
+      kind: "attention" as const,
+      ...given,
+      first: visible.begin,
+      last: visible.end,
+      sizes: all,
+      begin,
+      end,
+      scratch: i * scratchBytes,
+      out,
+    }));
+    await this.threads.run(jobs, T * T * N * (H + C));
+  }
+
+  close(): Promise<void> {
+    return this.threads.close();
+  }
+}
+
+export type WasmNode = HostNode<Float32Array>;
+
+export class WasmBackend extends HostBackend<Float32Array> {
+  /** @param threads as many as there are cores unless given */
+  constructor(threads?: number) {
+    super(new F32Arithmetic(new Threads(threads)));
+  }
+}

@@ -1,0 +1,200 @@
+// What a thread computes: parts of matrix products and of attention, with the kernels of matrix-kernels.ts.
+
+/** Addresses and strides are bytes in the memory that all threads share; arrays are shared as well. */
+export interface LinearJob {
+  readonly kind: "linear";
+  /** Rows of f32 as long as `depth`, zeros behind what they hold; as many as make whole tiles of 6. */
+  readonly x: number;
+  readonly rows: number;
+  /** Rows of W as they are stored, `elementBytes` an element (2: bf16, 4: f32); as many as make whole panels of 8. */
+  readonly weights: number;
+  readonly elementBytes: 2 | 4;
+  /** Elements of a row, a multiple of 8. */
+  readonly depth: number;
+  /** Products that are added in one chain, a multiple of 8. */
+  readonly chain: number;
+  /** Rows of W [begin, end) of this thread; `begin` is a multiple of 8. */
+  readonly begin: number;
+  readonly end: number;
+  readonly scratch: number;
+  readonly out: Float32Array;
+  /** Elements in a row of `out`; row and column of it that the first row of x and of W make. */
+  readonly outWidth: number;
+  readonly outRow: number;
+  readonly outColumn: number;
+  /** One value a column of `out`. */
+  readonly bias: Float32Array | null;
+}
+
+/** See numerics/host/attention.ts. */
+export interface AttentionJob {
+  readonly kind: "attention";
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly sinks: Float32Array | null;
+  readonly scale: number;
+  readonly softcap: number | null;
+  /** Token t sees tokens [first[t], last[t]). */
+  readonly first: Uint32Array;
+  readonly last: Uint32Array;
+  /** Tokens, query heads, key heads, channels of queries and of values. */
+  readonly sizes: readonly [number, number, number, number, number];
+  /** Query heads [begin, end) of this thread. */
+  readonly begin: number;
+  readonly end: number;
+  readonly scratch: number;
+  readonly out: Float32Array;
+}
+
+export type Job = LinearJob | AttentionJob;
+
+/** Queries whose scores are in memory at a time. */
+export const QUERY_BLOCK = 48;
+
+/** Bytes that a thread needs besides x and W. */
+export const linearScratch = (depth: number, rows: number): number => 32 * (depth + 6 * Math.ceil(rows / 6));
+
+export function attentionScratch([T, , , H, C]: AttentionJob["sizes"]): number {
+  const [tokens, depth, channels] = [T, H, C].map((n) => 8 * Math.ceil(n / 8));
+  const queries = QUERY_BLOCK * Math.ceil(T / QUERY_BLOCK);
+  return 4 * (queries * depth! + 2 * tokens! * depth! + tokens! * channels! + QUERY_BLOCK * (tokens! + 8));
+}
+
+/**
+ * Makes what runs jobs. It names nothing outside itself: a worker gets its text, so that no file has to be found beside
+ * a bundle.
+ */
+export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory): (job: Job) => void {
+  type Kernel = (...operands: number[]) => void;
+  const instance = new WebAssembly.Instance(module, { host: { memory } });
+  const { multiply, pack2, pack4 } = instance.exports as Record<"multiply" | "pack2" | "pack4", Kernel>;
+  const queryBlock = 48;
+  const padded = (n: number) => 8 * Math.ceil(n / 8);
+  const floats = (address: number, length: number) => new Float32Array(memory.buffer, address, length);
+
+  /** y[t, o] += Σ x[t, k] · panel[k, o] in chains; `y` holds zeros before. */
+  const product = (
+    x: number,
+    xStride: number,
+    panel: number,
+    y: number,
+    yStride: number,
+    depth: number,
+    chain: number,
+    tiles: number,
+  ) => {
+    for (let k = 0; k < depth; k += chain) {
+      multiply(x + 4 * k, xStride, panel + 32 * k, y, yStride, Math.min(chain, depth - k), tiles);
+    }
+  };
+
+  function linear(job: LinearJob): void {
+    const { rows, depth, bias, out, outWidth, elementBytes } = job;
+    const pack = elementBytes === 2 ? pack2 : pack4;
+    const tiles = Math.ceil(rows / 6);
+    const panel = job.scratch;
+    const y = panel + 32 * depth;
+    const tile = floats(y, 48 * tiles);
+    const stride = elementBytes * depth;
+    for (let o = job.begin; o < job.end; o += 8) {
+      pack(job.weights + o * stride, stride, panel, depth);
+      tile.fill(0);
+      product(job.x, 4 * depth, panel, y, 32, depth, job.chain, tiles);
+      const count = Math.min(8, job.end - o);
+      const column = job.outColumn + o;
+      for (let t = 0; t < rows; t++) {
+        const at = (job.outRow + t) * outWidth + column;
+        if (bias === null) for (let i = 0; i < count; i++) out[at + i] = tile[8 * t + i]!;
+        else for (let i = 0; i < count; i++) out[at + i] = tile[8 * t + i]! + bias[column + i]!;
+      }
+    }
+  }
+
+  function attention(job: AttentionJob): void {
+    const { q, k, v, out, first, last, sizes } = job;
+    const [T, N, K, H, C] = sizes;
+    const [tokens, depth, channels] = [padded(T), padded(H), padded(C)];
+    const queries = queryBlock * Math.ceil(T / queryBlock);
+    const stride = 4 * depth;
+    const keyRows = job.scratch;
+    const keys = keyRows + tokens * stride;
+    const values = keys + tokens * stride;
+    const rows = values + 4 * tokens * channels;
+    const scores = rows + queries * stride;
+    const mixed = scores + 4 * queryBlock * tokens;
+    const tile = floats(mixed, 8 * queryBlock);
+
+    /** Heads of [T, heads, width] one by one: rows of `pitch` elements, zeros behind and below. */
+    const takeHead = (from: Float32Array, heads: number, head: number, address: number, all: number) => {
+      const to = floats(address, all * depth);
+      if (depth !== H || all !== T) to.fill(0);
+      for (let t = 0; t < T; t++) to.set(from.subarray((t * heads + head) * H, (t * heads + head + 1) * H), t * depth);
+    };
+    const takeKeyHead = (head: number) => {
+      takeHead(k, K, head, keyRows, tokens);
+      for (let u = 0; u < tokens; u += 8) pack4(keyRows + u * stride, stride, keys + u * stride, depth);
+      const panels = floats(values, tokens * channels);
+      if (tokens !== T || channels !== C) panels.fill(0);
+      for (let u = 0; u < T; u++) {
+        const at = (u * K + head) * C;
+        for (let c = 0; c < C; c++) panels[((c >> 3) * tokens + u) * 8 + (c & 7)] = v[at + c]!;
+      }
+    };
+
+    /** Scores of a row become weights of its softmax but for their sum, whose inverse is returned. */
+    const soften = (row: Float32Array, from: number, to: number, sink: number | null): number => {
+      const { scale, softcap } = job;
+      let largest = sink ?? Number.NEGATIVE_INFINITY;
+      for (let u = from; u < to; u++) {
+        const score = row[u]! * scale;
+        row[u] = softcap === null ? score : softcap * Math.tanh(score / softcap);
+        largest = Math.max(largest, row[u]!);
+      }
+      let total = sink === null ? 0 : Math.exp(sink - largest);
+      for (let u = from; u < to; u++) {
+        row[u] = Math.exp(row[u]! - largest);
+        total += row[u]!;
+      }
+      row.fill(0, 0, from);
+      row.fill(0, to);
+      return 1 / total;
+    };
+
+    let held = -1;
+    for (let n = job.begin; n < job.end; n++) {
+      const keyHead = Math.floor(n / (N / K));
+      if (keyHead !== held) takeKeyHead(keyHead);
+      held = keyHead;
+      takeHead(q, N, n, rows, queries);
+      for (let t0 = 0; t0 < T; t0 += queryBlock) {
+        const t1 = Math.min(T, t0 + queryBlock);
+        const begin = first[t0]! & ~7;
+        const width = padded(last[t1 - 1]!) - begin;
+        const tiles = Math.ceil((t1 - t0) / 6);
+        const block = floats(scores, queryBlock * width);
+        block.fill(0);
+        for (let u = 0; u < width; u += 8) {
+          const panel = keys + (begin + u) * stride;
+          product(rows + t0 * stride, stride, panel, scores + 4 * u, 4 * width, depth, 256, tiles);
+        }
+        const inverse = new Float64Array(t1 - t0);
+        for (let t = t0; t < t1; t++) {
+          const row = block.subarray((t - t0) * width, (t - t0 + 1) * width);
+          inverse[t - t0] = soften(row, first[t]! - begin, last[t]! - begin, job.sinks ? job.sinks[n]! : null);
+        }
+        for (let c = 0; c < C; c += 8) {
+          tile.fill(0);
+          product(scores, 4 * width, values + 4 * (c * tokens + begin * 8), mixed, 32, width, 256, tiles);
+          const count = Math.min(8, C - c);
+          for (let t = t0; t < t1; t++) {
+            const at = (t * N + n) * C + c;
+            for (let i = 0; i < count; i++) out[at + i] = tile[8 * (t - t0) + i]! * inverse[t - t0]!;
+          }
+        }
+      }
+    }
+  }
+
+  return (job) => (job.kind === "linear" ? linear(job) : attention(job));
+}

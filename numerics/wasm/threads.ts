@@ -1,0 +1,88 @@
+// Threads that share one WebAssembly memory. Work that is not worth sending runs where it is asked for.
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { type Job, jobRunner } from "./jobs.ts";
+import { MATRIX_KERNELS } from "./matrix-kernels.ts";
+
+const PAGE = 65_536;
+/** Of a 32-bit address space. */
+const MAX_PAGES = 65_536;
+/** Multiply-adds from which a message to another thread is worth its while. */
+const WORTH_SENDING = 1 << 20;
+
+/** The function's own text: nothing has to be found beside a bundle, and TypeScript needs no loader in the thread. */
+const WORKER = `const { parentPort, workerData } = require("node:worker_threads");
+const run = (${jobRunner.toString()})(workerData.module, workerData.memory);
+parentPort.on("message", (job) => {
+  try { run(job); parentPort.postMessage(null); } catch (error) { parentPort.postMessage(String(error?.stack ?? error)); }
+});`;
+
+export class Threads {
+  readonly count: number;
+  private readonly memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared: true });
+  private readonly module = new WebAssembly.Module(Buffer.from(MATRIX_KERNELS, "base64"));
+  private readonly here = jobRunner(this.module, this.memory);
+  private workers: Worker[] = [];
+
+  /** @param count threads that work at a time; one works without any other than the caller's */
+  constructor(count = availableParallelism()) {
+    this.count = count;
+  }
+
+  get bytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** The memory that jobs name by addresses, at least `length` bytes; a view lasts until the next call. */
+  reserve(length: number): Uint8Array {
+    const missing = length - this.memory.buffer.byteLength;
+    if (missing > 0) this.memory.grow(Math.ceil(missing / PAGE));
+    return new Uint8Array(this.memory.buffer);
+  }
+
+  /** At most `count` jobs at once. @param cost multiply-adds of all of them */
+  async run(jobs: readonly Job[], cost: number): Promise<void> {
+    if (this.count === 1 || jobs.length === 1 || cost < WORTH_SENDING) {
+      for (const job of jobs) this.here(job);
+      return;
+    }
+    while (this.workers.length < jobs.length) this.workers.push(this.start());
+    await Promise.all(jobs.map((job, i) => send(this.workers[i]!, job)));
+  }
+
+  async close(): Promise<void> {
+    const workers = this.workers;
+    this.workers = [];
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+
+  private start(): Worker {
+    const worker = new Worker(WORKER, { eval: true, workerData: { module: this.module, memory: this.memory } });
+    worker.unref();
+    return worker;
+  }
+}
+
+/** An idle worker does not keep the process; one at work does. */
+async function send(worker: Worker, job: Job): Promise<void> {
+  worker.ref();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const settle = (failure: unknown) => {
+        worker.off("message", answered);
+        worker.off("error", settle);
+        worker.off("exit", stopped);
+        if (failure === null) resolve();
+        else reject(failure instanceof Error ? failure : new Error(String(failure)));
+      };
+      const answered = (answer: unknown) => settle(answer);
+      const stopped = (code: number) => settle(`a thread of the wasm backend stopped with code ${code}`);
+      worker.on("message", answered);
+      worker.on("error", settle);
+      worker.on("exit", stopped);
+      worker.postMessage(job);
+    });
+  } finally {
+    worker.unref();
+  }
+}

@@ -1,0 +1,174 @@
+import { readFileSync } from "node:fs";
+import { afterAll, describe, expect, it } from "vitest";
+import type { WeightSource } from "../../../numerics/backend.ts";
+import { SHORT_CHAIN, type Summation } from "../../../numerics/graph.ts";
+import { CHAIN, WasmBackend } from "../../../numerics/wasm/backend.ts";
+import { Threads } from "../../../numerics/wasm/threads.ts";
+import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
+import { file, matrixKernels, source } from "../../../scripts/matrix-kernels.mjs";
+import { describeGpu } from "../../helpers/gpu.ts";
+import { bytesAsWeight } from "../../helpers/tensors.ts";
+import { chains, floats } from "../chains.ts";
+import { errorOf, normal, values, weight } from "../harness.ts";
+import { opCases } from "../op-cases.ts";
+
+/** Rows, inputs, outputs: none, some and all of them whole tiles, panels and chains; the last two go to threads. */
+const SIZES = [
+  [1, 1, 1],
+  [1, 54, 263],
+  [7, 44, 33],
+  [6, 8, 8],
+  [19, 84, 70],
+  [40, 256, 129],
+  [13, 600, 96],
+  [70, 600, 200],
+  [130, 1031, 77],
+] as const;
+
+describe("each op against the f64 reference", () => {
+  const backend = new WasmBackend();
+  afterAll(() => backend.close());
+
+  it.each(opCases.map((opCase) => [opCase.name, opCase] as const))("%s", async (_, { graph, tolerance }) => {
+    expect(await errorOf(backend, graph)).toBeLessThanOrEqual(tolerance);
+  });
+
+  it("linear with weight and bias that were computed", async () => {
+    for (const inputs of [40, 37]) {
+      const [x, w, b] = [weight([9, inputs], 1), weight([50, inputs], 2), weight([50], 3)];
+      const error = errorOf(backend, (op, put) => op.linear(put(x), op.map("silu", put(w)), op.map("silu", put(b))));
+      expect(await error).toBeLessThan(2e-6);
+    }
+  });
+
+  it("f16 with subnormals and f64, which are rounded to f32", async () => {
+    const bits = Uint16Array.from({ length: 12 * 20 }, (_, i) => [0x3c00, 0x0001, 0x83ff, 0x7bff, 0xc123, 0][i % 6]!);
+    const half = bytesAsWeight(bits, [12, 20], "F16");
+    const double = bytesAsWeight(
+      Float64Array.from(normal(240, 4), (x) => x + 1e-12),
+      [12, 20],
+      "F64",
+    );
+    for (const w of [half, double]) {
+      expect(await errorOf(backend, (op, put) => op.linear(put(weight([3, 20], 5)), put(w)))).toBeLessThan(2e-6);
+    }
+  });
+
+  it("attention of more heads, tokens and channels than a block, in threads", async () => {
+    const [q, k, v] = [weight([131, 6, 20], 1), weight([131, 2, 20], 2), weight([131, 2, 12], 3)];
+    for (const mask of [
+      { kind: "causal" },
+      { kind: "window", size: 50 },
+      { kind: "segments", lengths: [60, 71] },
+    ] as const)
+      expect(
+        await errorOf(backend, (op, put) => op.attention(put(q), put(k), put(v), { scale: 0.05, mask })),
+        mask.kind,
+      ).toBeLessThan(2e-6);
+  });
+});
+
+describe.each([1, 2, 3])("bits with %i threads", (threads) => {
+  const backend = new WasmBackend(threads);
+  afterAll(() => backend.close());
+
+  it.each(SIZES)(
+    "linear of %i rows, %i inputs, %i outputs: chains of multiply and add",
+    async (rows, inputs, outputs) => {
+      for (const [dtype, summation] of [
+        ["F32", "usual"],
+        ["BF16", "usual"],
+        ["F32", "short"],
+      ] as const) {
+        const [x, w] = [weight([rows, inputs], 1), weight([outputs, inputs], 2, dtype)];
+        const found = await values(backend, (op, put) => op.linear(put(x), put(w), undefined, summation));
+        expect(found).toEqual(chains(floats(x), floats(w), inputs, chainOf(summation)));
+      }
+    },
+  );
+
+  it("another depth of chains makes other bits", async () => {
+    const [x, w] = [weight([19, 600], 1), weight([70, 600], 2)];
+    const found = await values(backend, (op, put) => op.linear(put(x), put(w)));
+    expect(found).not.toEqual(chains(floats(x), floats(w), 600, CHAIN / 2));
+  });
+
+  it("a NaN stays in its row of the weight and its row of x", async () => {
+    const [x, w] = [floats(weight([9, 37], 1)), floats(weight([20, 37], 2))];
+    x[2 * 37 + 36] = Number.NaN;
+    w[11 * 37] = Number.NaN;
+    const found = await values(backend, (op, put) =>
+      op.linear(put(bytesAsWeight(x, [9, 37], "F32")), put(bytesAsWeight(w, [20, 37], "F32"))),
+    );
+    for (const [i, y] of found.entries()) expect(Number.isNaN(y)).toBe(Math.floor(i / 20) === 2 || i % 20 === 11);
+  });
+});
+
+describeGpu("bits of the subgroup kernels", () => {
+  it("where those run without fused multiply-add", async () => {
+    const [wasm, gpu] = [new WasmBackend(), await createWebGpuBackend()];
+    for (const [rows, inputs, outputs] of SIZES) {
+      for (const dtype of ["F32", "BF16"] as const) {
+        const [x, w, b] = [weight([rows, inputs], 1), weight([outputs, inputs], 2, dtype), weight([outputs], 3)];
+        const [found, expected] = await Promise.all([
+          values(wasm, (op, put) => op.linear(put(x), put(w), put(b))),
+          values(gpu, (op, put) => op.linear(put(x), put(w), put(b))),
+        ]);
+        if (gpu.adapter?.includes("llvmpipe")) expect(found).toEqual(expected);
+        else expect(Math.max(...found.map((y, i) => Math.abs(y - expected[i]!)))).toBeLessThan(1e-2);
+      }
+    }
+    await wasm.close();
+    await gpu.close();
+  });
+});
+
+it("a weight is read in windows, each row once", async () => {
+  const backend = new WasmBackend(2);
+  const [x, w] = [weight([3, 2048], 1), weight([3000, 2048], 2, "BF16")];
+  const reads: [number, number][] = [];
+  const watched: WeightSource = {
+    ...w,
+    read(begin, target) {
+      reads.push([begin, target.length]);
+      w.read(begin, target);
+    },
+  };
+  const found = await values(backend, (op, put) => op.linear(put(x), put(watched)));
+  expect(found).toEqual(chains(floats(x), floats(w), 2048, CHAIN));
+  expect(reads.length).toBeGreaterThan(2);
+  expect(Math.max(...reads.map(([, length]) => length))).toBeLessThanOrEqual(4 << 20);
+  let next = 0;
+  for (const [begin, length] of reads) {
+    expect(begin).toBe(next);
+    next += length;
+  }
+  expect(next).toBe(2 * 3000 * 2048);
+  expect(backend.peakBytes).toBeLessThan(16 << 20);
+  await backend.close();
+});
+
+it("a fault in a thread reaches the caller", async () => {
+  const threads = new Threads(2);
+  const out = new Float32Array(new SharedArrayBuffer(64));
+  const job = {
+    kind: "linear",
+    x: 0,
+    rows: 6,
+    weights: 0,
+    elementBytes: 4,
+    depth: 8,
+    chain: 8,
+    begin: 0,
+    end: 8,
+  } as const;
+  const beyond = { ...job, scratch: 2 ** 31, out, outWidth: 8, outRow: 0, outColumn: 0, bias: null };
+  await expect(threads.run([beyond, beyond], 1e9)).rejects.toThrow(/Error/);
+  await threads.close();
+});
+
+it("the kernels are those that the script makes", async () => {
+  expect(readFileSync(file, "utf8")).toBe(source(await matrixKernels()));
+});
+
+const chainOf = (summation: Summation): number => (summation === "short" ? SHORT_CHAIN : CHAIN);
