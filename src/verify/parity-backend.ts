@@ -1,5 +1,6 @@
 import type { Backend } from "../../numerics/backend.ts";
 import { CpuBackend } from "../../numerics/cpu/backend.ts";
+import { WasmBackend } from "../../numerics/wasm/backend.ts";
 import { EnvironmentError } from "../errors.ts";
 
 export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
@@ -11,7 +12,7 @@ export interface OpenedBackend {
   readonly fallbackReason?: string;
 }
 
-/** @throws EnvironmentError where the backend asked for cannot run here; `auto` takes the CPU then */
+/** @throws EnvironmentError where the backend asked for cannot run here; `auto` takes WASM instead of WebGPU then */
 export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
   switch (choice) {
     case "cpu":
@@ -19,17 +20,13 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     case "webgpu":
       return { backend: await openWebGpu() };
     case "wasm":
-      throw new EnvironmentError("BACKEND_MISSING", "this version has no wasm backend", {
-        expected: "webgpu or cpu",
-        found: "wasm",
-        help: "use --backend cpu, the f64 reference, which needs nothing but Node",
-      });
+      return { backend: new WasmBackend() };
     case "auto":
       try {
         return { backend: await openWebGpu() };
       } catch (error) {
         if (!(error instanceof EnvironmentError)) throw error;
-        return { backend: new CpuBackend(), fallbackFrom: "webgpu", fallbackReason: error.message };
+        return { backend: new WasmBackend(), fallbackFrom: "webgpu", fallbackReason: error.message };
       }
     default:
       throw choice satisfies never;

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { hideGpus } from "../helpers/no-gpu.ts";
 
-test("without a GPU, auto computes on the CPU and says so; webgpu refuses", async () => {
+test("without a GPU, auto computes in WebAssembly and says so; webgpu refuses", async () => {
   hideGpus();
   const { runParity } = await import("../../src/verify/parity.ts");
   const { fixtureCase, hfSide } = await import("../helpers/models.ts");
@@ -10,6 +10,6 @@ test("without a GPU, auto computes on the CPU and says so; webgpu refuses", asyn
   await expect(runParity({ ...options, backend: "webgpu" })).rejects.toMatchObject({ exitCode: 4 });
   const { verdict, backend } = await runParity(options);
   expect(verdict).toBe("pass");
-  expect(backend).toMatchObject({ name: "cpu", adapter: null, fallbackFrom: "webgpu" });
+  expect(backend).toMatchObject({ name: "wasm", adapter: null, fallbackFrom: "webgpu" });
   expect(backend.fallbackReason).toBeTruthy();
 });

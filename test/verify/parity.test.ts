@@ -322,13 +322,6 @@ describe("refused", () => {
     });
   });
 
-  test("a backend that is not there", async () => {
-    await expect(runParity({ a, golden, backend: "wasm" })).rejects.toMatchObject({
-      code: "BACKEND_MISSING",
-      exitCode: 4,
-    });
-  });
-
   test("a memory limit that cannot be kept, before anything is computed", async () => {
     await expect(runParity({ a, golden, backend, maxRamBytes: 1e6 })).rejects.toMatchObject({
       code: "MAX_RAM_IMPOSSIBLE",
