@@ -30,6 +30,10 @@ export class ConfigReader {
     return this.json[name] === null;
   }
 
+  isZero(name: string): boolean {
+    return this.json[name] === 0;
+  }
+
   /** A positive integer. The fallback is for an absent field; null is refused, as transformers does. */
   size(name: string, fallback?: number): number {
     const value = this.count(name, fallback);

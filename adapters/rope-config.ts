@@ -89,8 +89,10 @@ export function hfRopeObject(config: ConfigReader): ConfigReader {
 function parseYarn(rope: ConfigReader, maxPositions: number) {
   const originalMaxPositions = rope.size("original_max_position_embeddings", maxPositions);
   const attentionFactor = rope.optional("attention_factor", rope.number);
-  const mscale = rope.optional("mscale", rope.number);
-  const mscaleAllDim = rope.optional("mscale_all_dim", rope.number);
+  // Files say 0, too: transformers asks whether they are true.
+  const [mscale, mscaleAllDim] = ["mscale", "mscale_all_dim"].map((name) =>
+    rope.isZero(name) ? null : rope.optional(name, rope.number),
+  );
   return {
     factor: rope.has("factor") ? rope.number("factor") : maxPositions / originalMaxPositions,
     originalMaxPositions,
@@ -98,8 +100,8 @@ function parseYarn(rope: ConfigReader, maxPositions: number) {
     betaSlow: rope.optional("beta_slow", rope.number) ?? 1,
     truncate: rope.boolean("truncate", true),
     ...(attentionFactor === null ? {} : { attentionFactor }),
-    ...(mscale === null ? {} : { mscale }),
-    ...(mscaleAllDim === null ? {} : { mscaleAllDim }),
+    ...(mscale ? { mscale } : {}),
+    ...(mscaleAllDim ? { mscaleAllDim } : {}),
   };
 }
 

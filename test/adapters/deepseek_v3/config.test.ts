@@ -71,6 +71,12 @@ describe("math", () => {
       15,
     );
     expect(math().attentionScale).toBe(192 ** -0.5);
+    // 0 is as good as absent: then YaRN's own factor, 0.1·ln 40 + 1, goes on cos and sin.
+    const none = math({ rope_parameters: { ...rope, mscale: 0, mscale_all_dim: 0 } });
+    expect(none.attentionScale).toBe(192 ** -0.5);
+    expect(none.ropeAttentionFactor).toBeCloseTo(mscale, 15);
+    const { mscale: _, mscale_all_dim: __, ...plain } = rope;
+    expect(none).toEqual(math({ rope_parameters: plain }));
   });
 
   test.each([
