@@ -1,9 +1,11 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
 import { prefixed } from "../prefixed.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
+import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
+import { hfForward } from "./hf.ts";
 import { QWEN3_5_LAYOUTS, QWEN3_5_MOE_LAYOUTS, qwen35Axes, qwen35Rules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 const FLAVOURS = ["gated delta net", "gated attention", "grouped-query", "vision tower", "text alone", "tied", "yarn"];
 
@@ -38,7 +40,7 @@ function common(family: Qwen35Family) {
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
     ],
-    graphs: [],
+    graphs: ["native", "hf"] as const,
     probes: probesOf(family),
     open: (json: JsonObject, where: string) => openFamily(family, parseQwen35Config(family, json, where), json),
   };
@@ -53,8 +55,21 @@ const openFamily = (family: Qwen35Family, config: Qwen35Config, json: JsonObject
   rules: (layout) => qwen35Rules(config, layout),
   hfConfig: () => json,
   math: () => mathOf(config),
-  forward: () => noGraph(family),
-  knownDifferences: () => [],
+  vision: config.vision && config.tokens ? visionInput(config.vision, config.tokens) : undefined,
+  forward(layout) {
+    checkTower(config);
+    if (layout !== "hf") checkTorchtitan(config);
+    return withSeparateImages(layout === "hf" ? hfForward(config) : nativeForward(config, layout), config, layout);
+  },
+  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+});
+
+const visionInput = (vision: Qwen35Vision, tokens: NonNullable<Qwen35Config["tokens"]>): VisionInput => ({
+  patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
+  mergeSize: vision.mergeSize,
+  imageToken: tokens.image,
+  around: [tokens.visionStart, tokens.visionEnd],
+  reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
 });
 
 function mathOf(config: Qwen35Config) {

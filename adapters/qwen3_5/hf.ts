@@ -1,0 +1,201 @@
+// Qwen3.5, dense and with experts, as transformers runs it. Suffixes name axes as in numerics/graph.ts; G is the ffn of an
+// expert, M merged patches.
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py
+//   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/modeling_qwen3_5_moe.py
+import type { Forward, ImageInput, Node, Ops, RopeTable, Router, Weights } from "../../numerics/graph.ts";
+import { type RopeFrequencies, ropeTable, transformersFrequencies } from "../../numerics/rope.ts";
+import { softmax } from "../../numerics/routing.ts";
+import type { Qwen35Config } from "./config.ts";
+import { visionModel } from "./hf-vision.ts";
+
+type Positions = readonly (readonly [number, number, number])[];
+
+export function hfForward(config: Qwen35Config): Forward {
+  const { vision, tokens, normEps, nLayers } = config;
+  const text = vision === null ? "model" : "model.language_model";
+  const frequencies = transformersFrequencies(config.rope);
+
+  return function* (op, weight, { ids_T, images, positions_T3 }) {
+    const seen = vision !== null && tokens !== null && images !== undefined ? { vision, tokens, images } : null;
+    const features_MD = seen && (yield* visionModel(op, weight, seen.vision, seen.images));
+    const positions =
+      positions_T3 ??
+      (seen === null
+        ? ids_T.map((_, t) => [t, t, t] as const)
+        : ropeIndex(ids_T, seen.images.grids, seen.tokens.image, seen.vision.mergeSize));
+    const table = interleavedTable(frequencies, positions, config.mropeSection);
+    const layer = decoderLayer(op, weight, config, text, table);
+
+    let hidden_TD = op.gather(weight(`${text}.embed_tokens.weight`), ids_T);
+    if (seen !== null && features_MD !== null) {
+      // masked_scatter: rows of image tokens are those of the tower, in order
+      let next = ids_T.length;
+      const rows_T = ids_T.map((id, t) => (id === seen.tokens.image ? next++ : t));
+      hidden_TD = op.gather(op.concat([hidden_TD, features_MD], 0), rows_T);
+    }
+    yield { name: "embed", value: hidden_TD };
+
+    for (let l = 0; l < nLayers; l++) {
+      const mix = config.fullLayers.includes(l) ? layer.selfAttention : layer.linearAttention;
+      hidden_TD = op.add(hidden_TD, mix(hidden_TD, l));
+      yield { name: `layers.${l}.attn`, value: hidden_TD };
+      hidden_TD = op.add(hidden_TD, layer.mlp(hidden_TD, l));
+      yield { name: `layers.${l}.ffn`, value: hidden_TD };
+    }
+
+    const last_TD = zeroCentredNorm(op, hidden_TD, weight(`${text}.norm.weight`), normEps);
+    yield { name: "norm", value: last_TD };
+    return op.linear(last_TD, weight(config.tied ? `${text}.embed_tokens.weight` : "lm_head.weight"));
+  };
+}
+
+/**
+ * get_rope_index: text counts on along all three axes; an image stands still in time and spreads over rows and columns,
+ * and what follows it goes on behind its longer side.
+ */
+function ropeIndex(ids_T: readonly number[], grids: ImageInput["grids"], imageToken: number, m: number): Positions {
+  const positions: [number, number, number][] = [];
+  const rest = [...grids];
+  let current = 0;
+  while (positions.length < ids_T.length) {
+    const grid = ids_T[positions.length] === imageToken ? rest.shift() : undefined;
+    if (grid === undefined) {
+      positions.push([current, current, current]);
+      current++;
+      continue;
+    }
+    const [frames, height, width] = grid;
+    for (let t = 0; t < frames; t++)
+      for (let y = 0; y < height / m; y++)
+        for (let x = 0; x < width / m; x++) positions.push([current + t, current + y, current + x]);
+    current += Math.floor(Math.max(height, width) / m);
+  }
+  return positions;
+}
+
+/** recomposition_frequencies: pairs turn with time, but every third from 1 on with the row and from 2 on with the column. */
+function interleavedTable(frequencies: RopeFrequencies, positions: Positions, section: readonly number[]): RopeTable {
+  const ofAxis = (axis: number) =>
+    ropeTable(
+      frequencies,
+      positions.map((position) => position[axis]!),
+    );
+  const table = ofAxis(0);
+  for (const axis of [1, 2]) {
+    const own = ofAxis(axis);
+    const end = Math.min(3 * section[axis]!, table.pairs);
+    for (let pair = axis; pair < end; pair += 3) {
+      for (let i = pair; i < table.cos.length; i += table.pairs) {
+        table.cos[i] = own.cos[i]!;
+        table.sin[i] = own.sin[i]!;
+      }
+    }
+  }
+  return table;
+}
+
+/** RMSNorm times 1 + weight. */
+const zeroCentredNorm = <X extends Node>(op: Ops<X>, x: X, weight: X, eps: number): X =>
+  op.rmsNorm(x, op.affine(weight, 1, 1), eps);
+
+/** Softmax over all experts; the chosen ones' made to sum to 1. */
+const routerOf = (topK: number): Router => ({
+  k: topK,
+  select: (logits_E) => softmax(logits_E),
+  weigh: (logits_E, experts) => {
+    const probabilities = softmax(logits_E);
+    const chosen = experts.map((e) => probabilities[e]!);
+    const total = chosen.reduce((sum, p) => sum + p, 0);
+    return chosen.map((p) => p / total);
+  },
+});
+
+/** The parts of a layer, each of the residual stream, without it. */
+function decoderLayer<X extends Node>(
+  op: Ops<X>,
+  weight: Weights<X>,
+  config: Qwen35Config,
+  text: string,
+  cosSin: RopeTable,
+) {
+  const { nHeads, nKvHeads, headDim, normEps, delta, moe } = config;
+  const linear = (x_TI: X, module: string) => op.linear(x_TI, weight(`${module}.weight`));
+  const norm = (x: X, module: string) => zeroCentredNorm(op, x, weight(`${module}.weight`), normEps);
+  const before = (hidden_TD: X, l: number) => norm(hidden_TD, `${text}.layers.${l}.input_layernorm`);
+
+  /** o_proj(softmax(rope(norm q) · rope(norm k)ᵀ · headDim^-½) · v · sigmoid(gate)). */
+  function selfAttention(hidden_TD: X, l: number): X {
+    const tokens = hidden_TD.shape[0]!;
+    const module = `${text}.layers.${l}.self_attn`;
+    const normed_TD = before(hidden_TD, l);
+    const kv = (name: string) => op.reshape(linear(normed_TD, `${module}.${name}`), [tokens, nKvHeads, headDim]);
+    // Each head's query and gate lie together.
+    const both = op.reshape(linear(normed_TD, `${module}.q_proj`), [tokens, nHeads, 2, headDim]);
+    const part = (i: number) => op.reshape(op.slice(both, 2, i, i + 1), [tokens, nHeads, headDim]);
+    const q_TNH = op.rope(norm(part(0), `${module}.q_norm`), cosSin, "half");
+    const k_TKH = op.rope(norm(kv("k_proj"), `${module}.k_norm`), cosSin, "half");
+    const mixed_TNH = op.attention(q_TNH, k_TKH, kv("v_proj"), { scale: headDim ** -0.5, mask: { kind: "causal" } });
+    const gate_TI = op.reshape(part(1), [tokens, nHeads * headDim]);
+    const mixed_TI = op.reshape(mixed_TNH, [tokens, nHeads * headDim]);
+    return linear(op.mul(mixed_TI, op.map("sigmoid", gate_TI)), `${module}.o_proj`);
+  }
+
+  /** l2norm, eps 1e-6 beside the sum of squares; rmsNorm has the mean there. */
+  const l2norm = (x_TJK: X) => op.affine(op.rmsNorm(x_TJK, null, 1e-6 / delta.keyHeadDim), delta.keyHeadDim ** -0.5);
+
+  /** out_proj(norm(delta rule) · weight · silu(z)), of q, k and v that one convolution has gone over. */
+  function linearAttention(hidden_TD: X, l: number): X {
+    const tokens = hidden_TD.shape[0]!;
+    const { nKeyHeads, nValueHeads, keyHeadDim, valueHeadDim, kernel } = delta;
+    const [keyDim, valueDim] = [nKeyHeads * keyHeadDim, nValueHeads * valueHeadDim];
+    const module = `${text}.layers.${l}.linear_attn`;
+    const normed_TD = before(hidden_TD, l);
+    const filters = op.reshape(weight(`${module}.conv1d.weight`), [2 * keyDim + valueDim, kernel]);
+    const mixed_TC = op.map("silu", op.causalConv(linear(normed_TD, `${module}.in_proj_qkv`), filters));
+    const split = (begin: number, heads: number, channels: number) =>
+      op.reshape(op.slice(mixed_TC, 1, begin, begin + heads * channels), [tokens, heads, channels]);
+    const query = op.affine(l2norm(split(0, nKeyHeads, keyHeadDim)), keyHeadDim ** -0.5);
+    const key = l2norm(split(keyDim, nKeyHeads, keyHeadDim));
+    const value = split(2 * keyDim, nValueHeads, valueHeadDim);
+
+    const beta_TN = op.map("sigmoid", linear(normed_TD, `${module}.in_proj_b`));
+    const step_TN = op.map("softplus", op.add(linear(normed_TD, `${module}.in_proj_a`), weight(`${module}.dt_bias`)));
+    const minusA_N = op.affine(op.map("exp", weight(`${module}.A_log`)), -1);
+    const core_TNC = op.deltaRule(query, key, value, op.mul(step_TN, minusA_N), beta_TN);
+
+    const z_TNC = op.reshape(linear(normed_TD, `${module}.in_proj_z`), [tokens, nValueHeads, valueHeadDim]);
+    const gated_TNC = op.mul(op.rmsNorm(core_TNC, weight(`${module}.norm.weight`), normEps), op.map("silu", z_TNC));
+    return linear(op.reshape(gated_TNC, [tokens, valueDim]), `${module}.out_proj`);
+  }
+
+  /** down_proj(silu(gate_proj x) · up_proj x). */
+  const gatedMlp = (x_TD: X, module: string) =>
+    linear(
+      op.mul(op.map("silu", linear(x_TD, `${module}.gate_proj`)), linear(x_TD, `${module}.up_proj`)),
+      `${module}.down_proj`,
+    );
+
+  function mlp(hidden_TD: X, l: number): X {
+    const normed_TD = norm(hidden_TD, `${text}.layers.${l}.post_attention_layernorm`);
+    const module = `${text}.layers.${l}.mlp`;
+    if (moe === null) return gatedMlp(normed_TD, module);
+    const gateUp_E2GD = weight(`${module}.experts.gate_up_proj`);
+    const down_EDG = weight(`${module}.experts.down_proj`);
+    const expert = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
+    const routing = {
+      name: `layers.${l}`,
+      logits_TE: linear(normed_TD, `${module}.gate`),
+      router: routerOf(moe.topK),
+      weighs: "output",
+    } as const;
+    const routed_TD = op.mixture(normed_TD, routing, (x_nD, e) => {
+      const both_nG = op.linear(x_nD, expert(gateUp_E2GD, e));
+      const gate_nG = op.map("silu", op.slice(both_nG, 1, 0, moe.expertDim));
+      return op.linear(op.mul(gate_nG, op.slice(both_nG, 1, moe.expertDim, 2 * moe.expertDim)), expert(down_EDG, e));
+    });
+    const open_T1 = op.map("sigmoid", linear(normed_TD, `${module}.shared_expert_gate`));
+    return op.add(routed_TD, op.mul(gatedMlp(normed_TD, `${module}.shared_expert`), open_T1));
+  }
+
+  return { selfAttention, linearAttention, mlp };
+}
