@@ -1,13 +1,21 @@
 import { expect, it } from "vitest";
 import { runParity } from "../../../src/verify/parity.ts";
-import { fixtureCases } from "../../helpers/fixtures.ts";
+import { type FixtureCase, fixtureCases } from "../../helpers/fixtures.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../../helpers/models.ts";
 
 const backend = "webgpu";
 
+/**
+ * f32 rounding alone: 4e-13 to 6e-12 measured of text, up to 1.4e-11 behind a vision tower. A token of qwen3_5/dense has a
+ * state all but orthogonal to its query, which the norm behind it makes large: 7e-10, and 5e-10 in transformers' own f32.
+ */
+const limitOf = ({ name, inputs }: FixtureCase): number =>
+  name === "qwen3_5/dense" ? 1e-9 : inputs === null ? 2e-11 : 1e-10;
+
 describeGpu("whole models", () => {
-  for (const { name, golden, hf, nativeGolden, inputs } of fixtureCases) {
+  for (const entry of fixtureCases) {
+    const { name, golden, hf, nativeGolden, inputs } = entry;
     it(`${name}: the HF graph gives transformers' f64 logits, the native graph torchtitan's`, async () => {
       const a = { ...hfSide(name), checkpoint: openHf(hf) };
       const input = inputs === null ? {} : { input: { kind: "inputs", file: inputs } as const };
@@ -15,8 +23,7 @@ describeGpu("whole models", () => {
       for (const side of sides) {
         const { metrics, backend: used } = await runParity({ ...side, ...input, backend });
         expect(used.name).toBe("webgpu");
-        // f32 rounding alone: 4e-13 to 6e-12 measured of text, up to 1.4e-11 behind a vision tower.
-        expect(metrics.klMeanNats).toBeLessThan(inputs === null ? 2e-11 : 1e-10);
+        expect(metrics.klMeanNats).toBeLessThan(limitOf(entry));
         expect(metrics).toMatchObject({ top1: 1, top5: 1 });
       }
     });
