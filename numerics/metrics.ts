@@ -17,13 +17,15 @@ export interface Metrics {
   readonly ties: number;
   readonly maxAbsDiff: number;
   readonly cosineMin: number;
-  /** Mean over positions of NLL(candidate) − NLL(reference) of the next token; null for a single token. */
+  /** Mean over positions of NLL(candidate) − NLL(reference) of the next token; null where no token has a next. */
   readonly deltaNllMean: number | null;
 }
 
 /** A logit that is NaN or infinite. */
 export interface NonFinite {
   readonly side: "reference" | "candidate";
+  /** Of several inputs, which; positions are counted within it. */
+  readonly prompt?: number;
   readonly position: number;
   readonly token: number;
   readonly value: string;
@@ -41,21 +43,26 @@ export interface Positions {
   /** Bands that double in width: an error of the rotary embedding is none at position 0 and grows. */
   readonly bands: readonly Band[];
   readonly worst: {
+    /** Of several inputs, which; positions are counted within it. */
+    readonly prompt?: number;
     readonly position: number;
     readonly klNats: number;
     readonly referenceTop: number;
     readonly candidateTop: number;
   };
-  /** First position whose KL is above the limit on the mean; null if there is none. */
+  /** Smallest position whose KL is above the limit on the mean; null if there is none. */
   readonly firstOver: number | null;
 }
 
-/** Collects rows of logits, in order of position; needs only a block of rows at a time. */
+/** One of several inputs on its own. */
+export type PromptMetrics = Pick<Metrics, "tokens" | "klMeanNats" | "klMaxNats" | "top1">;
+
+/** Collects rows of logits, in order of position, input after input; needs only a block of rows at a time. */
 export class LogitComparison {
   private readonly kl: Float64Array;
   private readonly tops: Int32Array;
+  private readonly sameTop: Uint8Array;
   private rows = 0;
-  private sameTop = 0;
   private overlap = 0;
   private ties = 0;
   private maxAbsDiff = 0;
@@ -66,12 +73,18 @@ export class LogitComparison {
   private firstNonFinite: NonFinite | null = null;
   private nonFinitePositions = 0;
 
+  /**
+   * @param ids of all inputs, one behind the other
+   * @param starts where in `ids` each input begins
+   */
   constructor(
     private readonly ids: readonly number[],
     private readonly vocab: number,
+    private readonly starts: readonly number[] = [0],
   ) {
     this.kl = new Float64Array(ids.length);
     this.tops = new Int32Array(2 * ids.length);
+    this.sameTop = new Uint8Array(ids.length);
   }
 
   /** Adds the next rows: both are row-major [rows, V]. */
@@ -91,13 +104,23 @@ export class LogitComparison {
       klP95Nats: percentile(sorted, 0.95),
       klP99Nats: percentile(sorted, 0.99),
       klMaxNats: sorted.at(-1)!,
-      top1: this.sameTop / n,
+      top1: total(this.sameTop) / n,
       top5: this.overlap / n,
       ties: this.ties,
       maxAbsDiff: this.maxAbsDiff,
       cosineMin: this.cosineMin,
-      deltaNllMean: n > 1 ? this.deltaNll / (n - 1) : null,
+      deltaNllMean: n > this.starts.length ? this.deltaNll / (n - this.starts.length) : null,
     };
+  }
+
+  /** Each input on its own. */
+  prompts(): PromptMetrics[] {
+    return this.starts.map((begin, prompt) => {
+      const end = this.starts[prompt + 1] ?? this.rows;
+      const kl = this.kl.subarray(begin, end);
+      const top1 = total(this.sameTop.subarray(begin, end)) / kl.length;
+      return { tokens: kl.length, klMeanNats: mean(kl), klMaxNats: kl.reduce(largest), top1 };
+    });
   }
 
   /** √(Σ(candidate − reference)² / Σ reference²) over all logits. */
@@ -111,28 +134,35 @@ export class LogitComparison {
   }
 
   positions(limitNats: number): Positions {
+    const prompts = this.starts.map((begin, i) => this.kl.subarray(begin, this.starts[i + 1] ?? this.rows));
+    const longest = Math.max(...prompts.map((kl) => kl.length));
     const bands: Band[] = [];
-    for (let begin = 0, end = 1; begin < this.rows; begin = end, end = Math.min(2 * end, this.rows)) {
-      const kl = this.kl.subarray(begin, end);
+    for (let begin = 0, end = 1; begin < longest; begin = end, end = Math.min(2 * end, longest)) {
+      const kl = Float64Array.from(prompts.flatMap((prompt) => [...prompt.subarray(begin, end)]));
       bands.push({ begin, end, klMeanNats: mean(kl), klMaxNats: kl.reduce(largest) });
     }
-    const position = this.kl.indexOf(this.kl.reduce(largest));
-    const worst = Math.max(0, position);
-    const first = this.kl.findIndex((kl) => !(kl <= limitNats));
+    const row = Math.max(0, this.kl.indexOf(this.kl.reduce(largest)));
+    const over = prompts.map((kl) => kl.findIndex((x) => !(x <= limitNats))).filter((position) => position >= 0);
     return {
       bands,
       worst: {
-        position: worst,
-        klNats: this.kl[worst]!,
-        referenceTop: this.tops[2 * worst]!,
-        candidateTop: this.tops[2 * worst + 1]!,
+        ...this.place(row),
+        klNats: this.kl[row]!,
+        referenceTop: this.tops[2 * row]!,
+        candidateTop: this.tops[2 * row + 1]!,
       },
-      firstOver: first < 0 ? null : first,
+      firstOver: over.length === 0 ? null : Math.min(...over),
     };
   }
 
-  private addRow(reference: Values, candidate: Values, position: number): void {
-    this.checkFinite(reference, candidate, position);
+  /** Which input a row is of, if there are several, and where in it. */
+  private place(row: number): { readonly prompt?: number; readonly position: number } {
+    const prompt = this.starts.findLastIndex((begin) => begin <= row);
+    return { ...(this.starts.length > 1 ? { prompt } : {}), position: row - this.starts[prompt]! };
+  }
+
+  private addRow(reference: Values, candidate: Values, row: number): void {
+    this.checkFinite(reference, candidate, row);
     const [p, q] = [logSumExp(reference), logSumExp(candidate)];
     let kl = 0;
     let [dot, pp, qq] = [0, 0, 0];
@@ -146,25 +176,25 @@ export class LogitComparison {
       qq += b * b;
     }
     this.squaredReference += pp;
-    this.kl[position] = kl;
+    this.kl[row] = kl;
     const cosine = pp === 0 && qq === 0 ? 1 : dot / Math.sqrt(pp * qq || Number.MIN_VALUE);
     this.cosineMin = Math.min(this.cosineMin, cosine);
-    const next = this.ids[position + 1];
+    const next = this.starts.includes(row + 1) ? undefined : this.ids[row + 1];
     if (next !== undefined) this.deltaNll += q - candidate[next]! - (p - reference[next]!);
-    this.compareTops(reference, candidate, position);
+    this.compareTops(reference, candidate, row);
   }
 
-  private compareTops(reference: Values, candidate: Values, position: number): void {
+  private compareTops(reference: Values, candidate: Values, row: number): void {
     const [a, b] = [largestTokens(reference, 5), largestTokens(candidate, 5)];
-    this.tops.set([a[0]!, b[0]!], 2 * position);
+    this.tops.set([a[0]!, b[0]!], 2 * row);
     const one = agreement(reference, candidate, a.slice(0, 1), b.slice(0, 1));
     const five = agreement(reference, candidate, a, b);
-    this.sameTop += one.shared;
+    this.sameTop[row] = one.shared;
     this.overlap += five.shared / a.length;
     if (one.tied || five.tied) this.ties++;
   }
 
-  private checkFinite(reference: Values, candidate: Values, position: number): void {
+  private checkFinite(reference: Values, candidate: Values, row: number): void {
     const bad = (values: Values) => values.findIndex((x) => !Number.isFinite(x));
     for (const [side, values] of [
       ["reference", reference],
@@ -172,7 +202,7 @@ export class LogitComparison {
     ] as const) {
       const token = bad(values);
       if (token < 0) continue;
-      this.firstNonFinite ??= { side, position, token, value: String(values[token]) };
+      this.firstNonFinite ??= { side, ...this.place(row), token, value: String(values[token]) };
       this.nonFinitePositions++;
       return;
     }
@@ -220,7 +250,13 @@ function agreement(
   return { shared: a.length - added.length + tied, tied: tied > 0 };
 }
 
-const mean = (values: Float64Array): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+function total(values: Float64Array | Uint8Array): number {
+  let sum = 0;
+  for (const x of values) sum += x;
+  return sum;
+}
+
+const mean = (values: Float64Array): number => total(values) / values.length;
 /** NaN wins: a maximum that hides one would pass for a number. */
 const largest = (a: number, b: number): number => Math.max(a, b);
 

@@ -1,6 +1,7 @@
 // What a parity run computes on, and how its report speaks of it.
 import type { VisionInput } from "../../adapters/adapter.ts";
 import type { ForwardInput } from "../../numerics/graph.ts";
+import type { PromptMetrics } from "../../numerics/metrics.ts";
 
 /** What the report says of the input; the input itself stays inside. */
 export interface ParityInputs {
@@ -11,6 +12,15 @@ export interface ParityInputs {
   readonly source?: string;
   readonly seed?: number;
   /** Why there are more or fewer tokens than asked for, or more than the model was made for. */
+  readonly note?: string;
+  /** Of several inputs, each with what it came to; the fields above are then of all of them. */
+  readonly prompts?: readonly PromptReport[];
+}
+
+export interface PromptReport extends PromptMetrics {
+  readonly kind: ParityInputs["kind"];
+  readonly source?: string;
+  readonly images?: number;
   readonly note?: string;
 }
 

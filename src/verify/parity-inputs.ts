@@ -15,8 +15,9 @@ export type InputRequest =
 
 export interface PromptRequest {
   readonly kind: "prompt";
-  /** May be `@FILE`. */
+  /** May be `@FILE`, unless it is literal. */
   readonly text: string;
+  readonly literal?: boolean;
   /** A tokenizer.json, or a directory that holds one. */
   readonly tokenizer: string;
   /** Whether the text is put into the checkpoint's chat template, as one user's message. */
@@ -63,8 +64,8 @@ function idsOfJson(file: string): number[] {
   });
 }
 
-async function tokenise({ text, tokenizer, chat = false }: PromptRequest): Promise<number[]> {
-  const prompt = text.startsWith("@") ? readText(text.slice(1)) : text;
+async function tokenise({ text, literal = false, tokenizer, chat = false }: PromptRequest): Promise<number[]> {
+  const prompt = text.startsWith("@") && !literal ? readText(text.slice(1)) : text;
   const opened = await openTokenizer(tokenizer);
   // A template writes the special tokens itself.
   const ids = chat ? encode(await renderChat(prompt, opened, 0), opened, false) : encode(prompt, opened);

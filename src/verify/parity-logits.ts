@@ -5,7 +5,10 @@ import { writing } from "../convert/staging-errors.ts";
 import { InputError } from "../errors.ts";
 import { encodeHeaderText, headerBytes, placeTensors } from "../formats/safetensors/encode.ts";
 
-/** Writes `input_ids` I64 [T], `logits_a` and `logits_b` F32 [T, V], a block of rows at a time. */
+/**
+ * Writes `input_ids` I64 [T], `logits_a` and `logits_b` F32 [T, V], a block of rows at a time; of several inputs one
+ * behind the other, and `starts` I64 [inputs], the row where each begins.
+ */
 export class LogitFile {
   private readonly fd: number;
   private readonly temporary: string;
@@ -18,6 +21,7 @@ export class LogitFile {
     private readonly path: string,
     ids: readonly number[],
     vocab: number,
+    starts: readonly number[],
   ) {
     if (fs.existsSync(path)) {
       throw new InputError("TARGET_EXISTS", `${path}: exists already`, {
@@ -36,6 +40,7 @@ export class LogitFile {
       { key: "input_ids", dtype: "I64", shape: [ids.length] },
       { key: "logits_a", dtype: "F32", shape },
       { key: "logits_b", dtype: "F32", shape },
+      ...(starts.length > 1 ? [{ key: "starts", dtype: "I64" as const, shape: [starts.length] }] : []),
     ]);
     const header = headerBytes(encodeHeaderText(placed, null), path);
     this.begin = new Map(placed.map(({ key, begin }) => [key, header.length + begin]));
@@ -43,7 +48,8 @@ export class LogitFile {
     this.temporary = `${path}.${process.pid}.tmp`;
     this.fd = writing(path, () => fs.openSync(this.temporary, "wx"));
     this.writeAt(0, header);
-    this.writeAt(this.begin.get("input_ids")!, new Uint8Array(BigInt64Array.from(ids, BigInt).buffer));
+    this.writeAt(this.begin.get("input_ids")!, int64(ids));
+    if (starts.length > 1) this.writeAt(this.begin.get("starts")!, int64(starts));
   }
 
   /** Rows from position `first` on. */
@@ -77,6 +83,8 @@ export class LogitFile {
     });
   }
 }
+
+const int64 = (values: readonly number[]): Uint8Array => new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
 
 const bytesOf = (values: Float32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -93,8 +93,8 @@ export const find = (evidence: Evidence): readonly Finding[] => [...findings(evi
 
 function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Generator<Finding> {
   if (nonFinite) {
-    const { side, position, token, value } = nonFinite.first;
-    const where = `the ${side}'s logit of token ${token} at position ${position} is ${value}`;
+    const { side, token, value } = nonFinite.first;
+    const where = `the ${side}'s logit of token ${token} at ${placeOf(nonFinite.first)} is ${value}`;
     yield { code: "NON_FINITE", message: `${where}; ${nonFinite.positions} positions have such logits` };
   }
   if (!(metrics.klMeanNats <= thresholds.klMeanNats)) {
@@ -161,6 +161,9 @@ export function explain(evidence: Evidence, experiments: Experiments): Cause | n
   );
 }
 
+const placeOf = ({ prompt, position }: NonFinite): string =>
+  prompt === undefined ? `position ${position}` : `position ${position} of input ${prompt + 1}`;
+
 const nats = (metrics: Metrics): string => `${metrics.klMeanNats.toExponential(2)} nats/token`;
 
 function staleTie({ brokenTies: [tie] }: Evidence): Cause | null {
@@ -211,13 +214,12 @@ function unused({ unusedTensors, metrics }: Evidence): Cause | null {
 
 function notFinite({ nonFinite, metrics }: Evidence): Cause | null {
   if (nonFinite === null) return null;
-  const { side, position } = nonFinite.first;
   return {
     code: "NON_FINITE",
     tensors: [],
     fields: [],
-    explanation: `the ${side} computes NaN or infinite logits`,
-    evidence: `${nonFinite.positions} of ${metrics.tokens} positions, the first at position ${position}`,
+    explanation: `the ${nonFinite.first.side} computes NaN or infinite logits`,
+    evidence: `${nonFinite.positions} of ${metrics.tokens} positions, the first at ${placeOf(nonFinite.first)}`,
     fix: "run `validate` on that checkpoint, which names the tensors that are not finite",
   };
 }

@@ -1,17 +1,15 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
 import type { Backend } from "../../numerics/backend.ts";
 import type { ForwardInput } from "../../numerics/graph.ts";
-import type { Metrics, NonFinite, Positions } from "../../numerics/metrics.ts";
+import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../numerics/metrics.ts";
 import { InputError, UsageError } from "../errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
-import { checkImages } from "./input-file.ts";
-import type { InputLimits, ParityInputs, ResolvedInputs } from "./inputs.ts";
+import type { InputLimits, ParityInputs } from "./inputs.ts";
 import type { NextTokens } from "./next-tokens.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
 import { type RunAgain, withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
 import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
-import { type Golden, openGolden } from "./parity-golden.ts";
-import { type InputRequest, resolveInputs } from "./parity-inputs.ts";
+import { openGolden } from "./parity-golden.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
 import type { NoiseFloor } from "./parity-noise.ts";
 import { type RoutingReport, routingReport } from "./parity-routing.ts";
@@ -30,6 +28,7 @@ import {
   thresholds,
 } from "./parity-verdict.ts";
 import { randomInputs } from "./random-inputs.ts";
+import { allInputs, describeInputs, type InputRequests, requestsOf } from "./several-inputs.ts";
 
 export interface ParityOptions extends ForwardOptions {
   readonly a: ParitySide;
@@ -37,8 +36,8 @@ export interface ParityOptions extends ForwardOptions {
   readonly b?: ParitySide | undefined;
   /** Path of recorded logits. */
   readonly golden?: string | undefined;
-  /** Random ids unless given; a golden brings its own. */
-  readonly input?: InputRequest | undefined;
+  /** Random ids unless given; a golden brings its own. Of several, the metrics are over all their tokens. */
+  readonly input?: InputRequests | undefined;
   readonly backend?: BackendChoice | undefined;
   readonly maxKlNats?: number | undefined;
   readonly minTop1?: number | undefined;
@@ -67,6 +66,8 @@ export interface Judgement {
   readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
   readonly metrics: Metrics;
   readonly positions: Positions;
+  /** Each input on its own. */
+  readonly prompts: readonly PromptMetrics[];
   readonly nextTokens: NextTokens;
   readonly nonFinite: { readonly first: NonFinite; readonly positions: number } | null;
   readonly thresholds: Thresholds;
@@ -85,7 +86,7 @@ export interface Judgement {
 }
 
 /** The JSON document of `parity` (CONTRACT). */
-export interface ParityReport extends Judgement {
+export interface ParityReport extends Omit<Judgement, "prompts"> {
   readonly inputs: ParityInputs;
   readonly backend: {
     readonly name: string;
@@ -115,19 +116,29 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   try {
     const sides = options.b === undefined ? [options.a] : [options.a, options.b];
     const weights = sides.map((side) => new SideWeights(side));
-    const inputs = await inputsOf(options, sides, golden);
+    const inputs = await allInputs(options.input, limitsOf(sides), golden);
     const forwards = sides.map(({ family, layout }) => family.forward(layout));
-    const contest = new Contest(weights, forwards, golden, inputs.input, options.routing === "pinned");
+    const pinned = options.routing === "pinned";
+    const contest = new Contest(
+      weights,
+      forwards,
+      golden,
+      inputs.map(({ input }) => input),
+      pinned,
+    );
     // Before a backend is started: whatever does not fit fails here.
     const plans = contest.plan(forwards);
     const { backend, ...fallback } = await openBackend(options.backend ?? "auto");
     try {
-      const memory = planMemory(backend.name, plans);
+      const memory = contest
+        .byInput(plans)
+        .map((sides) => planMemory(backend.name, sides))
+        .reduce((a, b) => (b.plannedBytes > a.plannedBytes ? b : a));
       checkRam(memory, options.maxRamBytes);
-      const judgement = await compare(options, sides, contest, backend);
+      const { prompts, ...judgement } = await compare(options, sides, contest, backend);
       return {
         ...judgement,
-        inputs: inputs.about,
+        inputs: describeInputs(inputs, prompts),
         backend: { name: backend.name, adapter: backend.adapter, ...fallback },
         memory: { ...memory, backendPeakBytes: backend.peakBytes },
         ignoredTensors: weights.flatMap(({ ignored }) => ignored),
@@ -166,8 +177,11 @@ function checkUsage({ a, b, golden, input }: ParityOptions): void {
       "compare each checkpoint with the golden in its own run",
     );
   }
-  if (golden !== undefined && input !== undefined && input.kind !== "inputs") {
+  if (golden !== undefined && requestsOf(input).some(({ kind }) => kind !== "inputs")) {
     fail("a golden brings its own token ids", "leave out --ids, --prompt and --tokens");
+  }
+  if (golden !== undefined && requestsOf(input).length > 1) {
+    fail("a golden is of one input", "compare with each golden in its own run");
   }
   if (b === undefined || a.family.family === b.family.family) return;
   throw new InputError("FAMILY_MISMATCH", `${a.family.family} and ${b.family.family} cannot be compared`, {
@@ -176,27 +190,6 @@ function checkUsage({ a, b, golden, input }: ParityOptions): void {
     found: b.family.family,
     help: "compare two checkpoints of one model; --family settles a wrong detection",
   });
-}
-
-async function inputsOf(
-  { input }: ParityOptions,
-  sides: readonly ParitySide[],
-  golden: Golden | null,
-): Promise<ResolvedInputs> {
-  const limits = limitsOf(sides);
-  const { input: resolved, about } =
-    golden !== null && input === undefined
-      ? {
-          input: { ids_T: golden.ids },
-          about: { kind: "golden", tokens: golden.ids.length, source: golden.path } as const,
-        }
-      : await resolveInputs(input ?? { kind: "random" }, limits);
-  if (limits.vision) checkImages(resolved.ids_T, resolved.images, limits.vision, about.source ?? "the input");
-  if (resolved.ids_T.length <= limits.maxPositions) return { input: resolved, about };
-  return {
-    input: resolved,
-    about: { ...about, note: `longer than the model's context of ${limits.maxPositions} tokens` },
-  };
 }
 
 const limitsOf = (sides: readonly ParitySide[]): InputLimits => ({
@@ -242,6 +235,7 @@ async function compare(
     knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
     metrics: evidence.metrics,
     positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
+    prompts: outcome.comparison.prompts(),
     nextTokens: outcome.nextTokens,
     nonFinite: evidence.nonFinite,
     thresholds: evidence.thresholds,

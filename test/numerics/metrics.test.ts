@@ -142,3 +142,66 @@ test("positions: bands that double, the worst one, the first over the limit", ()
   expect(worst).toMatchObject({ position: 8, referenceTop: 0, candidateTop: 1 });
   expect(firstOver).toBe(5);
 });
+
+describe("several inputs, one behind the other", () => {
+  const [reference, candidate] = [rows(12, 9, 5), rows(12, 9, 6)];
+  const ids = [3, 1, 4, 1, 5, 8, 2, 6, 5, 3, 5, 8];
+  const starts = [0, 5, 6];
+  const spans = [
+    [0, 5],
+    [5, 6],
+    [6, 12],
+  ] as const;
+  const together = new LogitComparison(ids, 9, starts);
+  together.add(Float64Array.from(reference.flat()), Float64Array.from(candidate.flat()));
+  const alone = spans.map(([begin, end]) =>
+    compare(reference.slice(begin, end), candidate.slice(begin, end), ids.slice(begin, end)),
+  );
+
+  test("each is measured as if alone, all of them over their tokens", () => {
+    expect(together.prompts()).toEqual(
+      alone.map((one) => {
+        const { tokens, klMeanNats, klMaxNats, top1 } = one.metrics();
+        return { tokens, klMeanNats, klMaxNats, top1 };
+      }),
+    );
+    const weighted = alone.map((one) => one.metrics().klMeanNats * one.metrics().tokens);
+    expect(together.metrics().klMeanNats).toBeCloseTo(weighted.reduce((a, b) => a + b) / 12, 14);
+  });
+
+  test("no token is the next of another input's last", () => {
+    const next = alone.map((one) => (one.metrics().deltaNllMean ?? 0) * (one.metrics().tokens - 1));
+    expect(together.metrics().deltaNllMean).toBeCloseTo(next.reduce((a, b) => a + b) / 9, 14);
+    expect(compare(reference, candidate, ids).metrics().deltaNllMean).not.toBeCloseTo(
+      together.metrics().deltaNllMean!,
+      6,
+    );
+  });
+
+  test("positions count within each", () => {
+    const { bands, worst, firstOver } = together.positions(Number.POSITIVE_INFINITY);
+    expect(bands.map(({ begin, end }) => [begin, end])).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 4],
+      [4, 6],
+    ]);
+    const first = alone.map((one) => one.positions(1).bands[0]!.klMeanNats);
+    expect(bands[0]!.klMeanNats).toBeCloseTo(first.reduce((a, b) => a + b) / 3, 14);
+    expect(bands[0]!.klMaxNats).toBe(Math.max(...first));
+    const largest = Math.max(...alone.map((one) => one.metrics().klMaxNats));
+    const prompt = alone.findIndex((one) => one.metrics().klMaxNats === largest);
+    expect(worst).toEqual({ prompt, ...alone[prompt]!.positions(1).worst });
+    expect(firstOver).toBeNull();
+    expect(together.positions(0).firstOver).toBe(0);
+  });
+
+  test("the first that is not finite is named with its input", () => {
+    const bad = new LogitComparison([0, 0, 0], 2, [0, 1]);
+    bad.add(Float64Array.of(1, 2, 1, 2, 1, Number.NaN), Float64Array.of(1, 2, 1, 2, 1, 2));
+    expect(bad.nonFinite()).toEqual({
+      first: { side: "reference", prompt: 1, position: 1, token: 1, value: "NaN" },
+      positions: 1,
+    });
+  });
+});

@@ -1,17 +1,12 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { directoryOf } from "../../convert/config-files.ts";
-import { InputError, UsageError } from "../../errors.ts";
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { ParityReport } from "../../verify/parity.ts";
 import type { BackendChoice } from "../../verify/parity-backend.ts";
-import type { InputRequest } from "../../verify/parity-inputs.ts";
 import type { NoiseFloor } from "../../verify/parity-noise.ts";
 import type { RoutingReport } from "../../verify/parity-routing.ts";
-import type { Arguments } from "../arguments.ts";
 import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { flag, pairOptions, text } from "../options.ts";
+import { inputsOf, tokenizerBeside, tokenTexts } from "../parity-inputs.ts";
 import { sideOptionsOf } from "../side-options.ts";
 import { withCheckpoints } from "../with-checkpoints.ts";
 
@@ -23,11 +18,14 @@ export const parity: Command = {
   describe: "Run forward and compare logits: a against b, or against --golden",
   positionals: { a: "a checkpoint's directory or file", b: "another one of the same model" },
   options: {
-    ids: text("JSON array of token ids"),
-    prompt: text("Text, or @FILE"),
+    ids: text("JSON array of token ids; repeatable"),
+    prompt: text("Text, or @FILE; repeatable"),
+    prompts: text("Many prompts: a JSON array of strings (.json), or a text of one a line"),
     "chat-template": flag("Put the prompt into the checkpoint's chat template, as a user's message"),
     tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
-    inputs: text("safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids"),
+    inputs: text(
+      "safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids; repeatable",
+    ),
     golden: text("safetensors with input_ids and logits to compare with"),
     "save-logits": text("Write input_ids, logits_a and logits_b as safetensors"),
     backend: text("auto, webgpu, wasm or cpu (f64) [auto]"),
@@ -61,7 +59,7 @@ export const parity: Command = {
         a: sides[0]!,
         b: sides[1],
         golden: args.text("golden"),
-        input: inputOf(args, paths),
+        input: await inputsOf(args, paths),
         backend: args.choice("backend", BACKENDS),
         maxKlNats: args.number("max-kl", 0),
         minTop1: args.number("min-top1", 0),
@@ -73,67 +71,18 @@ export const parity: Command = {
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
-      return outcome(report, await tokenTexts(report, tokenizerBeside(args, paths)));
+      return outcome(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, paths)));
     });
   },
 };
 
-function inputOf(args: Arguments, paths: readonly string[]): InputRequest | undefined {
-  const [ids, inputs, prompt] = [args.text("ids"), args.text("inputs"), args.text("prompt")];
-  const tokens = args.count("tokens");
-  const given = [ids && "--ids", inputs && "--inputs", prompt && "--prompt", tokens && "--tokens"].filter(Boolean);
-  if (given.length > 1) {
-    throw new UsageError("INPUT_TWICE", `${given.join(" and ")} exclude each other`, {
-      found: given.join(", "),
-      help: "give one of them",
-    });
-  }
-  const chat = args.flag("chat-template");
-  if (chat && prompt === undefined) {
-    throw new UsageError("CHAT_TEMPLATE_USAGE", "--chat-template is for a --prompt", {
-      found: given.join() || "no --prompt",
-      help: "give the text with --prompt, or leave out --chat-template",
-    });
-  }
-  if (ids !== undefined) return { kind: "ids", file: ids };
-  if (inputs !== undefined) return { kind: "inputs", file: inputs };
-  if (prompt !== undefined) return { kind: "prompt", text: prompt, tokenizer: tokenizerOf(args, paths), chat };
-  return tokens === undefined ? undefined : { kind: "random", tokens };
-}
-
-/** Null where there is none. */
-function tokenizerBeside(args: Arguments, paths: readonly string[]): string | null {
-  const given = args.text("tokenizer");
-  if (given !== undefined) return given;
-  const places = [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
-  return places.find((directory) => existsSync(join(directory, "tokenizer.json"))) ?? null;
-}
-
-function tokenizerOf(args: Arguments, paths: readonly string[]): string {
-  const found = tokenizerBeside(args, paths);
-  if (found !== null) return found;
-  throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {
-    expected: "tokenizer.json",
-    found: `none beside ${paths.join(", ")}`,
-    help: "give it with --tokenizer PATH, or compare on --ids",
-  });
-}
-
-/** Text of the tokens that a report names; none without a tokenizer that can tell. */
-async function tokenTexts({ nextTokens }: ParityReport, path: string | null): Promise<ReadonlyMap<number, string>> {
-  if (path === null) return new Map();
-  const { openTokenizer } = await import("../../verify/input-tokenizer.ts");
-  const ids = [...nextTokens.a, ...nextTokens.b].map(({ id }) => id);
-  try {
-    const { tokenizer } = await openTokenizer(path);
-    return new Map(ids.map((id) => [id, tokenizer.decode([id])]));
-  } catch {
-    return new Map();
-  }
-}
-
 const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
   texts.has(id) ? `${JSON.stringify(texts.get(id))} (${id})` : String(id);
+
+const beginning = (text: string): string => {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length <= 48 ? line : `${line.slice(0, 47)}…`;
+};
 
 const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));
 const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
@@ -176,6 +125,23 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
           ]),
         },
         {
+          title: "Inputs",
+          columns: [
+            { name: "" },
+            { name: "tokens", align: "right" },
+            { name: "mean KL (nats)", align: "right" },
+            { name: "largest (nats)", align: "right" },
+            { name: "top-1", align: "right" },
+          ],
+          rows: (report.inputs.prompts ?? []).map(({ source = "", tokens, klMeanNats, klMaxNats, top1 }, i) => [
+            `${i + 1} ${beginning(source)}`,
+            `${tokens}`,
+            scientific(klMeanNats),
+            scientific(klMaxNats),
+            percent(top1),
+          ]),
+        },
+        {
           title: "Likeliest next tokens",
           columns: [{ name: "a" }, { name: "", align: "right" }, { name: "b" }, { name: "", align: "right" }],
           rows: report.nextTokens.a.map((a, i) => {
@@ -194,6 +160,7 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
           ? [`fell back from ${report.backend.fallbackFrom}: ${report.backend.fallbackReason}`]
           : []),
         ...(report.inputs.note ? [report.inputs.note] : []),
+        ...(report.inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
         ...(report.unexercisedTensors.length > 0
           ? [
               `${plural(report.unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --inputs with images`,
@@ -233,7 +200,7 @@ function facts(report: ParityReport) {
     { label: "reference", value: reference },
     {
       label: "input",
-      value: `${inputs.kind}, ${plural(inputs.tokens, "token")}${inputs.images ? `, ${plural(inputs.images, "image")}` : ""}`,
+      value: `${inputs.prompts ? `${inputs.prompts.length} × ` : ""}${inputs.kind}, ${plural(inputs.tokens, "token")}${inputs.images ? `, ${plural(inputs.images, "image")}` : ""}`,
     },
     {
       label: "backend",
@@ -244,7 +211,7 @@ function facts(report: ParityReport) {
     },
     {
       label: "KL (nats/token)",
-      value: `mean ${scientific(metrics.klMeanNats)}, 95 % ${scientific(metrics.klP95Nats)}, 99 % ${scientific(metrics.klP99Nats)}, largest ${scientific(metrics.klMaxNats)} at position ${worst.position}`,
+      value: `mean ${scientific(metrics.klMeanNats)}, 95 % ${scientific(metrics.klP95Nats)}, 99 % ${scientific(metrics.klP99Nats)}, largest ${scientific(metrics.klMaxNats)} at position ${worst.position}${worst.prompt === undefined ? "" : ` of input ${worst.prompt + 1}`}`,
     },
     {
       label: "agreement",
