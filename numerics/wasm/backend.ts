@@ -6,7 +6,7 @@ import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
 import { decode } from "../host/decode.ts";
 import type { HostNode } from "../host/node.ts";
-import { attentionScratch, type LinearJob, linearScratch } from "./jobs.ts";
+import { attentionScratch, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
 import { Threads } from "./threads.ts";
 
 /** As on WebGPU: see gemm-subgroup.ts. */
@@ -19,7 +19,7 @@ type Linear = LinearOperands<Float32Array>;
 
 /** What lies where in the shared memory: a block of x, two windows of W, and what each thread needs. */
 interface LinearPlan {
-  /** Elements of a row of x and W, zeros at the end. */
+  /** Elements of a row of x and W, zeros behind what they hold. */
   readonly depth: number;
   readonly elementBytes: 2 | 4;
   /** Rows of x, and of W, that are there at a time. */
@@ -46,11 +46,19 @@ function planLinear({ T, O, I, weight }: Linear, threads: number): LinearPlan {
   return { depth, elementBytes, rows, columns, windows: [first, first + windowBytes], scratch, scratchBytes, bytes };
 }
 
-/** Rows of x from `row` on. */
+/** Rows of x from `row` on, in blocks of columns. */
 function loadX({ x, T, I }: Linear, { rows, depth }: LinearPlan, row: number, target: Uint8Array): void {
   const count = Math.min(rows, T - row);
-  const values = new Float32Array(target.buffer, target.byteOffset, count * depth);
-  spread(x.subarray(row * I, (row + count) * I), I, depth, values);
+  const whole = padded(count, 6);
+  for (let k = 0; k < depth; k += X_BLOCK) {
+    const width = Math.min(X_BLOCK, depth - k);
+    const block = new Float32Array(target.buffer, target.byteOffset + 4 * whole * k, count * width);
+    if (k + width > I) block.fill(0);
+    for (let t = 0; t < count; t++) {
+      const at = (row + t) * I;
+      block.set(x.subarray(at + k, at + Math.min(k + width, I)), t * width);
+    }
+  }
 }
 
 /** Rows of W from `row` on: bf16 as they are stored, all else as f32. */

@@ -3,7 +3,7 @@
 /** Addresses and strides are bytes in the memory that all threads share; arrays are shared as well. */
 export interface LinearJob {
   readonly kind: "linear";
-  /** Rows of f32 as long as `depth`, zeros behind what they hold; as many as make whole tiles of 6. */
+  /** Blocks of 256 columns (the last one may be narrower), in each all rows, as many as make whole tiles of 6. */
   readonly x: number;
   readonly rows: number;
   /** Rows of W as they are stored, `elementBytes` an element (2: bf16, 4: f32); as many as make whole panels of 8. */
@@ -49,6 +49,8 @@ export interface AttentionJob {
 
 export type Job = LinearJob | AttentionJob;
 
+/** Columns of a block of x: rows a power of two apart, and further than this, would contend for the same cache lines. */
+export const X_BLOCK = 256;
 /** Queries whose scores are in memory at a time. */
 export const QUERY_BLOCK = 48;
 
@@ -69,7 +71,7 @@ export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory
   type Kernel = (...operands: number[]) => void;
   const instance = new WebAssembly.Instance(module, { host: { memory } });
   const { multiply, pack2, pack4 } = instance.exports as Record<"multiply" | "pack2" | "pack4", Kernel>;
-  const queryBlock = 48;
+  const [xBlock, queryBlock] = [256, 48];
   const padded = (n: number) => 8 * Math.ceil(n / 8);
   const floats = (address: number, length: number) => new Float32Array(memory.buffer, address, length);
 
@@ -100,7 +102,10 @@ export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory
     for (let o = job.begin; o < job.end; o += 8) {
       pack(job.weights + o * stride, stride, panel, depth);
       tile.fill(0);
-      product(job.x, 4 * depth, panel, y, 32, depth, job.chain, tiles);
+      for (let k = 0; k < depth; k += xBlock) {
+        const width = Math.min(xBlock, depth - k);
+        product(job.x + 24 * tiles * k, 4 * width, panel + 32 * k, y, 32, width, job.chain, tiles);
+      }
       const count = Math.min(8, job.end - o);
       const column = job.outColumn + o;
       for (let t = 0; t < rows; t++) {
