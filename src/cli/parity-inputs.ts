@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { directoryOf } from "../convert/config-files.ts";
 import { InputError, UsageError } from "../errors.ts";
+import type { PromptRequest } from "../verify/input-prompt.ts";
 import type { NextTokens } from "../verify/next-tokens.ts";
-import type { InputRequest, PromptRequest } from "../verify/parity-inputs.ts";
+import type { InputRequest } from "../verify/parity-inputs.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** Empty where nothing is asked for. Options of one kind only. */
@@ -28,10 +29,10 @@ export async function inputsOf(
       help: "give one of them",
     });
   }
+  if (prompts.length === 0 && list === undefined) checkPromptOptions(args, given.join());
   if (ids.length > 0) return ids.map((file) => ({ kind: "ids", file }));
   if (inputs.length > 0) return inputs.map((file) => ({ kind: "inputs", file }));
   if (prompts.length > 0 || list !== undefined) return promptsOf(args, paths, prompts, list);
-  checkPromptOptions(args, given.join());
   return tokens === undefined ? undefined : [{ kind: "random", tokens }];
 }
 
@@ -41,7 +42,13 @@ async function promptsOf(
   given: readonly string[],
   list: string | undefined,
 ): Promise<readonly InputRequest[]> {
-  const options = { kind: "prompt", tokenizer: tokenizerOf(args, paths), chat: args.flag("chat-template") } as const;
+  const options = {
+    kind: "prompt",
+    tokenizer: tokenizerOf(args, paths),
+    chat: args.flag("chat-template"),
+    images: args.list("image"),
+    processors: placesOf(args, paths),
+  } as const;
   const prompts: readonly PromptRequest[] = given.map((text) => ({ ...options, text }));
   if (list === undefined) return prompts;
   const { readPrompts } = await import("../verify/several-inputs.ts");
@@ -50,19 +57,26 @@ async function promptsOf(
 
 /** Of options that say something of a prompt there has to be one. */
 function checkPromptOptions(args: Arguments, given: string): void {
-  if (!args.flag("chat-template")) return;
-  throw new UsageError("CHAT_TEMPLATE_USAGE", "--chat-template is for a --prompt", {
-    found: given || "no --prompt",
-    help: "give the text with --prompt, or leave out --chat-template",
-  });
+  const fail = (code: string, option: string, help: string): never => {
+    throw new UsageError(code, `${option} is for a --prompt`, { found: given || "no --prompt", help });
+  };
+  if (args.flag("chat-template")) {
+    fail("CHAT_TEMPLATE_USAGE", "--chat-template", "give the text with --prompt, or leave out --chat-template");
+  }
+  if (args.list("image").length > 0) {
+    fail("IMAGE_USAGE", "--image", "give the text with --prompt, or pixels and ids together with --inputs");
+  }
 }
+
+/** Directories where companions of the models may lie. */
+const placesOf = (args: Arguments, paths: readonly string[]): string[] =>
+  [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
 
 /** Null where there is none. */
 export function tokenizerBeside(args: Arguments, paths: readonly string[]): string | null {
   const given = args.text("tokenizer");
   if (given !== undefined) return given;
-  const places = [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
-  return places.find((directory) => existsSync(join(directory, "tokenizer.json"))) ?? null;
+  return placesOf(args, paths).find((directory) => existsSync(join(directory, "tokenizer.json"))) ?? null;
 }
 
 function tokenizerOf(args: Arguments, paths: readonly string[]): string {

@@ -1,9 +1,8 @@
 // What to compare on, tokens and images: given, tokenised, or made up.
 import { InputError } from "../errors.ts";
-import { renderChat } from "./input-chat.ts";
 import { readInputs } from "./input-file.ts";
-import { readJson, readText } from "./input-text.ts";
-import { encode, openTokenizer } from "./input-tokenizer.ts";
+import { type PromptRequest, resolvePrompt } from "./input-prompt.ts";
+import { readJson } from "./input-text.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 import { randomInputs } from "./random-inputs.ts";
 
@@ -12,17 +11,6 @@ export type InputRequest =
   | { readonly kind: "inputs"; readonly file: string }
   | PromptRequest
   | { readonly kind: "random"; readonly tokens?: number; readonly seed?: number };
-
-export interface PromptRequest {
-  readonly kind: "prompt";
-  /** May be `@FILE`, unless it is literal. */
-  readonly text: string;
-  readonly literal?: boolean;
-  /** A tokenizer.json, or a directory that holds one. */
-  readonly tokenizer: string;
-  /** Whether the text is put into the checkpoint's chat template, as one user's message. */
-  readonly chat?: boolean;
-}
 
 export async function resolveInputs(request: InputRequest, limits: InputLimits): Promise<ResolvedInputs> {
   switch (request.kind) {
@@ -36,10 +24,8 @@ export async function resolveInputs(request: InputRequest, limits: InputLimits):
       const about = { kind: "ids", tokens: input.ids_T.length, source: request.file } as const;
       return { input, about: images === undefined ? about : { ...about, images } };
     }
-    case "prompt": {
-      const ids_T = await tokenise(request);
-      return { input: { ids_T }, about: { kind: "prompt", tokens: ids_T.length, source: request.text } };
-    }
+    case "prompt":
+      return resolvePrompt(request, limits);
     case "random":
       return randomInputs(request, limits);
     default:
@@ -61,19 +47,5 @@ function idsOfJson(file: string): number[] {
   return value.map((id: unknown, i) => {
     if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return id;
     throw fault(`${JSON.stringify(id)} at index ${i}`);
-  });
-}
-
-async function tokenise({ text, literal = false, tokenizer, chat = false }: PromptRequest): Promise<number[]> {
-  const prompt = text.startsWith("@") && !literal ? readText(text.slice(1)) : text;
-  const opened = await openTokenizer(tokenizer);
-  // A template writes the special tokens itself.
-  const ids = chat ? encode(await renderChat(prompt, opened, 0), opened, false) : encode(prompt, opened);
-  if (ids.length > 0) return ids;
-  throw new InputError("PROMPT_EMPTY", "the prompt has no tokens", {
-    file: opened.file,
-    expected: "at least one token",
-    found: JSON.stringify(prompt.slice(0, 40)),
-    help: "give a longer --prompt, or leave it out to compare on random ids",
   });
 }

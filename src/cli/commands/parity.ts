@@ -22,6 +22,7 @@ export const parity: Command = {
     prompt: text("Text, or @FILE; repeatable"),
     prompts: text("Many prompts: a JSON array of strings (.json), or a text of one a line"),
     "chat-template": flag("Put the prompt into the checkpoint's chat template, as a user's message"),
+    image: text("PNG or JPEG file that goes with each prompt, for models that see; repeatable"),
     tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
     inputs: text(
       "safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids; repeatable",
@@ -42,6 +43,7 @@ export const parity: Command = {
     ["parity step-1000 my-model --config Qwen3-8B", "what a trainer saved against what was converted"],
     ["parity my-model --golden golden.safetensors", "against logits that transformers computed"],
     ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
+    ['parity a b --chat-template --image cat.jpg --prompt "What is this?"', "on a question about an image"],
   ],
   async run(args, context) {
     const [adapters, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
@@ -163,7 +165,7 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
         ...(report.inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
         ...(report.unexercisedTensors.length > 0
           ? [
-              `${plural(report.unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --inputs with images`,
+              `${plural(report.unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --image or --inputs`,
             ]
           : []),
         ...(firstDivergence
