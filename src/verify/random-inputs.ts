@@ -20,10 +20,10 @@ export function randomInputs(
   const ids = randomIds(tokens, vocabSize, seed);
   if (vision === undefined) return { input: { ids_T: ids }, about };
   const images = randomImages(vision, seed);
-  const ids_T = withImages(ids, images, vision, vocabSize);
-  return ids_T === null
-    ? { input: { ids_T: ids }, about }
-    : { input: { ids_T, images }, about: { ...about, images: images.grids.length } };
+  const text = withoutReserved(ids, vision, vocabSize);
+  const ids_T = withImages(text, images, vision);
+  if (ids_T !== null) return { input: { ids_T, images }, about: { ...about, images: images.grids.length } };
+  return { input: { ids_T: text }, about: { ...about, note: `${reason}: no room for images` } };
 }
 
 /**
@@ -54,16 +54,19 @@ function randomImages({ patchDim, mergeSize: m }: VisionInput, seed: number): Im
   return { pixels: Float32Array.from({ length: patches * patchDim }, normal), patches, patchDim, grids };
 }
 
+function withoutReserved(ids: readonly number[], vision: VisionInput, vocabSize: number): number[] {
+  const special = new Set([...vision.reserved, vision.imageToken, ...(vision.around ?? [])]);
+  const plain = Array.from({ length: vocabSize }, (_, id) => id).find((id) => !special.has(id)) ?? 0;
+  return ids.map((id) => (special.has(id) ? plain : id));
+}
+
 /** The ids with the images a quarter and a half along; null where they leave no room for text. */
 function withImages(
   ids: readonly number[],
   { grids }: ImageInput,
-  { mergeSize, imageToken, around, reserved }: VisionInput,
-  vocabSize: number,
+  { mergeSize, imageToken, around }: VisionInput,
 ): number[] | null {
-  const special = new Set([...reserved, imageToken, ...(around ?? [])]);
-  const plain = Array.from({ length: vocabSize }, (_, id) => id).find((id) => !special.has(id)) ?? 0;
-  const out = ids.map((id) => (special.has(id) ? plain : id));
+  const out = [...ids];
   let at = ids.length >> 2;
   for (const [t, h, w] of grids) {
     const merged = Array<number>((t * h * w) / mergeSize ** 2).fill(imageToken);
