@@ -13,7 +13,7 @@ export async function bundle(entry, outdir) {
     platform: "node",
     format: "esm",
     target: "node20",
-    external: ["webgpu", "@huggingface/*"],
+    external: ["webgpu", "sharp", "@huggingface/*"],
     alias: { "string-width": "./scripts/string-width.cjs" },
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
