@@ -87,6 +87,22 @@ describe("several inputs", () => {
     });
   });
 
+  test("text beside images: the tower is exercised by one of them, and a fault in it shows there", async () => {
+    const vl = hfSide("qwen3_vl/tied");
+    const seen = { kind: "inputs", file: fixtureCase("qwen3_vl/tied").inputs! } as const;
+    const text = await runParity({ a: vl, b: vl, input: [short], backend });
+    expect(text.unexercisedTensors.length).toBeGreaterThan(0);
+    const both = await runParity({ a: vl, b: vl, input: [short, seen], backend });
+    expect(both).toMatchObject({ verdict: "pass", unexercisedTensors: [], inputs: { images: 2 } });
+    expect(both.inputs.prompts!.map(({ images }) => images)).toEqual([undefined, 2]);
+    const key = "model.visual.blocks.0.attn.proj.weight";
+    const broken = mutated(vl, { [key]: { bytes: new Uint8Array(bytesOf(vl.checkpoint, key).length) } });
+    const report = await runParity({ a: broken, b: vl, input: [short, seen], backend });
+    expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: expect.stringMatching(/^vision\.0/) } });
+    expect(report.inputs.prompts![0]!.klMeanNats).toBe(0);
+    expect(report.inputs.prompts![1]!.klMeanNats).toBeGreaterThan(1e-6);
+  });
+
   test("saved logits are those of all, with the row where each begins", async () => {
     const saveLogits = join(folder, "logits.safetensors");
     const { metrics } = await runParity({ a, b, input: [short, long, single], backend, saveLogits });
