@@ -19,6 +19,7 @@ const of = (module: string, names: string, kind = "weight") =>
 const QKV = of("self_attn.", "q_proj k_proj v_proj");
 const ATTENTION = [...QKV, "self_attn.o_proj.weight"];
 const GATED = of("mlp.", "gate_proj up_proj down_proj");
+const FUSED = of("mlp.", "gate_up_proj down_proj");
 const UNGATED = of("mlp.", "up_proj down_proj");
 const PRE = of("", "input_layernorm");
 const PRE_NORMS = [...PRE, ...of("", "post_attention_layernorm")];
@@ -60,10 +61,15 @@ export const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map([
   ...named("minicpm3 youtu", { tied: true, layer: [...LATENT, ...GATED, ...PRE_NORMS] }),
   ...named("qwen2", { layer: [...LLAMA, ...of("self_attn.", "q_proj k_proj v_proj", "bias")] }),
   ...named("phi3", {
-    layer: [...of("self_attn.", "qkv_proj o_proj"), ...of("mlp.", "gate_up_proj down_proj"), ...PRE_NORMS],
+    layer: [...of("self_attn.", "qkv_proj o_proj"), ...FUSED, ...PRE_NORMS],
   }),
-  ...named("glm glm4 seed_oss", { biased: true }),
-  ...named("jais2", { biased: true, rest: LAYER_NORM }),
+  ...named("seed_oss", { biased: true }),
+  ...named("glm", { biased: true, layer: [...ATTENTION, ...FUSED, ...PRE_NORMS] }),
+  ...named("glm4", {
+    biased: true,
+    layer: [...ATTENTION, ...FUSED, ...PRE_NORMS, ...of("", "post_self_attn_layernorm post_mlp_layernorm")],
+  }),
+  ...named("jais2", { biased: true, rest: LAYER_NORM, layer: [...ATTENTION, ...UNGATED, ...PRE_NORMS] }),
   ...named("nemotron", { rest: LAYER_NORM, layer: [...ATTENTION, ...UNGATED, ...PRE_NORMS] }),
   ...named("stablelm", { rest: LAYER_NORM, layer: [...ATTENTION, ...GATED, ...PRE] }),
   ...named("starcoder2", {

@@ -7,6 +7,9 @@ import { ConfigReader, isJsonObject } from "../config-reader.ts";
 import { parseHfDtype } from "../heads.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 
+export type { Activation, Decoder, Layer, Norm } from "./decoder.ts";
+export { frequenciesOf } from "./rope.ts";
+
 /** Sizes in elements, lengths in tokens. */
 export interface HfDenseConfig {
   readonly modelType: string;

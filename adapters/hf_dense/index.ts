@@ -1,9 +1,12 @@
 import type { Adapter, Family, JsonObject } from "../adapter.ts";
 import { isJsonObject } from "../config-reader.ts";
-import { noGraph } from "../no-graph.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
+import { parseDecoder } from "./decoder-config.ts";
+import { nativeDecoder, withinKeepWindow } from "./graph-limits.ts";
+import { hfForward } from "./hf.ts";
 import { HF_DENSE_LAYOUTS, hfDenseAxes, hfDenseRules } from "./mapping.ts";
+import { nativeDifferences, nativeForward } from "./native.ts";
 
 const SIZES = { vocab_size: 2, hidden_size: 2, num_hidden_layers: 1 };
 
@@ -18,23 +21,30 @@ export const hfDense: Adapter = {
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/auto/modeling_auto.py",
   ],
-  graphs: [],
+  graphs: ["native", "hf"],
   probes: ["mistral", "gemma2", "phi", "olmo"].map((model_type) => ({ model_type, ...SIZES })),
-  open: (json, where) => openFamily(parseHfDenseConfig(json, where), json),
+  open: (json, where) => openFamily(parseHfDenseConfig(json, where), json, where),
 };
 
-const openFamily = (config: HfDenseConfig, json: JsonObject): Family => ({
-  family: "hf-dense",
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  axes: () => hfDenseAxes(config),
-  rules: () => hfDenseRules(config),
-  hfConfig: () => json,
-  math: () => mathOf(config, json),
-  forward: () => noGraph("hf-dense"),
-  knownDifferences: () => [],
-});
+function openFamily(config: HfDenseConfig, json: JsonObject, where: string): Family {
+  // Not before it is asked for: what no graph understands can still be converted.
+  const decoder = () => parseDecoder(json, where, config.tied);
+  return {
+    family: "hf-dense",
+    vocabSize: config.vocabSize,
+    maxPositions: config.maxPositions,
+    dtype: config.dtype,
+    axes: () => hfDenseAxes(config),
+    rules: () => hfDenseRules(config),
+    hfConfig: () => json,
+    math: () => mathOf(config, json),
+    forward(layout) {
+      const model = decoder();
+      return layout === "hf" ? withinKeepWindow(hfForward(model), model) : nativeForward(nativeDecoder(model, where));
+    },
+    knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(decoder())),
+  };
+}
 
 type Facts = Record<string, number | boolean | string>;
 

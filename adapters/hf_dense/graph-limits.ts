@@ -1,0 +1,47 @@
+// What the graphs do not compute, by name.
+import type { Forward } from "../../numerics/graph.ts";
+import { InputError } from "../../src/errors.ts";
+import type { Decoder } from "./decoder.ts";
+
+/**
+ * The decoder, where torchtitan's backend computes what a graph can know.
+ * @throws InputError NO_GRAPH
+ */
+export function nativeDecoder(decoder: Decoder, where: string): Decoder {
+  const refuse = (why: string, expected: string): never => {
+    throw new InputError("NO_GRAPH", `${where}: there is no forward graph of this model's native side: ${why}`, {
+      file: where,
+      expected,
+      help: "compare the Hugging Face side with --golden",
+    });
+  };
+  if (decoder.scalesByContext) {
+    refuse(
+      "its RoPE is scaled by max_position_embeddings, which torchtitan's transformers backend sets to the length that it trains",
+      '"factor" or "attention_factor" in rope_parameters',
+    );
+  }
+  if (decoder.attention.dynamicMask !== null) {
+    refuse(
+      "Doge's dynamic mask takes the place of the causal one in torchtitan's transformers backend, so that tokens see those after them",
+      "an architecture whose attention is causal there",
+    );
+  }
+  return decoder;
+}
+
+/** Doge leaves keys out where there are more than its window keeps; which ones, no op can say. */
+export function withinKeepWindow(forward: Forward, { attention: { dynamicMask } }: Decoder): Forward {
+  if (dynamicMask === null) return forward;
+  return function* (op, weight, input) {
+    const tokens = input.ids_T.length;
+    if (tokens > dynamicMask.keepWindow) {
+      throw new InputError("NO_GRAPH", `there is no forward graph of a dynamic mask over ${tokens} tokens`, {
+        expected: `at most keep_window_size = ${dynamicMask.keepWindow} tokens`,
+        found: `${tokens} tokens`,
+        help: "give fewer with --ids or --tokens",
+      });
+    }
+    return yield* forward(op, weight, input);
+  };
+}
