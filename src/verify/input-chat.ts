@@ -29,6 +29,9 @@ export async function renderChat(prompt: string, opened: OpenTokenizer, images: 
     return new Template(template.text).render({
       ...specialTokens(opened),
       messages: [{ role: "user", content: images === 0 ? prompt : parts }],
+      // None, which templates tell from undefined.
+      tools: null,
+      documents: null,
       add_generation_prompt: true,
     });
   } catch (cause) {

@@ -91,6 +91,11 @@ describe("--chat-template", () => {
     expect(await ids(home(files))).toEqual(WITH);
   });
 
+  test("has no tools or documents, as transformers says it", async () => {
+    const template = "{% if tools is none and documents is none %}hello{% else %}world{% endif %}";
+    expect(await ids(home({ "chat_template.jinja": template }))).toEqual([5]);
+  });
+
   test("leaves out what the template leaves out", async () => {
     expect(await ids(home({ "chat_template.jinja": "{{ messages[0]['content'] }}" }))).toEqual([5, 6]);
   });
