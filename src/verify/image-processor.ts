@@ -62,7 +62,7 @@ export function readProcessor(directories: readonly string[]): ImageProcessor {
 }
 
 function parseProcessor(json: JsonObject, file: string): ImageProcessor {
-  const fields = new Fields(json, file);
+  const fields = isObject(json.media_proc_cfg) ? moonshotFields(json.media_proc_cfg, file) : new Fields(json, file);
   switch (fields.kind()) {
     case "Qwen2VLImageProcessor":
       return {
@@ -86,6 +86,22 @@ function parseProcessor(json: JsonObject, file: string): ImageProcessor {
         maxTokens: fields.count("max_image_tokens", 4096),
       };
   }
+}
+
+/** As Moonshot's own repositories write it for a class of their own, of which transformers' is the native form. */
+function moonshotFields(json: JsonObject, file: string): Fields {
+  const { merge_kernel_size: merge, in_patch_limit: max_patches, patch_limit_on_one_side: side } = json;
+  const written = new Fields(json, file, "media_proc_cfg.");
+  if ((json.fixed_output_tokens ?? null) !== null) written.refuse("fixed_output_tokens", "null");
+  const kernel: readonly unknown[] = Array.isArray(merge) ? merge : [merge, merge];
+  if (kernel.length !== 2 || kernel[0] !== kernel[1]) written.refuse("merge_kernel_size", "one number for both sides");
+  const respelled = {
+    image_processor_type: "Kimi_K25ImageProcessor",
+    merge_size: kernel[0],
+    max_patches,
+    ...(side === undefined ? {} : { size: { max_height: side, max_width: side } }),
+  };
+  return new Fields({ ...json, ...respelled }, file, "media_proc_cfg.");
 }
 
 function common(fields: Fields, resampling: Resampling, normal: { mean: Triple; std: Triple }): CommonProcessor {
@@ -183,9 +199,7 @@ class Fields {
 
   object(name: string, fallback: JsonObject): Fields {
     const value = this.json[name] ?? fallback;
-    return isObject(value)
-      ? new Fields(value, this.file, `${this.path}${name}.`)
-      : this.refuse(name, `an object of ${Object.keys(fallback).join(", ")}`);
+    return isObject(value) ? new Fields(value, this.file, `${this.path}${name}.`) : this.refuse(name, "an object");
   }
 
   refuse(name: string, expected: string): never {
