@@ -144,7 +144,7 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
           ]),
         },
         {
-          title: "Likeliest next tokens",
+          title: `Likeliest next tokens${report.inputs.prompts ? ", behind the last input" : ""}`,
           columns: [{ name: "a" }, { name: "", align: "right" }, { name: "b" }, { name: "", align: "right" }],
           rows: report.nextTokens.a.map((a, i) => {
             const b = report.nextTokens.b[i]!;
