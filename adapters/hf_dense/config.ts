@@ -65,10 +65,15 @@ function refuseOtherKinds(json: JsonObject, where: string): void {
   if (isJsonObject(json.text_config)) fail("text_config", "is one part of a model with several");
 }
 
+/** `attribute_map` of InternLM3Config: other names of `attention_bias` and `mlp_bias`. */
+const BIAS_FIELDS = ["attention_bias", "mlp_bias"] as const;
+const INTERNLM3_BIAS_FIELDS = ["qkv_bias", "bias"] as const;
+
 /** The backend sets both to false, whatever the config says: its model has no place for the biases. */
 function refuseBiases(config: ConfigReader, byDefault: boolean): void {
   const why = "torchtitan's transformers backend overrules: it builds the model without these biases";
-  for (const field of ["attention_bias", "mlp_bias"]) {
+  const others = config.string("model_type") === "internlm3" ? INTERNLM3_BIAS_FIELDS : [];
+  for (const field of [...BIAS_FIELDS, ...others]) {
     config.only(field, false, why);
     if (byDefault && !config.has(field) && field === "attention_bias") config.unsupported(field, "false", why);
   }

@@ -3,7 +3,7 @@ import { InputError } from "../../src/errors.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads } from "../heads.ts";
-import type { Activation, Attention, Decoder, Latent, Mlp, Norm, NormPlaces, QkNorm } from "./decoder.ts";
+import type { Activation, Attention, Decoder, Latent, Layer, Mlp, Norm, NormPlaces, QkNorm } from "./decoder.ts";
 import { parseLayers } from "./layers-config.ts";
 import type { Traits } from "./traits.ts";
 import { TRAITS } from "./traits-by-model.ts";
@@ -69,7 +69,7 @@ export function parseDecoder(json: JsonObject, where: string, isTied: boolean): 
     residualScale: parseResidualScale(config, traits, layers.length),
     residualWeights: traits.residualWeights,
     attention,
-    scalesByContext: scalesByContext(rope),
+    scalesByContext: scalesByContext(rope, layers),
     rotation: { pairs: parsePairs(config, traits), minus: traits.minus },
     mlp: parseMlp(config, traits),
     finalNorm: traits.finalNorm,
@@ -129,10 +129,12 @@ function latentScale(rope: ConfigReader): number {
   return factor <= 1 ? 1 : (0.1 * rope.number("mscale_all_dim") * Math.log(factor) + 1) ** 2;
 }
 
-function scalesByContext(rope: ConfigReader): boolean {
+/** LongRoPE at the length that it began with scales nothing, and no less at a shorter one. */
+function scalesByContext(rope: ConfigReader, [first]: readonly Layer[]): boolean {
   const kind = rope.string("rope_type", rope.string("type", "default"));
-  const isDerived = !rope.has("factor") && !rope.has("attention_factor");
-  return isDerived && ["yarn", "longrope", "su"].includes(kind);
+  if (rope.has("factor") || rope.has("attention_factor")) return false;
+  const isLong = kind === "longrope" || kind === "su";
+  return kind === "yarn" || (isLong && first?.rope?.kind === "longrope" && first.rope.attentionFactor !== 1);
 }
 
 const NORMS: Readonly<Record<Traits["norm"], Omit<Norm, "eps">>> = {

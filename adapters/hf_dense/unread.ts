@@ -18,7 +18,8 @@ const FIELDS: Readonly<Record<string, (traits: Traits) => boolean>> = {
   scale_depth: ({ residualScale }) => residualScale === "minicpm",
   dim_model_base: ({ residualScale }) => residualScale === "minicpm",
   clip_qkv: ({ clip }) => clip,
-  use_qk_norm: ({ qkNorm }) => qkNorm?.when?.[0] === "use_qk_norm",
+  // HunYuan names what its class always does.
+  use_qk_norm: ({ qkNorm }) => qkNorm !== null && (qkNorm.when === undefined || qkNorm.when[0] === "use_qk_norm"),
   qk_layernorm: ({ qkNorm }) => qkNorm?.when?.[0] === "qk_layernorm",
   use_parallel_residual: ({ parallel }) => Array.isArray(parallel),
   use_bias: ({ mlpBias }) => Array.isArray(mlpBias) && mlpBias[0] === "use_bias",

@@ -94,6 +94,17 @@ test.each(biased)("%s is refused, for torchtitan leaves its biases out", (_, { c
   );
 });
 
+test.each(biased)("%s without biases has the backend's keys and shapes", (_, { config, hf, native }) => {
+  const family = hfDense.open({ ...config, attention_bias: false, mlp_bias: false }, "config.json");
+  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  const built = Object.fromEntries(Object.entries(hf).filter(([key]) => `model.${key}` in native));
+  expect(shapesOf(table.plan("fromHf", headers(built)).moves)).toEqual(native);
+  for (const kind of ["mlp.down_proj.weight", "post_attention_layernorm.weight"]) {
+    const less = Object.fromEntries(Object.entries(built).filter(([key]) => !key.endsWith(kind)));
+    expect(refusal(() => table.plan("fromHf", headers(less)))).toContain(kind);
+  }
+});
+
 test("four are", () => {
   expect(biased.map(([type]) => type)).toEqual(["glm", "glm4", "jais2", "seed_oss"]);
 });

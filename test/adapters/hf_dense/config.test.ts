@@ -61,6 +61,7 @@ describe("what is refused", () => {
     [{ attention_bias: true }, '"attention_bias" is true, which torchtitan\'s transformers backend overrules'],
     [{ mlp_bias: true }, '"mlp_bias" is true'],
     [{ model_type: "glm" }, '"attention_bias" is nothing'],
+    [{ model_type: "internlm3", qkv_bias: true }, '"qkv_bias" is true'],
   ])("%o", (fields, message) => {
     const failure = refusal(() => parse(fields));
     expect(failure).toContain("CONFIG_UNSUPPORTED: config.json: ");

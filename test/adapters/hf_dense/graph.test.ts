@@ -282,5 +282,11 @@ describe("no graph, and why", () => {
     expect(refusal(() => open({}).forward("torchtitan"))).toContain("NO_GRAPH");
     expect(() => open({}).forward("hf")).not.toThrow();
     expect(() => open({ factor: 4 }).forward("torchtitan")).not.toThrow();
+    const whole = { original_max_position_embeddings: 4096 };
+    const unscaled = hfDense.open(
+      { ...upstream.phi3!.config, max_position_embeddings: 4096, ...whole, rope_parameters: { ...rope, ...whole } },
+      "config.json",
+    );
+    expect(() => unscaled.forward("torchtitan")).not.toThrow();
   });
 });
