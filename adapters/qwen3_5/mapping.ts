@@ -13,11 +13,13 @@ import {
   concat,
   critical,
   drop,
+  inOrder,
   type MapRule,
   type Rule,
   refuse,
   rename,
   reorder,
+  stackExperts,
   tie,
   tower,
 } from "../../src/table/rule.ts";
@@ -156,7 +158,10 @@ function feedForward(layer: string): Rule[] {
   ];
 }
 
-/** torchtitan's own adapter transposes each expert, as Qwen3-VL's files need it; these files need it not. */
+/**
+ * torchtitan's own adapter transposes each expert, as Qwen3-VL's files need it; these files need it not. A model that
+ * transformers 5.23.0 made itself, and did not load, it saves with a tensor for each expert; it reads both.
+ */
 // biome-ignore format: a table
 function experts(layer: string, layout: string): Rule[] {
   const native: string = "layers.{l}.moe";
@@ -165,8 +170,16 @@ function experts(layer: string, layout: string): Rule[] {
   return [
     critical(ROUTER,
       rename(`${native}.router.gate.weight`,         `${hf}.gate.weight`,                    "e d")),
-    concat({ gate: `${inner}.w1_EFD`, up: `${inner}.w3_EFD` }, `${hf}.experts.gate_up_proj`, "e (gate: g | up: g) d"),
-    rename(`${inner}.w2_EDF`,                        `${hf}.experts.down_proj`,              "e d g"),
+    ...inOrder("per expert",
+      [
+        concat({ gate: `${inner}.w1_EFD`, up: `${inner}.w3_EFD` }, `${hf}.experts.gate_up_proj`, "e (gate: g | up: g) d"),
+        rename(`${inner}.w2_EDF`,                    `${hf}.experts.down_proj`,              "e d g"),
+      ],
+      [
+        stackExperts(`${inner}.w1_EFD`,              `${hf}.experts.{e}.gate_proj.weight`,   "e g d"),
+        stackExperts(`${inner}.w3_EFD`,              `${hf}.experts.{e}.up_proj.weight`,     "e g d"),
+        stackExperts(`${inner}.w2_EDF`,              `${hf}.experts.{e}.down_proj.weight`,   "e d g"),
+      ]),
     critical(EXPERT_BIAS,
       drop("native", `${native}.expert_bias_E`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
     rename(`${native}.shared_experts.w1.weight`,     `${hf}.shared_expert.gate_proj.weight`, "y d"),

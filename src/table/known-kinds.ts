@@ -26,7 +26,7 @@ export class KnownKinds {
       case "map":
         for (const { key, spellings = [] } of rule[side]) {
           const kind = abstractKey(key);
-          if (!rule.optional) this.required.set(kind, rule.tower);
+          if (!rule.optional && !rule.order) this.required.set(kind, rule.tower);
           for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
         }
         break;

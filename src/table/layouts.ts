@@ -195,7 +195,9 @@ function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds:
 export const hasOrders = (adapter: Adapter): boolean =>
   probed(adapter, "hf")
     .flat()
-    .some((rule) => rule.kind === "map" && rule.hf.some(({ orders }) => orders !== undefined));
+    .some(
+      (rule) => rule.kind === "map" && (rule.order !== undefined || rule.hf.some(({ orders }) => orders !== undefined)),
+    );
 
 function unknownFamily(
   all: readonly Adapter[],

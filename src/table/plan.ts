@@ -6,6 +6,7 @@ import { axisOf } from "./pass-through.ts";
 import { Planner } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
+import { type Variant, variantFor, variantsOf } from "./variants.ts";
 import { writtenOut } from "./written-out.ts";
 
 export type { Direction, PlanOptions, Source, SourceTensor } from "./request.ts";
@@ -37,18 +38,33 @@ export interface Table {
 
 /** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
 export function compileTable(rules: readonly Rule[], axes: Axes): Table {
-  const compiled = compileRules(rules, axes);
-  const isOpen = compiled.passThrough.some((rule) => axisOf(rule) !== undefined);
-  const at = (side: Side, source: Source): Compiled => {
-    if (!isOpen) return compiled;
+  const variants = variantsOf(rules, axes);
+  const at = ({ rules, compiled }: Variant, side: Side, source: Source): Compiled => {
+    if (!compiled.passThrough.some((rule) => axisOf(rule) !== undefined)) return compiled;
     const full = writtenOut(rules, axes, side, compiled[side], source);
     return compileRules(full.rules, full.axes);
   };
   return {
-    plan: (direction, source, options = {}) =>
-      new Planner(at(direction === "toHf" ? "native" : "hf", source), direction, source, options).plan(),
+    plan: (direction, source, options = {}) => {
+      const { order, ...others } = options;
+      if (direction === "fromHf") {
+        const variant = variantFor(variants, "hf", source);
+        const plan = new Planner(at(variant, "hf", source), direction, source, options).plan();
+        return variant.order === "" ? plan : { ...plan, order: variant.order };
+      }
+      const variant = variants.find((one) => one.order === order && order !== "");
+      return new Planner(
+        at(variant ?? variants[0], "native", source),
+        direction,
+        source,
+        variant === undefined ? options : others,
+      ).plan();
+    },
     tensors: (side, source) => {
-      const own = (source === undefined ? compiled : at(side, source))[side];
+      const [canonical] = variants;
+      const own = (source === undefined ? canonical.compiled : at(variantFor(variants, side, source), side, source))[
+        side
+      ];
       return own.slots.map((slot) => describe(slot, own));
     },
   };

@@ -47,6 +47,8 @@ export interface MapRule {
   readonly optional: boolean;
   /** The part of the model that its tensors make up, where files may lack that part as a whole: `vision tower`. */
   readonly tower?: string;
+  /** Files that it holds for, where not for all: those of this order; "" is the canonical one. */
+  readonly order?: string;
 }
 
 export type Side = "native" | "hf";
@@ -204,6 +206,15 @@ export function together(op: string, rules: readonly MapRule[]): MapRule {
 /** The tensors of the rules are one part of the model; a file without any of them is told so in one message. */
 export const tower = (name: string, rules: readonly MapRule[]): MapRule[] =>
   rules.map((rule) => ({ ...rule, tower: name }));
+
+/**
+ * Rules of the canonical files, and those that take their place in files of another writer, whose keys tell. One order
+ * holds for a checkpoint, as with the orders of a Term.
+ */
+export const inOrder = (order: string, canonical: readonly MapRule[], others: readonly MapRule[]): MapRule[] => [
+  ...canonical.map((rule) => ({ ...rule, order: "" })),
+  ...others.map((rule) => ({ ...rule, order })),
+];
 
 /** Other spellings of the one key of a rule on one side, accepted on reading. */
 export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {

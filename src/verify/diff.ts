@@ -91,7 +91,8 @@ function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [Vie
   const pairs = [...a.source.tensors.values()].map((info) => [info, b.source.tensors.get(info.key) ?? info] as const);
   const encoding = pairs.some(([x, y]) => x.encoding !== y.encoding);
   const shapes = pairs.some(([x, y]) => x.shape.join() !== y.shape.join());
-  return layout === "hf" && (encoding || (shapes && hasOrders(adapter)));
+  const keys = pairs.some(([{ key }]) => !b.source.tensors.has(key));
+  return layout === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
 }
 
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>

@@ -124,5 +124,11 @@ export function hfView(side: ViewedSide): HfView {
 /** There and back: the way back writes the canonical order. */
 function reordered(side: ViewedSide, there: Mapping, names: ReadonlyMap<string, string>): TensorSource {
   const back = mapTensors(side, virtualSource(there), there.to, "hf", { dtypes: dtypeChoice([]) });
-  return virtualSource({ ...back, tensors: new Map([...back.tensors].filter(([key]) => names.has(key))) });
+  const own = new Set(names.values());
+  // A key of the canonical order that the files do not have is made of what they have.
+  const isMade = (key: string, sources: readonly string[]) =>
+    !side.model.tensors.has(key) &&
+    sources.every((native) => there.tensors.get(native)?.sources.every((from) => own.has(from)));
+  const tensors = [...back.tensors].filter(([key, { sources }]) => names.has(key) || isMade(key, sources));
+  return virtualSource({ ...back, tensors: new Map(tensors) });
 }
