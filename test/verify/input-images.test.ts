@@ -51,6 +51,16 @@ describe.each(PROCESSORS)("%s", (name) => {
   });
 });
 
+test("another resampling, or a mean that is off by a thousandth, shows", async () => {
+  const processor = readProcessor([`${IMAGES}qwen2_vl`]);
+  const off = { ...processor, normalise: { mean: [0.501, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const };
+  const expected = recorded("qwen2_vl", "photo.jpg").pixels;
+  for (const wrong of [{ ...processor, resampling: "bilinear" } as const, off]) {
+    const { pixels } = await imagePatches([`${IMAGES}photo.jpg`], wrong);
+    expect(largestDifference(pixels, expected)).toBeGreaterThan(1e-3);
+  }
+});
+
 /** A model that takes what the processor makes. */
 function limitsFor(name: string): InputLimits {
   const { patchDim } = recorded(name, "tiny.jpg");
