@@ -5,7 +5,6 @@ import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
 import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
 import { decode } from "../host/decode.ts";
-import type { HostNode } from "../host/node.ts";
 import { attentionScratch, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
 import { Threads } from "./threads.ts";
 
@@ -178,8 +177,6 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
     return this.threads.close();
   }
 }
-
-export type WasmNode = HostNode<Float32Array>;
 
 export class WasmBackend extends HostBackend<Float32Array> {
   /** @param threads as many as there are cores unless given */
