@@ -54,9 +54,30 @@ export function mapTensors(
   source: TensorSource,
   from: string,
   to: string,
+  options: MappingOptions,
+): Mapping {
+  if (from !== to) return mapByTable(model, source, from, to, options);
+  const { dtypes, ...others } = options;
+  return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
+}
+
+/** From one layout to another, one of which is `hf`. Throws what a table's plan throws. */
+export function mapByTable(
+  model: Pick<Model, "family">,
+  source: TensorSource,
+  from: string,
+  to: string,
   { dtypes, ...options }: MappingOptions,
 ): Mapping {
-  const plan = from === to ? sameLayout(model, source, from, options) : tablePlan(model, source, from, to, options);
+  return mapped(source, [from, to], tablePlan(model, source, from, to, options), dtypes);
+}
+
+function mapped(
+  source: TensorSource,
+  [from, to]: readonly [string, string],
+  plan: Planned,
+  dtypes: DtypeChoice,
+): Mapping {
   const tensors = new Map<string, MappedTensor>();
   for (const move of plan.moves) {
     const sources = [...new Set(move.pieces.map((piece) => piece.source))];
@@ -81,7 +102,13 @@ function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSou
 
 type Planned = TablePlan & Pick<Mapping, "aliases">;
 
-function tablePlan({ family }: Model, source: TensorSource, from: string, to: string, options: PlanOptions): Planned {
+function tablePlan(
+  { family }: Pick<Model, "family">,
+  source: TensorSource,
+  from: string,
+  to: string,
+  options: PlanOptions,
+): Planned {
   if (from !== "hf" && to !== "hf") throw new RangeError(`no table leads from ${from} to ${to} directly`);
   const native = from === "hf" ? to : from;
   const table = compileTable(family.rules(native), family.axes(native));

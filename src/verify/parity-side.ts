@@ -8,6 +8,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { elementCount } from "../formats/dtype.ts";
 import type { TablePlan } from "../table/move.ts";
 import { compileTable } from "../table/plan.ts";
+import { inCanonicalOrder } from "./canonical-order.ts";
 
 /** A checkpoint of a known family and layout. */
 export interface ParitySide {
@@ -36,11 +37,13 @@ export class SideWeights {
   constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
     this.path = checkpoint.path;
     this.layout = layout;
-    this.model = model;
     const isHf = layout === "hf";
     const native = isHf ? ANY_NATIVE_LAYOUT : layout;
     const table = compileTable(family.rules(native), family.axes(native));
-    this.table = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
+    const planned = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
+    const isCanonical = !isHf || planned.order === null;
+    this.model = isCanonical ? model : inCanonicalOrder(family, model, native);
+    this.table = isCanonical ? planned : table.plan("fromHf", this.model.tensors, { mixedDtypes: true });
     this.buffers = new Map(
       table.tensors(isHf ? "hf" : "native", model.tensors).flatMap(({ key, shape, recreate: value }) => {
         return value === undefined ? [] : [[key, { shape: shape.map((size) => size ?? 0), value }] as const];
