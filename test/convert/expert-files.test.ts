@@ -4,9 +4,11 @@ import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { openCheckpoint } from "../../src/convert/open.ts";
 import { diff } from "../../src/verify/diff.ts";
+import { runParity } from "../../src/verify/parity.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";
+import { hfSide } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const STACK = /^(.*\.experts)\.(gate_up|down)_proj$/;
@@ -61,6 +63,19 @@ describe.each(["qwen3_5_moe/text", "qwen3_5_moe/vision"])("%s", (name) => {
       const [a, b] = [openCheckpoint(source), openCheckpoint(other)];
       expect(await diff(a, b, options)).toMatchObject({ verdict: "pass", differences: [] });
     }
+  });
+
+  test("run as the stacked ones do, and a wrong one shows", async () => {
+    const side = (edit?: (state: State) => void) => ({ ...hfSide(name), checkpoint: openCheckpoint(written(edit)) });
+    const images = one.inputs === null ? {} : { input: { kind: "inputs", file: one.inputs } as const };
+    const compare = (a: ReturnType<typeof side>) => runParity({ a, golden: one.golden, backend: "cpu", ...images });
+    expect(await compare(side())).toMatchObject({ verdict: "pass", findings: [], unusedTensors: [] });
+    const swapped = side((state) => {
+      const [a, b] = [2, 3].map((e) => [...state.keys()].find((key) => key.includes(`.experts.${e}.down_proj`))!);
+      const kept = state.get(a!)!;
+      state.set(a!, state.get(b!)!).set(b!, kept);
+    });
+    expect(await compare(swapped)).toMatchObject({ verdict: "fail" });
   });
 
   test("one expert missing, one too many, one changed", async () => {
