@@ -25,7 +25,7 @@ export interface AdapterDescription {
 }
 
 const driverHelp =
-  "install a Vulkan driver of your GPU, or Mesa's software driver (Debian 13, Ubuntu 24.04: apt-get install mesa-vulkan-drivers libvulkan1; Debian 12: the same from bookworm-backports, Mesa >= 24), or take --backend cpu";
+  "install a Vulkan driver of your GPU, or Mesa's software driver (Debian 13, Ubuntu 24.04: apt-get install mesa-vulkan-drivers libvulkan1; Debian 12: the same from bookworm-backports, Mesa >= 24), or take --backend wasm";
 
 // Dawn hangs or crashes when the result of `create` is garbage-collected while devices live, so the global object holds
 // it for the whole process, one for all copies of this module.
@@ -38,7 +38,7 @@ async function loadDawn(): Promise<typeof import("webgpu")> {
     return await import("webgpu");
   } catch (cause) {
     throw new EnvironmentError("WEBGPU_NOT_LOADABLE", "the npm package `webgpu` does not load on this machine", {
-      help: "it has binaries for Linux, macOS and Windows on x64 and arm64; reinstall with `npm ci`, or take --backend cpu",
+      help: "it has binaries for Linux, macOS and Windows on x64 and arm64; reinstall with `npm ci`, or take --backend wasm",
       cause,
     });
   }

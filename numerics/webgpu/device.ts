@@ -49,7 +49,7 @@ export class Device {
       return new Device(await awaitGpu(adapter.requestDevice({ requiredLimits, requiredFeatures })), adapter);
     } catch (cause) {
       throw new EnvironmentError("GPU_DEVICE_REFUSED", `${adapterName(adapter)} gives no device: ${messageOf(cause)}`, {
-        help: "another program may hold the GPU; try again, or take --backend cpu",
+        help: "another program may hold the GPU; try again, or take --backend wasm",
         cause,
       });
     }
@@ -94,7 +94,7 @@ export class Device {
     const isMemory = error.constructor.name === "GPUOutOfMemoryError";
     this.#failure = isMemory
       ? new EnvironmentError("GPU_OUT_OF_MEMORY", `${this.name} is out of memory: ${error.message}`, {
-          help: "take fewer tokens, close what else uses the GPU, or take --backend cpu",
+          help: "take fewer tokens, close what else uses the GPU, or take --backend wasm",
         })
       : new GpuError(error.message);
   }
@@ -104,5 +104,5 @@ const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.me
 
 const lost = (reason: string): EnvironmentError =>
   new EnvironmentError("GPU_LOST", `the GPU was lost: ${reason}`, {
-    help: "the driver reset it or ran out of memory; try again with fewer tokens, or take --backend cpu",
+    help: "the driver reset it or ran out of memory; try again with fewer tokens, or take --backend wasm",
   });

@@ -14,7 +14,7 @@ function* ranges(count: number, most: number, multiple: number): Generator<reado
   const step = most >= count ? count : Math.floor(most / multiple) * multiple;
   if (step === 0 && count > 0) {
     throw new EnvironmentError("GPU_TENSOR_TOO_LARGE", "a row is longer than this GPU lets a kernel see", {
-      help: "take --backend cpu",
+      help: "take --backend wasm",
     });
   }
   for (let begin = 0; begin < count; begin += step) yield [begin, Math.min(count, begin + step)];

@@ -220,7 +220,10 @@ describe("families and doctor", () => {
   it("doctor reports this machine", async () => {
     const { code, json } = await run("doctor", "--json");
     expect(code).toBe(0);
-    expect(json).toMatchObject({ node: process.versions.node, backends: { cpu: { available: true } } });
+    expect(json).toMatchObject({
+      node: process.versions.node,
+      backends: { cpu: { available: true }, wasm: { available: true } },
+    });
     expect(typeof json.backends.webgpu.available).toBe("boolean");
   });
 });

@@ -11,7 +11,7 @@ import { scratch } from "../helpers/scratch.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const place = join(root, "node_modules", ".cache", `convert-checkpoint-${process.pid}`);
 const command = join(place, "convert-checkpoint.js");
-const { hf } = fixture("llama3/split");
+const { hf, native } = fixture("llama3/split");
 
 beforeAll(() => {
   const bundler = pathToFileURL(join(root, "scripts", "bundle.mjs")).href;
@@ -51,6 +51,12 @@ it("shows no stack trace, unless DEBUG=1", () => {
   const debug = spawnSync(process.execPath, args, { encoding: "utf8", env: { ...process.env, DEBUG: "1" } });
   expect(debug.stderr).toMatch(/^\s+at /m);
   expect(debug.stderr.trimEnd().split("\n").at(-1)).toMatch(/^help: /);
+});
+
+it("computes in threads from one bundled file, and ends", () => {
+  const { status, stdout, stderr } = run("parity", native, hf, "--config", hf, "--backend", "wasm", "--json");
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toMatchObject({ verdict: "pass", backend: { name: "wasm", adapter: null } });
 });
 
 it("survives a reader that closes its end", async () => {

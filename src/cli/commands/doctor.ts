@@ -4,6 +4,9 @@ import { formatBytes } from "../../report/units.ts";
 import { VERSION } from "../../version.ts";
 import type { Command } from "../command.ts";
 
+/** Every Node.js that runs this has SIMD and shared memory. */
+const WASM = { available: true };
+
 /** Backends, adapters, limits and versions found on this machine. A missing GPU is a finding, not a failure. */
 export const doctor: Command = {
   usage: "doctor",
@@ -20,10 +23,10 @@ export const doctor: Command = {
     const machine = await describeMachine();
     const families = adapters.map(({ family }) => family);
     const webgpu = "value" in gpu ? { available: true, ...gpu.value } : { available: false, ...gpu.failure };
-    const checks = checksOf(gpu);
+    const checks = checksOf(gpu, machine.cores);
     const verdict = checks.some(({ status }) => status === "fail") ? "fail" : "pass";
     return {
-      json: { verdict, ...machine, backends: { cpu: { available: true }, webgpu }, adapters: families },
+      json: { verdict, ...machine, backends: { webgpu, wasm: WASM, cpu: { available: true } }, adapters: families },
       document: {
         command: "doctor",
         verdict,
@@ -68,9 +71,10 @@ function factsOf(machine: Awaited<ReturnType<typeof describeMachine>>): ReportDo
   ];
 }
 
-function checksOf(gpu: Probed<AdapterDescription>): Check[] {
+function checksOf(gpu: Probed<AdapterDescription>, cores: number): Check[] {
   return [
     { name: "Node.js >= 20.19", ...nodeStatus() },
+    { name: "backend wasm", status: "pass", detail: `f32, ${cores} threads` },
     { name: "backend cpu", status: "pass", detail: "f64 reference" },
     "value" in gpu
       ? { name: "backend webgpu", status: "pass", detail: gpuLine(gpu.value) }
