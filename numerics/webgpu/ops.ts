@@ -155,7 +155,8 @@ export class Recorder implements Ops<GpuNode> {
 
   deltaRule(q_TKH: GpuNode, k_TKH: GpuNode, v_TNC: GpuNode, decay_TN: GpuNode, beta_TN: GpuNode): GpuNode {
     const shape = shapes.deltaRuleShape(q_TKH, k_TKH, v_TNC, decay_TN, beta_TN);
-    const inputs = [q_TKH, k_TKH, v_TNC, decay_TN, beta_TN].map((x) => this.#storage(x));
+    const [q, k, v] = [this.#storage(q_TKH), this.#storage(k_TKH), this.#storage(v_TNC)];
+    const inputs = [q, k, v, this.#storage(decay_TN), this.#storage(beta_TN)] as const;
     const sizes = { keys: q_TKH.shape, values: shape };
     return this.#make(shape, (output) => deltaStep(this.#traits, inputs, sizes, output));
   }
