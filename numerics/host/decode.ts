@@ -26,6 +26,10 @@ function float16(bits: number): number {
   return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1024 + mantissa) * 2 ** (exponent - 25);
 }
 
+let halves: Float32Array | undefined;
+/** Every float16 by its bits. */
+const float16s = (): Float32Array => (halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => float16(bits)));
+
 /** Bytes of one stored element. @throws InputError for a type that no forward pass can compute with. */
 export function storedBytes(source: WeightSource): number {
   if (isFloat(source.dtype)) return bytesPerElement(source.dtype)!;
@@ -68,7 +72,8 @@ function unpack(dtype: Dtype, out: Values): void {
     }
     default: {
       const raw = new Uint16Array(scratch, 0, out.length);
-      for (let i = 0; i < out.length; i++) out[i] = float16(raw[i]!);
+      const values = float16s();
+      for (let i = 0; i < out.length; i++) out[i] = values[raw[i]!]!;
     }
   }
 }

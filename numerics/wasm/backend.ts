@@ -10,8 +10,8 @@ import { Threads } from "./threads.ts";
 
 /** As on WebGPU: see gemm-subgroup.ts. */
 export const CHAIN = 256;
-/** Bytes of x in the shared memory at a time, and of W; there are two windows of W. */
-const X_BYTES = 16 << 20;
+/** Bytes of x in the shared memory at a time, and of W; there are two windows of W. 512 tokens of 16,384 channels fit. */
+const X_BYTES = 32 << 20;
 const WINDOW_BYTES = 4 << 20;
 
 type Linear = LinearOperands<Float32Array>;
@@ -35,7 +35,8 @@ const padded = (n: number, multiple: number): number => multiple * Math.ceil(n /
 function planLinear({ T, O, I, weight }: Linear, threads: number): LinearPlan {
   const depth = padded(I, 8);
   const elementBytes = weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
-  const rows = Math.min(T, 6 * Math.max(1, Math.floor(X_BYTES / (24 * depth))));
+  const blocks = Math.ceil(T / (6 * Math.max(1, Math.floor(X_BYTES / (24 * depth)))));
+  const rows = Math.min(T, padded(Math.ceil(T / blocks), 6));
   const columns = Math.min(padded(O, 8), 8 * Math.max(1, Math.floor(WINDOW_BYTES / (8 * elementBytes * depth))));
   const windowBytes = columns * elementBytes * depth;
   const first = padded(rows, 6) * 4 * depth;
@@ -147,8 +148,11 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
         );
         const done = this.threads.run(jobs, height * count * depth);
         const next = begin + columns;
-        if (row === 0 && next < O) loadWeights(operands, plan, next, memory.subarray(windows[1 - window]));
-        await done;
+        try {
+          if (row === 0 && next < O) loadWeights(operands, plan, next, memory.subarray(windows[1 - window]));
+        } finally {
+          await done;
+        }
       }
     }
   }

@@ -148,6 +148,28 @@ it("a weight is read in windows, each row once", async () => {
   await backend.close();
 });
 
+it("x that is more than is there at a time", async () => {
+  const backend = new WasmBackend(2);
+  const [x, w] = [weight([1100, 8196], 1), weight([9, 8196], 2, "BF16")];
+  const found = await values(backend, (op, put) => op.linear(put(x), put(w)));
+  expect(Buffer.from(found.buffer).equals(Buffer.from(chains(floats(x), floats(w), 8196, CHAIN).buffer))).toBe(true);
+  await backend.close();
+});
+
+it("a weight that cannot be read any further reaches the caller while threads are at work", async () => {
+  const backend = new WasmBackend(2);
+  const [x, w] = [weight([60, 2048], 1), weight([3000, 2048], 2, "BF16")];
+  const broken: WeightSource = {
+    ...w,
+    read(begin, target) {
+      if (begin > 0) throw new Error("the disk is gone");
+      w.read(begin, target);
+    },
+  };
+  await expect(values(backend, (op, put) => op.linear(put(x), put(broken)))).rejects.toThrow("the disk is gone");
+  await backend.close();
+});
+
 it("a fault in a thread reaches the caller", async () => {
   const threads = new Threads(2);
   const out = new Float32Array(new SharedArrayBuffer(64));
