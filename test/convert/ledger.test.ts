@@ -1,5 +1,6 @@
 // The ledger, on every checkpoint that upstream wrote: whatever is done to one tensor, the conversion is refused, and says
 // which tensor it was. Headers are edited, as what is refused here is refused before a byte is read.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
@@ -46,8 +47,16 @@ function failure(checkpoint: Checkpoint, { hf, layout }: FixtureCase, edit: (ten
   }
 }
 
-const names = (error: InputError | null, key: string): boolean =>
-  error?.exitCode === 3 && `${error.message} ${error.details.tensor} ${error.details.expected}`.includes(key);
+/** Layers of hf-dense are compared with each other: of two that differ, either may be the one at fault (005). */
+function anyOfTwoLayers(text: string, { family, hf }: FixtureCase): string {
+  const isPair = family === "hf-dense" && JSON.parse(readFileSync(`${hf}/config.json`, "utf8")).num_hidden_layers === 2;
+  return isPair ? text.replace(/\.layers\.\d\./g, ".layers.#.") : text;
+}
+
+function names(error: InputError | null, key: string, one: FixtureCase): boolean {
+  const said = `${error?.message} ${error?.details.tensor} ${error?.details.expected}`;
+  return error?.exitCode === 3 && anyOfTwoLayers(said, one).includes(anyOfTwoLayers(key, one));
+}
 
 /** Buffers that HF has no place for, and second names of a tied head, may be absent. */
 const mayBeAbsent = (key: string, { tied, fromHf }: FixtureCase): boolean =>
@@ -58,7 +67,7 @@ describe.each([...sides.values()])("$name", ({ one, side }) => {
   const kinds = kindsOf(one[side]);
   const refused = (info: TensorInfo, edit: (tensors: Tensors) => void, key = info.key) => {
     const error = failure(checkpoint, one, edit);
-    return names(error, key) ? [] : [{ key: info.key, error: error?.message ?? "it was accepted" }];
+    return names(error, key, one) ? [] : [{ key: info.key, error: error?.message ?? "it was accepted" }];
   };
 
   test("is whole", () => {
@@ -88,6 +97,7 @@ describe.each([...sides.values()])("$name", ({ one, side }) => {
 
   test("one tensor of another shape", () => {
     const longer = ({ shape, byteLength, ...rest }: TensorInfo, axis: number) => {
+      if (shape.length === 0) return { ...rest, shape: [2], byteLength: 2 * byteLength };
       const size = shape[axis]!;
       return { ...rest, shape: shape.with(axis, size + 1), byteLength: (byteLength / size) * (size + 1) };
     };
