@@ -98,7 +98,7 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
     yield { code: "NON_FINITE", message: `${where}; ${nonFinite.positions} positions have such logits` };
   }
   if (!(metrics.klMeanNats <= thresholds.klMeanNats)) {
-    const message = `mean KL ${metrics.klMeanNats} nats/token is above the limit of ${thresholds.klMeanNats}`;
+    const message = `mean KL ${metrics.klMeanNats.toExponential(2)} nats/token is above the limit of ${thresholds.klMeanNats.toExponential(2)}`;
     yield { code: "KL", message };
   }
   if (thresholds.top1 !== null && !(metrics.top1 >= thresholds.top1)) {

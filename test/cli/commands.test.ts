@@ -266,3 +266,15 @@ describe("--adapter", () => {
     expect(existsSync(file)).toBe(true);
   });
 });
+
+it("known upstream differences: the last line says how to let them pass, and what was let pass", async () => {
+  const { native, hf } = fixture("qwen3/yarn");
+  const args = ["parity", native, hf, "--config", hf, "--backend", "cpu"];
+  const refused = await run(...args);
+  expect(refused.code).toBe(1);
+  expect(refused.stdout).toMatch(/NOT the same model: .*YARN_ATTENTION_FACTOR.*--accept-known/);
+  const accepted = await run(...args, "--accept-known");
+  expect(accepted.code).toBe(0);
+  expect(accepted.stdout).toContain("the same model but for known upstream differences (YARN_ATTENTION_FACTOR");
+  expect(accepted.stdout).not.toContain("✗");
+});

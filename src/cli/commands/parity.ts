@@ -91,22 +91,18 @@ const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`
 
 function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outcome {
   const { metrics, thresholds, verdict, findings, firstDivergence, cause } = report;
-  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
   return {
     json: report,
     document: {
       command: "parity",
       verdict,
-      headline:
-        verdict === "pass"
-          ? `the same model: ${kl}, limit ${scientific(thresholds.klMeanNats)}`
-          : `NOT the same model: ${findings[0]?.message ?? kl}`,
+      headline: headline(report),
       facts: facts(report),
       checks: [
         {
           name: `mean KL at most ${scientific(thresholds.klMeanNats)} nats/token (${thresholds.origin} limit)`,
-          status: metrics.klMeanNats <= thresholds.klMeanNats ? "pass" : "fail",
-          detail: scientific(metrics.klMeanNats),
+          status: findings.some(({ code }) => code === "KL") ? "fail" : "pass",
+          detail: `${scientific(metrics.klMeanNats)}${isAccepted(report) ? ", known upstream differences accepted" : ""}`,
         },
         ...findings
           .filter(({ code }) => code !== "KL")
@@ -177,6 +173,20 @@ function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outc
       ],
     },
   };
+}
+
+/** Whether it passes only as known differences count for nothing. */
+const isAccepted = ({ verdict, metrics, thresholds }: ParityReport): boolean =>
+  verdict === "pass" && metrics.klMeanNats > thresholds.klMeanNats;
+
+function headline(report: ParityReport): string {
+  const { verdict, verdictWithoutKnown, metrics, thresholds, findings, knownDifferences } = report;
+  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
+  const codes = knownDifferences.map(({ code }) => code).join(", ");
+  if (isAccepted(report)) return `the same model but for known upstream differences (${codes}): ${kl}`;
+  if (verdict === "pass") return `the same model: ${kl}, limit ${scientific(thresholds.klMeanNats)}`;
+  const only = `known upstream differences alone (${codes}); --accept-known lets them pass`;
+  return `NOT the same model: ${findings[0]?.message ?? kl}${verdictWithoutKnown === "pass" ? `: ${only}` : ""}`;
 }
 
 function routingText({ mode, choices, flipped, largestFlippedMargin, smallestMargin }: RoutingReport): string {
