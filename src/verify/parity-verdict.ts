@@ -5,6 +5,7 @@ import type { Metrics, NonFinite } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import type { WithoutKnown } from "./parity-experiments.ts";
 import type { NoiseFloor } from "./parity-noise.ts";
+import type { WeightFault } from "./parity-weights.ts";
 
 export interface Thresholds {
   /** Upper limit of the mean KL, in nats per token. */
@@ -148,6 +149,8 @@ export interface Experiments {
   readonly resolved: boolean;
   /** With the reference's config on both sides. */
   readonly sameConfig: Metrics | null;
+  /** Weights of the first step that differs which are not those of the reference. */
+  readonly weights: readonly WeightFault[];
 }
 
 /** The reason, where the evidence shows it; the most specific one first. */
@@ -157,7 +160,8 @@ export function explain(evidence: Evidence, experiments: Experiments): Cause | n
     configDiffers(evidence, experiments) ??
     knownUpstream(evidence, experiments) ??
     unused(evidence) ??
-    notFinite(evidence)
+    notFinite(evidence) ??
+    otherWeights(evidence, experiments)
   );
 }
 
@@ -198,6 +202,32 @@ function knownUpstream({ metrics }: Evidence, { known, resolved }: Experiments):
   const { code, explanation, fix } = known.shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
   const evidence = `mean KL is ${nats(metrics)}, and ${nats(known.without.metrics)} with the difference undone`;
   return { code, tensors: [], fields: [], explanation, evidence, fix };
+}
+
+const FIXES: Readonly<Record<WeightFault["code"], string>> = {
+  ROPE_PERMUTED:
+    "permute the rows of queries and keys once, in heads of the config's head_dim, keys by their own number of heads",
+  ROWS_REORDERED: "write rows, heads or experts in numerical order, none of them padded or left out",
+  TENSORS_SWAPPED: "exchange the tensors: gate and up, keys and values, or experts, fit each other's places",
+  TRANSPOSED: "transpose the tensor: square ones fit either way",
+  ROUNDED: "keep the element type of this tensor",
+  SCALED: "apply the tensor's scale once",
+  OFFSET: "norms of this family store their weight less 1 on one side: add or take it once",
+  WEIGHTS_DIFFER: "convert the checkpoint again with this tool, or find what else wrote this tensor",
+};
+
+function otherWeights({ metrics }: Evidence, { weights }: Experiments): Cause | null {
+  const [first] = weights;
+  if (first === undefined) return null;
+  const alike = weights.filter(({ code }) => code === first.code);
+  return {
+    code: first.code,
+    tensors: alike.map(({ key }) => key),
+    fields: [],
+    explanation: `"${first.key}" ${first.detail}`,
+    evidence: `${alike.length} of the tensors that the first differing step reads are so; mean KL is ${nats(metrics)}`,
+    fix: FIXES[first.code],
+  };
 }
 
 function unused({ unusedTensors, metrics }: Evidence): Cause | null {

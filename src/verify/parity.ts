@@ -27,6 +27,7 @@ import {
   type Thresholds,
   thresholds,
 } from "./parity-verdict.ts";
+import { weightFaults } from "./parity-weights.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { allInputs, describeInputs, type InputRequests, requestsOf } from "./several-inputs.ts";
 
@@ -229,6 +230,9 @@ async function compare(
   const sameConfig =
     evidence.configDifferences.length > 0 ? await withReferenceConfig(sides, contest.reference, rerun) : null;
   const findings = options.acceptKnown ? remaining : all;
+  const divergence = firstDivergence(evidence);
+  const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
+  const weights = isUnexplained ? weightFaults(sides, contest.reference, divergence?.tensors ?? []) : [];
   return {
     verdict: findings.length === 0 ? "pass" : "fail",
     verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
@@ -245,8 +249,9 @@ async function compare(
     unusedTensors: evidence.unusedTensors,
     unexercisedTensors: contest.unexercised(evidence.plans, everyModality(sides)),
     routing: routingReport(options.routing ?? "free", outcome.routing),
-    firstDivergence: findings.length > 0 || options.localise ? firstDivergence(evidence) : null,
-    cause: all.length === 0 ? null : explain(evidence, { known, resolved: remaining.length === 0, sameConfig }),
+    firstDivergence: findings.length > 0 || options.localise ? divergence : null,
+    cause:
+      all.length === 0 ? null : explain(evidence, { known, resolved: remaining.length === 0, sameConfig, weights }),
   };
 }
 
