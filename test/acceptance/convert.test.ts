@@ -1,4 +1,4 @@
-// Every fixture through the built command, against what torchtitan and transformers themselves made of it.
+// Every fixture converted by the built command, against what torchtitan and transformers themselves made of it.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -26,9 +26,7 @@ const inCanonicalSpelling = (key: string): string =>
     i === undefined ? "mm_projector." : `mm_projector.proj.${2 * (i - 1)}.`,
   );
 
-describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, fromHf, golden, inputs }) => {
-  const images = inputs === null ? [] : ["--inputs", inputs];
-
+describe.each(fixtureCases)("$name", ({ natives, hfs, hf, layout, toHf, fromHf }) => {
   test.each(Object.entries(natives))("%s → HF: the tensors of torchtitan's to_hf, bit for bit", (_, from) => {
     const target = join(scratch(), "hf");
     convert(from, target, "--config", hf);
@@ -50,23 +48,4 @@ describe.each(fixtureCases)("$name", ({ natives, hfs, native, hf, layout, toHf, 
         expect(readFileSync(join(back, name)).equals(readFileSync(join(from, name))), name).toBe(true);
     },
   );
-
-  test("roundtrip passes on both sides", () => {
-    expect(run("roundtrip", hf).json.verdict).toBe("pass");
-    expect(run("roundtrip", native, "--config", hf).json.verdict).toBe("pass");
-  });
-
-  test("on the CPU in f64, logits are those of transformers in f64", () => {
-    const { code, json, stderr } = run("parity", hf, "--golden", golden, "--backend", "cpu", ...images);
-    expect(code, stderr).toBe(0);
-    expect(json.metrics.klMeanNats).toBeLessThan(1e-13);
-    expect(json.metrics.top1).toBe(1);
-  });
-
-  test("torchtitan's checkpoint and transformers' agree in logits", () => {
-    const { code, json } = run("parity", native, hf, "--config", hf, "--accept-known", "--max-kl", "1e-10");
-    expect(json).toMatchObject({ verdict: "pass", findings: [] });
-    expect(code).toBe(0);
-    expect(json.metrics.tokens).toBeGreaterThanOrEqual(512);
-  });
 });
