@@ -50,8 +50,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
   async close(): Promise<void> {
     this.steps = [];
     for (const node of [...this.alive]) this.free(node);
-    this.memory.trim();
-    this.memory.trim();
+    this.memory.trim(0);
     await this.arithmetic.close();
   }
 

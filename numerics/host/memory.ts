@@ -1,12 +1,15 @@
 /** Element type of a host backend: f64 in the reference, f32 in WASM. */
 export type Values = Float64Array | Float32Array;
 
+/** Evaluations of a graph that a size is kept for without being asked for. */
+const IDLE_CALLS = 4;
+
 /**
  * Buffers of one element type, counted. Released ones wait for the next request of their size: freeing is left to the
  * garbage collector otherwise, which lets the process grow far beyond what is in use.
  */
 export class Memory<V extends Values> {
-  private readonly pools = new Map<number, { readonly free: V[]; used: boolean }>();
+  private readonly pools = new Map<number, { readonly free: V[]; idle: number }>();
   private heldBytes: number;
   /** Largest number of bytes held at once, waiting buffers included. */
   peakBytes: number;
@@ -22,9 +25,9 @@ export class Memory<V extends Values> {
 
   /** A buffer whose contents are undefined. */
   acquire(length: number): V {
-    const pool = this.pools.get(length) ?? { free: [], used: true };
+    const pool = this.pools.get(length) ?? { free: [], idle: 0 };
     this.pools.set(length, pool);
-    pool.used = true;
+    pool.idle = 0;
     return pool.free.pop() ?? this.allocate(length);
   }
 
@@ -32,14 +35,17 @@ export class Memory<V extends Values> {
     this.pools.get(buffer.length)!.free.push(buffer);
   }
 
-  /** Gives up waiting buffers of the sizes that nobody asked for since the last call. */
-  trim(): void {
+  /**
+   * Gives up waiting buffers of the sizes that nobody asked for in the last calls. Not at once: attention and feed-forward
+   * take turns, and shared buffers that are given up stay in memory for long, as no garbage collector counts them.
+   */
+  trim(calls = IDLE_CALLS): void {
     for (const pool of this.pools.values()) {
-      if (!pool.used) {
+      if (pool.idle >= calls) {
         for (const { byteLength } of pool.free) this.heldBytes -= byteLength;
         pool.free.length = 0;
       }
-      pool.used = false;
+      pool.idle++;
     }
   }
 
