@@ -15,8 +15,8 @@ export interface MemoryPlan {
 const WINDOW_BYTES = 64 << 20;
 /** Logits: two blocks in the backend and their copies. */
 const LOGIT_BLOCK_BYTES = 64 << 20;
-/** A started Node process with this program loaded; the GPU's driver and compiled kernels come on top. */
-const PROCESS_BYTES = { cpu: 120e6, wasm: 120e6, webgpu: 400e6 };
+/** A started Node process with this program loaded; a GPU's driver and compiled kernels, or threads, come on top. */
+const PROCESS_BYTES = { cpu: 120e6, wasm: 280e6, webgpu: 400e6 };
 
 export function planMemory(backend: "cpu" | "webgpu" | "wasm", plans: readonly ForwardPlan[]): MemoryPlan {
   const valueBytes = backend === "cpu" ? 8 : 4;
@@ -25,13 +25,15 @@ export function planMemory(backend: "cpu" | "webgpu" | "wasm", plans: readonly F
   // While one side computes, the other holds its last tap, which is as large as the embedding's output.
   const held = plans.slice(1).reduce((sum, plan) => sum + plan.steps[0]!.peakValues, 0);
   const activationBytes = valueBytes * (held + Math.max(0, ...body.map(({ peakValues }) => peakValues)));
+  // Host backends keep the buffers of attention and of feed-forward, which take turns.
+  const kept = backend === "webgpu" ? 1 : 2;
   const logitBytes = Math.min(LOGIT_BLOCK_BYTES, valueBytes * plans[0]!.logits.reduce((product, n) => product * n, 1));
   const largestWeightBytes = Math.max(...steps.map((step) => step.largestWeightBytes));
   return {
     largestStepWeightBytes: Math.max(...steps.map((step) => step.weightBytes)),
     activationBytes,
     plannedBytes:
-      PROCESS_BYTES[backend] + activationBytes + 4 * logitBytes + Math.min(WINDOW_BYTES, 2 * largestWeightBytes),
+      PROCESS_BYTES[backend] + kept * activationBytes + 4 * logitBytes + Math.min(WINDOW_BYTES, 2 * largestWeightBytes),
   };
 }
 
