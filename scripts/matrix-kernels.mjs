@@ -7,6 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import wabt from "wabt";
+import { add, constant, get, interleave, range, set } from "./wat.mjs";
 
 /** Rows of x at a time: with two vectors of eight columns, twelve sums fit the sixteen registers of x86-64. */
 const ROWS = 6;
@@ -14,12 +15,7 @@ const FEATURES = { simd: true, threads: true };
 /** Steps of k in the body of the loop. */
 const UNROLL = 4;
 
-const get = (name) => `(local.get $${name})`;
-const set = (name, value) => `(local.set $${name} ${value})`;
-const add = (a, b) => `(i32.add ${a} ${b})`;
-const constant = (n) => `(i32.const ${n})`;
 const advance = (name, by) => set(name, add(get(name), by));
-const range = (count) => Array.from({ length: count }, (_, i) => i);
 const locals = (type, names) => names.map((name) => `(local $${name} ${type})`).join(" ");
 const loop = (id, counter, step, body) =>
   `(loop $${id} ${body} ${set(counter, `(i32.sub ${get(counter)} ${constant(step)})`)} (br_if $${id} ${get(counter)}))`;
@@ -68,15 +64,6 @@ function multiply() {
   (param $x i32) (param $xStride i32) (param $panel i32) (param $y i32) (param $yStride i32) (param $k i32) (param $tiles i32)
   ${locals("i32", [...rows.map((i) => `x${i}`), "b", "n"])} ${locals("v128", [...sums, "a", "b0", "b1"])}
   ${loop("tile", "tiles", 1, tile)})`;
-}
-
-/** Lanes of `bytes` bytes, alternately from the low (or high) halves of two vectors. */
-function interleave(a, b, bytes, high) {
-  const lanes = 16 / bytes;
-  const first = high ? lanes / 2 : 0;
-  const picked = range(lanes).map((i) => first + (i >> 1) + (i % 2) * lanes);
-  const bytesOf = picked.flatMap((lane) => range(bytes).map((k) => lane * bytes + k));
-  return `(i8x16.shuffle ${bytesOf.join(" ")} ${get(a)} ${get(b)})`;
 }
 
 /** Vectors r0 … of as many lanes become their columns: rounds of interleaving i with i + half. */

@@ -7,20 +7,9 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import wabt from "wabt";
+import { add, constant, get, interleave, set } from "./wat.mjs";
 
-const get = (name) => `(local.get $${name})`;
-const set = (name, value) => `(local.set $${name} ${value})`;
-const add = (a, b) => `(i32.add ${a} ${b})`;
-const constant = (n) => `(i32.const ${n})`;
 const names = (prefix, count) => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
-
-/** Lanes of `bytes` bytes, alternately from the low (or high) halves of two vectors. */
-function interleave(a, b, bytes, high) {
-  const lanes = 16 / bytes;
-  const first = high ? lanes / 2 : 0;
-  const picked = Array.from({ length: lanes }, (_, i) => first + (i >> 1) + (i % 2) * lanes);
-  return `(i8x16.shuffle ${picked.flatMap((lane) => names("", bytes).map((k) => lane * bytes + Number(k))).join(" ")} ${get(a)} ${get(b)})`;
-}
 
 /** Rows in r0…, columns into the same; `width` bytes an element. */
 function block(width) {

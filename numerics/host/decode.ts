@@ -28,7 +28,8 @@ function float16(bits: number): number {
 
 let halves: Float32Array | undefined;
 /** Every float16 by its bits. */
-const float16s = (): Float32Array => (halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => float16(bits)));
+export const float16s = (): Float32Array =>
+  (halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => float16(bits)));
 
 /** Bytes of one stored element. @throws InputError for a type that no forward pass can compute with. */
 export function storedBytes(source: WeightSource): number {

@@ -5,11 +5,9 @@ import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
 import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
 import { decode } from "../host/decode.ts";
-import { attentionScratch, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
+import { attentionScratch, CHAIN, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
 import { Threads } from "./threads.ts";
 
-/** As on WebGPU: see gemm-subgroup.ts. */
-export const CHAIN = 256;
 /** Bytes of x in the shared memory at a time, and of W; there are two windows of W. 512 tokens of 16,384 channels fit. */
 const X_BYTES = 32 << 20;
 const WINDOW_BYTES = 4 << 20;

@@ -49,10 +49,22 @@ export interface AttentionJob {
 
 export type Job = LinearJob | AttentionJob;
 
+/** Products that are added in one chain, as on WebGPU: see gemm-subgroup.ts. */
+export const CHAIN = 256;
 /** Columns of a block of x: rows a power of two apart, and further than this, would contend for the same cache lines. */
 export const X_BLOCK = 256;
 /** Queries whose scores are in memory at a time. */
 export const QUERY_BLOCK = 48;
+
+/** What a thread is made with. */
+export interface Workshop {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly xBlock: number;
+  readonly queryBlock: number;
+  /** Products that attention adds in one chain. */
+  readonly attentionChain: number;
+}
 
 /** Bytes that a thread needs besides x and W. */
 export const linearScratch = (depth: number, rows: number): number => 32 * (depth + 6 * Math.ceil(rows / 6));
@@ -67,11 +79,10 @@ export function attentionScratch([T, , , H, C]: AttentionJob["sizes"]): number {
  * Makes what runs jobs. It names nothing outside itself: a worker gets its text, so that no file has to be found beside
  * a bundle.
  */
-export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory): (job: Job) => void {
+export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }: Workshop): (job: Job) => void {
   type Kernel = (...operands: number[]) => void;
   const instance = new WebAssembly.Instance(module, { host: { memory } });
   const { multiply, pack2, pack4 } = instance.exports as Record<"multiply" | "pack2" | "pack4", Kernel>;
-  const [xBlock, queryBlock] = [256, 48];
   const padded = (n: number) => 8 * Math.ceil(n / 8);
   const floats = (address: number, length: number) => new Float32Array(memory.buffer, address, length);
 
@@ -181,7 +192,7 @@ export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory
         block.fill(0);
         for (let u = 0; u < width; u += 8) {
           const panel = keys + (begin + u) * stride;
-          product(rows + t0 * stride, stride, panel, scores + 4 * u, 4 * width, depth, 256, tiles);
+          product(rows + t0 * stride, stride, panel, scores + 4 * u, 4 * width, depth, attentionChain, tiles);
         }
         const inverse = new Float64Array(t1 - t0);
         for (let t = t0; t < t1; t++) {
@@ -190,7 +201,7 @@ export function jobRunner(module: WebAssembly.Module, memory: WebAssembly.Memory
         }
         for (let c = 0; c < C; c += 8) {
           tile.fill(0);
-          product(scores, 4 * width, values + 4 * (c * tokens + begin * 8), mixed, 32, width, 256, tiles);
+          product(scores, 4 * width, values + 4 * (c * tokens + begin * 8), mixed, 32, width, attentionChain, tiles);
           const count = Math.min(8, C - c);
           for (let t = t0; t < t1; t++) {
             const at = (t * N + n) * C + c;

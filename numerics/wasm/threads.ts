@@ -1,7 +1,7 @@
 // Threads that share one WebAssembly memory. Work that is not worth sending runs where it is asked for.
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { type Job, jobRunner } from "./jobs.ts";
+import { CHAIN, type Job, jobRunner, QUERY_BLOCK, type Workshop, X_BLOCK } from "./jobs.ts";
 import { MATRIX_KERNELS } from "./matrix-kernels.ts";
 
 const PAGE = 65_536;
@@ -12,7 +12,7 @@ const WORTH_SENDING = 1 << 20;
 
 /** The function's own text: nothing has to be found beside a bundle, and TypeScript needs no loader in the thread. */
 const WORKER = `const { parentPort, workerData } = require("node:worker_threads");
-const run = (${jobRunner.toString()})(workerData.module, workerData.memory);
+const run = (${jobRunner.toString()})(workerData);
 parentPort.on("message", (job) => {
   try { run(job); parentPort.postMessage(null); } catch (error) { parentPort.postMessage(String(error?.stack ?? error)); }
 });`;
@@ -20,8 +20,14 @@ parentPort.on("message", (job) => {
 export class Threads {
   readonly count: number;
   private readonly memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared: true });
-  private readonly module = new WebAssembly.Module(Buffer.from(MATRIX_KERNELS, "base64"));
-  private readonly here = jobRunner(this.module, this.memory);
+  private readonly workshop: Workshop = {
+    module: new WebAssembly.Module(Buffer.from(MATRIX_KERNELS, "base64")),
+    memory: this.memory,
+    xBlock: X_BLOCK,
+    queryBlock: QUERY_BLOCK,
+    attentionChain: CHAIN,
+  };
+  private readonly here = jobRunner(this.workshop);
   private workers: Worker[] = [];
 
   /** @param count threads that work at a time; one works without any other than the caller's */
@@ -57,7 +63,7 @@ export class Threads {
   }
 
   private start(): Worker {
-    const worker = new Worker(WORKER, { eval: true, workerData: { module: this.module, memory: this.memory } });
+    const worker = new Worker(WORKER, { eval: true, workerData: this.workshop });
     worker.unref();
     return worker;
   }

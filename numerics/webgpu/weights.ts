@@ -1,7 +1,7 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
 import type { Dtype } from "../../src/formats/dtype.ts";
 import type { WeightSource } from "../backend.ts";
-import { storedBytes } from "../host/decode.ts";
+import { float16s, storedBytes } from "../host/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";
 
 /** A contiguous row-major part of a weight. */
@@ -18,21 +18,6 @@ export interface WeightView {
 export function packingOf(source: WeightSource): Packing {
   storedBytes(source);
   return source.dtype === "BF16" ? "bf16" : "f32";
-}
-
-let halves: Float32Array | undefined;
-
-/** f32 of every f16 pattern: 1 sign, 5 exponent (bias 15) and 10 mantissa bits. */
-function halfTable(): Float32Array {
-  halves ??= Float32Array.from({ length: 0x10000 }, (_, bits) => {
-    const sign = bits & 0x8000 ? -1 : 1;
-    const exponent = (bits >> 10) & 31;
-    const mantissa = bits & 0x3ff;
-    if (exponent === 0) return sign * mantissa * 2 ** -24;
-    if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
-  });
-  return halves;
 }
 
 /** Rows of `width` elements that become rows of `pitch` ≥ `width` elements, zeros behind. */
@@ -87,7 +72,7 @@ export class WeightReader {
     const bits = new Uint16Array(this.#stored, 0, count);
     const out = new Float32Array(count);
     if (dtype === "F16") {
-      const table = halfTable();
+      const table = float16s();
       for (let i = 0; i < count; i++) out[i] = table[bits[i]!]!;
     } else {
       const words = new Uint32Array(out.buffer);

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonObject } from "../../adapters/adapter.ts";
-import { type EncodedSource, encodedSource, type KeptScales } from "../encodings/encoded.ts";
+import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor, EncodingName } from "../encodings/encoding.ts";
 import {
   blockSizeOf,
@@ -14,7 +14,6 @@ import {
   quantisationOf,
 } from "../encodings/quantisation.ts";
 import { InputError, UsageError } from "../errors.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
 import { bitsOf, elementCount } from "../formats/dtype.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
@@ -41,8 +40,7 @@ export interface TargetEncoding {
 /**
  * Null where tensors are written plain.
  * Throws UsageError ENCODING_UNKNOWN, ENCODING_NOT_HF; InputError ENCODING_ABSENT where the config says what the file does
- * not have, QUANTISED_UNSUPPORTED where only codes would do that
- * cannot be read or written here.
+ * not have, QUANTISED_UNSUPPORTED where it names codes that are not read or written here.
  */
 export function targetEncoding(
   side: Side,
@@ -96,18 +94,10 @@ function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" |
   }
   const file = openSafetensors(path);
   return {
-    kept: (key) => (file.tensors.has(key) ? readScales(file, key) : null),
+    kept: (key) => readScales(file, key),
     close: () => file.close(),
     note: `scales are those of ${SCALES_NAME} where the values are still those that were decoded, canonical elsewhere`,
   };
-}
-
-function readScales(file: Pick<Checkpoint, "tensors" | "read">, key: string): Float32Array | Uint8Array | null {
-  const info = file.tensors.get(key);
-  if (info === undefined) return null;
-  const bytes = new Uint8Array(info.byteLength);
-  file.read(key, 0, bytes);
-  return info.dtype === "U8" ? bytes : new Float32Array(bytes.buffer);
 }
 
 /** The mapping's tensors with codes and scales in place of those that are encoded. */

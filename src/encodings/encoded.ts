@@ -11,6 +11,15 @@ type Source = Pick<Checkpoint, "tensors" | "read">;
 /** Scales that a decoded checkpoint once had, by their stored key; from its record. */
 export type KeptScales = (key: string) => Float32Array | Uint8Array | null;
 
+/** Scales as they are stored: exponents (U8) or factors (F32); null where there are none of that key. */
+export function readScales(source: Source, key: string): Float32Array | Uint8Array | null {
+  const info = source.tensors.get(key);
+  if (info === undefined) return null;
+  const bytes = new Uint8Array(info.byteLength);
+  source.read(key, 0, bytes);
+  return info.dtype === "U8" ? bytes : new Float32Array(bytes.buffer);
+}
+
 export interface EncodingCounts {
   /** Groups whose kept scale gives their values back exactly, and groups that got the canonical one. */
   kept: number;

@@ -21,7 +21,7 @@ export interface ParitySide {
 }
 
 /** Every family has a table against this layout; the keys that an HF checkpoint must have do not depend on it. */
-const ANY_NATIVE_LAYOUT = "torchtitan";
+export const ANY_NATIVE_LAYOUT = "torchtitan";
 const COMPARE_BYTES = 1 << 20;
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */

@@ -1,5 +1,6 @@
 // Which weights of two sides differ, and what was done to them: the faults that conversions are known for, each recognised
 // by undoing it and finding the same bits.
+import { createHash } from "node:crypto";
 import { castingRead, isFloat } from "../convert/cast.ts";
 import { dtypeChoice } from "../convert/dtypes.ts";
 import { mapByTable } from "../convert/mapping.ts";
@@ -8,7 +9,8 @@ import type { TensorSource } from "../convert/tensor-source.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import { elementCount } from "../formats/dtype.ts";
 import { inCanonicalOrder } from "./canonical-order.ts";
-import type { ParitySide } from "./parity-side.ts";
+import { compareTensors } from "./compare.ts";
+import { ANY_NATIVE_LAYOUT, type ParitySide } from "./parity-side.ts";
 
 export interface WeightFault {
   readonly code:
@@ -48,35 +50,24 @@ export function weightFaults(
   const shared = [...right.tensors.values()].filter((info) => other.tensors.has(info.key));
   const named = shared.filter(({ key }) => suspects.includes(key));
   const candidates = named.length > 0 ? named : shared;
-  const different = candidates.filter((info) => !sameBytes(right, other, info));
-  return different.map((info) => describe(info, right, other, candidates));
+  const different = candidates.filter((info) => !isSame(right, other, info));
+  if (different.length === 0) return [];
+  const owners = byValues(right, candidates);
+  return different.map(({ key }) => describe(key, valuesOf(right, key), valuesOf(other, key), owners));
 }
 
 function asHf({ family, layout, checkpoint, model = checkpoint }: ParitySide): TensorSource {
   const source = { tensors: model.tensors, read: model.read.bind(model) };
-  if (layout === "hf") return inCanonicalOrder(family, source, "torchtitan");
+  if (layout === "hf") return inCanonicalOrder(family, source, ANY_NATIVE_LAYOUT);
   const options = { dtypes: dtypeChoice([]), mixedDtypes: true, buffers: false };
   return virtualSource(mapByTable({ family }, source, layout, "hf", options));
 }
 
-const BLOCK_BYTES = 1 << 20;
-
-function sameBytes(a: TensorSource, b: TensorSource, { key, dtype, shape, byteLength }: TensorInfo): boolean {
-  const other = b.tensors.get(key)!;
-  if (other.dtype !== dtype || `${other.shape}` !== `${shape}`) return sameValues(a, b, key);
-  const [x, y] = [Buffer.alloc(Math.min(BLOCK_BYTES, byteLength)), Buffer.alloc(Math.min(BLOCK_BYTES, byteLength))];
-  for (let begin = 0; begin < byteLength; begin += BLOCK_BYTES) {
-    const size = Math.min(BLOCK_BYTES, byteLength - begin);
-    a.read(key, begin, x.subarray(0, size));
-    b.read(key, begin, y.subarray(0, size));
-    if (!x.subarray(0, size).equals(y.subarray(0, size))) return false;
-  }
-  return true;
-}
-
-function sameValues(a: TensorSource, b: TensorSource, key: string): boolean {
-  const [x, y] = [valuesOf(a, key), valuesOf(b, key)];
-  return x !== null && y !== null && isEqual(x.values, y.values);
+function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {
+  const work = compareTensors(a, b, info, b.tensors.get(info.key)!);
+  let step = work.next();
+  while (!step.done) step = work.next();
+  return step.value.every(({ kind }) => kind === "dtype");
 }
 
 function valuesOf(source: TensorSource, key: string): Matrix | null {
@@ -88,25 +79,33 @@ function valuesOf(source: TensorSource, key: string): Matrix | null {
   return { values, shape };
 }
 
-const isEqual = (a: Float64Array, b: Float64Array): boolean =>
-  a.length === b.length && a.every((x, i) => Object.is(x, b[i]) || x === b[i]);
+const digestOf = ({ values, shape }: Matrix): string =>
+  `${shape} ${createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex")}`;
 
+/** Keys by their values, each tensor read once: a step may have hundreds of experts. */
+function byValues(source: TensorSource, candidates: readonly TensorInfo[]): ReadonlyMap<string, string> {
+  const keys = new Map<string, string>();
+  for (const { key } of candidates) {
+    const matrix = valuesOf(source, key);
+    if (matrix !== null) keys.set(digestOf(matrix), key);
+  }
+  return keys;
+}
+
+/** @param owners keys of the reference's tensors by their values */
 function describe(
-  { key, shape }: TensorInfo,
-  right: TensorSource,
-  other: TensorSource,
-  candidates: readonly TensorInfo[],
+  key: string,
+  expected: Matrix | null,
+  found: Matrix | null,
+  owners: ReadonlyMap<string, string>,
 ): WeightFault {
-  const [expected, found] = [valuesOf(right, key), valuesOf(other, key)];
   if (expected === null || found === null || `${expected.shape}` !== `${found.shape}`) {
     return { key, code: "WEIGHTS_DIFFER", detail: "has other bytes" };
   }
-  const twin = candidates.find((info) => {
-    if (info.key === key || `${info.shape}` !== `${shape}`) return false;
-    const values = valuesOf(right, info.key);
-    return values !== null && isEqual(values.values, found.values);
-  });
-  if (twin) return { key, code: "TENSORS_SWAPPED", detail: `holds what belongs to "${twin.key}"` };
+  const owner = owners.get(digestOf(found));
+  if (owner !== undefined && owner !== key) {
+    return { key, code: "TENSORS_SWAPPED", detail: `holds what belongs to "${owner}"` };
+  }
   return { key, ...(reordered(expected, found) ?? recalculated(expected, found)) };
 }
 

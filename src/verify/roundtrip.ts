@@ -13,7 +13,7 @@ import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
 import type { Side } from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
 import type { TensorSource } from "../convert/tensor-source.ts";
-import { encodedSource, type KeptScales } from "../encodings/encoded.ts";
+import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { UsageError } from "../errors.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
@@ -122,7 +122,8 @@ class Trip {
     this.#back = back;
     const returned = virtualSource(back);
     const encoded = [...side.encoded.values()].map((tensor) => ({ ...tensor, key: keyOf(side, tensor) }));
-    this.#returned = encoded.length === 0 ? returned : encodedSource(returned, encoded, sourceScales(side));
+    this.#returned =
+      encoded.length === 0 ? returned : encodedSource(returned, encoded, (key) => readScales(side.checkpoint, key));
     this.#model = encoded.length === 0 ? side.model : side.checkpoint;
     this.#hashers = hashers;
   }
@@ -248,15 +249,5 @@ class Trip {
 /** By what name the way back makes it. */
 const keyOf = ({ encoded }: Side, tensor: EncodedTensor): string =>
   [...encoded].find(([, one]) => one === tensor)?.[0] ?? tensor.key;
-
-const sourceScales =
-  ({ checkpoint }: Side): KeptScales =>
-  (key) => {
-    const info = checkpoint.tensors.get(key);
-    if (info === undefined) return null;
-    const bytes = new Uint8Array(info.byteLength);
-    checkpoint.read(key, 0, bytes);
-    return info.dtype === "U8" ? bytes : new Float32Array(bytes.buffer);
-  };
 
 const BLOCK_BYTES = 1 << 20;
