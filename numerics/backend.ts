@@ -18,6 +18,8 @@ export interface Backend<N extends Node = Node> {
   readonly name: "cpu" | "webgpu" | "wasm";
   /** Human-readable device, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`; null on the CPU. */
   readonly adapter: string | null;
+  /** The native library that large matrix products are left to, e.g. `ONNX Runtime 1.30.0`; null where there is none. */
+  readonly library: string | null;
   readonly ops: Ops<N>;
   /** A node that stands for a weight; nothing is read before `evaluate` needs it. */
   weight(source: WeightSource): N;

@@ -4,6 +4,7 @@ import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
 import { attention } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
 import { decode } from "../host/decode.ts";
+import { map, zip } from "../host/kernels.ts";
 import type { Memory } from "../host/memory.ts";
 import type { HostNode } from "../host/node.ts";
 import { matmulTransposed } from "./matmul.ts";
@@ -15,8 +16,11 @@ export type CpuNode = HostNode<Float64Array>;
 
 class F64Arithmetic implements Arithmetic<Float64Array> {
   readonly name = "cpu";
+  readonly library = null;
   readonly heldBytes = 0;
   readonly attention = attention<Float64Array>;
+  readonly map = map;
+  readonly combine = zip;
 
   create(length: number): Float64Array {
     return new Float64Array(length);

@@ -1,6 +1,5 @@
-// What host backends differ in: the type of their values, and the two ops that take nearly all the time.
-
-import type { Summation } from "../graph.ts";
+// What host backends differ in: the type of their values, and the ops that take nearly all the time.
+import type { Pointwise, Summation } from "../graph.ts";
 import type { AttentionOperands, AttentionSizes } from "./attention.ts";
 import type { Memory, Values } from "./memory.ts";
 import type { WeightView } from "./node.ts";
@@ -18,11 +17,15 @@ export interface LinearOperands<V extends Values> {
 
 export interface Arithmetic<V extends Values> {
   readonly name: "cpu" | "wasm";
+  readonly library: string | null;
   /** A buffer of activations. */
   create(length: number): V;
   /** Bytes that it holds besides activations; they never become fewer. */
   readonly heldBytes: number;
   linear(operands: LinearOperands<V>, out: V, memory: Memory<V>): void | Promise<void>;
   attention(operands: AttentionOperands<V>, sizes: AttentionSizes, out: V): void | Promise<void>;
+  map(f: Pointwise, x: V, out: V): void | Promise<void>;
+  /** a · b or a + b, element by element. */
+  combine(kind: "mul" | "add", a: V, b: V, out: V): void | Promise<void>;
   close(): Promise<void>;
 }

@@ -27,6 +27,10 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     return this.arithmetic.name;
   }
 
+  get library(): string | null {
+    return this.arithmetic.library;
+  }
+
   get peakBytes(): number {
     return this.memory.peakBytes + this.arithmetic.heldBytes;
   }

@@ -135,6 +135,12 @@ export function clamp(x: Values, low: number, high: number, out: Values): void {
   for (let i = 0; i < x.length; i++) out[i] = Math.min(Math.max(x[i]!, low), high);
 }
 
+/** a · b or a + b. */
+export function zip(kind: "mul" | "add", a: Values, b: Values, out: Values): void {
+  if (kind === "mul") for (let i = 0; i < out.length; i++) out[i] = a[i]! * b[i]!;
+  else for (let i = 0; i < out.length; i++) out[i] = a[i]! + b[i]!;
+}
+
 /** a · b or a + b, b repeated. */
 export function combine(
   kind: "mul" | "add",

@@ -18,6 +18,9 @@ export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostN
 
   const combine = (kind: "mul" | "add", a: X, b: X) => {
     const shape = shapes.broadcastShape(kind, a, b);
+    if (elementCount(b.shape) === elementCount(shape)) {
+      return backend.record(shape, [a, b], (out) => backend.arithmetic.combine(kind, values(a), values(b), out));
+    }
     const layout = { shape, strides: kernels.broadcastStrides(shape, b.shape) };
     return backend.record(shape, [a, b], (out) => kernels.combine(kind, values(a), values(b), layout, out));
   };
@@ -73,7 +76,7 @@ export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostN
         kernels.rope(values(x), [x.shape[0]!, x.shape[1]!, x.shape[2]!], table, pairs, out),
       ),
     attention: (q, k, v, options) => attention(q, k, v, options),
-    map: (f, x) => backend.record(x.shape, [x], (out) => kernels.map(f, values(x), out)),
+    map: (f, x) => backend.record(x.shape, [x], (out) => backend.arithmetic.map(f, values(x), out)),
     affine: (x, factor, offset = 0) =>
       backend.record(x.shape, [x], (out) => kernels.affine(values(x), factor, offset, out)),
     clamp: (x, low, high) => backend.record(x.shape, [x], (out) => kernels.clamp(values(x), low, high, out)),

@@ -1,107 +1,37 @@
 // f32 on the CPU: WebAssembly SIMD in as many threads as there are cores. Matrix products have the bits of the subgroup
-// kernels of WebGPU where those run without fused multiply-add (numerics/webgpu/kernels/gemm-subgroup.ts).
-import { SHORT_CHAIN } from "../graph.ts";
+// kernels of WebGPU where those run without fused multiply-add (numerics/webgpu/kernels/gemm-subgroup.ts), unless a native
+// library makes them.
+import type { Pointwise } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
 import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
 import { HostBackend } from "../host/backend.ts";
-import { decode } from "../host/decode.ts";
-import { attentionScratch, CHAIN, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
-import { Threads } from "./threads.ts";
+import { map } from "../host/kernels.ts";
+import { attentionScratch, CHUNK, FAST_POINTWISE, type PointwiseJob, pointwiseScratch } from "./jobs.ts";
+import { kernelLinear } from "./kernel-linear.ts";
+import type { Library } from "./library.ts";
+import { libraryLinear } from "./library-linear.ts";
+import { shares, Threads } from "./threads.ts";
 
-/** Bytes of x in the shared memory at a time, and of W; there are two windows of W. 512 tokens of 16,384 channels fit. */
-const X_BYTES = 32 << 20;
-const WINDOW_BYTES = 4 << 20;
+/** Multiply-adds from which a library's product repays the copies it needs. */
+const WORTH_LIBRARY = 1 << 22;
+/** Of a pointwise map, in multiply-adds of a matrix product. */
+const COST_OF_ELEMENT = 16;
 
-type Linear = LinearOperands<Float32Array>;
-
-/** What lies where in the shared memory: a block of x, two windows of W, and what each thread needs. */
-interface LinearPlan {
-  /** Elements of a row of x and W, zeros behind what they hold. */
-  readonly depth: number;
-  readonly elementBytes: 2 | 4;
-  /** Rows of x, and of W, that are there at a time. */
-  readonly rows: number;
-  readonly columns: number;
-  readonly windows: readonly [number, number];
-  readonly scratch: number;
-  readonly scratchBytes: number;
-  readonly bytes: number;
-}
-
-const padded = (n: number, multiple: number): number => multiple * Math.ceil(n / multiple);
-
-function planLinear({ T, O, I, weight }: Linear, threads: number): LinearPlan {
-  const depth = padded(I, 8);
-  const elementBytes = weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
-  const blocks = Math.ceil(T / (6 * Math.max(1, Math.floor(X_BYTES / (24 * depth)))));
-  const rows = Math.min(T, padded(Math.ceil(T / blocks), 6));
-  const columns = Math.min(padded(O, 8), 8 * Math.max(1, Math.floor(WINDOW_BYTES / (8 * elementBytes * depth))));
-  const windowBytes = columns * elementBytes * depth;
-  const first = padded(rows, 6) * 4 * depth;
-  const scratch = first + 2 * windowBytes;
-  const scratchBytes = linearScratch(depth, rows);
-  const bytes = scratch + threads * scratchBytes;
-  return { depth, elementBytes, rows, columns, windows: [first, first + windowBytes], scratch, scratchBytes, bytes };
-}
-
-/** Rows of x from `row` on, in blocks of columns. */
-function loadX({ x, T, I }: Linear, { rows, depth }: LinearPlan, row: number, target: Uint8Array): void {
-  const count = Math.min(rows, T - row);
-  const whole = padded(count, 6);
-  for (let k = 0; k < depth; k += X_BLOCK) {
-    const width = Math.min(X_BLOCK, depth - k);
-    const block = new Float32Array(target.buffer, target.byteOffset + 4 * whole * k, count * width);
-    if (k + width > I) block.fill(0);
-    for (let t = 0; t < count; t++) {
-      const at = (row + t) * I;
-      block.set(x.subarray(at + k, at + Math.min(k + width, I)), t * width);
-    }
-  }
-}
-
-/** Rows of W from `row` on: bf16 as they are stored, all else as f32. */
-function loadWeights({ weight, O, I }: Linear, plan: LinearPlan, row: number, target: Uint8Array): void {
-  const { columns, depth, elementBytes } = plan;
-  const count = Math.min(columns, O - row);
-  if (weight instanceof Float32Array) {
-    const values = new Float32Array(target.buffer, target.byteOffset, count * depth);
-    spread(weight.subarray(row * I, (row + count) * I), I, depth, values);
-    return;
-  }
-  const { source, begin } = weight;
-  const read = (first: number, length: number, at: number) => {
-    if (elementBytes === 4) decode(source, first, new Float32Array(target.buffer, target.byteOffset + 4 * at, length));
-    else source.read(2 * first, target.subarray(2 * at, 2 * (at + length)));
-  };
-  if (depth === I) read(begin + row * I, count * I, 0);
-  else {
-    target.fill(0, 0, count * elementBytes * depth);
-    for (let r = 0; r < count; r++) read(begin + (row + r) * I, I, r * depth);
-  }
-}
-
-/** Rows of `width` become rows of `pitch`, zeros behind. */
-function spread(from: Float32Array, width: number, pitch: number, to: Float32Array): void {
-  if (width === pitch) {
-    to.set(from);
-    return;
-  }
-  to.fill(0);
-  for (let r = 0; r * width < from.length; r++) to.set(from.subarray(r * width, (r + 1) * width), r * pitch);
-}
-
-/** [0, count) in at most `parts` ranges about as long; all but the last are multiples of `multiple`. */
-function shares(count: number, multiple: number, parts: number): [number, number][] {
-  const units = Math.ceil(count / multiple);
-  const ends = Array.from({ length: parts + 1 }, (_, i) => Math.min(count, multiple * Math.floor((units * i) / parts)));
-  ends[parts] = count;
-  return ends.slice(1).flatMap((end, i): [number, number][] => (end > ends[i]! ? [[ends[i]!, end]] : []));
+export interface WasmOptions {
+  /** As many as there are cores unless given. */
+  readonly threads?: number;
+  /** Multiplies large matrices; their bits are the library's then. */
+  readonly library?: Library | null;
 }
 
 class F32Arithmetic implements Arithmetic<Float32Array> {
   readonly name = "wasm";
 
   constructor(private readonly threads: Threads) {}
+
+  get library(): string | null {
+    return this.threads.library?.name ?? null;
+  }
 
   get heldBytes(): number {
     return this.threads.bytes;
@@ -112,47 +42,11 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
     return new Float32Array(new SharedArrayBuffer(4 * length));
   }
 
-  /** W is read in windows of rows, each while the one before is at work. */
-  async linear(operands: Linear, out: Float32Array): Promise<void> {
-    const { T, O } = operands;
-    const plan = planLinear(operands, this.threads.count);
-    const { depth, rows, columns, windows } = plan;
-    const memory = this.threads.reserve(plan.bytes);
-    loadWeights(operands, plan, 0, memory.subarray(windows[0]));
-    loadX(operands, plan, 0, memory);
-    for (let begin = 0, window = 0; begin < O; begin += columns, window = 1 - window) {
-      const count = Math.min(columns, O - begin);
-      for (let row = 0; row < T; row += rows) {
-        if (rows < T && begin + row > 0) loadX(operands, plan, row, memory);
-        const height = Math.min(rows, T - row);
-        const jobs = shares(count, 8, this.threads.count).map(
-          ([first, end], i): LinearJob => ({
-            kind: "linear",
-            x: 0,
-            rows: height,
-            weights: windows[window]!,
-            elementBytes: plan.elementBytes,
-            depth,
-            chain: operands.summation === "short" ? SHORT_CHAIN : CHAIN,
-            begin: first,
-            end,
-            scratch: plan.scratch + i * plan.scratchBytes,
-            out,
-            outWidth: O,
-            outRow: row,
-            outColumn: begin,
-            bias: operands.bias,
-          }),
-        );
-        const done = this.threads.run(jobs, height * count * depth);
-        const next = begin + columns;
-        try {
-          if (row === 0 && next < O) loadWeights(operands, plan, next, memory.subarray(windows[1 - window]));
-        } finally {
-          await done;
-        }
-      }
-    }
+  linear(operands: LinearOperands<Float32Array>, out: Float32Array): Promise<void> {
+    const { T, O, I, summation } = operands;
+    return this.threads.library !== null && summation === "usual" && T * O * I >= WORTH_LIBRARY
+      ? libraryLinear(this.threads, operands, out)
+      : kernelLinear(this.threads, operands, out);
   }
 
   async attention(operands: AttentionOperands<Float32Array>, sizes: AttentionSizes, out: Float32Array): Promise<void> {
@@ -175,14 +69,39 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
     await this.threads.run(jobs, T * T * N * (H + C));
   }
 
+  map(f: Pointwise, x: Float32Array, out: Float32Array): void | Promise<void> {
+    const fast = FAST_POINTWISE.find((name) => name === f);
+    return fast ? this.pointwise(fast, x, null, out) : map(f, x, out);
+  }
+
+  combine(kind: "mul" | "add", a: Float32Array, b: Float32Array, out: Float32Array): Promise<void> {
+    return this.pointwise(kind, a, b, out);
+  }
+
   close(): Promise<void> {
     return this.threads.close();
+  }
+
+  private pointwise(f: PointwiseJob["f"], a: Float32Array, b: Float32Array | null, out: Float32Array): Promise<void> {
+    this.threads.reserve(this.threads.count * pointwiseScratch);
+    const jobs = shares(out.length, CHUNK, this.threads.count).map(
+      ([begin, end], i): PointwiseJob => ({
+        kind: "pointwise",
+        f,
+        a,
+        b,
+        out,
+        begin,
+        end,
+        scratch: i * pointwiseScratch,
+      }),
+    );
+    return this.threads.run(jobs, COST_OF_ELEMENT * out.length);
   }
 }
 
 export class WasmBackend extends HostBackend<Float32Array> {
-  /** @param threads as many as there are cores unless given */
-  constructor(threads?: number) {
-    super(new F32Arithmetic(new Threads(threads)));
+  constructor({ threads, library }: WasmOptions = {}) {
+    super(new F32Arithmetic(new Threads(threads, library)));
   }
 }

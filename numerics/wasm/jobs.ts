@@ -1,4 +1,4 @@
-// What a thread computes: parts of matrix products and of attention, with the kernels of matrix-kernels.ts.
+// What a thread computes: parts of matrix products, of attention and of pointwise maps, with the kernels of simd-kernels.ts.
 
 /** Addresses and strides are bytes in the memory that all threads share; arrays are shared as well. */
 export interface LinearJob {
@@ -47,7 +47,23 @@ export interface AttentionJob {
   readonly out: Float32Array;
 }
 
-export type Job = LinearJob | AttentionJob;
+/** out = f(a), or a ∘ b, elements [begin, end). */
+export interface PointwiseJob {
+  readonly kind: "pointwise";
+  readonly f: FastPointwise | "mul" | "add";
+  readonly a: Float32Array;
+  readonly b: Float32Array | null;
+  readonly out: Float32Array;
+  readonly begin: number;
+  readonly end: number;
+  readonly scratch: number;
+}
+
+/** Functions that have a kernel. */
+export const FAST_POINTWISE = ["silu", "sigmoid", "geluTanh"] as const;
+export type FastPointwise = (typeof FAST_POINTWISE)[number];
+
+export type Job = LinearJob | AttentionJob | PointwiseJob;
 
 /** Products that are added in one chain, as on WebGPU: see gemm-subgroup.ts. */
 export const CHAIN = 256;
@@ -55,6 +71,10 @@ export const CHAIN = 256;
 export const X_BLOCK = 256;
 /** Queries whose scores are in memory at a time. */
 export const QUERY_BLOCK = 48;
+
+/** Elements that a pointwise map takes at a time, a multiple of four. */
+export const CHUNK = 4096;
+export const pointwiseScratch = 8 * CHUNK;
 
 /** What a thread is made with. */
 export interface Workshop {
@@ -64,6 +84,7 @@ export interface Workshop {
   readonly queryBlock: number;
   /** Products that attention adds in one chain. */
   readonly attentionChain: number;
+  readonly chunk: number;
 }
 
 /** Bytes that a thread needs besides x and W. */
@@ -79,10 +100,13 @@ export function attentionScratch([T, , , H, C]: AttentionJob["sizes"]): number {
  * Makes what runs jobs. It names nothing outside itself: a worker gets its text, so that no file has to be found beside
  * a bundle.
  */
-export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }: Workshop): (job: Job) => void {
-  type Kernel = (...operands: number[]) => void;
-  const instance = new WebAssembly.Instance(module, { host: { memory } });
-  const { multiply, pack2, pack4 } = instance.exports as Record<"multiply" | "pack2" | "pack4", Kernel>;
+export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain, chunk }: Workshop): (job: Job) => void {
+  const kernels = new WebAssembly.Instance(module, { host: { memory } }).exports as Record<
+    string,
+    (...operands: number[]) => number
+  >;
+  const [multiply, pack2, pack4] = [kernels.multiply!, kernels.pack2!, kernels.pack4!];
+  const [clear, largest, softenRow] = [kernels.clear!, kernels.largest!, kernels.soften!];
   const padded = (n: number) => 8 * Math.ceil(n / 8);
   const floats = (address: number, length: number) => new Float32Array(memory.buffer, address, length);
 
@@ -112,7 +136,7 @@ export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }
     const stride = elementBytes * depth;
     for (let o = job.begin; o < job.end; o += 8) {
       pack(job.weights + o * stride, stride, panel, depth);
-      tile.fill(0);
+      clear(y, 192 * tiles);
       for (let k = 0; k < depth; k += xBlock) {
         const width = Math.min(xBlock, depth - k);
         product(job.x + 24 * tiles * k, 4 * width, panel + 32 * k, y, 32, width, job.chain, tiles);
@@ -158,20 +182,19 @@ export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }
       }
     };
 
-    /** Scores of a row become weights of its softmax but for their sum, whose inverse is returned. */
-    const soften = (row: Float32Array, from: number, to: number, sink: number | null): number => {
-      const { scale, softcap } = job;
-      let largest = sink ?? Number.NEGATIVE_INFINITY;
-      for (let u = from; u < to; u++) {
-        const score = row[u]! * scale;
-        row[u] = softcap === null ? score : softcap * Math.tanh(score / softcap);
-        largest = Math.max(largest, row[u]!);
+    /** Scores [from, to) of a row become weights of its softmax but for their sum, whose inverse is returned. */
+    const soften = (address: number, width: number, from: number, to: number, sink: number | null): number => {
+      const { softcap } = job;
+      const row = floats(address, width);
+      row.fill(Number.NEGATIVE_INFINITY, 0, from);
+      row.fill(Number.NEGATIVE_INFINITY, to);
+      let scale = job.scale;
+      if (softcap !== null) {
+        for (let u = from; u < to; u++) row[u] = softcap * Math.tanh((row[u]! * scale) / softcap);
+        scale = 1;
       }
-      let total = sink === null ? 0 : Math.exp(sink - largest);
-      for (let u = from; u < to; u++) {
-        row[u] = Math.exp(row[u]! - largest);
-        total += row[u]!;
-      }
+      const shift = Math.max(sink ?? Number.NEGATIVE_INFINITY, scale * largest(address, width));
+      const total = softenRow(address, width, scale, shift) + (sink === null ? 0 : Math.exp(sink - shift));
       row.fill(0, 0, from);
       row.fill(0, to);
       return 1 / total;
@@ -188,19 +211,18 @@ export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }
         const begin = first[t0]! & ~7;
         const width = padded(last[t1 - 1]!) - begin;
         const tiles = Math.ceil((t1 - t0) / 6);
-        const block = floats(scores, queryBlock * width);
-        block.fill(0);
+        clear(scores, 4 * queryBlock * width);
         for (let u = 0; u < width; u += 8) {
           const panel = keys + (begin + u) * stride;
           product(rows + t0 * stride, stride, panel, scores + 4 * u, 4 * width, depth, attentionChain, tiles);
         }
         const inverse = new Float64Array(t1 - t0);
         for (let t = t0; t < t1; t++) {
-          const row = block.subarray((t - t0) * width, (t - t0 + 1) * width);
-          inverse[t - t0] = soften(row, first[t]! - begin, last[t]! - begin, job.sinks ? job.sinks[n]! : null);
+          const row = scores + 4 * (t - t0) * width;
+          inverse[t - t0] = soften(row, width, first[t]! - begin, last[t]! - begin, job.sinks ? job.sinks[n]! : null);
         }
         for (let c = 0; c < C; c += 8) {
-          tile.fill(0);
+          clear(mixed, 32 * queryBlock);
           product(scores, 4 * width, values + 4 * (c * tokens + begin * 8), mixed, 32, width, attentionChain, tiles);
           const count = Math.min(8, C - c);
           for (let t = t0; t < t1; t++) {
@@ -212,5 +234,24 @@ export function jobRunner({ module, memory, xBlock, queryBlock, attentionChain }
     }
   }
 
-  return (job) => (job.kind === "linear" ? linear(job) : attention(job));
+  function pointwise({ f, a, b, out, begin, end, scratch }: PointwiseJob): void {
+    const [here, beside] = [floats(scratch, chunk), floats(scratch + 4 * chunk, chunk)];
+    for (let at = begin; at < end; at += chunk) {
+      const stop = Math.min(end, at + chunk);
+      const count = 4 * Math.ceil((stop - at) / 4);
+      here.set(a.subarray(at, stop));
+      if (b === null) kernels[f]!(scratch, count);
+      else {
+        beside.set(b.subarray(at, stop));
+        kernels[f]!(scratch, scratch + 4 * chunk, count);
+      }
+      out.set(here.subarray(0, stop - at), at);
+    }
+  }
+
+  return (job) => {
+    if (job.kind === "linear") linear(job);
+    else if (job.kind === "attention") attention(job);
+    else pointwise(job);
+  };
 }

@@ -1,8 +1,9 @@
 // Threads that share one WebAssembly memory. Work that is not worth sending runs where it is asked for.
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { CHAIN, type Job, jobRunner, QUERY_BLOCK, type Workshop, X_BLOCK } from "./jobs.ts";
-import { MATRIX_KERNELS } from "./matrix-kernels.ts";
+import { CHAIN, CHUNK, type Job, jobRunner, QUERY_BLOCK, type Workshop, X_BLOCK } from "./jobs.ts";
+import { type Library, type LibraryJob, libraryRunner } from "./library.ts";
+import { SIMD_KERNELS } from "./simd-kernels.ts";
 
 const PAGE = 65_536;
 /** Of a 32-bit address space. */
@@ -12,26 +13,43 @@ const WORTH_SENDING = 1 << 20;
 
 /** The function's own text: nothing has to be found beside a bundle, and TypeScript needs no loader in the thread. */
 const WORKER = `const { parentPort, workerData } = require("node:worker_threads");
-const run = (${jobRunner.toString()})(workerData);
-parentPort.on("message", (job) => {
-  try { run(job); parentPort.postMessage(null); } catch (error) { parentPort.postMessage(String(error?.stack ?? error)); }
+const run = (${jobRunner.toString()})(workerData.workshop);
+let multiply;
+parentPort.on("message", async (job) => {
+  try {
+    if (job.kind === "library") await (multiply ??= (${libraryRunner.toString()})(workerData.library, require))(job);
+    else run(job);
+    parentPort.postMessage(null);
+  } catch (error) { parentPort.postMessage(String(error?.stack ?? error)); }
 });`;
+
+/** [0, count) in at most `parts` ranges about as long; all but the last are multiples of `multiple`. */
+export function shares(count: number, multiple: number, parts: number): [number, number][] {
+  const units = Math.ceil(count / multiple);
+  const ends = Array.from({ length: parts + 1 }, (_, i) => Math.min(count, multiple * Math.floor((units * i) / parts)));
+  ends[parts] = count;
+  return ends.slice(1).flatMap((end, i): [number, number][] => (end > ends[i]! ? [[ends[i]!, end]] : []));
+}
 
 export class Threads {
   readonly count: number;
   private readonly memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared: true });
   private readonly workshop: Workshop = {
-    module: new WebAssembly.Module(Buffer.from(MATRIX_KERNELS, "base64")),
+    module: new WebAssembly.Module(Buffer.from(SIMD_KERNELS, "base64")),
     memory: this.memory,
     xBlock: X_BLOCK,
     queryBlock: QUERY_BLOCK,
     attentionChain: CHAIN,
+    chunk: CHUNK,
   };
   private readonly here = jobRunner(this.workshop);
   private workers: Worker[] = [];
 
-  /** @param count threads that work at a time; one works without any other than the caller's */
-  constructor(count = availableParallelism()) {
+  /** @param count threads that work at a time; one works without any other than the caller's, but for a library */
+  constructor(
+    count = availableParallelism(),
+    readonly library: Library | null = null,
+  ) {
     this.count = count;
   }
 
@@ -52,8 +70,12 @@ export class Threads {
       for (const job of jobs) this.here(job);
       return;
     }
-    while (this.workers.length < jobs.length) this.workers.push(this.start());
-    await Promise.all(jobs.map((job, i) => send(this.workers[i]!, job)));
+    await this.send(jobs);
+  }
+
+  /** As `run`, always in other threads: a library's calls block. */
+  runLibrary(jobs: readonly LibraryJob[]): Promise<void> {
+    return this.send(jobs);
   }
 
   async close(): Promise<void> {
@@ -62,15 +84,21 @@ export class Threads {
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 
+  private async send(jobs: readonly (Job | LibraryJob)[]): Promise<void> {
+    while (this.workers.length < jobs.length) this.workers.push(this.start());
+    await Promise.all(jobs.map((job, i) => send(this.workers[i]!, job)));
+  }
+
   private start(): Worker {
-    const worker = new Worker(WORKER, { eval: true, workerData: this.workshop });
+    const workerData = { workshop: this.workshop, library: this.library };
+    const worker = new Worker(WORKER, { eval: true, workerData });
     worker.unref();
     return worker;
   }
 }
 
 /** An idle worker does not keep the process; one at work does. */
-async function send(worker: Worker, job: Job): Promise<void> {
+async function send(worker: Worker, job: Job | LibraryJob): Promise<void> {
   worker.ref();
   try {
     await new Promise<void>((resolve, reject) => {

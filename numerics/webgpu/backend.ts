@@ -36,6 +36,7 @@ export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<
 export class WebGpuBackend implements Backend<GpuNode> {
   readonly name = "webgpu";
   readonly adapter: string;
+  readonly library = null;
   readonly ops: Recorder;
   readonly #device: Device;
   readonly #memory: Memory;

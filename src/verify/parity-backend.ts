@@ -1,6 +1,7 @@
 import type { Backend } from "../../numerics/backend.ts";
 import { CpuBackend } from "../../numerics/cpu/backend.ts";
 import { WasmBackend } from "../../numerics/wasm/backend.ts";
+import { findLibrary } from "../../numerics/wasm/library.ts";
 import { EnvironmentError } from "../errors.ts";
 
 export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
@@ -20,18 +21,20 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     case "webgpu":
       return { backend: await openWebGpu() };
     case "wasm":
-      return { backend: new WasmBackend() };
+      return { backend: openWasm() };
     case "auto":
       try {
         return { backend: await openWebGpu() };
       } catch (error) {
         if (!(error instanceof EnvironmentError)) throw error;
-        return { backend: new WasmBackend(), fallbackFrom: "webgpu", fallbackReason: error.message };
+        return { backend: openWasm(), fallbackFrom: "webgpu", fallbackReason: error.message };
       }
     default:
       throw choice satisfies never;
   }
 }
+
+const openWasm = (): Backend => new WasmBackend({ library: findLibrary().library });
 
 /** Loaded only when asked for: the native library takes a while to start. */
 async function openWebGpu(): Promise<Backend> {

@@ -92,6 +92,8 @@ export interface ParityReport extends Omit<Judgement, "prompts"> {
   readonly backend: {
     readonly name: string;
     readonly adapter: string | null;
+    /** The native library that made large matrix products; absent where there was none. */
+    readonly library?: string;
     readonly fallbackFrom?: string;
     readonly fallbackReason?: string;
   };
@@ -140,7 +142,12 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
       return {
         ...judgement,
         inputs: describeInputs(inputs, prompts),
-        backend: { name: backend.name, adapter: backend.adapter, ...fallback },
+        backend: {
+          name: backend.name,
+          adapter: backend.adapter,
+          ...(backend.library === null ? {} : { library: backend.library }),
+          ...fallback,
+        },
         memory: { ...memory, backendPeakBytes: backend.peakBytes },
         ignoredTensors: weights.flatMap(({ ignored }) => ignored),
         peakRamBytes: process.resourceUsage().maxRSS * 1024,

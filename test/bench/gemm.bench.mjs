@@ -1,9 +1,10 @@
-// Matrix products of the WebGPU and WASM backends against a naive kernel of WebGPU (a loop in JavaScript where there is no
+// Matrix products of the WebGPU and WASM backends, and of a native library behind the latter, against a naive kernel of WebGPU (a loop in JavaScript where there is no
 // adapter), interleaved in one run. GF per CPU second of the whole process, so that on a software adapter other load on
 // the machine matters little; on a real GPU read the wall figures.
 // Target on lavapipe and in WASM: at least 12× naive, and at most 2e-6 relative rms from f64.
 
 import { WasmBackend } from "../../dist/numerics/wasm/backend.js";
+import { findLibrary } from "../../dist/numerics/wasm/library.js";
 import { gemmFor } from "../../dist/numerics/webgpu/choice.js";
 import { Device, usage } from "../../dist/numerics/webgpu/device.js";
 import { Pipelines } from "../../dist/numerics/webgpu/kernel.js";
@@ -137,7 +138,7 @@ async function wasmSubjects(backend, { x, w }, [M, N, K]) {
     const run = async (times) => {
       for (let i = 0; i < times; i++) await once();
     };
-    return { name: `wasm ${name}`, times: 4, run, result: once };
+    return { name: `${backend.library ?? "wasm"} ${name}`, times: 4, run, result: once };
   });
   return { subjects, close: () => backend.free(X) };
 }
@@ -157,12 +158,12 @@ function scriptSubject({ x, w }, [M, N, K]) {
   return { name: "naive JavaScript", times: 1, run, result: async () => y };
 }
 
-async function bench({ device, backend }, sizes) {
+async function bench({ device, backends }, sizes) {
   const [M, N, K] = sizes;
   const operands = { x: values(M * K, 1, 1), w: values(N * K, 2, 0.03) };
   const groups = [
     device ? await webgpuSubjects(device, operands, sizes) : { subjects: [scriptSubject(operands, sizes)] },
-    await wasmSubjects(backend, operands, sizes),
+    ...(await Promise.all(backends.map((backend) => wasmSubjects(backend, operands, sizes)))),
   ];
   const subjects = groups.flatMap(({ subjects }) => subjects);
   for (const subject of subjects) {
@@ -187,7 +188,7 @@ async function bench({ device, backend }, sizes) {
     const ratio = median(base.cpu.map((ms, i) => ms / cpu[i]));
     const rms = error.toExponential(1);
     console.log(
-      `  ${name.padEnd(18)}${gigaflops(median(cpu))} GF/cpu-s ${ratio.toFixed(1).padStart(6)}× naive  ${gigaflops(Math.min(...wall))} GF/s wall  rms ${rms}`,
+      `  ${name.padEnd(26)}${gigaflops(median(cpu))} GF/cpu-s ${ratio.toFixed(1).padStart(6)}× naive  ${gigaflops(Math.min(...wall))} GF/s wall  rms ${rms}`,
     );
   }
   for (const { close } of groups) close?.();
@@ -205,14 +206,16 @@ async function openDevice() {
 export async function run() {
   const device = await openDevice();
   if (device) console.log(`${device.name}, ${device.kernels} kernels`);
-  const backend = new WasmBackend();
+  const found = findLibrary();
+  if (found.library === null) console.log(found.reason);
+  const backends = [new WasmBackend(), ...(found.library ? [new WasmBackend(found)] : [])];
   for (const sizes of [
     [512, 1024, 1024],
     [64, 4096, 1024],
     [512, 1024, 4096],
   ]) {
-    await bench({ device, backend }, sizes);
+    await bench({ device, backends }, sizes);
   }
-  await backend.close();
+  for (const backend of backends) await backend.close();
   device?.close();
 }

@@ -1,11 +1,9 @@
+import type { LibrarySearch } from "../../../numerics/wasm/library.ts";
 import type { AdapterDescription } from "../../../numerics/webgpu/adapter.ts";
 import type { Check, ReportDocument, Table } from "../../report/document.ts";
 import { formatBytes } from "../../report/units.ts";
 import { VERSION } from "../../version.ts";
 import type { Command } from "../command.ts";
-
-/** Every Node.js that runs this has SIMD and shared memory. */
-const WASM = { available: true };
 
 /** Backends, adapters, limits and versions found on this machine. A missing GPU is a finding, not a failure. */
 export const doctor: Command = {
@@ -15,18 +13,25 @@ export const doctor: Command = {
   options: {},
   examples: [],
   async run() {
-    const [{ adapters }, { describeAdapter }] = await Promise.all([
+    const [{ adapters }, { describeAdapter }, { findLibrary }] = await Promise.all([
       import("../../../adapters/registry.ts"),
       import("../../../numerics/webgpu/adapter.ts"),
+      import("../../../numerics/wasm/library.ts"),
     ]);
     const gpu = await probe(describeAdapter);
     const machine = await describeMachine();
     const families = adapters.map(({ family }) => family);
     const webgpu = "value" in gpu ? { available: true, ...gpu.value } : { available: false, ...gpu.failure };
-    const checks = checksOf(gpu, machine.cores);
+    const found = findLibrary();
+    // Every Node.js that runs this has SIMD and shared memory.
+    const wasm = {
+      available: true,
+      ...(found.library ? { library: found.library.name } : { noLibrary: found.reason }),
+    };
+    const checks = checksOf(gpu, wasmLine(machine.cores, found));
     const verdict = checks.some(({ status }) => status === "fail") ? "fail" : "pass";
     return {
-      json: { verdict, ...machine, backends: { webgpu, wasm: WASM, cpu: { available: true } }, adapters: families },
+      json: { verdict, ...machine, backends: { webgpu, wasm, cpu: { available: true } }, adapters: families },
       document: {
         command: "doctor",
         verdict,
@@ -71,10 +76,10 @@ function factsOf(machine: Awaited<ReturnType<typeof describeMachine>>): ReportDo
   ];
 }
 
-function checksOf(gpu: Probed<AdapterDescription>, cores: number): Check[] {
+function checksOf(gpu: Probed<AdapterDescription>, wasm: string): Check[] {
   return [
     { name: "Node.js >= 20.19", ...nodeStatus() },
-    { name: "backend wasm", status: "pass", detail: `f32, ${cores} threads` },
+    { name: "backend wasm", status: "pass", detail: wasm },
     { name: "backend cpu", status: "pass", detail: "f64 reference" },
     "value" in gpu
       ? { name: "backend webgpu", status: "pass", detail: gpuLine(gpu.value) }
@@ -110,6 +115,9 @@ async function probe<T>(find: () => Promise<T>): Promise<Probed<T>> {
     throw error;
   }
 }
+
+const wasmLine = (cores: number, found: LibrarySearch): string =>
+  `f32, ${cores} threads; ${found.library ? `matrix products by ${found.library.name}` : `${found.reason}, with it matrix products are several times as fast`}`;
 
 const gpuLine = (gpu: { name: string; kernels: string; isFallback: boolean }): string =>
   `${gpu.name}${gpu.isFallback ? " (software)" : ""}, ${gpu.kernels} kernels`;

@@ -218,7 +218,7 @@ function facts(report: ParityReport) {
       label: "backend",
       value:
         backend.adapter === null
-          ? `${backend.name} (${backend.name === "cpu" ? "f64" : "f32"})`
+          ? `${backend.name} (${backend.name === "cpu" ? "f64" : "f32"}${backend.library ? `, matrix products by ${backend.library}` : ""})`
           : `${backend.name}, ${backend.adapter}`,
     },
     {

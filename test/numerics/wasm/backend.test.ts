@@ -6,7 +6,7 @@ import { WasmBackend } from "../../../numerics/wasm/backend.ts";
 import { CHAIN } from "../../../numerics/wasm/jobs.ts";
 import { Threads } from "../../../numerics/wasm/threads.ts";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
-import { file, matrixKernels, source } from "../../../scripts/matrix-kernels.mjs";
+import { file, simdKernels, source } from "../../../scripts/simd-kernels.mjs";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { chains, floats } from "../chains.ts";
@@ -70,7 +70,7 @@ describe("each op against the f64 reference", () => {
 });
 
 describe.each([1, 2, 3])("bits with %i threads", (threads) => {
-  const backend = new WasmBackend(threads);
+  const backend = new WasmBackend({ threads });
   afterAll(() => backend.close());
 
   it.each(SIZES)(
@@ -125,7 +125,7 @@ describeGpu("bits of the subgroup kernels", () => {
 });
 
 it("a weight is read in windows, each row once", async () => {
-  const backend = new WasmBackend(2);
+  const backend = new WasmBackend({ threads: 2 });
   const [x, w] = [weight([3, 2048], 1), weight([3000, 2048], 2, "BF16")];
   const reads: [number, number][] = [];
   const watched: WeightSource = {
@@ -150,7 +150,7 @@ it("a weight is read in windows, each row once", async () => {
 });
 
 it("x that is more than is there at a time", async () => {
-  const backend = new WasmBackend(2);
+  const backend = new WasmBackend({ threads: 2 });
   const [x, w] = [weight([1100, 8196], 1), weight([9, 8196], 2, "BF16")];
   const found = await values(backend, (op, put) => op.linear(put(x), put(w)));
   expect(Buffer.from(found.buffer).equals(Buffer.from(chains(floats(x), floats(w), 8196, CHAIN).buffer))).toBe(true);
@@ -158,7 +158,7 @@ it("x that is more than is there at a time", async () => {
 });
 
 it("a weight that cannot be read any further reaches the caller while threads are at work", async () => {
-  const backend = new WasmBackend(2);
+  const backend = new WasmBackend({ threads: 2 });
   const [x, w] = [weight([60, 2048], 1), weight([3000, 2048], 2, "BF16")];
   const broken: WeightSource = {
     ...w,
@@ -191,7 +191,7 @@ it("a fault in a thread reaches the caller", async () => {
 });
 
 it("the kernels are those that the script makes", async () => {
-  expect(readFileSync(file, "utf8")).toBe(source(await matrixKernels()));
+  expect(readFileSync(file, "utf8")).toBe(source(await simdKernels()));
 });
 
 const chainOf = (summation: Summation): number => (summation === "short" ? SHORT_CHAIN : CHAIN);

@@ -1,3 +1,0 @@
-export const file: string;
-export function source(bytes: Uint8Array): string;
-export function matrixKernels(): Promise<Buffer>;
