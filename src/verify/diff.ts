@@ -6,6 +6,7 @@ import {
   recognise,
   refuseRanks,
   resolveSide,
+  type Side,
   type SideOptions,
 } from "../convert/sides.ts";
 import { runSteps, type StepOptions } from "../convert/steps.ts";
@@ -14,6 +15,7 @@ import { InputError } from "../errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { hasOrders } from "../table/layouts.ts";
 import { compareSources } from "./compare.ts";
+import { decodedAlike } from "./decoded-alike.ts";
 import type { Difference } from "./difference.ts";
 import { hfView } from "./hf-view.ts";
 import { valueFaults } from "./value-faults.ts";
@@ -125,7 +127,8 @@ function viewsOf(
       },
     );
   }
-  return { views: [convertedView(storedA, options.a), convertedView(storedB, options.b)], keys: "hf" };
+  const [left, right] = decodedAlike([resolveSide(storedA, options.a), resolveSide(storedB, options.b)]);
+  return { views: [convertedView(left), convertedView(right)], keys: "hf" };
 }
 
 /** Encoded tensors are compared by their values; of an unknown family, as they are stored. */
@@ -166,14 +169,14 @@ const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised
   faults: noFaults,
 });
 
-function convertedView(checkpoint: Checkpoint, options: SideOptions): View {
-  const side = resolveSide(checkpoint, options);
+function convertedView(side: Side): View {
+  const { checkpoint } = side;
   const { source, tolerant } = hfView(side);
   const { mapping, standIns, faults } = tolerant;
   return {
     about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout, format: checkpoint.format },
     source,
-    verify: () => side.checkpoint.verify(side.storedKeys),
+    verify: () => checkpoint.verify(side.storedKeys),
     // What is missing on one side shows in the comparison, under its HF key.
     *faults() {
       return [...faults.filter(({ kind }) => kind !== "missing"), ...(yield* valueFaults(mapping, standIns))];

@@ -57,7 +57,10 @@ export interface SideReport {
   readonly family: string | null;
   readonly layout: string | null;
   readonly format: Format;
+  /** Of most values, as they are computed with. */
   readonly dtype: string;
+  /** What weights are stored in that `dtype` is decoded from. */
+  readonly encoding: string | null;
 }
 
 /** What the comparison came to. */
@@ -164,7 +167,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   }
 }
 
-const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32" } as const;
+const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32", encoding: null } as const;
 
 const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWeights): SideReport => ({
   path: checkpoint.path,
@@ -172,6 +175,7 @@ const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWei
   layout,
   format: checkpoint.format,
   dtype,
+  encoding: [...checkpoint.tensors.values()].find(({ encoding }) => encoding !== undefined)?.encoding ?? null,
 });
 
 function checkUsage({ a, b, golden, input }: ParityOptions): void {

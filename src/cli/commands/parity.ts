@@ -46,17 +46,20 @@ export const parity: Command = {
     ['parity a b --chat-template --image cat.jpg --prompt "What is this?"', "on a question about an image"],
   ],
   async run(args, context) {
-    const [adapters, { modelCheckpoint, resolveSide }, { runParity }] = await Promise.all([
+    const [adapters, { modelCheckpoint, resolveSide }, { decodedAlike }, { runParity }] = await Promise.all([
       loadAdapters(args),
       import("../../convert/sides.ts"),
+      import("../../verify/decoded-alike.ts"),
       import("../../verify/parity.ts"),
     ]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {
-      const sides = checkpoints.map((checkpoint, i) => {
-        const side = resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b"));
-        return { ...side, checkpoint: modelCheckpoint(side) };
-      });
+      const resolved = checkpoints.map((checkpoint, i) =>
+        resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
+      );
+      const [first, second] = resolved;
+      const alike = first && second ? decodedAlike([first, second]) : resolved;
+      const sides = alike.map((side) => ({ ...side, checkpoint: modelCheckpoint(side) }));
       const report = await runParity({
         a: sides[0]!,
         b: sides[1],
@@ -203,8 +206,10 @@ const noiseText = ({ klMeanNats, klMaxNats, side, tokens }: NoiseFloor): string 
 
 function facts(report: ParityReport) {
   const { a, b, backend, inputs, metrics, memory, reference, positions, routing, noiseFloor } = report;
-  const side = ({ path, family, layout, format, dtype }: ParityReport["a"]) =>
-    `${path} (${family === null ? "recorded logits" : `${family}, ${layout}, ${format}`}, ${dtype})`;
+  const side = ({ path, family, layout, format, dtype, encoding }: ParityReport["a"]) => {
+    const kind = family === null ? "recorded logits" : `${family}, ${layout}, ${format}`;
+    return `${path} (${kind}, ${encoding === null ? dtype : `${encoding} decoded to ${dtype}`})`;
+  };
   const { worst } = positions;
   return [
     { label: "a", value: side(a) },
