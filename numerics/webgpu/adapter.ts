@@ -39,6 +39,7 @@ async function loadDawn(): Promise<typeof import("webgpu")> {
   } catch (cause) {
     throw new EnvironmentError("WEBGPU_NOT_LOADABLE", "the npm package `webgpu` does not load on this machine", {
       help: "it has binaries for Linux, macOS and Windows on x64 and arm64; reinstall with `npm ci`, or take --backend wasm",
+      found: String(cause).split("\n")[0]!,
       cause,
     });
   }

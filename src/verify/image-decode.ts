@@ -43,9 +43,11 @@ async function loadSharp() {
   try {
     return (await import("sharp")).default;
   } catch (cause) {
-    throw new EnvironmentError("IMAGE_DECODER_MISSING", `the image decoder cannot be loaded: ${messageOf(cause)}`, {
+    throw new EnvironmentError("IMAGE_DECODER_MISSING", "the npm package `sharp` does not load on this machine", {
       cause,
-      help: "install with optional dependencies (npm install --include=optional), or give pixels with --inputs",
+      // Its advice follows on further lines.
+      found: messageOf(cause).split("\n")[0]!,
+      help: "images need it: install with optional dependencies (npm install --include=optional), or give pixels with --inputs",
     });
   }
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { TensorHash } from "../helpers/fixtures.ts";
 
-const COMMAND = fileURLToPath(new URL("../../dist/bin/convert-checkpoint.js", import.meta.url));
+export const COMMAND = fileURLToPath(new URL("../../dist/bin/convert-checkpoint.js", import.meta.url));
 
 export interface Ran {
   readonly code: number | null;
@@ -17,9 +17,12 @@ export interface Ran {
 }
 
 /** Runs `convert-checkpoint … --json`. */
-export function run(...args: string[]): Ran {
-  if (!existsSync(COMMAND)) throw new Error("dist/ is not built: npm run build");
-  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, ...args, "--json"], { encoding: "utf8" });
+export const run = (...args: string[]): Ran => runAt(COMMAND, ...args);
+
+/** The same of the command at a path, e.g. one that is installed elsewhere. */
+export function runAt(command: string, ...args: string[]): Ran {
+  if (!existsSync(command)) throw new Error("dist/ is not built: npm run build");
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args, "--json"], { encoding: "utf8" });
   return {
     code: status,
     stderr,

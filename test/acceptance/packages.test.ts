@@ -1,0 +1,81 @@
+// The command where npm could not install a package with a binary: it does without, and says what it cannot do.
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { FIXTURES, fixture } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+import { COMMAND, runAt } from "./command.ts";
+
+const MODULES = fileURLToPath(new URL("../../node_modules/", import.meta.url));
+
+/** The command installed beside `packages` alone, those linked, and what `more` puts there. Its path. */
+function installed(packages: readonly string[], more: (modules: string) => void = () => {}): string {
+  const home = scratch();
+  cpSync(dirname(COMMAND), join(home, "bin"), { recursive: true });
+  const modules = join(home, "node_modules");
+  for (const name of ["@huggingface/jinja", "@huggingface/tokenizers", ...packages]) link(modules, name);
+  more(modules);
+  return join(home, "bin/convert-checkpoint.js");
+}
+
+function link(modules: string, name: string): void {
+  mkdirSync(dirname(join(modules, name)), { recursive: true });
+  symlinkSync(join(MODULES, name), join(modules, name));
+}
+
+/** sharp as npm leaves it with `--omit=optional`: its libraries for this platform are packages of their own. */
+function sharpAlone(modules: string): void {
+  const { dependencies } = JSON.parse(readFileSync(join(MODULES, "sharp/package.json"), "utf8"));
+  cpSync(join(MODULES, "sharp"), join(modules, "sharp"), { recursive: true });
+  for (const name of Object.keys(dependencies)) link(modules, name);
+}
+
+/** The npm package without the folder of its binaries. */
+function dawnAlone(modules: string): void {
+  const filter = (path: string) => !path.startsWith(join(MODULES, "webgpu/dist"));
+  cpSync(join(MODULES, "webgpu"), join(modules, "webgpu"), { recursive: true, filter });
+}
+
+const vision = fixture("qwen3_vl/tied");
+const image = ["--tokenizer", join(FIXTURES, "images/qwen2_vl"), "--chat-template", "--prompt", "what", "--image"];
+const both = ["parity", vision.native, vision.hf, "--config", vision.hf, "--accept-known"];
+
+describe("without sharp", () => {
+  test.each<[string, () => string]>([
+    ["not installed", () => installed([])],
+    ["without its binary", () => installed([], sharpAlone)],
+  ])("%s: exit 4 for an image, and nothing else is missing", (_, install) => {
+    const command = install();
+    const { code, json, stderr } = runAt(command, ...both, ...image, join(FIXTURES, "images/wide.png"));
+    expect(code).toBe(4);
+    expect(json.error).toMatchObject({ code: "IMAGE_DECODER_MISSING", found: expect.stringMatching(/^.*sharp.*$/) });
+    expect(stderr).toMatch(/^error\[IMAGE_DECODER_MISSING\]: .*`sharp`.*\n +found: .*\nhelp: .*--inputs.*\n$/);
+    const pixels = runAt(command, ...both, "--inputs", vision.inputs!, "--backend", "cpu");
+    expect([pixels.code, pixels.json.inputs.images], pixels.stderr).toEqual([0, 2]);
+  });
+});
+
+describe("without webgpu", () => {
+  const demo = [
+    "parity",
+    join(FIXTURES, "demo/native"),
+    join(FIXTURES, "demo/hf"),
+    "--config",
+    join(FIXTURES, "demo/hf"),
+  ];
+  test.each<[string, () => string]>([
+    ["not installed", () => installed(["sharp"])],
+    ["without its binary", () => installed(["sharp"], dawnAlone)],
+  ])("%s: exit 4 where it is asked for, and auto goes without", (_, install) => {
+    const command = install();
+    const asked = runAt(command, ...demo, "--backend", "webgpu");
+    expect(asked.code).toBe(4);
+    expect(asked.json.error).toMatchObject({ code: "WEBGPU_NOT_LOADABLE", help: expect.stringContaining("wasm") });
+    const auto = runAt(command, ...demo);
+    expect(auto.code, auto.stderr).toBe(0);
+    expect(auto.json.backend).toMatchObject({ name: "wasm", fallbackFrom: "webgpu" });
+    expect(auto.json.backend.fallbackReason).toContain("`webgpu`");
+    expect(runAt(command, "doctor").json.backends.webgpu).toMatchObject({ available: false });
+  });
+});
