@@ -72,6 +72,15 @@ export class ConfigReader {
     return value;
   }
 
+  /** Integers that are not negative. */
+  counts(name: string, fallback: readonly number[]): readonly number[] {
+    if (!this.has(name)) return fallback;
+    return this.list(name).map((value) => {
+      if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+      return this.fail(name, "a list of integers from 0 on");
+    });
+  }
+
   object(name: string): ConfigReader {
     const value = this.value(name);
     if (!isJsonObject(value)) this.fail(name, "an object");
@@ -89,6 +98,11 @@ export class ConfigReader {
 
   isEmpty(): boolean {
     return Object.keys(this.json).length === 0;
+  }
+
+  /** The object, or one without fields where it is absent or null. */
+  objectOrEmpty(name: string): ConfigReader {
+    return this.has(name) ? this.object(name) : this.empty(name);
   }
 
   /** Stands for an object that is absent. */

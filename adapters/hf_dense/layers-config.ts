@@ -136,7 +136,7 @@ function ropesByType(
   headDim: number,
   windows: readonly (number | null)[],
 ): { readonly ropes: readonly DenseRope[]; readonly rope: ConfigReader } {
-  const given = config.has("rope_parameters") ? config.object("rope_parameters") : config.empty("rope_parameters");
+  const given = config.objectOrEmpty("rope_parameters");
   for (const field of ["rope_type", "type", "rope_theta", "factor"])
     if (given.has(field))
       given.unsupported(field, "rope_parameters by type of layer", `transformers' ${traits.file} does not read there`);
@@ -144,7 +144,7 @@ function ropesByType(
     type: "full_attention" | "sliding_attention",
     [field, byDefault]: readonly [string, number],
   ): DenseRope => {
-    const own = given.has(type) ? given.object(type) : given.empty(type);
+    const own = given.objectOrEmpty(type);
     const isV4 = type === "full_attention" && config.has("rope_scaling");
     if (isV4 && !own.isEmpty())
       config.unsupported("rope_scaling", "one of rope_scaling and rope_parameters", "comes twice");

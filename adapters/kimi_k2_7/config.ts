@@ -51,7 +51,7 @@ export function parseKimiConfig(json: JsonObject, where: string): KimiConfig {
   const modelType =
     KIMI_MODEL_TYPES.find((name) => name === json.model_type) ??
     config.fail("model_type", `"${KIMI_MODEL_TYPES.join('" or "')}" (give the model's HF config)`);
-  const textReader = inner(config, "text_config");
+  const textReader = config.objectOrEmpty("text_config");
   const textType = textReader.string("model_type", "deepseek_v3");
   if (textType !== "kimi_k2") textReader.only("model_type", "deepseek_v3", "has no place on the native side");
   const text = readDeepseekV3(textReader);
@@ -74,18 +74,15 @@ export function parseKimiConfig(json: JsonObject, where: string): KimiConfig {
   };
 }
 
-const inner = (config: ConfigReader, name: string): ConfigReader =>
-  config.has(name) ? config.object(name) : config.empty(name);
-
 function parseVision(config: ConfigReader, modelType: KimiModelType): KimiVision {
-  const vision = inner(config, "vision_config");
+  const vision = config.objectOrEmpty("vision_config");
   /** The first of the spellings that is there. */
   const size = (names: readonly [string, ...string[]], fallback: number): number =>
     vision.size(names.find((name) => vision.has(name)) ?? names[0], fallback);
   vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");
   vision.only("projector_hidden_act", "gelu", "has no graph here");
   vision.only("mm_projector_type", "patchmerger", "has no place on the native side");
-  const rope = inner(vision, "rope_parameters");
+  const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");
   const dim = size(["hidden_size", "vt_hidden_size"], 1152);
   const nHeads = size(["num_attention_heads", "vt_num_attention_heads"], 16);

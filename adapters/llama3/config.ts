@@ -80,7 +80,7 @@ function parseModelArgs(json: JsonObject, where: string): Llama3Config {
   const headDim = dim / nHeads;
   if (!Number.isInteger(headDim)) args.fail("dim", `a multiple of n_heads (${nHeads})`);
   const base = { theta: args.number("rope_theta", 10_000), dims: headDim };
-  const scaling = args.has("rope_scaling_args") ? args.object("rope_scaling_args") : args.empty("rope_scaling_args");
+  const scaling = args.objectOrEmpty("rope_scaling_args");
   return {
     nLayers: args.size("n_layers", 32),
     vocabSize: args.size("vocab_size", 128_256),

@@ -53,7 +53,7 @@ export function parseLlama4Config(json: JsonObject, where: string): Llama4Config
   if (json.model_type === undefined) config.fail("model_type", `"llama4" or "llama4_text"`);
   if (json.model_type === "llama4_text") return checkHeads(parseText(config, false, null), where);
   config.only("model_type", "llama4", "is another family");
-  const text = config.has("text_config") ? config.object("text_config") : config.empty("text_config");
+  const text = config.objectOrEmpty("text_config");
   return checkHeads(parseText(text, true, parseHfDtype(config)), where);
 }
 

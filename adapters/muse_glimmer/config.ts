@@ -70,19 +70,16 @@ export function parseMuseGlimmerConfig(json: JsonObject, where: string): MuseGli
   const config = new ConfigReader(json, where);
   if (json.model_type === undefined) config.fail("model_type", `"muse_glimmer" (give the model's HF config)`);
   config.only("model_type", "muse_glimmer", "is another family");
-  const text = inner(config, "text_config");
+  const text = config.objectOrEmpty("text_config");
   const sizes = {
     ...parseText(text),
     tied: config.boolean("tie_word_embeddings", false),
-    vision: config.isNull("vision_config") ? null : parseVision(config, inner(config, "vision_config")),
+    vision: config.isNull("vision_config") ? null : parseVision(config, config.objectOrEmpty("vision_config")),
     tokens: { image: config.count("image_token_id", 200_092), video: config.count("video_token_id", 200_091) },
     dtype: parseHfDtype(config) ?? parseHfDtype(text),
   };
   return checkHeads(sizes, where);
 }
-
-const inner = (config: ConfigReader, name: string): ConfigReader =>
-  config.has(name) ? config.object(name) : config.empty(name);
 
 function parseText(text: ConfigReader) {
   text.only("hidden_activation", "silu", "has no graph here");
@@ -146,7 +143,7 @@ function parseUnrotated(text: ConfigReader, nLayers: number, { theta }: RopeSpec
 function parseVision(config: ConfigReader, vision: ConfigReader): MuseGlimmerVision {
   config.only("projector_hidden_act", "gelu", "has no graph here");
   vision.only("hidden_act", "gelu", "has no graph here");
-  const rope = inner(vision, "rope_parameters");
+  const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");
   const nBlocks = vision.size("num_hidden_layers", 50);
   const dim = vision.size("hidden_size", 1536);

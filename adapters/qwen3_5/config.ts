@@ -6,6 +6,13 @@ import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
+import {
+  parseMropeSection,
+  parseQwenVision,
+  parseVisionTokens,
+  type QwenVision,
+  type VisionTokens,
+} from "../qwen-vision-config.ts";
 import { hfRopeObject, parseHfPartialRope } from "../rope-config.ts";
 
 export type Qwen35Family = "qwen3_5" | "qwen3_5_moe";
@@ -35,8 +42,8 @@ export interface Qwen35Config {
   readonly moe: Qwen35Experts | null;
   /** Null in a model of text alone. */
   readonly vision: Qwen35Vision | null;
-  /** Ids of the tokens that stand for a patch of an image or video, and of those around them; null with text alone. */
-  readonly tokens: Readonly<Record<"image" | "video" | "visionStart" | "visionEnd", number>> | null;
+  /** Null with text alone. */
+  readonly tokens: VisionTokens | null;
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;
 }
@@ -60,21 +67,7 @@ export interface Qwen35Experts {
   readonly topK: number;
 }
 
-export interface Qwen35Vision {
-  readonly nBlocks: number;
-  readonly dim: number;
-  readonly ffnDim: number;
-  readonly nHeads: number;
-  readonly channels: number;
-  /** Pixels along an edge of a patch, and frames in it. */
-  readonly patchSize: number;
-  readonly patchFrames: number;
-  /** Patches along an edge of the square that becomes one token. */
-  readonly mergeSize: number;
-  readonly outDim: number;
-  readonly nPositions: number;
-  readonly ropeTheta: number;
-}
+export type Qwen35Vision = QwenVision;
 
 /** What the two classes of text config default to. */
 const TEXT_DEFAULTS = {
@@ -83,6 +76,7 @@ const TEXT_DEFAULTS = {
 };
 const PARTIAL_ROTARY_FACTOR = 0.25;
 const DEFAULT_SECTION = [11, 11, 10];
+const DEFAULT_TOKENS = { image: 248_056, video: 248_057, visionStart: 248_053, visionEnd: 248_054 };
 const NO_GRAPH = "has no graph here";
 const NOT_READ = "is not what transformers makes of this family";
 
@@ -95,19 +89,14 @@ export function parseQwen35Config(family: Qwen35Family, json: JsonObject, where:
   if (json.model_type === undefined) config.fail("model_type", `"${family}" (give the model's HF config)`);
   if (json.model_type === `${family}_text`) return checkHeads({ ...parseText(family, config), ...TEXT_ALONE }, where);
   config.only("model_type", family, "is another family");
-  const text = inner(config, "text_config");
+  const text = config.objectOrEmpty("text_config");
   text.only("model_type", `${family}_text`, "is the text of another family");
   return checkHeads(
     {
       ...parseText(family, text),
       tied: config.boolean("tie_word_embeddings", false),
-      vision: parseVision(inner(config, "vision_config")),
-      tokens: {
-        image: config.count("image_token_id", 248_056),
-        video: config.count("video_token_id", 248_057),
-        visionStart: config.count("vision_start_token_id", 248_053),
-        visionEnd: config.count("vision_end_token_id", 248_054),
-      },
+      vision: parseVision(config.objectOrEmpty("vision_config")),
+      tokens: parseVisionTokens(config, DEFAULT_TOKENS),
       dtype: parseHfDtype(config) ?? parseHfDtype(text),
     },
     where,
@@ -115,9 +104,6 @@ export function parseQwen35Config(family: Qwen35Family, json: JsonObject, where:
 }
 
 const TEXT_ALONE = { vision: null, tokens: null };
-
-const inner = (config: ConfigReader, name: string): ConfigReader =>
-  config.has(name) ? config.object(name) : config.empty(name);
 
 function parseText(family: Qwen35Family, text: ConfigReader) {
   text.only("hidden_act", "silu", NO_GRAPH);
@@ -150,13 +136,7 @@ function parseText(family: Qwen35Family, text: ConfigReader) {
 
 function parseSection(rope: ConfigReader): readonly number[] {
   rope.only("mrope_interleaved", true, NOT_READ);
-  if (!rope.has("mrope_section")) return DEFAULT_SECTION;
-  const expected = "three numbers, for time, row and column";
-  const section = rope.list("mrope_section").map((value) => {
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-    return rope.fail("mrope_section", expected);
-  });
-  return section.length === 3 ? section : rope.fail("mrope_section", expected);
+  return parseMropeSection(rope, DEFAULT_SECTION);
 }
 
 /** Those that `layer_types` names, else every `full_attention_interval`-th. */
@@ -203,27 +183,9 @@ function parseExperts(text: ConfigReader): Qwen35Experts {
 }
 
 function parseVision(vision: ConfigReader): Qwen35Vision {
-  vision.only("hidden_act", "gelu_pytorch_tanh", NO_GRAPH);
-  if (vision.has("deepstack_visual_indexes") && vision.list("deepstack_visual_indexes").length > 0)
+  if (vision.counts("deepstack_visual_indexes", []).length > 0)
     vision.unsupported("deepstack_visual_indexes", "[]", NOT_READ);
-  const rope = inner(vision, "rope_parameters");
-  rope.only("rope_type", "axial", NO_GRAPH);
-  const dim = vision.size("hidden_size", 1152);
-  const nHeads = vision.size("num_heads", 16);
-  if (dim % nHeads !== 0) vision.fail("hidden_size", `a multiple of num_heads (${nHeads})`);
-  return {
-    nBlocks: vision.size("depth", 27),
-    dim,
-    ffnDim: vision.size("intermediate_size", 4304),
-    nHeads,
-    channels: vision.size("in_channels", 3),
-    patchSize: vision.size("patch_size", 16),
-    patchFrames: vision.size("temporal_patch_size", 2),
-    mergeSize: vision.size("spatial_merge_size", 2),
-    outDim: vision.size("out_hidden_size", 3584),
-    nPositions: vision.size("num_position_embeddings", 2304),
-    ropeTheta: rope.number("rope_theta", 10_000),
-  };
+  return parseQwenVision(vision);
 }
 
 export const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);

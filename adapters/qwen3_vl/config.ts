@@ -5,6 +5,13 @@ import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../adapter.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { checkHeads, parseHfDtype } from "../heads.ts";
+import {
+  parseMropeSection,
+  parseQwenVision,
+  parseVisionTokens,
+  type QwenVision,
+  type VisionTokens,
+} from "../qwen-vision-config.ts";
 import { hfRopeObject, parseHfRope } from "../rope-config.ts";
 
 export type Qwen3VlFamily = "qwen3_vl" | "qwen3_vl_moe";
@@ -30,8 +37,7 @@ export interface Qwen3VlConfig {
   /** Null where all layers are dense. */
   readonly moe: Qwen3VlExperts | null;
   readonly vision: Qwen3VlVision;
-  /** Ids of the tokens that stand for a patch of an image or video, and of those around them. */
-  readonly tokens: Readonly<Record<"image" | "video" | "visionStart" | "visionEnd", number>>;
+  readonly tokens: VisionTokens;
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;
 }
@@ -45,22 +51,9 @@ export interface Qwen3VlExperts {
   readonly denseLayers: readonly number[];
 }
 
-export interface Qwen3VlVision {
-  readonly nBlocks: number;
-  readonly dim: number;
-  readonly ffnDim: number;
-  readonly nHeads: number;
-  readonly channels: number;
-  /** Pixels along an edge of a patch, and frames in it. */
-  readonly patchSize: number;
-  readonly patchFrames: number;
-  /** Patches along an edge of the square that becomes one token. */
-  readonly mergeSize: number;
-  readonly outDim: number;
-  readonly nPositions: number;
+export interface Qwen3VlVision extends QwenVision {
   /** Blocks whose output is also added to the text, each through a merger of its own. */
   readonly deepstackBlocks: readonly number[];
-  readonly ropeTheta: number;
 }
 
 /** What the two classes of text config default to. */
@@ -70,6 +63,7 @@ const TEXT_DEFAULTS = {
 };
 const DEFAULT_THETA = 500_000;
 const DEFAULT_SECTION = [24, 20, 20];
+const DEFAULT_TOKENS = { image: 151_655, video: 151_656, visionStart: 151_652, visionEnd: 151_653 };
 const DEFAULT_DEEPSTACK = [8, 16, 24];
 
 /**
@@ -80,7 +74,7 @@ export function parseQwen3VlConfig(family: Qwen3VlFamily, json: JsonObject, wher
   const config = new ConfigReader(json, where);
   if (json.model_type === undefined) config.fail("model_type", `"${family}" (give the model's HF config)`);
   config.only("model_type", family, "is another family");
-  const text = inner(config, "text_config");
+  const text = config.objectOrEmpty("text_config");
   text.only("hidden_act", "silu", "has no graph here");
   const defaults = TEXT_DEFAULTS[family];
   const dim = text.size("hidden_size", defaults.dim);
@@ -99,26 +93,16 @@ export function parseQwen3VlConfig(family: Qwen3VlFamily, json: JsonObject, wher
     normEps: text.number("rms_norm_eps", 1e-6),
     tied: config.boolean("tie_word_embeddings", false),
     rope: parseHfRope(text, headDim, maxPositions, DEFAULT_THETA),
-    mropeSection: indices(hfRopeObject(text), "mrope_section", DEFAULT_SECTION),
+    mropeSection: parseMropeSection(hfRopeObject(text), DEFAULT_SECTION),
     attentionBias: text.boolean("attention_bias", false),
     maxPositions,
     moe: family === "qwen3_vl_moe" ? parseExperts(text, nLayers) : null,
-    vision: parseVision(inner(config, "vision_config")),
-    tokens: {
-      image: config.count("image_token_id", 151_655),
-      video: config.count("video_token_id", 151_656),
-      visionStart: config.count("vision_start_token_id", 151_652),
-      visionEnd: config.count("vision_end_token_id", 151_653),
-    },
+    vision: parseVision(config.objectOrEmpty("vision_config")),
+    tokens: parseVisionTokens(config, DEFAULT_TOKENS),
     dtype: parseHfDtype(config) ?? parseHfDtype(text),
   };
-  if (sizes.mropeSection.length !== 3)
-    hfRopeObject(text).fail("mrope_section", "three numbers, for time, row and column");
   return checkHeads(sizes, where);
 }
-
-const inner = (config: ConfigReader, name: string): ConfigReader =>
-  config.has(name) ? config.object(name) : config.empty(name);
 
 /** 128 in the dense class; in the other what the heads leave of the model's width. */
 function parseHeadDim(family: Qwen3VlFamily, text: ConfigReader, dim: number, nHeads: number): number {
@@ -132,7 +116,7 @@ function parseHeadDim(family: Qwen3VlFamily, text: ConfigReader, dim: number, nH
 /** Layers without experts are those of `mlp_only_layers`, and all but every `decoder_sparse_step`-th. */
 function parseExperts(text: ConfigReader, nLayers: number): Qwen3VlExperts {
   const step = text.size("decoder_sparse_step", 1);
-  const named = indices(text, "mlp_only_layers", []);
+  const named = text.counts("mlp_only_layers", []);
   return {
     nExperts: text.size(text.has("num_local_experts") ? "num_local_experts" : "num_experts", 60),
     expertDim: text.size("moe_intermediate_size", 1408),
@@ -141,35 +125,9 @@ function parseExperts(text: ConfigReader, nLayers: number): Qwen3VlExperts {
   };
 }
 
-function parseVision(vision: ConfigReader): Qwen3VlVision {
-  vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");
-  const rope = inner(vision, "rope_parameters");
-  rope.only("rope_type", "axial", "has no graph here");
-  const dim = vision.size("hidden_size", 1152);
-  const nHeads = vision.size("num_heads", 16);
-  if (dim % nHeads !== 0) vision.fail("hidden_size", `a multiple of num_heads (${nHeads})`);
-  return {
-    nBlocks: vision.size("depth", 27),
-    dim,
-    ffnDim: vision.size("intermediate_size", 4304),
-    nHeads,
-    channels: vision.size("in_channels", 3),
-    patchSize: vision.size("patch_size", 16),
-    patchFrames: vision.size("temporal_patch_size", 2),
-    mergeSize: vision.size("spatial_merge_size", 2),
-    outDim: vision.size("out_hidden_size", 3584),
-    nPositions: vision.size("num_position_embeddings", 2304),
-    deepstackBlocks: indices(vision, "deepstack_visual_indexes", DEFAULT_DEEPSTACK),
-    ropeTheta: rope.number("rope_theta", 10_000),
-  };
-}
-
-function indices(config: ConfigReader, name: string, fallback: readonly number[]): readonly number[] {
-  if (!config.has(name)) return fallback;
-  return config.list(name).map((value) => {
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-    return config.fail(name, "a list of integers from 0 on");
-  });
-}
+const parseVision = (vision: ConfigReader): Qwen3VlVision => ({
+  ...parseQwenVision(vision),
+  deepstackBlocks: vision.counts("deepstack_visual_indexes", DEFAULT_DEEPSTACK),
+});
 
 export const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);

@@ -80,7 +80,69 @@ const deltaRule =
     return op.deltaRule(unit(50), unit(51), put(weight([tokens, heads, columns], 54)), decay, beta);
   };
 
+/** Rows, inputs, outputs: none, some and all of them whole tiles. */
+const PRODUCTS = [
+  [1, 1, 1],
+  [1, 54, 263],
+  [7, 44, 33],
+  [17, 75, 31],
+  [33, 8, 32],
+  [40, 256, 129],
+  [16, 1024, 64],
+] as const;
+
+const linear =
+  ([rows, inputs, outputs]: readonly [number, number, number], dtype: "F32" | "BF16", hasBias: boolean): Graph =>
+  (op, put) => {
+    const bias = hasBias ? put(weight([outputs], 3, dtype)) : undefined;
+    return op.linear(put(weight([rows, inputs], 1)), put(weight([outputs, inputs], 2, dtype)), bias);
+  };
+
+/** Whose weight and bias are results themselves. */
+const linearOfResults =
+  (inputs: number): Graph =>
+  (op, put) => {
+    const [w, bias] = [op.map("silu", put(weight([50, inputs], 2))), op.map("silu", put(weight([50], 3)))];
+    return op.linear(put(weight([9, inputs], 1)), w, bias);
+  };
+
+/** Of element types that are rounded to f32: F16 with subnormals, and F64. */
+const ROUNDED = [
+  bytesAsWeight(
+    Uint16Array.from({ length: 12 * 20 }, (_, i) => [0x3c00, 0x0001, 0x83ff, 0x7bff, 0xc123, 0][i % 6]!),
+    [12, 20],
+    "F16",
+  ),
+  bytesAsWeight(
+    Float64Array.from(normal(240, 4), (x) => x + 1e-12),
+    [12, 20],
+    "F64",
+  ),
+];
+
 export const opCases: readonly OpCase[] = [
+  ...PRODUCTS.flatMap((sizes) =>
+    (["F32", "BF16"] as const).flatMap((dtype) =>
+      [false, true].map((hasBias) => ({
+        name: `linear ${sizes.join(" × ")}, ${dtype}${hasBias ? ", bias" : ""}`,
+        graph: linear(sizes, dtype, hasBias),
+        tolerance: 2e-6,
+      })),
+    ),
+  ),
+  ...[40, 37].map((inputs) => ({
+    name: `linear with weight and bias that were computed, of ${inputs}`,
+    graph: linearOfResults(inputs),
+    tolerance: 2e-6,
+  })),
+  ...ROUNDED.flatMap((stored): OpCase[] => [
+    {
+      name: `linear, ${stored.dtype}`,
+      graph: (op, put) => op.linear(put(weight([3, 20], 5)), put(stored)),
+      tolerance: 2e-6,
+    },
+    { name: `add, ${stored.dtype}`, graph: (op, put) => op.add(put(stored), put(stored)), tolerance: 1e-7 },
+  ]),
   ...POINTWISE.map((f) => ({
     name: f,
     graph: ((op, put) => op.map(f, put(calm([70_001], 13, f === "exp" ? 1 : 4)))) as Graph,

@@ -10,7 +10,7 @@ import { file, simdKernels, source } from "../../../scripts/simd-kernels.mjs";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { chains, floats } from "../chains.ts";
-import { errorOf, normal, values, weight } from "../harness.ts";
+import { errorOf, values, weight } from "../harness.ts";
 import { opCases } from "../op-cases.ts";
 
 /** Rows, inputs, outputs: none, some and all of them whole tiles, panels and chains; the last two go to threads. */
@@ -32,27 +32,6 @@ describe("each op against the f64 reference", () => {
 
   it.each(opCases.map((opCase) => [opCase.name, opCase] as const))("%s", async (_, { graph, tolerance }) => {
     expect(await errorOf(backend, graph)).toBeLessThanOrEqual(tolerance);
-  });
-
-  it("linear with weight and bias that were computed", async () => {
-    for (const inputs of [40, 37]) {
-      const [x, w, b] = [weight([9, inputs], 1), weight([50, inputs], 2), weight([50], 3)];
-      const error = errorOf(backend, (op, put) => op.linear(put(x), op.map("silu", put(w)), op.map("silu", put(b))));
-      expect(await error).toBeLessThan(2e-6);
-    }
-  });
-
-  it("f16 with subnormals and f64, which are rounded to f32", async () => {
-    const bits = Uint16Array.from({ length: 12 * 20 }, (_, i) => [0x3c00, 0x0001, 0x83ff, 0x7bff, 0xc123, 0][i % 6]!);
-    const half = bytesAsWeight(bits, [12, 20], "F16");
-    const double = bytesAsWeight(
-      Float64Array.from(normal(240, 4), (x) => x + 1e-12),
-      [12, 20],
-      "F64",
-    );
-    for (const w of [half, double]) {
-      expect(await errorOf(backend, (op, put) => op.linear(put(weight([3, 20], 5)), put(w)))).toBeLessThan(2e-6);
-    }
   });
 
   it("attention of more heads, tokens and channels than a block, in threads", async () => {
