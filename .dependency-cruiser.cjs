@@ -54,11 +54,11 @@ module.exports = {
       name: "graphs-are-independent",
       severity: "error",
       comment:
-        "native.ts and hf.ts, each with its -vision.ts, share ops and config only: a shared block would hide a bug on both sides",
-      from: { path: "^adapters/[^/]+/(native|hf)(-vision)?\\.ts$" },
+        "native.ts and hf.ts, each with its parts (native-vision.ts), share ops and config only: a shared block would hide a bug on both sides",
+      from: { path: "^adapters/[^/]+/(native|hf)(-vision|-activation)?\\.ts$" },
       to: {
         path: "^(src|adapters|numerics)/",
-        pathNot: "^(numerics/(graph|rope|routing|vision)\\.ts|adapters/[^/]+/(config|$1-vision)\\.ts)$",
+        pathNot: "^(numerics/(graph|rope|routing|vision)\\.ts|adapters/[^/]+/(config|$1-vision|$1-activation)\\.ts)$",
       },
     },
     {

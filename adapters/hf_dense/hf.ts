@@ -3,7 +3,8 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/<file>/modeling_<file>.py
 import type { AttentionMask, Forward, Node, Ops, Weights } from "../../numerics/graph.ts";
 import { ropeTable } from "../../numerics/rope.ts";
-import { type Activation, type Decoder, frequenciesOf, type Layer, type Norm } from "./config.ts";
+import { type Decoder, frequenciesOf, type Layer, type Norm } from "./config.ts";
+import { activate } from "./hf-activation.ts";
 
 /** <Model>ForCausalLM.forward */
 export function hfForward(model: Decoder): Forward {
@@ -266,62 +267,21 @@ class Modules<N extends Node> {
 
   mlp(x_TD: N, module: string): N {
     const { op } = this;
-    const { kind, into, down, bias, subNorm } = this.model.mlp;
+    const { kind, into, down, bias, subNorm, activation } = this.model.mlp;
     const at = (name: string) => `${module}.${name}`;
+    const activated = (x: N) => activate(op, this.weight, activation, x, at("act_fn"));
     const first = this.linear(x_TD, at(into[0]!), bias);
     const inner = () => {
-      if (kind === "plain") return this.activate(first, module);
+      if (kind === "plain") return activated(first);
       const width = first.shape[1]! / 2;
       const [gate_TF, up_TF] =
         kind === "gated"
           ? [first, this.linear(x_TD, at(into[1]!), bias)]
           : [op.slice(first, 1, 0, width), op.slice(first, 1, width, 2 * width)];
-      return op.mul(this.activate(gate_TF, module), up_TF);
+      return op.mul(activated(gate_TF), up_TF);
     };
     const inner_TF = inner();
     const normed_TF = subNorm === null ? inner_TF : this.norm(this.model.norm, inner_TF, at(subNorm));
     return this.linear(normed_TF, at(down), bias);
   }
-
-  private activate(x: N, module: string): N {
-    const { op } = this;
-    const f: Activation = this.model.mlp.activation;
-    switch (f) {
-      case "relu":
-        return op.clamp(x, 0, LARGEST);
-      case "relu2": {
-        const positive = op.clamp(x, 0, LARGEST);
-        return op.mul(positive, positive);
-      }
-      case "xielu":
-        return this.xielu(x, `${module}.act_fn`);
-      default:
-        return op.map(f, x);
-    }
-  }
-
-  /**
-   * XIELUActivation (arXiv:2411.13010): αₚ x² + β x for x > 0, else αₙ (exp(min(x, ε)) − 1 − x) + β x, with
-   * αₚ = softplus(alpha_p), αₙ = β + softplus(alpha_n).
-   */
-  private xielu(x_TF: N, module: string): N {
-    const { op } = this;
-    const scalar = (name: string) => op.reshape(this.weight(`${module}.${name}`), [1]);
-    const beta = scalar("beta");
-    const alphaP = op.map("softplus", scalar("alpha_p"));
-    const alphaN = op.add(beta, op.map("softplus", scalar("alpha_n")));
-    const minus = (a: N, b: N) => op.add(a, op.affine(b, -1));
-    const positive = op.clamp(x_TF, 0, LARGEST);
-    const negative = op.clamp(x_TF, -LARGEST, 0);
-    // min(x, ε) = x − max(x − ε, 0); one where x > 0 undoes what it leaves there.
-    const capped = minus(negative, op.clamp(minus(negative, scalar("eps")), 0, LARGEST));
-    const isPositive = op.clamp(op.affine(x_TF, LARGEST), 0, 1);
-    const bend = minus(op.affine(op.map("exp", capped), 1, -1), negative);
-    const kept = op.mul(bend, op.affine(isPositive, -1, 1));
-    const curved = op.add(op.mul(op.mul(positive, positive), alphaP), op.mul(kept, alphaN));
-    return op.add(curved, op.mul(x_TF, beta));
-  }
 }
-
-/** Beyond every activation, and finite in f32. */
-const LARGEST = 1e30;
