@@ -85,7 +85,7 @@ export function nativeDifferences(config: DeepseekV3Config, layout: string): rea
         explanation:
           "torchtitan feeds MTP layers the hidden states before the final norm, transformers those after it; logits of the model itself are not concerned",
         source: MTP,
-        fix: "none: drafts of such a model in transformers are worse than those it was trained for",
+        fix: "nothing to set: in transformers the drafts of such a model are worse than those it was trained for",
       },
     );
   }

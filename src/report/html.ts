@@ -12,6 +12,7 @@ h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 thead th { color: var(--dim); font-weight: 500; }
+th { white-space: nowrap; } td:first-child:not(:last-child) { overflow-wrap: normal; }
 .right { text-align: right; }
 .pass { --verdict: #1a7f37; } .fail, .error { --verdict: #cf222e; } .skipped { --verdict: #9a6700; }
 .status { color: var(--verdict); font-weight: 600; }

@@ -54,14 +54,23 @@ function readImages(file: Checkpoint, { patchDim }: VisionInput): ImageInput | u
     const found = info === undefined ? "no tensor of that name" : `${info.dtype} [${info.shape.join(", ")}]`;
     throw invalid(file.path, "pixel_values", `F32 [patches, ${patchDim}]`, found);
   }
-  const [images] = grid?.shape ?? [1];
-  const numbers = readIntegers(file, "image_grid_thw", [[images!, 3]]);
+  const [images = 0] = grid?.shape ?? [];
+  if (grid === undefined || images === 0) {
+    const found = grid === undefined ? "no tensor of that name" : `${grid.dtype} [${grid.shape.join(", ")}]`;
+    throw invalid(file.path, "image_grid_thw", "I64 [images, 3]", found);
+  }
+  const numbers = readIntegers(file, "image_grid_thw", [[images, 3]]);
   const grids = Array.from(
-    { length: images! },
+    { length: images },
     (_, i) => [numbers[3 * i]!, numbers[3 * i + 1]!, numbers[3 * i + 2]!] as const,
   );
   const pixels = new Float32Array(patches * dim);
   file.read("pixel_values", 0, new Uint8Array(pixels.buffer));
+  const bad = pixels.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0) {
+    const found = `${pixels[bad]} in patch ${Math.floor(bad / dim)}`;
+    throw invalid(file.path, "pixel_values", "finite numbers", found);
+  }
   return { pixels, patches, patchDim: dim, grids };
 }
 
@@ -82,7 +91,7 @@ export function checkImages(
   }
   const patches = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   if (patches !== (images?.patches ?? 0)) {
-    throw invalid(path, "pixel_values", `${patches} patches, as image_grid_thw says`, `${images?.patches}`);
+    throw invalid(path, "pixel_values", `${patches} patches, as image_grid_thw says`, `${images?.patches ?? 0}`);
   }
   const places = ids_T.filter((id) => id === imageToken).length;
   if (places !== patches / mergeSize ** 2) {
@@ -101,7 +110,7 @@ const refused = ({ path: file }: Checkpoint, tensor: string, expected: string): 
   });
 
 const invalid = (file: string, tensor: string, expected: string, found: string): InputError =>
-  new InputError("INPUTS_INVALID", `${file}: "${tensor}" is ${found}, expected ${expected}`, {
+  new InputError("INPUTS_INVALID", `${file}: "${tensor}": found ${found}, expected ${expected}`, {
     file,
     tensor,
     expected,

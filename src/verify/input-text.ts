@@ -23,6 +23,7 @@ export function readJson(file: string): unknown {
     throw new InputError("JSON_INVALID", `${file}: not JSON`, {
       file,
       cause,
+      found: messageOf(cause),
       help: "check that this is the right file",
     });
   }

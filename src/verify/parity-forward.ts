@@ -5,6 +5,7 @@ import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { LogitComparison } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../errors.ts";
+import type { ResolvedInputs } from "./inputs.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { checkGolden, type Golden } from "./parity-golden.ts";
 import { LogitFile } from "./parity-logits.ts";
@@ -35,14 +36,16 @@ export interface ForwardOutcome {
 export class Contest {
   /** Index of what the other is measured against: the golden, else the HF side, else the first. */
   readonly reference: 0 | 1;
+  private readonly inputs: readonly ForwardInput[];
 
   constructor(
     readonly sides: readonly SideWeights[],
     private readonly forwards: readonly Forward[],
     private readonly golden: Golden | null,
-    private readonly inputs: readonly ForwardInput[],
+    private readonly resolved: readonly ResolvedInputs[],
     private readonly pinned: boolean,
   ) {
+    this.inputs = resolved.map(({ input }) => input);
     const [a, b] = sides;
     this.reference = golden !== null || (b?.layout === "hf" && a?.layout !== "hf") ? 1 : 0;
   }
@@ -52,7 +55,9 @@ export class Contest {
    * @throws InputError where they do not fit the weights or each other
    */
   plan(forwards: readonly Forward[]): readonly ForwardPlan[] {
-    const plans = this.inputs.flatMap((input) => this.sides.map((side, i) => side.plan(forwards[i]!, input)));
+    const plans = this.resolved.flatMap((resolved, i) =>
+      this.sides.map((side, s) => planOf(side, forwards[s]!, resolved, this.inputs.length > 1 ? i : null)),
+    );
     const [vocab, other] = plans.slice(0, this.sides.length).map((plan) => plan.logits[1]!);
     if (this.golden) checkGolden(this.golden, this.inputs[0]!.ids_T, vocab!);
     if (other === undefined || other === vocab) return plans;
@@ -167,6 +172,23 @@ export class Contest {
     const { reference, pinned } = this;
     await runForwards(backend, sides, input, observer, { reference, pinned });
     return { taps, routing, nextTokens: next };
+  }
+}
+
+/** @throws InputError ID_OUT_OF_RANGE, naming the file of the ids, and of several inputs which */
+function planOf(
+  side: SideWeights,
+  forward: Forward,
+  { input, about }: ResolvedInputs,
+  which: number | null,
+): ForwardPlan {
+  try {
+    return side.plan(forward, input);
+  } catch (error) {
+    if (!(error instanceof InputError) || error.code !== "ID_OUT_OF_RANGE") throw error;
+    const message = which === null ? error.message : `input ${which + 1}: ${error.message}`;
+    const file = about.kind === "prompt" ? side.path : (about.source ?? side.path);
+    throw new InputError(error.code, message, { ...error.details, file });
   }
 }
 

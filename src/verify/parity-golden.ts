@@ -72,12 +72,15 @@ function describe(file: Checkpoint, key: string): string {
 }
 
 function invalid(code: string, file: Checkpoint, tensor: string, expected: string, found: string): InputError {
-  return new InputError(code, `${file.path}: "${tensor}" is ${found}, expected ${expected}`, {
+  return new InputError(code, `${file.path}: "${tensor}": found ${found}, expected ${expected}`, {
     file: file.path,
     tensor,
     expected,
     found,
-    help: "write input_ids as int64 [T] and, for a golden, logits as float32 [T, V]",
+    help:
+      tensor === "input_ids" || tensor === "logits"
+        ? "write input_ids as int64 [T] and, for a golden, logits as float32 [T, V]"
+        : "write the file from what the model's Hugging Face processor gives",
   });
 }
 

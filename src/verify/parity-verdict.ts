@@ -37,6 +37,13 @@ export function thresholds(
   };
 }
 
+/** Of a mean KL in nats per token: what logits rounded to f32 leave of it where the sides compute the same. */
+const LARGEST_OF_ROUNDED_LOGITS = 1e-12;
+
+/** Whether a mean KL, in nats per token, is more than rounding makes: below every limit it still has a reason. */
+export const isBeyondNoise = (klMeanNats: number, noise: Pick<NoiseFloor, "klMeanNats"> | null): boolean =>
+  klMeanNats > Math.max(LARGEST_OF_ROUNDED_LOGITS, TIMES_NOISE * (noise?.klMeanNats ?? 0));
+
 export interface Finding {
   readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "TIE_BROKEN" | "CONFIG";
   readonly message: string;
@@ -105,8 +112,7 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
   if (thresholds.top1 !== null && !(metrics.top1 >= thresholds.top1)) {
     yield { code: "TOP1", message: `top-1 agreement ${metrics.top1} is below the limit of ${thresholds.top1}` };
   }
-  const mtp = rest.taps.filter(({ tap }) => tap.startsWith("mtp."));
-  for (const { tap, relativeRms } of mtp) {
+  for (const { tap, relativeRms } of rest.taps.filter(isMtp)) {
     if (relativeRms <= (rest.exact ? ROUNDING.f64 : ROUNDING.f32)) continue;
     const message = `the hidden states of ${tap} (multi-token prediction) differ by ${relativeRms.toExponential(2)} of their size`;
     yield { code: "MTP", message };
@@ -160,7 +166,7 @@ export function explain(evidence: Evidence, experiments: Experiments): Cause | n
     configDiffers(evidence, experiments) ??
     knownUpstream(evidence, experiments) ??
     unused(evidence) ??
-    notFinite(evidence) ??
+    notFinite(evidence, experiments) ??
     otherWeights(evidence, experiments)
   );
 }
@@ -168,7 +174,11 @@ export function explain(evidence: Evidence, experiments: Experiments): Cause | n
 const placeOf = ({ prompt, position }: NonFinite): string =>
   prompt === undefined ? `position ${position}` : `position ${position} of input ${prompt + 1}`;
 
-const nats = (metrics: Metrics): string => `${metrics.klMeanNats.toExponential(2)} nats/token`;
+const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));
+
+const nats = (metrics: Metrics): string => `${scientific(metrics.klMeanNats)} nats/token`;
+
+const isMtp = ({ tap }: TapComparison): boolean => tap.startsWith("mtp.");
 
 function staleTie({ brokenTies: [tie] }: Evidence): Cause | null {
   if (tie === undefined) return null;
@@ -197,10 +207,15 @@ function configDiffers({ configDifferences, metrics }: Evidence, { sameConfig }:
   };
 }
 
-function knownUpstream({ metrics }: Evidence, { known, resolved }: Experiments): Cause | null {
+function knownUpstream({ metrics, taps }: Evidence, { known, resolved }: Experiments): Cause | null {
   if (known === null || !resolved) return null;
-  const { code, explanation, fix } = known.shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
-  const evidence = `mean KL is ${nats(metrics)}, and ${nats(known.without.metrics)} with the difference undone`;
+  const { shares, without } = known;
+  const { code, explanation, fix, klMeanNats } = shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
+  const drafts = (of: readonly TapComparison[]) => scientific(Math.max(...of.filter(isMtp).map((t) => t.relativeRms)));
+  const evidence =
+    klMeanNats === 0 && taps.some(isMtp)
+      ? `no logit of the model differs; hidden states of multi-token prediction do by ${drafts(taps)} of their size, and by ${drafts(without.taps)} with the difference undone`
+      : `mean KL is ${nats(metrics)}, and ${nats(without.metrics)} with the difference undone`;
   return { code, tensors: [], fields: [], explanation, evidence, fix };
 }
 
@@ -242,14 +257,15 @@ function unused({ unusedTensors, metrics }: Evidence): Cause | null {
   };
 }
 
-function notFinite({ nonFinite, metrics }: Evidence): Cause | null {
+function notFinite({ nonFinite, metrics }: Evidence, { weights }: Experiments): Cause | null {
   if (nonFinite === null) return null;
+  const places = `${nonFinite.positions} of ${metrics.tokens} positions, the first at ${placeOf(nonFinite.first)}`;
   return {
     code: "NON_FINITE",
-    tensors: [],
+    tensors: weights.map(({ key }) => key),
     fields: [],
     explanation: `the ${nonFinite.first.side} computes NaN or infinite logits`,
-    evidence: `${nonFinite.positions} of ${metrics.tokens} positions, the first at ${placeOf(nonFinite.first)}`,
+    evidence: [places, ...weights.slice(0, 1).map(({ key, detail }) => `"${key}" ${detail}`)].join("; "),
     fix: "run `validate` on that checkpoint, which names the tensors that are not finite",
   };
 }

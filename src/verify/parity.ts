@@ -24,6 +24,7 @@ import {
   type Finding,
   find,
   firstDivergence,
+  isBeyondNoise,
   type Thresholds,
   thresholds,
 } from "./parity-verdict.ts";
@@ -67,7 +68,10 @@ export interface SideReport {
 export interface Judgement {
   readonly verdict: "pass" | "fail";
   readonly verdictWithoutKnown: "pass" | "fail";
+  /** Those that this config has, where the sides differ by more than rounding; each with its share of the mean KL. */
   readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
+  /** The mean KL with all of them undone; null where there are none. */
+  readonly klMeanNatsWithoutKnown: number | null;
   readonly metrics: Metrics;
   readonly positions: Positions;
   /** Each input on its own. */
@@ -125,13 +129,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const inputs = await allInputs(options.input, limitsOf(sides), golden);
     const forwards = sides.map(({ family, layout }) => family.forward(layout));
     const pinned = options.routing === "pinned";
-    const contest = new Contest(
-      weights,
-      forwards,
-      golden,
-      inputs.map(({ input }) => input),
-      pinned,
-    );
+    const contest = new Contest(weights, forwards, golden, inputs, pinned);
     // Before a backend is started: whatever does not fit fails here.
     const plans = contest.plan(forwards);
     const { backend, ...fallback } = await openBackend(options.backend ?? "auto");
@@ -236,7 +234,10 @@ async function compare(
     return { metrics: comparison.metrics(), taps };
   };
   const differs = all.some(({ code }) => code === "KL" || code === "TOP1" || code === "MTP");
-  const known = differs ? await withoutKnown(sides, evidence, rerun) : null;
+  const known =
+    differs || isBeyondNoise(evidence.metrics.klMeanNats, noiseFloor)
+      ? await withoutKnown(sides, evidence, rerun)
+      : null;
   const remaining = known === null ? all : find({ ...evidence, ...known.without });
   const sameConfig =
     evidence.configDifferences.length > 0 ? await withReferenceConfig(sides, contest.reference, rerun) : null;
@@ -248,6 +249,7 @@ async function compare(
     verdict: findings.length === 0 ? "pass" : "fail",
     verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
     knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
+    klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     metrics: evidence.metrics,
     positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
     prompts: outcome.comparison.prompts(),

@@ -203,9 +203,7 @@ describe("a config that gives other mathematics fails", () => {
     const report = await runParity({ a: nativeSide("qwen3/split"), b: hfSide("qwen3/split", rope(1e4)), backend });
     expect(report).toMatchObject({ verdict: "fail", cause: { code: "CONFIG_DIFFERS", fields: ["invFreq"] } });
     expect(report.findings.map(({ code }) => code)).toEqual(["KL", "CONFIG"]);
-    expect(report.cause?.evidence).toMatch(
-      /with the reference's config on both sides it is (0\.00e\+0|\d\.\d+e-1\d) nats/,
-    );
+    expect(report.cause?.evidence).toMatch(/with the reference's config on both sides it is (0|\d\.\d+e-1\d) nats/);
   });
 
   test("theta on the only side, against the golden", async () => {

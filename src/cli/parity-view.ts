@@ -1,0 +1,240 @@
+// What `parity` shows of its report.
+import type { Check, Table } from "../report/document.ts";
+import { formatBytes, formatCount, formatSeconds, plural } from "../report/units.ts";
+import type { NextTokens } from "../verify/next-tokens.ts";
+import type { ParityReport } from "../verify/parity.ts";
+import type { NoiseFloor } from "../verify/parity-noise.ts";
+import type { RoutingReport } from "../verify/parity-routing.ts";
+import type { Outcome } from "./command.ts";
+
+const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
+  texts.has(id) ? `${JSON.stringify(texts.get(id))} (${id})` : String(id);
+
+const SHOWN = 4;
+
+/** The first of a list that may have hundreds: --json has them all. */
+const someOf = (names: readonly string[]): string =>
+  names.length <= SHOWN + 1
+    ? names.join(", ")
+    : `${names.slice(0, SHOWN).join(", ")} and ${names.length - SHOWN} more tensors`;
+
+const beginning = (text: string): string => {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length <= 48 ? line : `${line.slice(0, 47)}…`;
+};
+
+/** Of sizes. A KL that f64 cannot tell from 0 may come out below it. */
+const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
+const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
+
+/** @param texts of the tokens that the report names */
+export function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outcome {
+  return {
+    json: report,
+    document: {
+      command: "parity",
+      verdict: report.verdict,
+      headline: headline(report),
+      facts: facts(report),
+      checks: checks(report),
+      tables: tables(report, texts),
+      notes: notes(report),
+    },
+  };
+}
+
+function checks(report: ParityReport): Check[] {
+  const { metrics, thresholds, findings, klMeanNatsWithoutKnown } = report;
+  return [
+    {
+      name: `mean KL at most ${scientific(thresholds.klMeanNats)} nats/token (${thresholds.origin} limit)`,
+      status: findings.some(({ code }) => code === "KL") ? "fail" : "pass",
+      detail: `${scientific(metrics.klMeanNats)}${isAccepted(report) ? ", known upstream differences accepted" : ""}`,
+    },
+    ...findings
+      .filter(({ code }) => code !== "KL")
+      .map(({ code, message }) => ({ name: code, status: "fail" as const, detail: message })),
+    ...(klMeanNatsWithoutKnown === null
+      ? []
+      : [
+          {
+            name: "the same with known upstream differences undone",
+            status: report.verdictWithoutKnown,
+            detail: `mean KL ${scientific(klMeanNatsWithoutKnown)}`,
+          },
+        ]),
+  ];
+}
+
+const tables = (report: ParityReport, texts: ReadonlyMap<number, string>): Table[] => [
+  {
+    title: "KL by position",
+    columns: [
+      { name: "positions" },
+      { name: "mean (nats)", align: "right" },
+      { name: "largest (nats)", align: "right" },
+    ],
+    rows: report.positions.bands.map(({ begin, end, klMeanNats, klMaxNats }) => [
+      end - begin === 1 ? `${begin}` : `${begin} – ${end - 1}`,
+      scientific(klMeanNats),
+      scientific(klMaxNats),
+    ]),
+  },
+  {
+    title: "Inputs",
+    columns: [
+      { name: "" },
+      { name: "tokens", align: "right" },
+      { name: "mean KL (nats)", align: "right" },
+      { name: "largest (nats)", align: "right" },
+      { name: "top-1", align: "right" },
+    ],
+    rows: (report.inputs.prompts ?? []).map(({ source = "", tokens, klMeanNats, klMaxNats, top1 }, i) => [
+      `${i + 1} ${beginning(source)}`,
+      `${tokens}`,
+      scientific(klMeanNats),
+      scientific(klMaxNats),
+      percent(top1),
+    ]),
+  },
+  {
+    title: `Likeliest next tokens${report.inputs.prompts ? ", behind the last input" : ""}`,
+    columns: [{ name: "a" }, { name: "", align: "right" }, { name: "b" }, { name: "", align: "right" }],
+    rows: nextTokenRows(report.nextTokens, texts),
+  },
+  {
+    title: "Experts by layer",
+    columns: [
+      { name: "layer" },
+      { name: "choices", align: "right" },
+      { name: "differ", align: "right" },
+      { name: "margin at most", align: "right" },
+    ],
+    rows: flippedRows(report.routing),
+  },
+  {
+    title: "Known differences upstream",
+    columns: [{ name: "code" }, { name: "mean KL (nats)", align: "right" }, { name: "source" }],
+    rows: report.knownDifferences.map(({ code, klMeanNats, source }) => [code, scientific(klMeanNats), source]),
+  },
+];
+
+function notes(report: ParityReport): string[] {
+  const { backend, inputs, unexercisedTensors, firstDivergence, cause } = report;
+  return [
+    ...(backend.fallbackFrom ? [`fell back from ${backend.fallbackFrom}: ${backend.fallbackReason}`] : []),
+    ...(inputs.note ? [inputs.note] : []),
+    ...(inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
+    ...(unexercisedTensors.length > 0
+      ? [
+          `${plural(unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --image or --inputs`,
+        ]
+      : []),
+    ...(firstDivergence
+      ? [
+          `first difference at ${firstDivergence.tap}: relative error ${scientific(firstDivergence.added)} added, ${scientific(firstDivergence.inherited)} inherited; that step read ${someOf(firstDivergence.tensors)}`,
+        ]
+      : []),
+    ...(cause ? [`${cause.code}: ${cause.explanation} (${cause.evidence}); ${cause.fix}`] : []),
+  ];
+}
+
+/** Whether it passes only as known differences count for nothing: else what passes has no cause to name. */
+const isAccepted = ({ verdict, cause }: ParityReport): boolean => verdict === "pass" && cause !== null;
+
+function headline(report: ParityReport): string {
+  const { verdict, verdictWithoutKnown, metrics, thresholds, findings, knownDifferences } = report;
+  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
+  const codes = knownDifferences.map(({ code }) => code).join(", ");
+  if (isAccepted(report)) return `the same model but for known upstream differences (${codes}): ${kl}`;
+  if (verdict === "pass") return `the same model: ${kl}, limit ${scientific(thresholds.klMeanNats)}`;
+  const message = findings[0]?.message ?? kl;
+  if (verdictWithoutKnown === "fail") return `NOT the same model: ${message}`;
+  return `NOT the same model: ${message}, by known upstream differences alone (${codes}); --accept-known lets them pass`;
+}
+
+/** Choices are those of each token at each mixture; a margin is the last chosen score less the best of those left out. */
+function routingText(report: RoutingReport): string {
+  const { mode, choices, flipped, largestFlippedMargin, smallestMargin, layers } = report;
+  const mixtures = plural(new Set(layers.map(({ name }) => name)).size, "layer");
+  const all = `${plural(choices, "choice")} of experts (each token at ${mixtures})`;
+  const closest = `the closest made by a margin of ${scientific(smallestMargin)}`;
+  if (mode === "pinned" && flipped !== null) return `pinned, b takes those of a: ${all}, ${closest}`;
+  if (flipped === null) return `${all}, ${closest}`;
+  return largestFlippedMargin === null
+    ? `0 of ${all} differ; ${closest}`
+    : `${formatCount(flipped)} of ${all} differ, made by a margin of at most ${scientific(largestFlippedMargin)}`;
+}
+
+/** Where tokens went to other experts: a row a layer, over all inputs. */
+function flippedRows(routing: RoutingReport | null): string[][] {
+  const layers = new Map<string, { choices: number; differ: number; margin: number }>();
+  for (const { name, tokens, flipped, largestFlippedMargin } of routing?.layers ?? []) {
+    const { choices, differ, margin } = layers.get(name) ?? { choices: 0, differ: 0, margin: 0 };
+    layers.set(name, {
+      choices: choices + tokens,
+      differ: differ + (flipped ?? 0),
+      margin: Math.max(margin, largestFlippedMargin ?? 0),
+    });
+  }
+  const rows = [...layers].filter(([, { differ }]) => differ > 0);
+  return rows.map(([name, { choices, differ, margin }]) => [
+    name,
+    formatCount(choices),
+    formatCount(differ),
+    scientific(margin),
+  ]);
+}
+
+/** None where a side has no probabilities to show. */
+function nextTokenRows({ a, b }: NextTokens, texts: ReadonlyMap<number, string>): string[][] {
+  if ([...a, ...b].some(({ probability }) => !Number.isFinite(probability))) return [];
+  const cells = ({ id, probability }: NextTokens["a"][number]) => [tokenName(id, texts), percent(probability)];
+  return a.map((token, i) => [...cells(token), ...cells(b[i]!)]);
+}
+
+const noiseText = ({ klMeanNats, klMaxNats, side, tokens }: NoiseFloor): string =>
+  `mean KL ${scientific(klMeanNats)}, largest ${scientific(klMaxNats)} of rounding alone (${side} summed in two orders, ${plural(tokens, "token")})`;
+
+function facts(report: ParityReport) {
+  const { a, b, backend, inputs, metrics, memory, reference, positions, routing, noiseFloor } = report;
+  const side = ({ path, family, layout, format, dtype, encoding }: ParityReport["a"]) => {
+    const kind = family === null ? "recorded logits" : `${family}, ${layout}, ${format}`;
+    return `${path} (${kind}, ${encoding === null ? dtype : `${encoding} decoded to ${dtype}`})`;
+  };
+  const { worst } = positions;
+  return [
+    { label: "a", value: side(a) },
+    { label: "b", value: side(b) },
+    { label: "reference", value: reference },
+    {
+      label: "input",
+      value: `${inputs.prompts ? `${inputs.prompts.length} × ` : ""}${inputs.kind}${inputs.seed === undefined ? "" : ` (seed ${inputs.seed})`}, ${plural(inputs.tokens, "token")}${inputs.images ? `, ${plural(inputs.images, "image")}` : ""}`,
+    },
+    {
+      label: "backend",
+      value:
+        backend.adapter === null
+          ? `${backend.name} (${backend.name === "cpu" ? "f64" : "f32"}${backend.library ? `, matrix products by ${backend.library}` : ""})`
+          : `${backend.name}, ${backend.adapter}`,
+    },
+    {
+      label: "KL (nats/token)",
+      value: `mean ${scientific(metrics.klMeanNats)}, 95 % ${scientific(metrics.klP95Nats)}, 99 % ${scientific(metrics.klP99Nats)}, largest ${scientific(metrics.klMaxNats)} at position ${worst.position}${worst.prompt === undefined ? "" : ` of input ${worst.prompt + 1}`}`,
+    },
+    {
+      label: "agreement",
+      value: `top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}${metrics.ties > 0 ? `, ${plural(metrics.ties, "tie")} let pass` : ""}`,
+    },
+    {
+      label: "logits",
+      value: `largest difference ${scientific(metrics.maxAbsDiff)}, smallest cosine ${metrics.cosineMin.toFixed(9)}`,
+    },
+    ...(noiseFloor === null ? [] : [{ label: "noise floor", value: noiseText(noiseFloor) }]),
+    ...(routing === null ? [] : [{ label: "routing", value: routingText(routing) }]),
+    {
+      label: "took",
+      value: `${formatSeconds(report.seconds)}, ${formatBytes(report.peakRamBytes)} of memory (${formatBytes(memory.backendPeakBytes)} on the backend)`,
+    },
+  ];
+}
