@@ -31,20 +31,27 @@ if (!existsSync(results)) {
 const tests = JSON.parse(readFileSync(results, "utf8")).testResults.flatMap((file) => file.assertionResults);
 rmSync(scratch, { recursive: true, force: true });
 
-// test/helpers/gpu.ts marks suites that need a WebGPU adapter with this word.
+// test/helpers/gpu.ts and matrices.ts mark suites that need a WebGPU adapter, or one with subgroup matrices, with these.
 const gpu = tests.filter((t) => t.fullName.includes("[gpu]"));
+const matrices = tests.filter((t) => t.fullName.includes("[matrices]"));
 const count = (list, ...states) => list.filter((t) => states.includes(t.status)).length;
 const passed = count(tests, "passed");
 const failed = count(tests, "failed");
 const notRun = tests.length - passed - failed;
 const gpuNotRun = gpu.length - count(gpu, "passed", "failed");
+const matricesNotRun = matrices.length - count(matrices, "passed", "failed");
 console.log(
   gpuNotRun === 0
     ? `\nGPU tests: ${count(gpu, "passed")} of ${gpu.length} passed on a WebGPU adapter.`
     : `\nGPU tests: ${gpuNotRun} of ${gpu.length} DID NOT RUN: this machine offers no WebGPU adapter (see \`convert-checkpoint doctor\`).`,
 );
+console.log(
+  matricesNotRun === 0
+    ? `Subgroup matrices: ${count(matrices, "passed")} of ${matrices.length} passed.`
+    : `Subgroup matrices: ${matricesNotRun} of ${matrices.length} tests DID NOT RUN: no adapter of this machine offers them in f16 with sums in f32.`,
+);
 const required = process.env.CONVERT_CHECKPOINT_REQUIRE_GPU === "1";
-const unexpected = notRun - gpuNotRun;
+const unexpected = notRun - gpuNotRun - matricesNotRun;
 if (unexpected > 0) console.log(`${unexpected} other tests did not run: that is a defect.`);
 if (required && gpuNotRun > 0)
   console.log("CONVERT_CHECKPOINT_REQUIRE_GPU=1: GPU tests that did not run count as failed.");

@@ -1,5 +1,6 @@
 // Finding a GPU: the one Dawn instance of this process, its adapters, and which kernels suit them.
 import { EnvironmentError } from "../../src/errors.ts";
+import type { MatrixShape } from "./kernels/gemm-matrix.ts";
 import { awaitGpu } from "./polling.ts";
 
 /**
@@ -31,7 +32,14 @@ const driverHelp =
 // it for the whole process, one for all copies of this module.
 const held: Record<symbol, GPU | undefined> = Object(globalThis);
 const instanceKey = Symbol.for("convert-checkpoint.webgpu");
+const matricesKey = Symbol.for("convert-checkpoint.webgpu.matrices");
 const listingKey = Symbol.for("convert-checkpoint.webgpu.listing");
+
+/**
+ * Subgroup matrices are an experiment of Dawn's, and need Vulkan's memory model; f16 is hidden on NVIDIA's Vulkan drivers
+ * unless asked for (https://crbug.com/42251215).
+ */
+const matrixToggles = "allow_unsafe_apis,use_vulkan_memory_model,vulkan_enable_f16_on_nvidia";
 
 async function loadDawn(): Promise<typeof import("webgpu")> {
   try {
@@ -45,14 +53,43 @@ async function loadDawn(): Promise<typeof import("webgpu")> {
   }
 }
 
+const highPerformance = { powerPreference: "high-performance" } as const;
+
 /** @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE. An adapter makes one device only. */
 export async function requestAdapter(): Promise<GPUAdapter> {
   held[instanceKey] ??= (await loadDawn()).create([]);
-  const adapter = await awaitGpu(held[instanceKey].requestAdapter({ powerPreference: "high-performance" }));
+  const adapter = await awaitGpu(held[instanceKey].requestAdapter(highPerformance));
   if (adapter === null) {
     throw new EnvironmentError("NO_GPU_ADAPTER", "no WebGPU adapter on this machine", { help: driverHelp });
   }
   return adapter;
+}
+
+/** The same adapter as Dawn shows it when asked for subgroup matrices: an instance of its own, so that no other changes. */
+export async function requestMatrixAdapter(): Promise<GPUAdapter | null> {
+  held[matricesKey] ??= (await loadDawn()).create([`enable-dawn-features=${matrixToggles}`]);
+  return awaitGpu(held[matricesKey].requestAdapter(highPerformance));
+}
+
+export const matrixFeatures = ["chromium-experimental-subgroup-matrix", "shader-f16"] as const;
+
+/** Largest matrices of f16 with sums in f32 that the adapter multiplies, if it has subgroups of one known width. */
+export function matrixShapeOf(adapter: GPUAdapter): MatrixShape | undefined {
+  const [smallest, largest] = subgroupSizes(adapter);
+  const features: ReadonlySet<string> = adapter.features;
+  if (smallest !== largest || !["subgroups", ...matrixFeatures].every((name) => features.has(name))) return undefined;
+  const configs: unknown = Reflect.get(adapter.info, "subgroupMatrixConfigs");
+  const shapes = Array.isArray(configs) ? configs.flatMap((config) => shapeOf(config, smallest)) : [];
+  return shapes.sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
+}
+
+function shapeOf(config: unknown, subgroupSize: number): MatrixShape[] {
+  const field = (name: string): unknown => Reflect.get(Object(config), name);
+  const [M, N, K] = [field("M"), field("N"), field("K")];
+  const isF16 = field("componentType") === "f16" && field("resultComponentType") === "f32";
+  const suits = (n: unknown): n is number =>
+    typeof n === "number" && n >= 8 && n <= 32 && Number.isInteger(Math.log2(n));
+  return isF16 && suits(M) && suits(N) && suits(K) && (M * N) % subgroupSize === 0 ? [{ M, N, K }] : [];
 }
 
 export const adapterName = ({ info }: GPUAdapter): string =>
@@ -71,7 +108,7 @@ export function kernelsFor(adapter: GPUAdapter): KernelFamily {
   return isNarrow ? "subgroup" : "tile";
 }
 
-/** What `createWebGpuBackend` would run on. @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE. */
+/** What `createWebGpuBackend` would run on, but for matrix units (`describeMatrices`). @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE. */
 export async function describeAdapter(): Promise<AdapterDescription> {
   const adapter = await requestAdapter();
   const { info, limits } = adapter;

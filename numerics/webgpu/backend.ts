@@ -2,6 +2,7 @@ import type { Backend, WeightSource } from "../backend.ts";
 import type { KernelTraits } from "./choice.ts";
 import { Device, usage } from "./device.ts";
 import { Pipelines } from "./kernel.ts";
+import { checkProducts, type FoundMatrices, findMatrices, type MatrixUse } from "./matrices.ts";
 import { Memory } from "./memory.ts";
 import { GpuNode, Storage } from "./node.ts";
 import { Recorder } from "./ops.ts";
@@ -25,11 +26,44 @@ const readbackBytes = 16 * 2 ** 20;
 
 /**
  * A backend on this machine's GPU in f32 (weights in bf16 stay bf16 in its memory and are unpacked exactly; f64 is
- * rounded to f32).
+ * rounded to f32). Products run on matrix units where `find` finds some and they pass `checkProducts`.
  * @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE, GPU_DEVICE_REFUSED
  */
-export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend<GpuNode>> {
-  return new WebGpuBackend(await Device.open(), options);
+export async function createWebGpuBackend(options: WebGpuOptions = {}, find = findMatrices): Promise<WebGpuBackend> {
+  const found = await find();
+  if ("unused" in found) return new WebGpuBackend(await Device.open(), options, found);
+  const wrong = await tryMatrices(found, options);
+  if (wrong instanceof WebGpuBackend) return wrong;
+  const device = await Device.open();
+  return new WebGpuBackend(device, options, { unused: wrong }, `${device.name} (subgroup matrices unused: ${wrong})`);
+}
+
+/** A backend on matrix units, or why not. */
+async function tryMatrices(
+  { adapter, shape }: Exclude<FoundMatrices, { unused: string }>,
+  options: WebGpuOptions,
+): Promise<WebGpuBackend | string> {
+  let backend: WebGpuBackend | undefined;
+  try {
+    const device = await Device.open(adapter);
+    const name = `${device.name} (subgroup matrices ${shape.M}x${shape.N}x${shape.K})`;
+    const traits = { ...options.traits, matrix: shape };
+    backend = new WebGpuBackend(device, { ...options, traits }, { shape }, name);
+    const wrong = await checkProducts(backend);
+    if (wrong === undefined) return backend;
+    await backend.close();
+    return wrong;
+  } catch (error) {
+    await backend?.close();
+    return error instanceof Error ? error.message.split("\n")[0]! : String(error);
+  }
+}
+
+/** Whether `createWebGpuBackend` takes matrix units. @throws as it does */
+export async function describeMatrices(): Promise<MatrixUse> {
+  const backend = await createWebGpuBackend();
+  await backend.close();
+  return backend.matrices;
 }
 
 /** Use `createWebGpuBackend`. */
@@ -37,6 +71,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
   readonly name = "webgpu";
   readonly adapter: string;
   readonly library = null;
+  readonly matrices: MatrixUse;
   readonly ops: Recorder;
   readonly #device: Device;
   readonly #memory: Memory;
@@ -49,7 +84,12 @@ export class WebGpuBackend implements Backend<GpuNode> {
   /** An evaluation that stopped half-way: what was recorded or kept is no longer there. */
   #interrupted: unknown;
 
-  constructor(device: Device, options: WebGpuOptions) {
+  constructor(
+    device: Device,
+    options: WebGpuOptions,
+    matrices: MatrixUse = { unused: "not asked for" },
+    adapter = device.name,
+  ) {
     const { limits } = device.gpu;
     const { windowBytes = defaultWindowBytes, traits } = options;
     const visibleBytes = options.bindingBytes ?? limits.maxStorageBufferBindingSize;
@@ -67,7 +107,8 @@ export class WebGpuBackend implements Backend<GpuNode> {
       nested: (graph) => this.#nested(graph),
       release: (storage) => this.#free(storage),
     };
-    this.adapter = device.name;
+    this.adapter = adapter;
+    this.matrices = matrices;
     this.ops = new Recorder({
       family: device.kernels,
       subgroupSize: device.subgroupSize,

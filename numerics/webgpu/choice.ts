@@ -3,6 +3,7 @@ import type { Summation } from "../graph.ts";
 import type { KernelFamily } from "./adapter.ts";
 import { type AttentionKernel, type AttentionShape, subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import type { GemmKernel, Packing } from "./kernels/gemm.ts";
+import type { MatrixGemmOptions, MatrixShape } from "./kernels/gemm-matrix.ts";
 import { subgroupGemm } from "./kernels/gemm-subgroup.ts";
 import { type GemmTile, tileFor, tileGemm } from "./kernels/gemm-tile.ts";
 
@@ -11,6 +12,8 @@ export interface KernelTraits {
   readonly family: KernelFamily;
   readonly subgroupSize: number;
   readonly workgroupMemoryBytes: number;
+  /** Matrix units, where the adapter offers some that suit and they passed `checkProducts`. */
+  readonly matrix?: MatrixShape | undefined;
   /** Tiles of `tileGemm`, if not those that suit a real GPU. */
   readonly gemmTile?: GemmTile;
 }
@@ -24,6 +27,19 @@ export interface LinearSizes {
 
 /** Multiply-adds from which 32 rows a subgroup repay their longer compilation (lavapipe). */
 const manyProducts = 2 ** 27;
+
+/** Rows that repay splitting W. */
+const matrixRows = 32;
+
+/** The product on matrix units, if there are some and it is large enough. */
+export function matrixFor(
+  { matrix, subgroupSize }: KernelTraits,
+  { rows, summation }: LinearSizes,
+  packing: Packing,
+  hasBias: boolean,
+): MatrixGemmOptions | undefined {
+  return matrix && rows >= matrixRows ? { shape: matrix, packing, hasBias, summation, subgroupSize } : undefined;
+}
 
 export function gemmFor(
   traits: KernelTraits,

@@ -1,6 +1,14 @@
 // A WebGPU device whose errors reach the caller: Dawn reports them on the side, never from the call that caused them.
 import { EnvironmentError } from "../../src/errors.ts";
-import { adapterName, type KernelFamily, kernelsFor, requestAdapter, subgroupSizes } from "./adapter.ts";
+import {
+  adapterName,
+  type KernelFamily,
+  kernelsFor,
+  matrixFeatures,
+  matrixShapeOf,
+  requestAdapter,
+  subgroupSizes,
+} from "./adapter.ts";
 import { awaitGpu } from "./polling.ts";
 
 /** Buffer usages, https://www.w3.org/TR/webgpu/#buffer-usage; Dawn defines `GPUBufferUsage` in its own module only. */
@@ -40,11 +48,12 @@ export class Device {
     this.#openScopes();
   }
 
-  /** Opens the adapter with all it offers. @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE, GPU_DEVICE_REFUSED. */
-  static async open(): Promise<Device> {
-    const adapter = await requestAdapter();
+  /** Opens an adapter with all it offers. @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE, GPU_DEVICE_REFUSED. */
+  static async open(given?: GPUAdapter): Promise<Device> {
+    const adapter = given ?? (await requestAdapter());
     const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
-    const requiredFeatures: GPUFeatureName[] = adapter.features.has("subgroups") ? ["subgroups"] : [];
+    const wanted = ["subgroups", ...(matrixShapeOf(adapter) ? matrixFeatures : [])];
+    const requiredFeatures = wanted.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
     try {
       return new Device(await awaitGpu(adapter.requestDevice({ requiredLimits, requiredFeatures })), adapter);
     } catch (cause) {

@@ -17,6 +17,8 @@ export interface Kernel<P extends string = string> {
   /** Invocations a workgroup. */
   readonly size: number;
   readonly usesSubgroups?: boolean;
+  /** Never with `usesSubgroups`: a driver was seen to crash on both in one module (kvark/blade issue 333). */
+  readonly usesMatrices?: boolean;
   /** Declarations at module scope (workgroup memory). */
   readonly declarations?: string;
   /** Body of the entry point, which sees `group`, `groups` (vec3u) and `lane`, the invocation's index in its group. */
@@ -30,7 +32,7 @@ function source(kernel: Kernel): string {
   const reads = Object.entries(kernel.reads);
   const buffer = (i: number, access: string, name: string, type: string) =>
     `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${type}>;`;
-  return `${kernel.usesSubgroups ? "enable subgroups;" : ""}
+  return `${kernel.usesSubgroups ? "enable subgroups;" : ""}${kernel.usesMatrices ? "enable chromium_experimental_subgroup_matrix, f16;" : ""}
 struct Params { ${Object.entries(kernel.params)
     .map(([name, type]) => `${name}: ${type},`)
     .join(" ")} }

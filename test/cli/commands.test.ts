@@ -224,7 +224,9 @@ describe("families and doctor", () => {
       node: process.versions.node,
       backends: { cpu: { available: true }, wasm: { available: true } },
     });
-    expect(typeof json.backends.webgpu.available).toBe("boolean");
+    const { webgpu } = json.backends;
+    if (webgpu.available) expect(Object.keys(webgpu.matrices)).toEqual([expect.stringMatching(/^(shape|unused)$/)]);
+    else expect(webgpu).toMatchObject({ available: false, reason: expect.any(String), help: expect.any(String) });
   });
 });
 

@@ -1,5 +1,6 @@
 import type { LibrarySearch } from "../../../numerics/wasm/library.ts";
 import type { AdapterDescription } from "../../../numerics/webgpu/adapter.ts";
+import type { MatrixUse } from "../../../numerics/webgpu/matrices.ts";
 import type { Check, ReportDocument, Table } from "../../report/document.ts";
 import { formatBytes } from "../../report/units.ts";
 import { VERSION } from "../../version.ts";
@@ -13,12 +14,13 @@ export const doctor: Command = {
   options: {},
   examples: [],
   async run() {
-    const [{ adapters }, { describeAdapter }, { findLibrary }] = await Promise.all([
+    const [{ adapters }, { describeAdapter }, { describeMatrices }, { findLibrary }] = await Promise.all([
       import("../../../adapters/registry.ts"),
       import("../../../numerics/webgpu/adapter.ts"),
+      import("../../../numerics/webgpu/backend.ts"),
       import("../../../numerics/wasm/library.ts"),
     ]);
-    const gpu = await probe(describeAdapter);
+    const gpu = await probe(async () => ({ ...(await describeAdapter()), matrices: await describeMatrices() }));
     const machine = await describeMachine();
     const families = adapters.map(({ family }) => family);
     const webgpu = "value" in gpu ? { available: true, ...gpu.value } : { available: false, ...gpu.failure };
@@ -76,7 +78,11 @@ function factsOf(machine: Awaited<ReturnType<typeof describeMachine>>): ReportDo
   ];
 }
 
-function checksOf(gpu: Probed<AdapterDescription>, wasm: string): Check[] {
+interface GpuFinding extends AdapterDescription {
+  readonly matrices: MatrixUse;
+}
+
+function checksOf(gpu: Probed<GpuFinding>, wasm: string): Check[] {
   return [
     { name: "Node.js >= 20.19", ...nodeStatus() },
     { name: "backend wasm", status: "pass", detail: wasm },
@@ -119,5 +125,10 @@ async function probe<T>(find: () => Promise<T>): Promise<Probed<T>> {
 const wasmLine = (cores: number, found: LibrarySearch): string =>
   `f32, ${cores} threads; ${found.library ? `matrix products by ${found.library.name}` : `${found.reason}, with it matrix products are several times as fast`}`;
 
-const gpuLine = (gpu: { name: string; kernels: string; isFallback: boolean }): string =>
-  `${gpu.name}${gpu.isFallback ? " (software)" : ""}, ${gpu.kernels} kernels`;
+function gpuLine({ name, isFallback, kernels, matrices }: GpuFinding): string {
+  const units =
+    "shape" in matrices
+      ? `subgroup matrices ${matrices.shape.M}x${matrices.shape.N}x${matrices.shape.K}`
+      : `no subgroup matrices (${matrices.unused})`;
+  return `${name}${isFallback ? " (software)" : ""}, ${kernels} kernels, ${units}`;
+}

@@ -82,7 +82,7 @@ describeGpu("adapters", () => {
     for (const { api, name } of adapters) expect([api, name]).not.toContain("");
     const described = await describeAdapter();
     const backend = await createWebGpuBackend();
-    expect(backend.adapter).toBe(described.name);
+    expect(backend.adapter).toContain(described.name);
     expect(described.limits.maxBufferSize).toBeGreaterThanOrEqual(described.limits.maxStorageBufferBindingSize);
     await backend.close();
   });
