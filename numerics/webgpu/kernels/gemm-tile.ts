@@ -5,7 +5,7 @@ import { unroll } from "./unroll.ts";
 export interface GemmTile {
   /** Rows and columns of Y a workgroup, and elements of K a step. */
   readonly tile: readonly [number, number, number];
-  /** Rows and columns of Y an invocation; the columns are a multiple of 4. */
+  /** Rows and columns of Y an invocation. */
   readonly block: readonly [number, number];
 }
 
@@ -18,14 +18,19 @@ export interface TileGemmOptions extends GemmTile {
 /** Products that are usually added in one chain. */
 const chainDepth = 1024;
 
+/** vec4f from row to row of a tile in workgroup memory: odd, so that neighbouring rows begin in different banks. */
+const pitchOf = (depth: number): number => Math.floor(depth / 8) * 2 + 1;
+
 /** Tiles that fit `bytes` of workgroup memory. */
 export function tileFor(rows: number, bytes: number): GemmTile {
-  const isLarge = rows > 256 && bytes >= 4 * 16 * 2 * (128 + 4);
+  const isLarge = rows > 256 && bytes >= 16 * pitchOf(16) * (128 + 128);
   return { tile: isLarge ? [128, 128, 16] : [64, 64, 16], block: [8, 8] };
 }
 
 /**
- * Tiles of X and W go through workgroup memory, k-major, so that an invocation reads its rows and columns side by side.
+ * Tiles of X and W go through workgroup memory, in which rows lie as they come; the next tiles are on their way while
+ * these are multiplied. An invocation multiplies 4 elements of K at a time, of neighbouring rows of X and of every
+ * so-many-th of W, so that invocations side by side read and write side by side.
  * Each output is a sum of chains of FMA, both in ascending k; it waits in Y for the next chain.
  */
 export function tileGemm({ packing, hasBias, summation, tile, block }: TileGemmOptions): GemmKernel {
@@ -34,55 +39,57 @@ export function tileGemm({ packing, hasBias, summation, tile, block }: TileGemmO
   const chain = summation === "short" ? Math.max(SHORT_CHAIN, depth) : chainDepth;
   const across = columns / blockColumns;
   const size = across * (rows / blockRows);
-  const wordElements = packing === "f32" ? 4 : 8;
-  const vectors = Array.from({ length: blockColumns / 4 }, (_, j) => j);
-  /** Padding keeps the transposing stores of neighbouring invocations in different banks. */
-  const xPitch = rows + 4;
-  const wPitch = columns + 4;
+  const pitch = pitchOf(depth);
+  const outputs = (line: (i: number, j: number) => string) =>
+    unroll(blockRows, (i) => unroll(blockColumns, (j) => line(i, j)));
 
-  const scatter = (to: string, pitch: number, elements: string[]) =>
-    elements.map((value, e) => `${to}[(c + ${e}u) * ${pitch}u + r] = ${value};`).join(" ");
-  const quad = (v: string) => ["x", "y", "z", "w"].map((e) => `${v}.${e}`);
+  const sides = [
+    { name: "x", word: "vec4f", elements: 4, from: "X", first: "m0", count: "p.rows", tileRows: rows },
+    {
+      name: "w",
+      word: wordType(packing),
+      elements: packing === "f32" ? 4 : 8,
+      from: "W",
+      first: "n0",
+      count: "p.columns",
+      tileRows: columns,
+    },
+  ].map((side) => ({ ...side, perRow: depth / side.elements, words: (side.tileRows * depth) / side.elements }));
+  type Side = (typeof sides)[number];
 
-  /** Words of a tile, dealt out to the invocations: word `i` is row r, elements c …, zero behind the end of K. */
-  const words = (i: number, perRow: number, elements: number, tileRows: number, body: string) => {
-    const guard = (i + 1) * size > tileRows * perRow ? `if (i < ${tileRows * perRow}u) ` : "";
-    return `{ let i = lane + ${i * size}u; ${guard}{ let r = i / ${perRow}u; let c = (i % ${perRow}u) * ${elements}u; let k = k0 + c;
-${body} } }`;
-  };
-  const loadX = (i: number) =>
-    words(
-      i,
-      depth / 4,
-      4,
-      rows,
-      `var x = vec4f(); if (k < p.depth) { x = X[(min(m0 + r, p.rows - 1u) * p.depth + k) / 4u]; }
-${scatter("Xs", xPitch, quad("x"))}`,
-    );
-  const loadW = (i: number) =>
-    words(
-      i,
-      depth / wordElements,
-      wordElements,
-      columns,
-      `var q = ${wordType(packing)}(); if (k < p.depth) { q = W[(min(n0 + r, p.columns - 1u) * p.depth + k) / ${wordElements}u]; }
-${
-  packing === "f32"
-    ? scatter("Ws", wPitch, quad("q"))
-    : `let low = ${unpackLow("q")}; let high = ${unpackHigh("q")}; ${scatter("Ws", wPitch, [...quad("low"), ...quad("high")])}`
-}`,
-    );
-
-  const store = (i: number, j: number) =>
-    unroll(4, (e) => {
-      const n = `n0 + tx * 4u + ${j * across * 4 + e}u`;
-      return `if (m < p.rows && ${n} < p.columns) {
-let at = m * p.stride + p.column + ${n};
-var y = ${hasBias ? `B[p.bias + ${n}]` : "0.0f"};
-if (begin > 0u) { y = Y[at]; }
-Y[at] = y + a${i}_${j}[${e}];
-}`;
+  /** Lines for each word of a tile that an invocation carries: word `i` of the tile, element `c` of row `r`. */
+  const carried = ({ name, words, perRow }: Side, line: (word: string) => string) =>
+    unroll(Math.ceil(words / size), (n) => {
+      const guard = (n + 1) * size > words ? `if (i < ${words}u) ` : "";
+      return `{ let i = lane + ${n * size}u; ${guard}{ let r = i / ${perRow}u; let c = i % ${perRow}u; ${line(`${name}Next${n}`)} } }`;
     });
+  const declare = ({ name, word, words }: Side) =>
+    unroll(Math.ceil(words / size), (n) => `var ${name}Next${n} = ${word}();`);
+  const load = (side: Side, at: string) =>
+    carried(side, (word) => {
+      const row = `min(${side.first} + r, ${side.count} - 1u)`;
+      return `let k = ${at} + c * ${side.elements}u; ${word} = ${side.word}();
+if (k < p.depth) { ${word} = ${side.from}[(${row} * p.depth + k) / ${side.elements}u]; }`;
+    });
+  const place = (side: Side) =>
+    carried(side, (word) =>
+      side.elements === 4
+        ? `${side.name}Tile[r * ${pitch}u + c] = ${word};`
+        : `let to = r * ${pitch}u + 2u * c; ${side.name}Tile[to] = ${unpackLow(word)}; ${side.name}Tile[to + 1u] = ${unpackHigh(word)};`,
+    );
+  const each = (line: (side: Side) => string) => sides.map(line).join("\n");
+
+  const product = (i: number, j: number) => {
+    const fma = (sum: string, e: string) => `fma(x${i}.${e}, w${j}.${e}, ${sum})`;
+    return `a${i}_${j} = ${["x", "y", "z", "w"].reduce(fma, `a${i}_${j}`)};`;
+  };
+  const store = (i: number, j: number) => `{ let m = m0 + ty * ${blockRows}u + ${i}u; let n = n0 + tx + ${j * across}u;
+if (m < p.rows && n < p.columns) {
+let at = m * p.stride + p.column + n;
+var y = ${hasBias ? "B[p.bias + n]" : "0.0f"};
+if (begin > 0u) { y = Y[at]; }
+Y[at] = y + a${i}_${j};
+} }`;
 
   return {
     key: `gemm-tile ${packing}${hasBias ? " bias" : ""} ${summation} ${tile.join("x")} by ${block.join("x")}`,
@@ -91,27 +98,28 @@ Y[at] = y + a${i}_${j}[${e}];
     params: gemmParams,
     size,
     tile: [rows, columns],
-    declarations: `var<workgroup> Xs: array<f32, ${depth * xPitch}>;
-var<workgroup> Ws: array<f32, ${depth * wPitch}>;`,
+    declarations: each(({ name, tileRows }) => `var<workgroup> ${name}Tile: array<vec4f, ${tileRows * pitch}>;`),
     body: () => `
 let m0 = group.y * ${rows}u;
 let n0 = group.x * ${columns}u;
 let tx = lane % ${across}u;
 let ty = lane / ${across}u;
+${each(declare)}
+${each((side) => load(side, "0u"))}
 for (var begin = 0u; begin < p.depth; begin += ${chain}u) {
-${unroll(blockRows, (i) => vectors.map((j) => `var a${i}_${j} = vec4f();`).join(" "))}
+${outputs((i, j) => `var a${i}_${j} = 0.0f;`)}
 for (var k0 = begin; k0 < min(begin + ${chain}u, p.depth); k0 += ${depth}u) {
-${unroll(Math.ceil((rows * depth) / 4 / size), loadX)}
-${unroll(Math.ceil((columns * depth) / wordElements / size), loadW)}
 workgroupBarrier();
-for (var k = 0u; k < ${depth}u; k++) {
-${unroll(blockRows, (i) => `let x${i} = Xs[k * ${xPitch}u + ty * ${blockRows}u + ${i}u];`)}
-${vectors.map((j) => `let w${j} = vec4f(${[0, 1, 2, 3].map((e) => `Ws[k * ${wPitch}u + tx * 4u + ${j * across * 4 + e}u]`).join(", ")});`).join("\n")}
-${unroll(blockRows, (i) => vectors.map((j) => `a${i}_${j} = fma(vec4f(x${i}), w${j}, a${i}_${j});`).join(" "))}
-}
+${each(place)}
 workgroupBarrier();
+${each((side) => load(side, `k0 + ${depth}u`))}
+for (var q = 0u; q < ${depth / 4}u; q++) {
+${unroll(blockRows, (i) => `let x${i} = xTile[(ty * ${blockRows}u + ${i}u) * ${pitch}u + q];`)}
+${unroll(blockColumns, (j) => `let w${j} = wTile[(tx + ${j * across}u) * ${pitch}u + q];`)}
+${outputs(product)}
 }
-${unroll(blockRows, (i) => `{ let m = m0 + ty * ${blockRows}u + ${i}u;\n${vectors.map((j) => store(i, j)).join("\n")} }`)}
+}
+${outputs(store)}
 }`,
   };
 }
