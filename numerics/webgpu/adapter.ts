@@ -1,6 +1,5 @@
 // Finding a GPU: the one Dawn instance of this process, its adapters, and which kernels suit them.
 import { EnvironmentError } from "../../src/errors.ts";
-import type { MatrixShape } from "./kernels/gemm-matrix.ts";
 import { awaitGpu } from "./polling.ts";
 
 /**
@@ -8,6 +7,13 @@ import { awaitGpu } from "./polling.ts";
  * workgroup memory and barriers are slow. `tile`: workgroup-memory tiles, for real GPUs.
  */
 export type KernelFamily = "subgroup" | "tile";
+
+/** Sizes that the adapter multiplies f16 in, with sums in f32: [M, K] · [K, N]. Powers of two. */
+export interface MatrixShape {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
 
 export interface AdapterDescription {
   readonly name: string;

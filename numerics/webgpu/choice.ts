@@ -1,9 +1,9 @@
 // Which kernel suits the adapter and the sizes at hand.
 import type { Summation } from "../graph.ts";
-import type { KernelFamily } from "./adapter.ts";
+import type { KernelFamily, MatrixShape } from "./adapter.ts";
 import { type AttentionKernel, type AttentionShape, subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import type { GemmKernel, Packing } from "./kernels/gemm.ts";
-import type { MatrixGemmOptions, MatrixShape } from "./kernels/gemm-matrix.ts";
+import type { MatrixGemmOptions } from "./kernels/gemm-matrix.ts";
 import { subgroupGemm } from "./kernels/gemm-subgroup.ts";
 import { type GemmTile, tileFor, tileGemm } from "./kernels/gemm-tile.ts";
 
@@ -28,6 +28,8 @@ export interface LinearSizes {
 /** Multiply-adds from which 32 rows a subgroup repay their longer compilation (lavapipe). */
 const manyProducts = 2 ** 27;
 
+/** Matrices a subgroup: with two sums each, as many as the registers of 32 lanes hold in 16 x 16. */
+const matrices = [2, 4] as const;
 /** Rows that repay splitting W. */
 const matrixRows = 32;
 
@@ -38,7 +40,8 @@ export function matrixFor(
   packing: Packing,
   hasBias: boolean,
 ): MatrixGemmOptions | undefined {
-  return matrix && rows >= matrixRows ? { shape: matrix, packing, hasBias, summation, subgroupSize } : undefined;
+  if (matrix === undefined || rows < matrixRows) return undefined;
+  return { shape: matrix, matrices, packing, hasBias, summation, subgroupSize };
 }
 
 export function gemmFor(

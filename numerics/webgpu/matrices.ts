@@ -2,8 +2,14 @@
 import { EnvironmentError } from "../../src/errors.ts";
 import type { Backend, WeightSource } from "../backend.ts";
 import type { Node } from "../graph.ts";
-import { adapterName, kernelsFor, matrixShapeOf, requestAdapter, requestMatrixAdapter } from "./adapter.ts";
-import type { MatrixShape } from "./kernels/gemm-matrix.ts";
+import {
+  adapterName,
+  kernelsFor,
+  type MatrixShape,
+  matrixShapeOf,
+  requestAdapter,
+  requestMatrixAdapter,
+} from "./adapter.ts";
 
 /** The matrix units that products run on, or why they run on none. */
 export type MatrixUse = { readonly shape: MatrixShape } | { readonly unused: string };

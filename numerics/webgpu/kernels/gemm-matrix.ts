@@ -1,17 +1,13 @@
 import { SHORT_CHAIN, type Summation } from "../../graph.ts";
+import type { MatrixShape } from "../adapter.ts";
 import { type GemmKernel, gemmParams, type Packing } from "./gemm.ts";
 import { lowBits, unscale } from "./split.ts";
 import { unroll } from "./unroll.ts";
 
-/** Sizes that the adapter multiplies f16 in, with sums in f32: [M, K] · [K, N]. Powers of two. */
-export interface MatrixShape {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-}
-
 export interface MatrixGemmOptions {
   readonly shape: MatrixShape;
+  /** Matrices of Y a subgroup, down and across. */
+  readonly matrices: readonly [number, number];
   readonly packing: Packing;
   readonly hasBias: boolean;
   readonly summation: Summation;
@@ -20,9 +16,6 @@ export interface MatrixGemmOptions {
 
 /** Products of one chain in the matrix unit, which may cut where f32 would round. */
 const chainDepth = 256;
-/** Matrices a subgroup, down and across: with two sums each, as many as registers hold. */
-const matrices = [2, 4] as const;
-
 /** f16 matrices that W becomes: bf16 fits one, f32 two. */
 export const weightParts = (packing: Packing): 1 | 2 => (packing === "bf16" ? 1 : 2);
 
@@ -31,7 +24,14 @@ export const weightParts = (packing: Packing): 1 | 2 => (packing === "bf16" ? 1 
  * high · high and of high · low + low · high are kept apart, as the second is 2^11 times too large. What is left out,
  * low · low, is below 2^-22 of a product; where W is bf16 there is none.
  */
-export function matrixGemm({ shape, packing, hasBias, summation, subgroupSize }: MatrixGemmOptions): GemmKernel {
+export function matrixGemm({
+  shape,
+  matrices,
+  packing,
+  hasBias,
+  summation,
+  subgroupSize,
+}: MatrixGemmOptions): GemmKernel {
   const { M, N, K } = shape;
   const [down, across] = matrices;
   const chain = (summation === "short" ? Math.max(SHORT_CHAIN, K) : chainDepth) / K;
@@ -65,7 +65,7 @@ Y[at] = y + (sums[e] + ${2 ** -lowBits}f * sums[e + ${M * N}u]) * ${unscale("XE[
 } }`;
 
   return {
-    key: `gemm-matrix ${M}x${N}x${K} ${packing}${hasBias ? " bias" : ""} ${summation} ${subgroupSize} lanes`,
+    key: `gemm-matrix ${M}x${N}x${K} by ${down}x${across} ${packing}${hasBias ? " bias" : ""} ${summation} ${subgroupSize} lanes`,
     reads: { X: "f16", W: "f16", XE: "u32", WE: "u32", ...(hasBias ? { B: "f32" } : {}) },
     writes: "f32",
     params: gemmParams,
