@@ -71,6 +71,8 @@ export class WebGpuBackend implements Backend<GpuNode> {
   readonly name = "webgpu";
   readonly adapter: string;
   readonly library = null;
+  /** The adapter runs on the CPU. */
+  readonly isSoftware: boolean;
   readonly matrices: MatrixUse;
   readonly ops: Recorder;
   readonly #device: Device;
@@ -108,6 +110,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
       release: (storage) => this.#free(storage),
     };
     this.adapter = adapter;
+    this.isSoftware = device.isSoftware;
     this.matrices = matrices;
     this.ops = new Recorder({
       family: device.kernels,

@@ -32,6 +32,8 @@ const wantedLimits = [
 export class Device {
   readonly gpu: GPUDevice;
   readonly name: string;
+  /** An adapter that runs on the CPU. */
+  readonly isSoftware: boolean;
   readonly kernels: KernelFamily;
   readonly subgroupSize: number;
   #failure: Error | undefined;
@@ -39,6 +41,7 @@ export class Device {
   private constructor(gpu: GPUDevice, adapter: GPUAdapter) {
     this.gpu = gpu;
     this.name = adapterName(adapter);
+    this.isSoftware = adapter.info.isFallbackAdapter;
     this.kernels = kernelsFor(adapter);
     this.subgroupSize = subgroupSizes(adapter)[0];
     gpu.addEventListener("uncapturederror", (event) => this.#note(event.error));

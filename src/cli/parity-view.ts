@@ -123,6 +123,7 @@ function notes(report: ParityReport): string[] {
   const { backend, inputs, unexercisedTensors, firstDivergence, cause } = report;
   return [
     ...(backend.fallbackFrom ? [`fell back from ${backend.fallbackFrom}: ${backend.fallbackReason}`] : []),
+    ...(backend.hint ? [backend.hint] : []),
     ...(inputs.note ? [inputs.note] : []),
     ...(inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
     ...(unexercisedTensors.length > 0

@@ -11,10 +11,18 @@ export interface OpenedBackend {
   /** What `auto` tried first, and why it was not taken. */
   readonly fallbackFrom?: string;
   readonly fallbackReason?: string;
+  /** What would be faster here. */
+  readonly hint?: string;
 }
 
-/** @throws EnvironmentError where the backend asked for cannot run here; `auto` takes WASM instead of WebGPU then */
-export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
+/** FLOPs from which a hint at a faster backend is worth its line: seconds, where it matters. */
+const WORTH_A_HINT = 1e11;
+
+/**
+ * @param flops of the work to come
+ * @throws EnvironmentError where the backend asked for cannot run here; `auto` takes WASM instead of WebGPU then
+ */
+export async function openBackend(choice: BackendChoice, flops: number): Promise<OpenedBackend> {
   switch (choice) {
     case "cpu":
       return { backend: new CpuBackend() };
@@ -24,7 +32,7 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
       return { backend: openWasm() };
     case "auto":
       try {
-        return { backend: await openWebGpu() };
+        return await openAnyWebGpu(flops);
       } catch (error) {
         if (!(error instanceof EnvironmentError)) throw error;
         return { backend: openWasm(), fallbackFrom: "webgpu", fallbackReason: error.message };
@@ -37,7 +45,14 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
 const openWasm = (): Backend => new WasmBackend({ library: findLibrary().library });
 
 /** Loaded only when asked for: the native library takes a while to start. */
-async function openWebGpu(): Promise<Backend> {
+async function openWebGpu() {
   const { createWebGpuBackend } = await import("../../numerics/webgpu/backend.ts");
   return createWebGpuBackend();
+}
+
+async function openAnyWebGpu(flops: number): Promise<OpenedBackend> {
+  const backend = await openWebGpu();
+  const library = backend.isSoftware && flops >= WORTH_A_HINT ? findLibrary().library : null;
+  if (library === null) return { backend };
+  return { backend, hint: `this adapter computes on the CPU, where --backend wasm with ${library.name} is faster` };
 }

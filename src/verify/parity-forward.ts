@@ -207,7 +207,7 @@ type Pass = Pick<ForwardOutcome, "taps" | "routing" | "nextTokens">;
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(({ flops }) => flops));
+export const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(({ flops }) => flops));
 
 /** @param before FLOPs of the inputs before this one; the driver counts anew for each */
 function progressOf({ signal, onProgress }: ForwardOptions, before: number, total: number) {

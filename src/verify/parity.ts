@@ -8,7 +8,7 @@ import type { InputLimits, ParityInputs } from "./inputs.ts";
 import type { NextTokens } from "./next-tokens.ts";
 import { type BackendChoice, openBackend } from "./parity-backend.ts";
 import { type RunAgain, withoutKnown, withReferenceConfig } from "./parity-experiments.ts";
-import { Contest, type ForwardOptions, type ForwardOutcome } from "./parity-forward.ts";
+import { Contest, type ForwardOptions, type ForwardOutcome, flopsOf } from "./parity-forward.ts";
 import { openGolden } from "./parity-golden.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./parity-memory.ts";
 import type { NoiseFloor } from "./parity-noise.ts";
@@ -103,6 +103,7 @@ export interface ParityReport extends Omit<Judgement, "prompts"> {
     readonly library?: string;
     readonly fallbackFrom?: string;
     readonly fallbackReason?: string;
+    readonly hint?: string;
   };
   readonly memory: MemoryPlan & { readonly backendPeakBytes: number };
   readonly peakRamBytes: number;
@@ -132,7 +133,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const contest = new Contest(weights, forwards, golden, inputs, pinned);
     // Before a backend is started: whatever does not fit fails here.
     const plans = contest.plan(forwards);
-    const { backend, ...fallback } = await openBackend(options.backend ?? "auto");
+    const { backend, ...fallback } = await openBackend(options.backend ?? "auto", flopsOf(plans));
     try {
       const memory = contest
         .byInput(plans)

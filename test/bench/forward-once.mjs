@@ -15,7 +15,7 @@ const weights = new SideWeights({ checkpoint, family, layout });
 const input = { ids_T: JSON.parse(readFileSync(idsFile, "utf8")) };
 const forward = family.forward(layout);
 const plan = weights.plan(forward, input);
-const { backend } = await openBackend(choice);
+const { backend } = await openBackend(choice, plan.flops);
 const argmax = [];
 const side = { forward, plan, weight: (key) => weights.weight(key), has: (key) => weights.has(key) };
 await runForwards(backend, [side], input, {

@@ -37,7 +37,7 @@ export const doctor: Command = {
       document: {
         command: "doctor",
         verdict,
-        headline: "value" in gpu ? "parity runs on the GPU" : "no GPU: parity runs on the CPU",
+        headline: headlineOf(gpu),
         facts: [...factsOf(machine), { label: "families", value: families.join(", ") }],
         checks,
         tables: "value" in gpu ? [limitTable(gpu.value.limits)] : [],
@@ -91,6 +91,11 @@ function checksOf(gpu: Probed<GpuFinding>, wasm: string): Check[] {
       ? { name: "backend webgpu", status: "pass", detail: gpuLine(gpu.value) }
       : { name: "backend webgpu", status: "skipped", detail: `${gpu.failure.reason}; ${gpu.failure.help}` },
   ];
+}
+
+function headlineOf(gpu: Probed<GpuFinding>): string {
+  if (!("value" in gpu)) return "no GPU: parity runs on the CPU";
+  return gpu.value.isFallback ? "parity runs on WebGPU, by a driver on the CPU" : "parity runs on the GPU";
 }
 
 const limitTable = (limits: AdapterDescription["limits"]): Table => ({
