@@ -43,26 +43,35 @@ export function outcome(report: ParityReport, texts: ReadonlyMap<number, string>
   };
 }
 
+type Code = ParityReport["findings"][number]["code"];
+
 function checks(report: ParityReport): Check[] {
   const { metrics, thresholds, findings, klMeanNatsWithoutKnown } = report;
+  const check = (code: Code, name: string, held?: string): Check => {
+    const failed = findings.filter((finding) => finding.code === code).map(({ message }) => message);
+    if (failed.length > 0) return { name, status: "fail", detail: failed.join("; ") };
+    return { name, status: "pass", ...(held === undefined ? {} : { detail: held }) };
+  };
+  const known: Check = {
+    name: "the same with known upstream differences undone",
+    status: report.verdictWithoutKnown,
+    detail: `mean KL ${scientific(klMeanNatsWithoutKnown ?? 0)}`,
+  };
   return [
     {
       name: `mean KL at most ${scientific(thresholds.klMeanNats)} nats/token (${thresholds.origin} limit)`,
       status: findings.some(({ code }) => code === "KL") ? "fail" : "pass",
       detail: `${scientific(metrics.klMeanNats)}${isAccepted(report) ? ", known upstream differences accepted" : ""}`,
     },
-    ...findings
-      .filter(({ code }) => code !== "KL")
-      .map(({ code, message }) => ({ name: code, status: "fail" as const, detail: message })),
-    ...(klMeanNatsWithoutKnown === null
+    ...(klMeanNatsWithoutKnown === null ? [] : [known]),
+    ...(thresholds.top1 === null
       ? []
-      : [
-          {
-            name: "the same with known upstream differences undone",
-            status: report.verdictWithoutKnown,
-            detail: `mean KL ${scientific(klMeanNatsWithoutKnown)}`,
-          },
-        ]),
+      : [check("TOP1", `top-1 agreement at least ${percent(thresholds.top1)}`, percent(metrics.top1))]),
+    check("NON_FINITE", "every logit is finite"),
+    ...(findings.some(({ code }) => code === "MTP") ? [check("MTP", "multi-token prediction agrees")] : []),
+    ...(report.b.family === null ? [] : [check("CONFIG", "the configs give the same mathematics")]),
+    check("TIE_BROKEN", "tied tensors are equal"),
+    check("UNUSED_TENSORS", "every tensor is read or has a reason not to be"),
   ];
 }
 

@@ -86,6 +86,8 @@ export interface Evidence {
   readonly brokenTies: readonly { readonly alias: string; readonly of: string }[];
   /** Whether the backend computes in f64. */
   readonly exact: boolean;
+  /** Whether the reference was recorded. */
+  readonly golden: boolean;
 }
 
 /**
@@ -103,7 +105,9 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
   if (nonFinite) {
     const { side, token, value } = nonFinite.first;
     const where = `the ${side}'s logit of token ${token} at ${placeOf(nonFinite.first)} is ${value}`;
-    yield { code: "NON_FINITE", message: `${where}; ${nonFinite.positions} positions have such logits` };
+    const { positions } = nonFinite;
+    const message = `${where}; ${positions} ${positions === 1 ? "position has" : "positions have"} such logits`;
+    yield { code: "NON_FINITE", message };
   }
   if (!(metrics.klMeanNats <= thresholds.klMeanNats)) {
     const message = `mean KL ${metrics.klMeanNats.toExponential(2)} nats/token is above the limit of ${thresholds.klMeanNats.toExponential(2)}`;
@@ -257,16 +261,19 @@ function unused({ unusedTensors, metrics }: Evidence): Cause | null {
   };
 }
 
-function notFinite({ nonFinite, metrics }: Evidence, { weights }: Experiments): Cause | null {
+function notFinite({ nonFinite, metrics, golden }: Evidence, { weights }: Experiments): Cause | null {
   if (nonFinite === null) return null;
+  const isRecorded = golden && nonFinite.first.side === "reference";
   const places = `${nonFinite.positions} of ${metrics.tokens} positions, the first at ${placeOf(nonFinite.first)}`;
   return {
     code: "NON_FINITE",
     tensors: weights.map(({ key }) => key),
     fields: [],
-    explanation: `the ${nonFinite.first.side} computes NaN or infinite logits`,
+    explanation: `the ${nonFinite.first.side} ${isRecorded ? "holds" : "computes"} NaN or infinite logits`,
     evidence: [places, ...weights.slice(0, 1).map(({ key, detail }) => `"${key}" ${detail}`)].join("; "),
-    fix: "run `validate` on that checkpoint, which names the tensors that are not finite",
+    fix: isRecorded
+      ? "record the golden again, from a run whose logits are finite"
+      : "run `validate` on that checkpoint, which names the tensors that are not finite",
   };
 }
 

@@ -294,5 +294,6 @@ function gather(
     unusedTensors: contest.unused(outcome.plans, everyModality([a, ...(b ? [b] : [])])),
     brokenTies: sides.flatMap((side) => side.brokenTies()),
     exact: backend.name === "cpu",
+    golden: b === undefined,
   };
 }

@@ -1,9 +1,9 @@
 // What a person reads of a parity run, and what a file that is not right says.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { outcome } from "../../src/cli/parity-view.ts";
-import { readState, type State, writeSafetensors } from "../helpers/checkpoints.ts";
+import { readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
 import { fixtureCase } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -19,6 +19,10 @@ const copyOf = (path: string, change: (state: State) => void): string => {
   change(state);
   return writeSafetensors(join(scratch(), "copy"), state);
 };
+
+/** Makes one element NaN. */
+const notFinite = ({ bytes }: Stored): void =>
+  new DataView(bytes.buffer, bytes.byteOffset).setFloat32(400, Number.NaN, true);
 
 describe("known differences upstream", () => {
   it("are shown below the limit, too, with their share and both verdicts", async () => {
@@ -70,6 +74,38 @@ describe("known differences upstream", () => {
   });
 });
 
+describe("checks", () => {
+  it("that held are listed with those that failed", async () => {
+    const { hf } = fixtureCase("llama3/split");
+    const { stdout } = await parity("llama3/split", "--min-top1", "0.99");
+    expect(stdout).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite$/m);
+    expect(stdout).toMatch(/^✓ the configs give the same mathematics$/m);
+    const config = join(scratch(), "config.json");
+    writeFileSync(
+      config,
+      readFileSync(join(hf, "config.json"), "utf8").replace('"rms_norm_eps": 1e-05', '"rms_norm_eps": 2e-05'),
+    );
+    const other = await parity("llama3/split", "--config-b", config);
+    expect(other.code).toBe(1);
+    expect(other.stdout).toMatch(/^✗ the configs give the same mathematics: .*normEps$/m);
+    expect(other.stdout).toMatch(/^✓ tied tensors are equal$/m);
+  });
+
+  it("of a golden are of one side; one that is not finite is to be recorded again", async () => {
+    const { hf, golden } = fixtureCase("llama3/split");
+    const file = join(
+      copyOf(golden, (state) => notFinite(state.get("logits")!)),
+      "model.safetensors",
+    );
+    const { code, json } = await run("parity", hf, "--golden", file, "--backend", "cpu", "--json");
+    expect(code).toBe(1);
+    expect(json.cause).toMatchObject({ code: "NON_FINITE", fix: expect.stringMatching(/^record the golden again/) });
+    const { stdout } = await run("parity", hf, "--golden", file, "--backend", "cpu");
+    expect(stdout).toMatch(/^✗ every logit is finite: .* at position 0 is NaN; 1 position has such logits$/m);
+    expect(stdout).not.toContain("the configs");
+  });
+});
+
 describe("experts", () => {
   it("that differ have a line a layer; none that agree", async () => {
     const { stdout } = await parity("deepseek_v3/mtp");
@@ -99,10 +135,7 @@ describe("numbers", () => {
   it("of NaN are no probabilities; the weight that has one is named", async () => {
     const { native, hf } = fixtureCase("llama3/split");
     const key = "model.layers.1.mlp.up_proj.weight";
-    const copy = copyOf(hf, (state) => {
-      const { bytes } = state.get(key)!;
-      new DataView(bytes.buffer, bytes.byteOffset).setFloat32(400, Number.NaN, true);
-    });
+    const copy = copyOf(hf, (state) => notFinite(state.get(key)!));
     const sides = [native, copy, "--config", hf, "--backend", "cpu"];
     const { code, stdout } = await run("parity", ...sides);
     expect(code).toBe(1);
@@ -152,7 +185,7 @@ describe("a file that is not right", () => {
     ["grids without pixels", (state) => state.delete("pixel_values"), "pixel_values", "no tensor of that name"],
     ["two images, one grid", (state) => firstGrid(state), "pixel_values", "56"],
     ["no ids", (state) => state.delete("input_ids"), "input_ids", "no tensor of that name"],
-    ["a pixel that is NaN", (state) => notANumber(state), "pixel_values", "NaN in patch 1"],
+    ["a pixel that is NaN", (state) => notFinite(state.get("pixel_values")!), "pixel_values", "NaN in patch 1"],
   ])("%s", async (_, change, tensor, found) => {
     const file = join(copyOf(fixtureCase("qwen3_vl/tied").inputs!, change), "model.safetensors");
     const { code, json } = await parity("qwen3_vl/tied", "--inputs", file, "--json");
@@ -164,10 +197,5 @@ describe("a file that is not right", () => {
   function firstGrid(state: State): void {
     const grid = state.get(grids)!;
     state.set(grids, { ...grid, shape: [1, 3], bytes: grid.bytes.slice(0, 24) });
-  }
-
-  function notANumber(state: State): void {
-    const { bytes } = state.get("pixel_values")!;
-    new DataView(bytes.buffer, bytes.byteOffset).setFloat32(400, Number.NaN, true);
   }
 });
