@@ -2,7 +2,8 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
-function shapes({ dim, ffn, vocab, layers, heads, kvHeads, tied }) {
+/** Keys and shapes, sorted by key. */
+export function shapes({ dim, ffn, vocab, layers, heads, kvHeads, tied }) {
   const head = dim / heads;
   const list = [
     ["model.embed_tokens.weight", [vocab, dim]],
@@ -26,10 +27,8 @@ function shapes({ dim, ffn, vocab, layers, heads, kvHeads, tied }) {
   return list.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** Writes config.json and model.safetensors to a new directory; returns the number of parameters. */
-export function writeRandomLlama(directory, model) {
-  mkdirSync(directory);
-  const config = {
+export function configOf(model) {
+  return {
     architectures: ["LlamaForCausalLM"],
     model_type: "llama",
     vocab_size: model.vocab,
@@ -44,7 +43,24 @@ export function writeRandomLlama(directory, model) {
     tie_word_embeddings: model.tied,
     torch_dtype: "bfloat16",
   };
-  writeFileSync(join(directory, "config.json"), JSON.stringify(config));
+}
+
+/** Fills with bf16 values in ±[2⁻⁸, 2⁻⁴): sign and low bits from xorshift32. */
+export function fillRandom(block, state = { x: 2463534242 }) {
+  let { x } = state;
+  for (let i = 0; i < block.length; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    block[i] = (x & 0x8000) | 0x3b80 | (x & 0x1ff);
+  }
+  state.x = x;
+}
+
+/** Writes config.json and model.safetensors to a new directory; returns the number of parameters. */
+export function writeRandomLlama(directory, model) {
+  mkdirSync(directory);
+  writeFileSync(join(directory, "config.json"), JSON.stringify(configOf(model)));
   const header = { __metadata__: { format: "pt" } };
   let offset = 0;
   for (const [key, shape] of shapes(model)) {
@@ -59,19 +75,13 @@ export function writeRandomLlama(directory, model) {
   length.writeBigUInt64LE(BigInt(text.length));
   writeSync(file, length);
   writeSync(file, text);
-  // bf16 values in ±[2⁻⁸, 2⁻⁴): sign and low bits from xorshift32
   const block = new Uint16Array(1 << 20);
-  let x = 2463534242;
+  const state = { x: 2463534242 };
   for (let left = offset / 2; left > 0; ) {
-    const n = Math.min(left, block.length);
-    for (let i = 0; i < n; i++) {
-      x ^= x << 13;
-      x ^= x >>> 17;
-      x ^= x << 5;
-      block[i] = (x & 0x8000) | 0x3b80 | (x & 0x1ff);
-    }
-    writeSync(file, new Uint8Array(block.buffer, 0, 2 * n));
-    left -= n;
+    const values = block.subarray(0, Math.min(left, block.length));
+    fillRandom(values, state);
+    writeSync(file, new Uint8Array(block.buffer, 0, 2 * values.length));
+    left -= values.length;
   }
   closeSync(file);
   return offset / 2;
