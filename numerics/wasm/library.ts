@@ -71,8 +71,10 @@ export function libraryRunner(
   { path, model, widener }: Library,
   load: (path: string) => unknown,
 ): (job: LibraryJob) => Promise<void> {
-  const { InferenceSession, Tensor } = load(path) as typeof Runtime;
-  const session = InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const { env, InferenceSession, Tensor } = load(path) as typeof Runtime;
+  // It warns on stderr of GPUs that it did not find.
+  env.logLevel = "error";
+  const session = InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 3 });
   const { memory, widen } = new WebAssembly.Instance(widener, {}).exports as {
     memory: WebAssembly.Memory;
     widen: (from: number, to: number, count: number) => void;
