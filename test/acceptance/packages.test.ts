@@ -79,3 +79,23 @@ describe("without webgpu", () => {
     expect(runAt(command, "doctor").json.backends.webgpu).toMatchObject({ available: false });
   });
 });
+
+describe("onnxruntime-node", () => {
+  const run = (command: string) => runAt(command, ...both, "--inputs", vision.inputs!, "--backend", "wasm");
+  test("installed beside the command: large products are left to it", () => {
+    const command = installed(["onnxruntime-node"]);
+    const { code, json, stderr } = run(command);
+    expect([code, json.backend.library], stderr).toEqual([0, expect.stringMatching(/^ONNX Runtime \d/)]);
+    expect(runAt(command, "doctor").json.backends.wasm).toEqual({ available: true, library: json.backend.library });
+  });
+
+  test("not installed: the same command without it, and doctor says so", () => {
+    const command = installed([]);
+    const { code, json, stderr } = run(command);
+    expect([code, json.backend], stderr).toEqual([0, { name: "wasm", adapter: null }]);
+    expect(runAt(command, "doctor").json.backends.wasm).toEqual({
+      available: true,
+      noLibrary: "npm package onnxruntime-node is not installed",
+    });
+  });
+});
