@@ -27,9 +27,13 @@ interface LinearPlan {
 
 const padded = (n: number, multiple: number): number => multiple * Math.ceil(n / multiple);
 
+/** Of W where threads see it: bf16 stays as it is stored, all else is f32. */
+export const elementBytesOf = (weight: Linear["weight"]): 2 | 4 =>
+  weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
+
 function planLinear({ T, O, I, weight }: Linear, threads: number): LinearPlan {
   const depth = padded(I, 8);
-  const elementBytes = weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
+  const elementBytes = elementBytesOf(weight);
   const blocks = Math.ceil(T / (6 * Math.max(1, Math.floor(X_BYTES / (24 * depth)))));
   const rows = Math.min(T, padded(Math.ceil(T / blocks), 6));
   const columns = Math.min(padded(O, 8), 8 * Math.max(1, Math.floor(WINDOW_BYTES / (8 * elementBytes * depth))));

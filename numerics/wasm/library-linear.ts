@@ -2,6 +2,7 @@
 import type { LinearOperands } from "../host/arithmetic.ts";
 import { decode } from "../host/decode.ts";
 import type { WeightView } from "../host/node.ts";
+import { elementBytesOf } from "./kernel-linear.ts";
 import { shares, type Threads } from "./threads.ts";
 
 /** Bytes of x that a thread copies at a time, and of a window of W; there are two windows. */
@@ -16,7 +17,7 @@ type ReadWindow = (begin: number, end: number, at: 0 | 1) => Window;
 
 export async function libraryLinear(threads: Threads, operands: Linear, out: Float32Array): Promise<void> {
   const { x, weight, bias, T, O, I } = operands;
-  const elementBytes = weight instanceof Float32Array || weight.source.dtype !== "BF16" ? 4 : 2;
+  const elementBytes = elementBytesOf(weight);
   const rows = Math.max(1, Math.min(T, Math.floor(X_BYTES / (4 * I))));
   const columns = Math.max(1, Math.min(O, Math.floor(WINDOW_BYTES / (elementBytes * I))));
   const read: ReadWindow =

@@ -114,7 +114,10 @@ export function kernelsFor(adapter: GPUAdapter): KernelFamily {
   return isNarrow ? "subgroup" : "tile";
 }
 
-/** What `createWebGpuBackend` would run on, but for matrix units (`describeMatrices`). @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE. */
+/**
+ * What `createWebGpuBackend` would run on, but for matrix units (`describeMatrices`).
+ * @throws EnvironmentError NO_GPU_ADAPTER, WEBGPU_NOT_LOADABLE
+ */
 export async function describeAdapter(): Promise<AdapterDescription> {
   const adapter = await requestAdapter();
   const { info, limits } = adapter;

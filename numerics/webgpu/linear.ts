@@ -20,9 +20,10 @@ export function linearStep(traits: KernelTraits, operands: LinearOperands, sizes
   const { x, weight, bias } = operands;
   const { rows, inputs, outputs } = sizes;
   const packing = weight instanceof Storage ? "f32" : packingOf(weight.source);
-  const matrix = weight instanceof Storage ? undefined : matrixFor(traits, sizes, packing, bias !== undefined);
-  if (matrix !== undefined && !(weight instanceof Storage))
-    return matrixStep(matrix, { x, weight, bias }, sizes, output);
+  if (!(weight instanceof Storage)) {
+    const matrix = matrixFor(traits, sizes, packing, bias !== undefined);
+    if (matrix !== undefined) return matrixStep(matrix, { x, weight, bias }, sizes, output);
+  }
   const kernel = gemmFor(traits, sizes, packing, bias !== undefined);
   const depth = alignUp(inputs, kAlignment);
   const rowBytes = depth * bytesOf(packing);

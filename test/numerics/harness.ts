@@ -25,6 +25,25 @@ export async function errorOf<N extends Node>(backend: Backend<N>, graph: Graph)
   return Math.sqrt(difference / size);
 }
 
+/** The same weight, and the ranges [begin, length] of bytes that were read of it so far. */
+export function watched(weight: WeightSource): { readonly source: WeightSource; readonly reads: [number, number][] } {
+  const reads: [number, number][] = [];
+  const read: WeightSource["read"] = (begin, target) => {
+    reads.push([begin, target.length]);
+    weight.read(begin, target);
+  };
+  return { source: { ...weight, read }, reads };
+}
+
+/** A weight of which only the beginning can be read. */
+export const broken = (weight: WeightSource): WeightSource => ({
+  ...weight,
+  read(begin, target) {
+    if (begin > 0) throw new Error("the disk is gone");
+    weight.read(begin, target);
+  },
+});
+
 /** Nearly normal values, the same for the same seed; one in `outlierEvery` is 100 times as large. */
 export function normal(count: number, seed: number, outlierEvery = 0): Float32Array {
   let state = seed >>> 0;

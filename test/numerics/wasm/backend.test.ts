@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import type { WeightSource } from "../../../numerics/backend.ts";
 import { SHORT_CHAIN, type Summation } from "../../../numerics/graph.ts";
 import { WasmBackend } from "../../../numerics/wasm/backend.ts";
 import { CHAIN } from "../../../numerics/wasm/jobs.ts";
@@ -10,7 +9,7 @@ import { file, simdKernels, source } from "../../../scripts/simd-kernels.mjs";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { chains, floats } from "../chains.ts";
-import { errorOf, values, weight } from "../harness.ts";
+import { broken, errorOf, values, watched, weight } from "../harness.ts";
 import { opCases } from "../op-cases.ts";
 
 /** Rows, inputs, outputs: none, some and all of them whole tiles, panels and chains; the last two go to threads. */
@@ -106,15 +105,8 @@ describeGpu("bits of the subgroup kernels", () => {
 it("a weight is read in windows, each row once", async () => {
   const backend = new WasmBackend({ threads: 2 });
   const [x, w] = [weight([3, 2048], 1), weight([3000, 2048], 2, "BF16")];
-  const reads: [number, number][] = [];
-  const watched: WeightSource = {
-    ...w,
-    read(begin, target) {
-      reads.push([begin, target.length]);
-      w.read(begin, target);
-    },
-  };
-  const found = await values(backend, (op, put) => op.linear(put(x), put(watched)));
+  const { source, reads } = watched(w);
+  const found = await values(backend, (op, put) => op.linear(put(x), put(source)));
   expect(found).toEqual(chains(floats(x), floats(w), 2048, CHAIN));
   expect(reads.length).toBeGreaterThan(2);
   expect(Math.max(...reads.map(([, length]) => length))).toBeLessThanOrEqual(4 << 20);
@@ -139,14 +131,7 @@ it("x that is more than is there at a time", async () => {
 it("a weight that cannot be read any further reaches the caller while threads are at work", async () => {
   const backend = new WasmBackend({ threads: 2 });
   const [x, w] = [weight([60, 2048], 1), weight([3000, 2048], 2, "BF16")];
-  const broken: WeightSource = {
-    ...w,
-    read(begin, target) {
-      if (begin > 0) throw new Error("the disk is gone");
-      w.read(begin, target);
-    },
-  };
-  await expect(values(backend, (op, put) => op.linear(put(x), put(broken)))).rejects.toThrow("the disk is gone");
+  await expect(values(backend, (op, put) => op.linear(put(x), put(broken(w))))).rejects.toThrow("the disk is gone");
   await backend.close();
 });
 

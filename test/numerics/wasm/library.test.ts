@@ -3,12 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { WeightSource } from "../../../numerics/backend.ts";
 import { WasmBackend } from "../../../numerics/wasm/backend.ts";
 import { findLibrary, type Library } from "../../../numerics/wasm/library.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { floats } from "../chains.ts";
-import { errorOf, normal, values, weight } from "../harness.ts";
+import { broken, errorOf, normal, values, watched, weight } from "../harness.ts";
 
 /** Rows, inputs, outputs; odd ones, and more rows and columns than are at work at a time. All are worth a library's while. */
 const SIZES = [
@@ -90,27 +89,17 @@ const suite = () => {
   it("a weight is read in windows, each row once, and a fault while reading reaches the caller", async () => {
     const backend = new WasmBackend({ threads: 2, library: library() });
     const [x, w] = [weight([3, 2048], 1), weight([3000, 2048], 2, "BF16")];
-    let next = 0;
-    const watched: WeightSource = {
-      ...w,
-      read(begin, target) {
-        expect(begin).toBe(next);
-        next += target.length;
-        expect(target.length).toBeLessThanOrEqual(4 << 20);
-        w.read(begin, target);
-      },
-    };
+    const { source, reads } = watched(w);
     expect(await errorOf(backend, (op, put) => op.linear(put(x), put(w)))).toBeLessThan(1e-6);
-    await values(backend, (op, put) => op.linear(put(x), put(watched)));
+    await values(backend, (op, put) => op.linear(put(x), put(source)));
+    let next = 0;
+    for (const [begin, length] of reads) {
+      expect(begin).toBe(next);
+      next += length;
+      expect(length).toBeLessThanOrEqual(4 << 20);
+    }
     expect(next).toBe(2 * 3000 * 2048);
-    const broken: WeightSource = {
-      ...w,
-      read(begin, target) {
-        if (begin > 0) throw new Error("the disk is gone");
-        w.read(begin, target);
-      },
-    };
-    await expect(values(backend, (op, put) => op.linear(put(x), put(broken)))).rejects.toThrow("the disk is gone");
+    await expect(values(backend, (op, put) => op.linear(put(x), put(broken(w))))).rejects.toThrow("the disk is gone");
     await backend.close();
   });
 
