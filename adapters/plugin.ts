@@ -1,19 +1,19 @@
 // What an adapter from outside is written with: docs/add-a-family.md. A module that is loaded by --adapter is given all
 // this as an argument, so that it need not find this package, and its errors are this command's own.
 import { transformersFrequencies } from "../numerics/rope.ts";
-import { InputError } from "../src/errors.ts";
+import { InputError } from "../src/base/errors.ts";
+import type { Adapter } from "../src/family/adapter.ts";
 import * as rules from "../src/table/rule.ts";
-import type { Adapter } from "./adapter.ts";
-import { ConfigReader, isJsonObject } from "./config-reader.ts";
-import { checkHeads, parseHfDtype } from "./heads.ts";
-import { noGraph } from "./no-graph.ts";
-import { hfRopeParameters, parseHfRope } from "./rope-config.ts";
+import { ConfigReader, isJsonObject } from "./common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "./common/heads.ts";
+import { noGraph } from "./common/no-graph.ts";
+import { hfRopeParameters, parseHfRope } from "./common/rope-config.ts";
 
 export type { Forward, KnownDifference } from "../numerics/graph.ts";
 export type { RopeSpec } from "../numerics/rope.ts";
+export type { Adapter, Family, JsonObject } from "../src/family/adapter.ts";
 export type { Dims, Rule, Side, Term } from "../src/table/rule.ts";
-export type { Adapter, Family, JsonObject } from "./adapter.ts";
-export type { ConfigReader } from "./config-reader.ts";
+export type { ConfigReader } from "./common/config-reader.ts";
 
 interface Helpers {
   readonly ConfigReader: typeof ConfigReader;

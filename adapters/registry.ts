@@ -1,5 +1,5 @@
 // Every family that is built in.
-import type { Adapter } from "./adapter.ts";
+import type { Adapter } from "../src/family/adapter.ts";
 import { deepseekV3 } from "./deepseek_v3/index.ts";
 import { gptOss } from "./gpt_oss/index.ts";
 import { hfDense } from "./hf_dense/index.ts";

@@ -1,4 +1,4 @@
-import type { Dtype } from "../src/formats/dtype.ts";
+import type { Dtype } from "../src/base/dtype.ts";
 import type { Node, Ops } from "./graph.ts";
 
 /** A weight as it lies in a checkpoint: read by range, in its stored dtype. */

@@ -1,6 +1,6 @@
 // Runs one forward pass, or two in lock step: both advance to the next tap they have in common, the tap's values are
 // compared, and everything else is freed. Memory is then a layer and its activations, not a model.
-import { elementCount } from "../src/formats/dtype.ts";
+import { elementCount } from "../src/base/dtype.ts";
 import type { Backend, WeightSource } from "./backend.ts";
 import type { Forward, ForwardInput, Node, Summation, Tap } from "./graph.ts";
 import type { Choice } from "./routing.ts";

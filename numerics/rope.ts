@@ -1,7 +1,7 @@
 // Rotary position embedding (RoFormer, arXiv:2104.09864): frequencies as each upstream computes them, and tables.
 // Both upstreams work in f32, so every torch operation on a tensor is one `fround` here. `scalar / tensor` is
 // `tensor.reciprocal() * scalar` in torch, hence `overTensor`.
-import { InputError } from "../src/errors.ts";
+import { InputError } from "../src/base/errors.ts";
 import type { RopeTable } from "./graph.ts";
 
 /** Which rotation a model uses. `dims` is R, the number of rotated channels of a head; lengths are in tokens. */

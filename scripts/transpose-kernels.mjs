@@ -1,4 +1,4 @@
-// Writes src/convert/transpose-kernels.ts: WebAssembly that transposes matrices of 16- and 32-bit elements.
+// Writes src/views/transpose-kernels.ts: WebAssembly that transposes matrices of 16- and 32-bit elements.
 //   node scripts/transpose-kernels.mjs
 // A block of 8 × 8 (or 4 × 4) elements is loaded as rows, its halves are interleaved in three (two) rounds of shuffles,
 // and it is stored as columns. Exports t2 and t4, named by the bytes of an element:
@@ -63,7 +63,7 @@ export async function transposeKernels() {
   return Buffer.from(module.toBinary({}).buffer);
 }
 
-export const file = fileURLToPath(new URL("../src/convert/transpose-kernels.ts", import.meta.url));
+export const file = fileURLToPath(new URL("../src/views/transpose-kernels.ts", import.meta.url));
 
 export const source = (bytes) => `// Written by scripts/transpose-kernels.mjs, which says what it is.
 // biome-ignore format: one line

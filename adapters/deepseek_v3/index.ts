@@ -1,8 +1,8 @@
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { deepseekV3Math } from "../deepseek-decoder.ts";
-import { decoderAxes } from "../deepseek-table.ts";
-import { noGraph } from "../no-graph.ts";
-import { VLLM } from "../vllm.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { deepseekV3Math } from "../common/deepseek-decoder.ts";
+import { decoderAxes } from "../common/deepseek-table.ts";
+import { noGraph } from "../common/no-graph.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import { type DeepseekV3Config, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { DEEPSEEK_V3_LAYOUTS, deepseekV3Rules } from "./mapping.ts";

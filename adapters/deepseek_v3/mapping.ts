@@ -3,9 +3,9 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py
 import { optional, type Rule, rename, tie, together } from "../../src/table/rule.ts";
-import type { DeepseekV3Config } from "../deepseek-decoder.ts";
-import { decoderAttention, decoderExperts, decoderRules } from "../deepseek-table.ts";
-import { VLLM } from "../vllm.ts";
+import type { DeepseekV3Config } from "../common/deepseek-decoder.ts";
+import { decoderAttention, decoderExperts, decoderRules } from "../common/deepseek-table.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import { vllmRules } from "./vllm.ts";
 
 /** 0.3.0; before `routed_experts`; before experts named their axes; 0.2.2, before `lm_head`. */

@@ -1,11 +1,11 @@
 // Config of DeepSeek-V3 as torchtitan 0.2 has it, and config.json for it.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import type { ConfigReader } from "../config-reader.ts";
-import { parseMoeArgs } from "../moe-args.ts";
-import { hfRopeParameters } from "../rope-config.ts";
-import { modelArgs } from "../torchtitan-config.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import type { ConfigReader } from "../common/config-reader.ts";
+import { parseMoeArgs } from "../common/moe-args.ts";
+import { hfRopeParameters } from "../common/rope-config.ts";
+import { modelArgs } from "../trainers/torchtitan-config.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
 /** DeepSeekV3ModelArgs. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */

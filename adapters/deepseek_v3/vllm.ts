@@ -3,8 +3,8 @@
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
 //   vllm-project/vllm@03356f8cb59ba27f3d0ce8866d7516b5e32cff65:vllm/model_executor/models/deepseek_mtp.py, `_rewrite_spec_layer_name`
 import { critical, type MapRule, optional, type Rule, split, tie, together } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../critical.ts";
-import { fusedExperts, gateUpProj, sameName } from "../vllm.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import { fusedExperts, gateUpProj, sameName } from "../trainers/vllm.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
 // biome-ignore format: a table

@@ -2,12 +2,12 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/configuration_gpt_oss.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/args.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads, parseHfDtype } from "../heads.ts";
-import { parsePlainMoeArgs } from "../moe-args.ts";
-import { hfRopeParameters, parseHfRope } from "../rope-config.ts";
-import { modelArgs } from "../torchtitan-config.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "../common/heads.ts";
+import { parsePlainMoeArgs } from "../common/moe-args.ts";
+import { hfRopeParameters, parseHfRope } from "../common/rope-config.ts";
+import { modelArgs } from "../trainers/torchtitan-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface GptOssConfig {

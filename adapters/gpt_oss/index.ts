@@ -1,5 +1,5 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";

@@ -5,7 +5,7 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/modeling_gpt_oss.py
 import { critical, drop, map, type Rule, rename, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import type { GptOssConfig } from "./config.ts";
 
 /** 0.3.0; before `routed_experts`; before experts named their axes; before `lm_head`; 0.2.2, before `qkv_linear`. */

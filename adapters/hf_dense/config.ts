@@ -1,10 +1,10 @@
 // Config of a dense model that has no family of its own: HF's config.json, which torchtitan's transformers backend reads
 // too.
 //   pytorch/torchtitan@v0.3.0:torchtitan/experiments/transformers_modeling_backend/model.py, update_from_config
-import { InputError } from "../../src/errors.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader, isJsonObject } from "../config-reader.ts";
-import { parseHfDtype } from "../heads.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader, isJsonObject } from "../common/config-reader.ts";
+import { parseHfDtype } from "../common/heads.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 
 export type { Activation, Decoder, Layer, Norm } from "./decoder.ts";

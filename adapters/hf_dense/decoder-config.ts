@@ -1,8 +1,8 @@
 // From a config to the mathematics, by the traits of its architecture.
-import { InputError } from "../../src/errors.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads } from "../heads.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads } from "../common/heads.ts";
 import type { Activation, Attention, Decoder, Latent, Layer, Mlp, Norm, NormPlaces, QkNorm } from "./decoder.ts";
 import { parseLayers } from "./layers-config.ts";
 import type { Traits } from "./traits.ts";

@@ -1,6 +1,6 @@
 // What the graphs do not compute, by name.
 import type { Forward } from "../../numerics/graph.ts";
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
 import type { Decoder } from "./decoder.ts";
 
 /**

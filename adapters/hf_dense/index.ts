@@ -1,5 +1,5 @@
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { isJsonObject } from "../config-reader.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { isJsonObject } from "../common/config-reader.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
 import { parseDecoder } from "./decoder-config.ts";

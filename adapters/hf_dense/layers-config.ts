@@ -1,6 +1,6 @@
 // What differs between the layers of one model: windows and rotary embeddings.
-import type { ConfigReader } from "../config-reader.ts";
-import { hfRopeObject } from "../rope-config.ts";
+import type { ConfigReader } from "../common/config-reader.ts";
+import { hfRopeObject } from "../common/rope-config.ts";
 import type { Attention, Layer } from "./decoder.ts";
 import { type DenseRope, parseDenseRope } from "./rope.ts";
 import type { Traits } from "./traits.ts";

@@ -1,9 +1,9 @@
-// RoPE of dense models: what adapters/rope-config.ts reads, and two kinds whose frequencies depend on how many tokens
+// RoPE of dense models: what adapters/common/rope-config.ts reads, and two kinds whose frequencies depend on how many tokens
 // there are.
 //   huggingface/transformers@v5.23.0:src/transformers/modeling_rope_utils.py
 import { type RopeFrequencies, type RopeSpec, transformersFrequencies } from "../../numerics/rope.ts";
-import type { ConfigReader } from "../config-reader.ts";
-import { parseRope } from "../rope-config.ts";
+import type { ConfigReader } from "../common/config-reader.ts";
+import { parseRope } from "../common/rope-config.ts";
 
 /** `dynamic`: theta grows beyond maxPositions (NTK). `longrope`: a divisor for each frequency (arXiv:2402.13753). */
 export type DenseRope =

@@ -3,10 +3,10 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/kimi_k25/configuration_kimi_k25.py
 //   https://huggingface.co/moonshotai/Kimi-K2.5/blob/main/configuration_kimi_k25.py
 //   https://huggingface.co/moonshotai/Kimi-VL-A3B-Instruct/blob/main/configuration_kimi_vl.py
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { type DeepseekV3Config, readDeepseekV3 } from "../deepseek-decoder.ts";
-import { parseHfDtype } from "../heads.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { type DeepseekV3Config, readDeepseekV3 } from "../common/deepseek-decoder.ts";
+import { parseHfDtype } from "../common/heads.ts";
 
 export const KIMI_MODEL_TYPES = ["kimi_k25", "kimi_vl"] as const;
 type KimiModelType = (typeof KIMI_MODEL_TYPES)[number];

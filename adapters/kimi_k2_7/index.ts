@@ -1,8 +1,8 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import { InputError } from "../../src/errors.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
-import { deepseekV3Math } from "../deepseek-decoder.ts";
-import { prefixed } from "../prefixed.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { deepseekV3Math } from "../common/deepseek-decoder.ts";
+import { prefixed } from "../common/prefixed.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { COLOURS, KIMI_LAYOUTS, kimiAxes, kimiRules } from "./mapping.ts";

@@ -5,7 +5,7 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/kimi_k2_7/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/conversion_mapping.py#L596
 import { alsoSpelled, concat, drop, type MapRule, type Rule, rename, reorder, tower } from "../../src/table/rule.ts";
-import { decoderAxes, decoderRules } from "../deepseek-table.ts";
+import { decoderAxes, decoderRules } from "../common/deepseek-table.ts";
 import type { KimiConfig } from "./config.ts";
 
 /** 0.3.0, the first release with this family. */

@@ -1,7 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
-import { VLLM } from "../vllm.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { noGraph } from "../common/no-graph.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { LLAMA3_LAYOUTS, llama3Axes, llama3Rules } from "./mapping.ts";

@@ -6,7 +6,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama/modeling_llama.py
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { drop, map, permuteRope, type Rule, rename, tie } from "../../src/table/rule.ts";
-import { VLLM } from "../vllm.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import type { Llama3Config } from "./config.ts";
 import { META, metaRules } from "./meta.ts";
 import { vllmRules } from "./vllm.ts";

@@ -2,10 +2,10 @@
 //   meta-llama/llama-models@a9c89c471f793423afd4cc3ca8671d6e56fe64cb:models/llama3/{args,model}.py
 //   huggingface/transformers@01cc9cd9d804d368d553c093c4eb0646320545bb:src/transformers/models/llama/convert_llama_weights_to_hf.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import { InputError } from "../../src/errors.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads } from "../heads.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads } from "../common/heads.ts";
 import { ffnDim, type Llama3Config } from "./config.ts";
 
 export const PARAMS_NAME = "params.json";

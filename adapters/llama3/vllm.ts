@@ -1,7 +1,7 @@
 // Llama under vLLM's names. Axes as in mapping.ts; channels in HF's order.
 //   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py
 import { type Rule, tie } from "../../src/table/rule.ts";
-import { gateUpProj, qkvProj, sameName } from "../vllm.ts";
+import { gateUpProj, qkvProj, sameName } from "../trainers/vllm.ts";
 import type { Llama3Config } from "./config.ts";
 
 // biome-ignore format: a table

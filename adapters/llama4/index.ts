@@ -1,5 +1,5 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
 import { type Llama4Config, parseLlama4Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { LLAMA4_LAYOUTS, llama4Axes, llama4Rules } from "./mapping.ts";

@@ -5,7 +5,7 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/llama4/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama4/modeling_llama4.py
 import { critical, drop, map, optionalPrefix, type Rule, refuse, rename, split, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { type Llama4Config, layers } from "./config.ts";
 
 /**

@@ -1,12 +1,12 @@
 // Config of Llama 4 as torchtitan 0.2 has it, and config.json for it.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/llama4/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import type { ConfigReader } from "../config-reader.ts";
-import { checkHeads } from "../heads.ts";
-import { type MoeArgs, parseMoeArgs } from "../moe-args.ts";
-import { hfRopeParameters } from "../rope-config.ts";
-import { modelArgs } from "../torchtitan-config.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import type { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads } from "../common/heads.ts";
+import { type MoeArgs, parseMoeArgs } from "../common/moe-args.ts";
+import { hfRopeParameters } from "../common/rope-config.ts";
+import { modelArgs } from "../trainers/torchtitan-config.ts";
 import type { Llama4Config } from "./config.ts";
 
 /** TransformerModelArgs. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */

@@ -1,10 +1,10 @@
 // Config of Muse Glimmer: HF's MuseGlimmerConfig.
 //   huggingface/transformers@v5.23.0:src/transformers/models/muse_glimmer/configuration_muse_glimmer.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads, parseHfDtype } from "../heads.ts";
-import { parseHfRope } from "../rope-config.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "../common/heads.ts";
+import { parseHfRope } from "../common/rope-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface MuseGlimmerConfig {

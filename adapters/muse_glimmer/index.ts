@@ -1,7 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import { InputError } from "../../src/errors.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
-import { prefixed } from "../prefixed.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { prefixed } from "../common/prefixed.ts";
 import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { COLOURS, MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";

@@ -2,11 +2,11 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3/configuration_qwen3.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/args.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads, parseHfDtype } from "../heads.ts";
-import { hfRopeParameters, parseHfRope } from "../rope-config.ts";
-import { isNestedConfig, parseTorchtitanDecoder, torchtitanModel } from "../torchtitan-config.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "../common/heads.ts";
+import { hfRopeParameters, parseHfRope } from "../common/rope-config.ts";
+import { isNestedConfig, parseTorchtitanDecoder, torchtitanModel } from "../trainers/torchtitan-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface Qwen3Config {

@@ -6,7 +6,7 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3/modeling_qwen3.py
 import { drop, type Rule, rename, split, tie } from "../../src/table/rule.ts";
-import { VLLM } from "../vllm.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import type { Qwen3Config } from "./config.ts";
 import { vllmRules } from "./vllm.ts";
 

@@ -1,7 +1,7 @@
 // Dense Qwen3 under vLLM's names. Axes as in mapping.ts.
 //   vllm-project/vllm@002456df36fc7a63ca4463f335a49d05634ab2ab:vllm/model_executor/models/qwen3.py
 import { type Rule, tie } from "../../src/table/rule.ts";
-import { gateUpProj, qkvProj, sameName } from "../vllm.ts";
+import { gateUpProj, qkvProj, sameName } from "../trainers/vllm.ts";
 import type { Qwen3Config } from "./config.ts";
 
 // biome-ignore format: a table

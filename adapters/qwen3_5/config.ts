@@ -3,17 +3,17 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/configuration_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/configuration_qwen3_5_moe.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads, parseHfDtype } from "../heads.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import {
   parseMropeSection,
   parseQwenVision,
   parseVisionTokens,
   type QwenVision,
   type VisionTokens,
-} from "../qwen-vision-config.ts";
-import { hfRopeObject, parseHfPartialRope } from "../rope-config.ts";
+} from "../common/qwen-vision-config.ts";
+import { hfRopeObject, parseHfPartialRope } from "../common/rope-config.ts";
 
 export type Qwen35Family = "qwen3_5" | "qwen3_5_moe";
 

@@ -1,6 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
-import { prefixed } from "../prefixed.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { prefixed } from "../common/prefixed.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";

@@ -23,7 +23,7 @@ import {
   tie,
   tower,
 } from "../../src/table/rule.ts";
-import { DECAY, EXPERT_BIAS, ROUTER, STATE_NORM } from "../critical.ts";
+import { DECAY, EXPERT_BIAS, ROUTER, STATE_NORM } from "../common/critical.ts";
 import { type Qwen35Config, type Qwen35DeltaNet, type Qwen35Experts, type Qwen35Vision, range } from "./config.ts";
 
 export const QWEN3_5_LAYOUTS = ["torchtitan"] as const;

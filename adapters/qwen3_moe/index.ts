@@ -1,7 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../adapter.ts";
-import { noGraph } from "../no-graph.ts";
-import { VLLM } from "../vllm.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { noGraph } from "../common/no-graph.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import { parseQwen3MoeConfig, type Qwen3MoeConfig, qwen3MoeHfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { QWEN3_MOE_LAYOUTS, qwen3MoeAxes, qwen3MoeRules } from "./mapping.ts";

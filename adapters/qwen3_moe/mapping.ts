@@ -5,8 +5,8 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
 import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../critical.ts";
-import { VLLM } from "../vllm.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import { VLLM } from "../trainers/vllm.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 import { vllmRules } from "./vllm.ts";
 

@@ -1,8 +1,8 @@
 // Qwen3-MoE under vLLM's names. Axes as in mapping.ts.
 //   vllm-project/vllm@002456df36fc7a63ca4463f335a49d05634ab2ab:vllm/model_executor/models/qwen3_moe.py
 import { critical, type Rule, tie } from "../../src/table/rule.ts";
-import { ROUTER } from "../critical.ts";
-import { fusedExperts, gateUpProj, qkvProj, sameName } from "../vllm.ts";
+import { ROUTER } from "../common/critical.ts";
+import { fusedExperts, gateUpProj, qkvProj, sameName } from "../trainers/vllm.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
 // biome-ignore format: a table

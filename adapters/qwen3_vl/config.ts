@@ -2,17 +2,17 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl/configuration_qwen3_vl.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl_moe/configuration_qwen3_vl_moe.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../adapter.ts";
-import { ConfigReader } from "../config-reader.ts";
-import { checkHeads, parseHfDtype } from "../heads.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { ConfigReader } from "../common/config-reader.ts";
+import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import {
   parseMropeSection,
   parseQwenVision,
   parseVisionTokens,
   type QwenVision,
   type VisionTokens,
-} from "../qwen-vision-config.ts";
-import { hfRopeObject, parseHfRope } from "../rope-config.ts";
+} from "../common/qwen-vision-config.ts";
+import { hfRopeObject, parseHfRope } from "../common/rope-config.ts";
 
 export type Qwen3VlFamily = "qwen3_vl" | "qwen3_vl_moe";
 

@@ -1,6 +1,6 @@
 // Configs and inputs that upstream's own forward passes fail on, and the graphs therefore refuse.
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
 import type { Qwen3VlConfig } from "./config.ts";
 
 const noGraph = (message: string, expected: string, found: string | number): InputError =>

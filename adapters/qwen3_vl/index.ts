@@ -1,5 +1,5 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../adapter.ts";
+import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";

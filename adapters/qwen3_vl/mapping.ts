@@ -19,7 +19,7 @@ import {
   tie,
   tower,
 } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../critical.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { type Qwen3VlConfig, type Qwen3VlExperts, range } from "./config.ts";
 
 /** The last revision; before `lm_head`; the first, before `qkv_linear`. `-fused`: with wqkv, as FusedQKVLinear saved it. */

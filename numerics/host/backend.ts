@@ -1,6 +1,6 @@
 // Runs graphs on the host: records ops, evaluates them in order, frees every value after its last use.
 import { setImmediate } from "node:timers/promises";
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import type { Backend, WeightSource } from "../backend.ts";
 import type { Ops } from "../graph.ts";
 import type { Arithmetic } from "./arithmetic.ts";

@@ -1,5 +1,5 @@
-import { InputError } from "../../src/errors.ts";
-import { bytesPerElement, type Dtype } from "../../src/formats/dtype.ts";
+import { bytesPerElement, type Dtype } from "../../src/base/dtype.ts";
+import { InputError } from "../../src/base/errors.ts";
 import type { WeightSource } from "../backend.ts";
 import type { Values } from "./memory.ts";
 

@@ -1,5 +1,5 @@
 // The op interface of host backends: checks shapes, records kernels.
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import type { AttentionOptions, Ops } from "../graph.ts";
 import * as shapes from "../shapes/infer.ts";
 import { visibleRanges } from "../visible.ts";

@@ -1,6 +1,7 @@
 // Shapes of the ops in graph.ts. Every backend checks its operands here, so that a wrong shape reads the same everywhere.
-import { InputError } from "../../src/errors.ts";
-import { elementCount } from "../../src/formats/dtype.ts";
+
+import { elementCount } from "../../src/base/dtype.ts";
+import { InputError } from "../../src/base/errors.ts";
 import type { AttentionOptions, Node, RopeTable, Routing } from "../graph.ts";
 
 export type Shape = readonly number[];

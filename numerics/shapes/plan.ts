@@ -1,5 +1,5 @@
 // Runs a forward pass on shapes alone: what each step reads, computes and holds, before a weight is loaded.
-import { bitsOf, type Dtype, elementCount } from "../../src/formats/dtype.ts";
+import { bitsOf, type Dtype, elementCount } from "../../src/base/dtype.ts";
 import type { Forward, ForwardInput, Node, Ops, Pointwise, Routing } from "../graph.ts";
 import { visiblePairs } from "../visible.ts";
 import * as shapes from "./infer.ts";

@@ -1,12 +1,12 @@
 import type { Backend, WeightSource } from "../backend.ts";
 import type { KernelTraits } from "./choice.ts";
-import { Device, usage } from "./device.ts";
+import { Device, usage } from "./device/device.ts";
+import { checkProducts, type FoundMatrices, findMatrices, type MatrixUse } from "./device/matrices.ts";
+import { Memory } from "./device/memory.ts";
+import { awaitGpu } from "./device/polling.ts";
 import { Pipelines } from "./kernel.ts";
-import { checkProducts, type FoundMatrices, findMatrices, type MatrixUse } from "./matrices.ts";
-import { Memory } from "./memory.ts";
 import { GpuNode, Storage } from "./node.ts";
 import { Recorder } from "./ops.ts";
-import { awaitGpu } from "./polling.ts";
 import { alignment, Queue } from "./queue.ts";
 import type { Runner, Step } from "./step.ts";
 import { packingOf, WeightReader } from "./weights.ts";

@@ -1,6 +1,6 @@
 // What a compute kernel is, and its compiled pipelines.
-import { type Device, GpuError } from "./device.ts";
-import { awaitGpu } from "./polling.ts";
+import { type Device, GpuError } from "./device/device.ts";
+import { awaitGpu } from "./device/polling.ts";
 
 type ParamType = "u32" | "f32";
 

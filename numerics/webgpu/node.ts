@@ -1,6 +1,6 @@
 // What ops work on: activations in buffers, and weights that are read when a step needs them.
 
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import type { Operand } from "../shapes/infer.ts";
 import type { WeightView } from "./weights.ts";
 

@@ -1,6 +1,6 @@
 // The op interface: records steps, checks shapes, computes nothing.
 
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import type { AttentionOptions, Ops, Pointwise, RopePairs, RopeTable, Routing, Summation } from "../graph.ts";
 import { broadcastStrides, stridesOf } from "../host/kernels.ts";
 import * as shapes from "../shapes/infer.ts";

@@ -1,10 +1,10 @@
 // Commands on their way to the GPU, in batches with bounded staging: what the host sends and the numbers of each
 // dispatch lie in one of two arenas. While the GPU works through one, the next weights are read into the other.
-import type { Device } from "./device.ts";
-import { usage } from "./device.ts";
+import type { Device } from "./device/device.ts";
+import { usage } from "./device/device.ts";
+import type { Memory } from "./device/memory.ts";
+import { awaitGpu } from "./device/polling.ts";
 import { type Kernel, type Pipelines, paramBytes, writeParams } from "./kernel.ts";
-import type { Memory } from "./memory.ts";
-import { awaitGpu } from "./polling.ts";
 
 /** Part of a buffer, in bytes; `offset` is a multiple of `alignment`. */
 export interface Binding {

@@ -1,13 +1,13 @@
 // Recorded ops: what each reads and makes, and the commands it becomes.
-import { EnvironmentError } from "../../src/errors.ts";
+import { EnvironmentError } from "../../src/base/errors.ts";
 import type { RopePairs, RopeTable } from "../graph.ts";
 import type { VisibleRanges } from "../visible.ts";
+import type { Memory } from "./device/memory.ts";
 import type { Kernel } from "./kernel.ts";
 import type { AttentionKernel } from "./kernels/attention.ts";
 import * as copies from "./kernels/copy.ts";
 import { flatSize } from "./kernels/elementwise.ts";
 import { rope } from "./kernels/rope.ts";
-import type { Memory } from "./memory.ts";
 import { type GpuNode, Storage } from "./node.ts";
 import { alignment, alignUp, type Binding, grid, type Queue } from "./queue.ts";
 import type { WeightReader, WeightView } from "./weights.ts";

@@ -1,5 +1,5 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
-import type { Dtype } from "../../src/formats/dtype.ts";
+import type { Dtype } from "../../src/base/dtype.ts";
 import type { WeightSource } from "../backend.ts";
 import { float16s, storedBytes } from "../host/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";

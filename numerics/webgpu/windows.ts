@@ -1,5 +1,5 @@
 // Weights and rows in the parts that are sent, and that a kernel sees, at a time.
-import { EnvironmentError } from "../../src/errors.ts";
+import { EnvironmentError } from "../../src/base/errors.ts";
 import type { LinearSizes } from "./choice.ts";
 import type { Packing } from "./kernels/gemm.ts";
 import { Storage } from "./node.ts";

@@ -1,4 +1,4 @@
-import { UsageError } from "../errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { parseSize } from "./size.ts";
 
 /** What yargs parsed, read by type. Every option arrives as text or as a flag; numbers are read here. */

@@ -1,6 +1,6 @@
 import yargs, { type Argv } from "yargs";
-import { UsageError } from "../errors.ts";
-import { VERSION } from "../version.ts";
+import { UsageError } from "../base/errors.ts";
+import { VERSION } from "../base/version.ts";
 import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";

@@ -1,5 +1,5 @@
-import type { Adapter } from "../../adapters/adapter.ts";
 import type { ConversionOptions } from "../convert/plan.ts";
+import type { Adapter } from "../family/adapter.ts";
 import type { Arguments } from "./arguments.ts";
 import { sideOptionsOf } from "./side-options.ts";
 

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from "node:util";
-import { ConvertCheckpointError, type ErrorDetails } from "../errors.ts";
+import { ConvertCheckpointError, type ErrorDetails } from "../base/errors.ts";
 import type { ReportDocument } from "../report/document.ts";
 
 /** An error as the contract shows it. */

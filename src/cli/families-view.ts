@@ -1,5 +1,5 @@
 // The matrix of what is supported: for `families`, and for the table of the README (scripts/readme.mjs).
-import type { Adapter } from "../../adapters/adapter.ts";
+import type { Adapter } from "../family/adapter.ts";
 import type { Table } from "../report/document.ts";
 
 const FORMATS = ["safetensors", "dcp", "pt"] as const;

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Adapter } from "../../adapters/adapter.ts";
-import { ConvertCheckpointError, InputError } from "../errors.ts";
+import { ConvertCheckpointError, InputError } from "../base/errors.ts";
+import type { Adapter } from "../family/adapter.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** The built-in families and those of `--adapter`, which come first and replace a built-in one of their name. */

@@ -1,11 +1,11 @@
 // What `parity` compares on, from its options.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { directoryOf } from "../convert/config-files.ts";
-import { InputError, UsageError } from "../errors.ts";
-import type { PromptRequest } from "../verify/input-prompt.ts";
-import type { NextTokens } from "../verify/next-tokens.ts";
-import type { InputRequest } from "../verify/parity-inputs.ts";
+import { InputError, UsageError } from "../base/errors.ts";
+import { directoryOf } from "../model/config-files.ts";
+import type { PromptRequest } from "../parity/inputs/prompt.ts";
+import type { InputRequest } from "../parity/inputs/read.ts";
+import type { NextTokens } from "../parity/next-tokens.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** Empty where nothing is asked for. Options of one kind only. */
@@ -51,7 +51,7 @@ async function promptsOf(
   } as const;
   const prompts: readonly PromptRequest[] = given.map((text) => ({ ...options, text }));
   if (list === undefined) return prompts;
-  const { readPrompts } = await import("../verify/several-inputs.ts");
+  const { readPrompts } = await import("../parity/inputs/several.ts");
   return readPrompts(list).map((text) => ({ ...options, text, literal: true }));
 }
 
@@ -92,7 +92,7 @@ function tokenizerOf(args: Arguments, paths: readonly string[]): string {
 /** Text of the tokens that a report names; none without a tokenizer that can tell. */
 export async function tokenTexts(next: NextTokens, path: string | null): Promise<ReadonlyMap<number, string>> {
   if (path === null) return new Map();
-  const { openTokenizer } = await import("../verify/input-tokenizer.ts");
+  const { openTokenizer } = await import("../parity/inputs/tokenizer.ts");
   const ids = [...next.a, ...next.b].map(({ id }) => id);
   try {
     const { tokenizer } = await openTokenizer(path);

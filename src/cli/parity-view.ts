@@ -1,10 +1,11 @@
 // What `parity` shows of its report.
+
+import type { NextTokens } from "../parity/next-tokens.ts";
+import type { NoiseFloor } from "../parity/noise.ts";
+import type { ParityReport } from "../parity/parity.ts";
+import type { RoutingReport } from "../parity/routing.ts";
 import type { Check, Table } from "../report/document.ts";
 import { formatBytes, formatCount, formatSeconds, plural } from "../report/units.ts";
-import type { NextTokens } from "../verify/next-tokens.ts";
-import type { ParityReport } from "../verify/parity.ts";
-import type { NoiseFloor } from "../verify/parity-noise.ts";
-import type { RoutingReport } from "../verify/parity-routing.ts";
 import type { Outcome } from "./command.ts";
 
 const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>

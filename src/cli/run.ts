@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError } from "../base/errors.ts";
 import type { ReportDocument } from "../report/document.ts";
 import { rendererFor } from "../report/report.ts";
 import { renderText } from "../report/text.ts";

@@ -1,5 +1,5 @@
-import type { Adapter } from "../../adapters/adapter.ts";
-import type { SideOptions } from "../convert/sides.ts";
+import type { Adapter } from "../family/adapter.ts";
+import type { SideOptions } from "../model/sides.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** What `--family`, `--layout` and `--config` say of a side, and `--config-a`, `--config-b` of one of two. */

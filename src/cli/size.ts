@@ -1,4 +1,4 @@
-import { UsageError } from "../errors.ts";
+import { UsageError } from "../base/errors.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   b: 1,

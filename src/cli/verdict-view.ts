@@ -1,5 +1,5 @@
 import type { Check, Table } from "../report/document.ts";
-import type { Difference } from "../verify/difference.ts";
+import type { Difference } from "../views/difference.ts";
 
 /** Rows shown; the JSON document has them all. */
 const MOST = 50;

@@ -5,7 +5,7 @@ export async function withCheckpoints<T>(
   paths: readonly string[],
   use: (checkpoints: readonly Checkpoint[]) => Promise<T>,
 ): Promise<T> {
-  const { openCheckpoint } = await import("../convert/open.ts");
+  const { openCheckpoint } = await import("../model/open.ts");
   const open: Checkpoint[] = [];
   try {
     for (const path of paths) open.push(openCheckpoint(path));

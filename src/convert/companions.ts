@@ -1,11 +1,11 @@
 // config.json and the tokenizer, generation and processor files that a target carries beside its weights.
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { Family, JsonObject } from "../../adapters/adapter.ts";
+import type { Dtype } from "../base/dtype.ts";
 import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
-import type { Dtype } from "../formats/dtype.ts";
+import type { Family, JsonObject } from "../family/adapter.ts";
 import type { OutputFile } from "../formats/output.ts";
-import { type ConfigFile, companionsIn, directoryOf } from "./config-files.ts";
+import { type ConfigFile, companionsIn, directoryOf } from "../model/config-files.ts";
 
 export const textFile = (name: string, text: string): OutputFile => {
   const bytes = Buffer.from(text);

@@ -1,17 +1,17 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { InputError } from "../errors.ts";
+import { InputError } from "../base/errors.ts";
+import { runSteps, type StepOptions } from "../base/steps.ts";
+import { VERSION } from "../base/version.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import { VERSION } from "../version.ts";
-import { checkBytes, checkValues } from "./checks.ts";
-import { executeOutput, type WrittenFile } from "./execute.ts";
-import { Gatherer, type Sink } from "./gather.ts";
+import { executeOutput, type WrittenFile } from "../output/execute.ts";
+import { refuseExisting } from "../output/target.ts";
+import { checkBytes, checkValues } from "../views/checks.ts";
+import { Gatherer, type Sink } from "../views/gather.ts";
+import { Producer } from "../views/produce.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
-import { Producer } from "./produce.ts";
 import { producingShards } from "./rank-files.ts";
-import { runSteps, type StepOptions } from "./steps.ts";
-import { refuseExisting } from "./target.ts";
 
 export interface ConvertOptions extends StepOptions {
   /** Continues what a killed run of the same plan left. */

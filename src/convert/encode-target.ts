@@ -1,7 +1,8 @@
 // Under which encoding an HF target is written, which of its tensors, and with which scales.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { JsonObject } from "../../adapters/adapter.ts";
+import { bitsOf, elementCount } from "../base/dtype.ts";
+import { InputError, UsageError } from "../base/errors.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor, EncodingName } from "../encodings/encoding.ts";
 import {
@@ -13,16 +14,15 @@ import {
   QUANTISATIONS,
   quantisationOf,
 } from "../encodings/quantisation.ts";
-import { InputError, UsageError } from "../errors.ts";
-import { bitsOf, elementCount } from "../formats/dtype.ts";
+import type { JsonObject } from "../family/adapter.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
-import { directoryOf } from "./config-files.ts";
-import type { DtypeChoice } from "./dtypes.ts";
-import { type MappedTensor, type Mapping, wholeMove } from "./mapping.ts";
-import { virtualSource } from "./produce.ts";
-import type { ConversionRecord } from "./record.ts";
-import type { Side } from "./sides.ts";
+import { directoryOf } from "../model/config-files.ts";
+import type { ConversionRecord } from "../model/record.ts";
+import type { Side } from "../model/sides.ts";
+import type { DtypeChoice } from "../views/dtypes.ts";
+import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
+import { virtualSource } from "../views/produce.ts";
 
 const NAMES = ["auto", "none", "fp8", "mxfp4"];
 

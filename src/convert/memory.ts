@@ -1,9 +1,9 @@
 // Memory of a conversion, known before it starts: it depends on the plan, not on the size of the model.
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { OutputFile } from "../formats/output.ts";
-import { DEFAULT_BUFFER_BYTES } from "./gather.ts";
-import type { Mapping } from "./mapping.ts";
+import { DEFAULT_BUFFER_BYTES } from "../views/gather.ts";
+import type { Mapping } from "../views/mapping.ts";
 
 export interface MemoryPlan {
   /** Resident memory of the whole process, an upper estimate. */

@@ -1,15 +1,16 @@
 // The files that hold the weights of a target.
-import { UsageError } from "../errors.ts";
+
+import { elementCount } from "../base/dtype.ts";
+import { UsageError } from "../base/errors.ts";
 import type { SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
 import { planDcp, rowChunks } from "../formats/dcp/plan.ts";
-import { elementCount } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
+import { planTorchFile } from "../formats/pt/plan.ts";
 import { planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
-import { planTorchFile } from "../formats/torch-zip/plan.ts";
-import type { RankedTensor } from "./join-ranks.ts";
-import type { MappedTensor, Mapping } from "./mapping.ts";
+import type { RankedTensor } from "../model/ranks.ts";
+import type { Target } from "../output/target.ts";
+import type { MappedTensor, Mapping } from "../views/mapping.ts";
 import { planRankFiles, type Shard } from "./rank-files.ts";
-import type { Target } from "./target.ts";
 
 export interface SizeOptions {
   /** Bytes of tensor data in a safetensors shard. */

@@ -1,23 +1,23 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
 import { basename } from "node:path";
+import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import type { Dtype } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
+import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
+import { rankedTensors } from "../model/ranks.ts";
+import { encodeRecord, RECORD_NAME } from "../model/record.ts";
+import { type Target, targetAt } from "../output/target.ts";
+import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
+import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { commonFloat, companionFiles, hfConfigText, textFile } from "./companions.ts";
-import { type ConfigFile, isLayoutConfig } from "./config-files.ts";
-import { dtypeChoice, globMatcher } from "./dtypes.ts";
-import { rankedTensors } from "./join-ranks.ts";
-import { checkGlobs, type Mapping } from "./mapping.ts";
 import { type MemoryPlan, planMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
-import { encodeRecord, RECORD_NAME } from "./record.ts";
 import { recordOf } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
-import { type Target, targetAt } from "./target.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;

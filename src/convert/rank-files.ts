@@ -1,12 +1,13 @@
 // Files of the ranks of a model-parallel target: each holds its shard of every tensor that is cut, and all others whole.
-import { UsageError } from "../errors.ts";
+
+import { bitsOf, elementCount } from "../base/dtype.ts";
+import { UsageError } from "../base/errors.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
-import { bitsOf, elementCount } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
-import { planTorchFile } from "../formats/torch-zip/plan.ts";
-import { rankFileName } from "../formats/torch-zip/ranks.ts";
-import type { Produce } from "./execute-file.ts";
-import { cutsOf, type RankedTensor } from "./join-ranks.ts";
+import { planTorchFile } from "../formats/pt/plan.ts";
+import { rankFileName } from "../formats/pt/ranks.ts";
+import { cutsOf, type RankedTensor } from "../model/ranks.ts";
+import type { Produce } from "../output/execute-file.ts";
 
 /** Where the bytes of a rank's tensor lie in the whole one: runs of `runBytes`, each `rowBytes` after the last. */
 export interface Shard {

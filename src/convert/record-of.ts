@@ -1,12 +1,13 @@
 // What a conversion writes into its record, and what the way back takes out of it.
+
+import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { Dtype } from "../formats/dtype.ts";
+import { type ConversionRecord, type KeptTensor, keepBytes } from "../model/record.ts";
+import type { Target } from "../output/target.ts";
 import type { PlanOptions } from "../table/plan.ts";
-import { type Mapping, wholeMove } from "./mapping.ts";
-import { type ConversionRecord, type KeptTensor, keepBytes } from "./record.ts";
-import type { Target } from "./target.ts";
-import { type TensorSource, tensorInfo } from "./tensor-source.ts";
+import { type Mapping, wholeMove } from "../views/mapping.ts";
+import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
 /** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
 export function recordOf(

@@ -1,16 +1,16 @@
 // How the tensors of a source reach the target: through the family's table, in one step or two, or as they are.
 
+import { UsageError } from "../base/errors.ts";
 import type { EncodingCounts } from "../encodings/encoded.ts";
-import { UsageError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { type ConfigFile, configBeside } from "./config-files.ts";
-import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
+import { type ConfigFile, configBeside } from "../model/config-files.ts";
+import { type ConversionRecord, RECORD_NAME, recordBeside } from "../model/record.ts";
+import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
+import { type DtypeChoice, dtypeChoice } from "../views/dtypes.ts";
+import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "../views/mapping.ts";
+import { virtualSource } from "../views/produce.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
-import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "./mapping.ts";
-import { virtualSource } from "./produce.ts";
-import { type ConversionRecord, RECORD_NAME, recordBeside } from "./record.ts";
 import { settledBy, withKept } from "./record-of.ts";
-import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "./sides.ts";
 
 export interface RouteOptions {
   /** Layout of the target, or `raw`; the other side's default layout unless given. */

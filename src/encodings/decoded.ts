@@ -1,8 +1,9 @@
 // A checkpoint seen without its encodings: one logical tensor in place of codes and scales, decoded as it is read.
-import type { JsonObject } from "../../adapters/adapter.ts";
-import { InputError } from "../errors.ts";
+
+import { elementCount } from "../base/dtype.ts";
+import { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../family/adapter.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
-import { elementCount } from "../formats/dtype.ts";
 import type { EncodedTensor } from "./encoding.ts";
 import { bytesOf, type Decoded, decodedDtype, storeFloats } from "./floats.ts";
 import { fp8Blocks, scaleKeyOf } from "./fp8.ts";

@@ -1,8 +1,8 @@
 // Logical tensors seen as codes and scales, encoded as they are read.
 
-import { InputError } from "../errors.ts";
+import { elementCount } from "../base/dtype.ts";
+import { InputError } from "../base/errors.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
-import { elementCount } from "../formats/dtype.ts";
 import type { EncodedTensor } from "./encoding.ts";
 import { bytesOf, type Decoded, encodable, loadFloats, roundFloats } from "./floats.ts";
 

@@ -1,6 +1,7 @@
 // f32 values to and from the bits of the types that weights are decoded to.
-import { InputError } from "../errors.ts";
-import type { Dtype } from "../formats/dtype.ts";
+
+import type { Dtype } from "../base/dtype.ts";
+import { InputError } from "../base/errors.ts";
 
 /** Types that decoded weights can have. */
 export type Decoded = "F32" | "BF16" | "F16";

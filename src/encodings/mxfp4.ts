@@ -2,7 +2,7 @@
 // scale (E8M0). `X_blocks` U8 [E, out, in/32, 16], the first of two codes in the low nibble; `X_scales` U8 [E, out, in/32].
 //   OCP Microscaling Formats v1.0 §5.3.3, §6.3
 //   huggingface/transformers@v5.23.0:src/transformers/integrations/mxfp4.py
-import { elementCount } from "../formats/dtype.ts";
+import { elementCount } from "../base/dtype.ts";
 import type { Encoding } from "./encoding.ts";
 
 /** Elements that share a scale. */

@@ -1,5 +1,5 @@
 // What a Hugging Face config says of the storage of its weights: `quantization_config`.
-import type { JsonObject } from "../../adapters/adapter.ts";
+import type { JsonObject } from "../family/adapter.ts";
 import type { EncodedTensor, Encoding, EncodingName } from "./encoding.ts";
 import { fp8Blocks } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";

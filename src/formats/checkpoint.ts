@@ -1,5 +1,5 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
-import type { Dtype } from "./dtype.ts";
+import type { Dtype } from "../base/dtype.ts";
 
 export type Format = "safetensors" | "dcp" | "pt";
 

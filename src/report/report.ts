@@ -1,5 +1,5 @@
 import { extname } from "node:path";
-import { UsageError } from "../errors.ts";
+import { UsageError } from "../base/errors.ts";
 import type { ReportDocument } from "./document.ts";
 import { renderHtml } from "./html.ts";
 import { renderJunit } from "./junit.ts";

@@ -1,8 +1,8 @@
 // Expands rules for a concrete config and proves that they are a bijection: every key claimed by one rule, the same
 // parts and axes on both sides, all sizes known.
-import { type Axes, AxisTable } from "./axes.ts";
-import { layOut, parseDims, tableError } from "./dims.ts";
-import { fillKey, type KeyPattern, parseKey } from "./key-pattern.ts";
+import { type Axes, AxisTable } from "./dims/axes.ts";
+import { layOut, parseDims, tableError } from "./dims/dims.ts";
+import { fillKey, type KeyPattern, parseKey } from "./dims/key-pattern.ts";
 import { checkedPassThrough, checkedRefusal } from "./pass-through.ts";
 import type { DropRule, MapRule, PassThroughRule, RefuseRule, Rule, Side, Term, TieRule } from "./rule.ts";
 import { type CompiledTerm, compileTerm, proveSameParts } from "./terms.ts";

@@ -1,5 +1,5 @@
 // In which order of dims a checkpoint was written, where its tensors can have several.
-import { InputError } from "../errors.ts";
+import { InputError } from "../base/errors.ts";
 import type { CompiledSide, MapSlot, Slot } from "./compile.ts";
 import type { Source } from "./request.ts";
 import { type CompiledTerm, layoutOf } from "./terms.ts";

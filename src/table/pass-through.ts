@@ -1,5 +1,5 @@
 // Keys that change only their name, or are refused: what a pattern with `{key}` in it matches.
-import { tableError } from "./dims.ts";
+import { tableError } from "./dims/dims.ts";
 import type { PassThroughException, PassThroughRule, RefuseRule, Rule, Side } from "./rule.ts";
 
 /** What a key is under a pattern: the text for `{key}`, and the index for the pattern's axis if it has one. */

@@ -1,8 +1,9 @@
 // Where the elements of a target tensor come from: strided copies out of its source tensors.
-import type { AxisTable } from "./axes.ts";
+
 import type { MapSlot } from "./compile.ts";
-import type { Block } from "./dims.ts";
-import { fillKey, type KeyPattern } from "./key-pattern.ts";
+import type { AxisTable } from "./dims/axes.ts";
+import type { Block } from "./dims/dims.ts";
+import { fillKey, type KeyPattern } from "./dims/key-pattern.ts";
 import type { Piece, StridedCopy } from "./move.ts";
 import type { Side } from "./rule.ts";
 import { type CompiledTerm, layoutOf } from "./terms.ts";

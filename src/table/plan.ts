@@ -1,6 +1,7 @@
 // A table at a concrete config, and what it does to a checkpoint at hand.
-import type { Axes } from "./axes.ts";
+
 import { type Compiled, type CompiledSide, compileRules, type Slot } from "./compile.ts";
+import type { Axes } from "./dims/axes.ts";
 import type { TablePlan } from "./move.ts";
 import { axisOf } from "./pass-through.ts";
 import { Planner } from "./planner.ts";

@@ -1,5 +1,5 @@
 // Plans one conversion: checks the tensors at hand against the table, then says where every target tensor comes from.
-import type { InputError } from "../errors.ts";
+import type { InputError } from "../base/errors.ts";
 import type { Compiled, CompiledSide, DropSlot, MapSlot, Slot, TieSlot } from "./compile.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
 import { checkedOrder, orderOf } from "./order.ts";

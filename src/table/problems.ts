@@ -1,8 +1,8 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
-import { InputError } from "../errors.ts";
+import { InputError } from "../base/errors.ts";
+import { nearestKey } from "../base/near.ts";
 import type { Compiled, CompiledSide, MapSlot } from "./compile.ts";
-import { abstractKey } from "./key-pattern.ts";
-import { nearestKey } from "./near.ts";
+import { abstractKey } from "./dims/key-pattern.ts";
 import { exceptionOf, refusalOf, UNKNOWN_SIZE } from "./pass-through.ts";
 import { findSlot } from "./resolve.ts";
 import type { PassThroughException, Side } from "./rule.ts";

@@ -1,5 +1,5 @@
 // What a table is asked: a direction, the tensors at hand, and what the user or the record settles.
-import type { Dtype } from "../formats/dtype.ts";
+import type { Dtype } from "../base/dtype.ts";
 
 export type Direction = "toHf" | "fromHf";
 

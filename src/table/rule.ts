@@ -1,8 +1,8 @@
 // The vocabulary of a family's mapping, worked through in docs/rules.md. A rule says that some native tensors and some HF tensors hold the same elements
 // in two orders of the same named axes; read left to right it converts native → HF, right to left HF → native.
 
-import { tableError } from "./dims.ts";
-import { halfSplitDims, partDims, prefixedLabels, reversedDims, withoutKeyAxes } from "./dims-rewrite.ts";
+import { tableError } from "./dims/dims.ts";
+import { halfSplitDims, partDims, prefixedLabels, reversedDims, withoutKeyAxes } from "./dims/rewrite.ts";
 
 /**
  * Axes of a tensor, outermost first: `"v d"`; products in parentheses, `"(n H) d"`; parts of unequal size side by side,

@@ -1,7 +1,15 @@
 // One tensor of a rule, laid out, and the proof that both sides of a rule hold the same elements.
-import type { AxisTable } from "./axes.ts";
-import { type Block, layOut, type ParsedDims, parseDims, printFactor, type TensorLayout, tableError } from "./dims.ts";
-import { type KeyPattern, parseKey } from "./key-pattern.ts";
+import type { AxisTable } from "./dims/axes.ts";
+import {
+  type Block,
+  layOut,
+  type ParsedDims,
+  parseDims,
+  printFactor,
+  type TensorLayout,
+  tableError,
+} from "./dims/dims.ts";
+import { type KeyPattern, parseKey } from "./dims/key-pattern.ts";
 import type { Ranks, Term } from "./rule.ts";
 
 export interface CompiledTerm {

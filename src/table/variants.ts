@@ -1,6 +1,7 @@
 // Tables whose rules are others for files of another writer.
-import type { Axes } from "./axes.ts";
+
 import { type Compiled, compileRules } from "./compile.ts";
+import type { Axes } from "./dims/axes.ts";
 import type { Source } from "./request.ts";
 import { findSlot } from "./resolve.ts";
 import type { Rule, Side } from "./rule.ts";

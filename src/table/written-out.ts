@@ -1,8 +1,9 @@
 // Where the pattern of a `passThrough` holds an axis, what passes is written out as one rule a kind of tensor, so that a
 // tensor which is missing, misshapen or one too many at some index shows.
-import type { Axes } from "./axes.ts";
+
 import type { CompiledSide } from "./compile.ts";
-import { tableError } from "./dims.ts";
+import type { Axes } from "./dims/axes.ts";
+import { tableError } from "./dims/dims.ts";
 import { axisOf, exceptionOf, passed, UNKNOWN_SIZE } from "./pass-through.ts";
 import type { Source } from "./request.ts";
 import { findSlot } from "./resolve.ts";

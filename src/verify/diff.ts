@@ -1,4 +1,10 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
+
+import { InputError } from "../base/errors.ts";
+import { runSteps, type StepOptions } from "../base/steps.ts";
+import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { decodedAlike } from "../model/decoded-alike.ts";
+import { hasOrders } from "../model/detect.ts";
 import {
   configOf,
   logicalCheckpoint,
@@ -8,17 +14,12 @@ import {
   resolveSide,
   type Side,
   type SideOptions,
-} from "../convert/sides.ts";
-import { runSteps, type StepOptions } from "../convert/steps.ts";
-import { renamedSource, type TensorSource } from "../convert/tensor-source.ts";
-import { InputError } from "../errors.ts";
-import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import { hasOrders } from "../table/layouts.ts";
-import { compareSources } from "./compare.ts";
-import { decodedAlike } from "./decoded-alike.ts";
-import type { Difference } from "./difference.ts";
-import { hfView } from "./hf-view.ts";
-import { valueFaults } from "./value-faults.ts";
+} from "../model/sides.ts";
+import { compareSources } from "../views/compare.ts";
+import type { Difference } from "../views/difference.ts";
+import { hfView } from "../views/hf-view.ts";
+import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
+import { valueFaults } from "../views/value-faults.ts";
 
 export interface Compared {
   readonly path: string;

@@ -1,11 +1,13 @@
 // What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
 import { readdirSync } from "node:fs";
 import { basename } from "node:path";
-import type { Adapter } from "../../adapters/adapter.ts";
-import { directoryOf } from "../convert/config-files.ts";
-import { dtypeChoice } from "../convert/dtypes.ts";
-import { mapTensors, nativeLayout } from "../convert/mapping.ts";
-import { openCheckpoint } from "../convert/open.ts";
+import type { Dtype } from "../base/dtype.ts";
+import { elementCount } from "../base/dtype.ts";
+import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
+import type { Adapter } from "../family/adapter.ts";
+import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { directoryOf } from "../model/config-files.ts";
+import { openCheckpoint } from "../model/open.ts";
 import {
   configOf,
   leftAlone,
@@ -15,12 +17,10 @@ import {
   type Recognised,
   recognise,
   type SideOptions,
-} from "../convert/sides.ts";
-import type { TensorSource } from "../convert/tensor-source.ts";
-import { type ConvertCheckpointError, InputError } from "../errors.ts";
-import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import type { Dtype } from "../formats/dtype.ts";
-import { elementCount } from "../formats/dtype.ts";
+} from "../model/sides.ts";
+import { dtypeChoice } from "../views/dtypes.ts";
+import { mapTensors, nativeLayout } from "../views/mapping.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
 
 /** Something a conversion would stop at, or ought to know. */
 export interface Problem {

@@ -2,23 +2,23 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { createXXHash64 } from "hash-wasm";
-import { checkBytes, checkValues } from "../convert/checks.ts";
-import { directoryOf } from "../convert/config-files.ts";
-import { dtypeChoice } from "../convert/dtypes.ts";
-import { type Mapping, mapTensors, nativeLayout, wholeMove } from "../convert/mapping.ts";
+import { UsageError } from "../base/errors.ts";
+import { runSteps, type StepOptions } from "../base/steps.ts";
 import { outputFiles } from "../convert/outputs.ts";
-import { virtualSource } from "../convert/produce.ts";
-import { encodeRecord, parseRecord, RECORD_NAME } from "../convert/record.ts";
 import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
-import type { Side } from "../convert/sides.ts";
-import { runSteps, type StepOptions } from "../convert/steps.ts";
-import type { TensorSource } from "../convert/tensor-source.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { UsageError } from "../errors.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
-import { compareTensors } from "./compare.ts";
-import type { Difference } from "./difference.ts";
+import { directoryOf } from "../model/config-files.ts";
+import { encodeRecord, parseRecord, RECORD_NAME } from "../model/record.ts";
+import type { Side } from "../model/sides.ts";
+import { checkBytes, checkValues } from "../views/checks.ts";
+import { compareTensors } from "../views/compare.ts";
+import type { Difference } from "../views/difference.ts";
+import { dtypeChoice } from "../views/dtypes.ts";
+import { type Mapping, mapTensors, nativeLayout, wholeMove } from "../views/mapping.ts";
+import { virtualSource } from "../views/produce.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
 
 /** The JSON document of `roundtrip` (CONTRACT). */
 export interface RoundTrip {

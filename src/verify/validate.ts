@@ -1,15 +1,16 @@
 // One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
-import { type Float, isFloat } from "../convert/cast.ts";
+
+import { bitsOf, elementCount } from "../base/dtype.ts";
+import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat, TORCH_NAMES } from "../convert/companions.ts";
-import type { Side } from "../convert/sides.ts";
-import { runSteps, type StepOptions } from "../convert/steps.ts";
-import type { TensorSource } from "../convert/tensor-source.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
-import { bitsOf, elementCount } from "../formats/dtype.ts";
-import { coordinates } from "./compare.ts";
-import type { Difference } from "./difference.ts";
-import { mapTolerantly } from "./hf-view.ts";
-import { valueFaults } from "./value-faults.ts";
+import type { Side } from "../model/sides.ts";
+import { type Float, isFloat } from "../views/cast.ts";
+import { coordinates } from "../views/compare.ts";
+import type { Difference } from "../views/difference.ts";
+import { mapTolerantly } from "../views/hf-view.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
+import { valueFaults } from "../views/value-faults.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
 export interface Validation {

@@ -2,14 +2,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { Adapter, Family, JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
-import { modelKeyReadings } from "../../src/convert/model-keys.ts";
-import { renamedSource, type TensorSource } from "../../src/convert/tensor-source.ts";
+import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
-import { detect } from "../../src/table/layouts.ts";
+import { detect } from "../../src/model/detect.ts";
+import { modelKeyReadings } from "../../src/model/keys.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
+import { renamedSource, type TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, isTextAlone, type TensorHash, tableCases } from "../helpers/fixtures.ts";
 import { applyMove, type Bytes } from "../helpers/moves.ts";
 

@@ -1,5 +1,5 @@
 // Headers that a table expects on one side, and copies of them with something amiss.
-import type { Dtype } from "../../src/formats/dtype.ts";
+import type { Dtype } from "../../src/base/dtype.ts";
 import type { compileTable, SourceTensor } from "../../src/table/plan.ts";
 
 export type Tensors = Map<string, SourceTensor>;

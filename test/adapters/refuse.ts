@@ -1,4 +1,4 @@
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
 
 /** The failure of a call that must fail with an InputError, as `CODE: message`. */
 export function refusal(run: () => unknown): string {

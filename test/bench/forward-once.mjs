@@ -3,10 +3,10 @@
 import { readFileSync } from "node:fs";
 import { adapters } from "../../dist/adapters/registry.js";
 import { runForwards } from "../../dist/numerics/driver.js";
-import { openCheckpoint } from "../../dist/src/convert/open.js";
-import { resolveSide } from "../../dist/src/convert/sides.js";
-import { openBackend } from "../../dist/src/verify/parity-backend.js";
-import { SideWeights } from "../../dist/src/verify/parity-side.js";
+import { openCheckpoint } from "../../dist/src/model/open.js";
+import { resolveSide } from "../../dist/src/model/sides.js";
+import { openBackend } from "../../dist/src/parity/backend.js";
+import { SideWeights } from "../../dist/src/parity/side.js";
 
 const [path, idsFile, choice] = process.argv.slice(2);
 const checkpoint = openCheckpoint(path);

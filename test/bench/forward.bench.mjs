@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describeAdapter } from "../../dist/numerics/webgpu/adapter.js";
+import { describeAdapter } from "../../dist/numerics/webgpu/device/adapter.js";
 import { measure, median } from "./measure.mjs";
 import { writeRandomLlama } from "./random-llama.mjs";
 

@@ -6,10 +6,10 @@
 import { WasmBackend } from "../../dist/numerics/wasm/backend.js";
 import { findLibrary } from "../../dist/numerics/wasm/library.js";
 import { gemmFor } from "../../dist/numerics/webgpu/choice.js";
-import { Device, usage } from "../../dist/numerics/webgpu/device.js";
+import { Device, usage } from "../../dist/numerics/webgpu/device/device.js";
+import { Memory } from "../../dist/numerics/webgpu/device/memory.js";
 import { Pipelines } from "../../dist/numerics/webgpu/kernel.js";
 import { gemmParams } from "../../dist/numerics/webgpu/kernels/gemm.js";
-import { Memory } from "../../dist/numerics/webgpu/memory.js";
 import { Queue } from "../../dist/numerics/webgpu/queue.js";
 import { median } from "./measure.mjs";
 

@@ -4,8 +4,8 @@
 import { llama3 } from "../../dist/adapters/llama3/index.js";
 import { runForwards } from "../../dist/numerics/driver.js";
 import { planForward } from "../../dist/numerics/shapes/plan.js";
-import { describeAdapter } from "../../dist/numerics/webgpu/adapter.js";
-import { openBackend } from "../../dist/src/verify/parity-backend.js";
+import { describeAdapter } from "../../dist/numerics/webgpu/device/adapter.js";
+import { openBackend } from "../../dist/src/parity/backend.js";
 import { median } from "./measure.mjs";
 import { configOf, fillRandom, shapes } from "./random-llama.mjs";
 

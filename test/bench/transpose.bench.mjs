@@ -1,6 +1,6 @@
 // Experts that lie transposed, as in Llama 4 and gpt-oss, moved in memory: with vectors and by plain loops, each as a ratio
 // to a plain copy of the same bytes in the same run. Target: at least 3 times plain loops for BF16 (measured: 3 to 5, and 2 for F32).
-import { Gatherer } from "../../dist/src/convert/gather.js";
+import { Gatherer } from "../../dist/src/views/gather.js";
 import { median } from "./measure.mjs";
 
 const rounds = 7;

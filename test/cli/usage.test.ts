@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { VERSION } from "../../src/version.ts";
+import { VERSION } from "../../src/base/version.ts";
 import { fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { run } from "./command.ts";

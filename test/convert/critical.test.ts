@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
 import { planConversion } from "../../src/convert/plan.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { readState, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
 import { tableCases } from "../helpers/fixtures.ts";
@@ -21,7 +21,7 @@ async function model(family: string): Promise<{ readonly native: string; readonl
 
 /**
  * By family, what stays in F32 on the Hugging Face side. transformers 5.23.0 names the bias of DeepSeek-V3 (and so Kimi)
- * and the norms of gpt-oss in `_keep_in_fp32_modules`; the reasons for the others are in adapters/critical.ts.
+ * and the norms of gpt-oss in `_keep_in_fp32_modules`; the reasons for the others are in adapters/common/critical.ts.
  */
 const CRITICAL: Readonly<Record<string, RegExp>> = {
   deepseek_v3: /\.mlp\.gate\.(weight|e_score_correction_bias)$/,

@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { runParity } from "../../src/parity/parity.ts";
 import { diff } from "../../src/verify/diff.ts";
-import { runParity } from "../../src/verify/parity.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";

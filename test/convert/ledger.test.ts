@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import { InputError } from "../../src/base/errors.ts";
 import { planConversion } from "../../src/convert/plan.ts";
-import { InputError } from "../../src/errors.ts";
 import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { encodedCases, type FixtureCase, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 

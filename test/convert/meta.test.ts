@@ -3,11 +3,11 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { openCheckpoint } from "../../src/convert/open.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { planTorchFile } from "../../src/formats/pt/plan.ts";
+import { RANK_FILE } from "../../src/formats/pt/ranks.ts";
 import { planSafetensors } from "../../src/formats/safetensors/write.ts";
-import { planTorchFile } from "../../src/formats/torch-zip/plan.ts";
-import { RANK_FILE } from "../../src/formats/torch-zip/ranks.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { run } from "../cli/command.ts";
 import { writeOutput } from "../formats/dcp/write-output.ts";
 import { converted, hashes, type Options, sorted } from "../helpers/converted.ts";

@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openCheckpoint } from "../../src/convert/open.ts";
-import { EnvironmentError, InputError, UsageError } from "../../src/errors.ts";
+import { EnvironmentError, InputError, UsageError } from "../../src/base/errors.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { torchtitanDump } from "../adapters/torchtitan-dump.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";

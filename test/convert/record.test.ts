@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import { InputError } from "../../src/base/errors.ts";
 import { planConversion } from "../../src/convert/plan.ts";
-import { type ConversionRecord, encodeRecord, keepBytes, parseRecord, RECORD_NAME } from "../../src/convert/record.ts";
-import { InputError } from "../../src/errors.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { type ConversionRecord, encodeRecord, keepBytes, parseRecord, RECORD_NAME } from "../../src/model/record.ts";
 import { readState, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";

@@ -2,9 +2,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Adapter, JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { Adapter, JsonObject } from "../../src/family/adapter.ts";
 import type { TieRule } from "../../src/table/rule.ts";
 import { flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, type Options } from "../helpers/converted.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { castingRead } from "../../src/convert/cast.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import { decodedSource } from "../../src/encodings/decoded.ts";
 import { encodedSource } from "../../src/encodings/encoded.ts";
 import { storeFloats } from "../../src/encodings/floats.ts";
@@ -8,7 +8,7 @@ import { fp8Blocks } from "../../src/encodings/fp8.ts";
 import { mxfp4 } from "../../src/encodings/mxfp4.ts";
 import { encodedAs } from "../../src/encodings/quantisation.ts";
 import type { TensorInfo } from "../../src/formats/checkpoint.ts";
-import { elementCount } from "../../src/formats/dtype.ts";
+import { castingRead } from "../../src/views/cast.ts";
 
 const fp8 = fp8Blocks([128, 128]);
 

@@ -1,10 +1,10 @@
 // Checkpoints in memory: read, changed and written again, to make flawed ones.
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import type { Dtype } from "../../src/base/dtype.ts";
 import { planDcp } from "../../src/formats/dcp/plan.ts";
-import type { Dtype } from "../../src/formats/dtype.ts";
 import { planSafetensors } from "../../src/formats/safetensors/write.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { writeOutput } from "../formats/dcp/write-output.ts";
 
 export interface Stored {

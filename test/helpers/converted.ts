@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { adapters } from "../../adapters/registry.ts";
 import { type Conversion, type ConvertOptions, convert } from "../../src/convert/convert.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
 import { type ConversionOptions, planConversion } from "../../src/convert/plan.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import type { TensorHash } from "./fixtures.ts";
 
 export type Options = Partial<ConversionOptions> & { readonly config?: string } & Pick<ConvertOptions, "force">;

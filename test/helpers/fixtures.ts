@@ -1,8 +1,8 @@
 // Cases under fixtures/, as fixtures/manifest.json lists them.
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Adapter } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
+import type { Adapter } from "../../src/family/adapter.ts";
 
 export const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));
 

@@ -1,8 +1,8 @@
 // Whether tests that need a WebGPU adapter can run. Without one they are skipped and counted by scripts/test.mjs, which
 // finds them by "[gpu]"; with CONVERT_CHECKPOINT_REQUIRE_GPU=1 they run anyway, and fail.
 import { describe } from "vitest";
-import { describeAdapter } from "../../numerics/webgpu/adapter.ts";
-import { EnvironmentError } from "../../src/errors.ts";
+import { describeAdapter } from "../../numerics/webgpu/device/adapter.ts";
+import { EnvironmentError } from "../../src/base/errors.ts";
 
 async function reasonForNoGpu(): Promise<string | undefined> {
   try {

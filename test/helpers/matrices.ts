@@ -1,8 +1,8 @@
 // Whether this machine's adapter offers subgroup matrices. Suites that need them are counted apart by scripts/test.mjs,
 // which finds them by "[matrices]": few adapters have them, Mesa's software driver from version 25.2 or so on.
 import { describe } from "vitest";
-import { findMatrices } from "../../numerics/webgpu/matrices.ts";
-import { EnvironmentError } from "../../src/errors.ts";
+import { findMatrices } from "../../numerics/webgpu/device/matrices.ts";
+import { EnvironmentError } from "../../src/base/errors.ts";
 
 process.env.CONVERT_CHECKPOINT_SUBGROUP_MATRICES = "always";
 

@@ -1,13 +1,13 @@
 // Fixture models opened for parity, and copies of them with a known fault.
 import { readFileSync } from "node:fs";
-import type { JsonObject } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
-import { isTrainerState } from "../../src/convert/model-keys.ts";
-import { logicalCheckpoint } from "../../src/convert/sides.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
 import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
-import type { ParitySide } from "../../src/verify/parity-side.ts";
+import { isTrainerState } from "../../src/model/keys.ts";
+import { logicalCheckpoint } from "../../src/model/sides.ts";
+import type { ParitySide } from "../../src/parity/side.ts";
 import { type FixtureCase, fixtureCases } from "./fixtures.ts";
 
 export function fixtureCase(name: string): FixtureCase {

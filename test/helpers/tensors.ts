@@ -1,6 +1,6 @@
 // Tensors for tests of the numerics: recorded ones, seeded random ones, and weights in memory.
 import type { WeightSource } from "../../numerics/backend.ts";
-import { type Dtype, elementCount } from "../../src/formats/dtype.ts";
+import { type Dtype, elementCount } from "../../src/base/dtype.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 
 export interface Tensor {

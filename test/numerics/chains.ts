@@ -1,6 +1,6 @@
 import type { WeightSource } from "../../numerics/backend.ts";
 import { decode } from "../../numerics/host/decode.ts";
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 
 export function floats(source: WeightSource): Float32Array {
   const out = new Float32Array(elementCount(source.shape));

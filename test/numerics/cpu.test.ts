@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { CpuBackend, type CpuNode } from "../../numerics/cpu/backend.ts";
 import type { AttentionMask } from "../../numerics/graph.ts";
 import { ropeTable } from "../../numerics/rope.ts";
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
 import { asWeight, bytesAsWeight, largestError, randomTensor, recorded, type Tensor } from "../helpers/tensors.ts";
 

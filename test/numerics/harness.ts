@@ -2,7 +2,7 @@
 import type { Backend, WeightSource } from "../../numerics/backend.ts";
 import { CpuBackend } from "../../numerics/cpu/backend.ts";
 import type { Node, Ops } from "../../numerics/graph.ts";
-import { elementCount } from "../../src/formats/dtype.ts";
+import { elementCount } from "../../src/base/dtype.ts";
 import { bytesAsWeight } from "../helpers/tensors.ts";
 
 export type Graph = <N extends Node>(op: Ops<N>, put: (weight: WeightSource) => N) => N;

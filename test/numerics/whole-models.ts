@@ -1,6 +1,6 @@
 // Whole models in f32, against the logits that upstream computed in f64.
 import { expect, it } from "vitest";
-import { runParity } from "../../src/verify/parity.ts";
+import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { UsageError } from "../../src/errors.ts";
+import { UsageError } from "../../src/base/errors.ts";
 import type { ReportDocument } from "../../src/report/document.ts";
 import { rendererFor } from "../../src/report/report.ts";
 import { renderText } from "../../src/report/text.ts";

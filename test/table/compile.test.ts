@@ -1,7 +1,7 @@
 // Rule sets that are no bijection are refused when they are compiled, before any checkpoint is looked at.
 import { describe, expect, test } from "vitest";
-import { InputError } from "../../src/errors.ts";
-import type { Axes } from "../../src/table/axes.ts";
+import { InputError } from "../../src/base/errors.ts";
+import type { Axes } from "../../src/table/dims/axes.ts";
 import { compileTable } from "../../src/table/plan.ts";
 import * as rules from "../../src/table/rule.ts";
 

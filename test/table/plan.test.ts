@@ -1,7 +1,7 @@
 // What a compiled table makes of the tensors at hand: everything amiss is named, everything else has its place.
 import { describe, expect, test } from "vitest";
-import { InputError } from "../../src/errors.ts";
-import type { Dtype } from "../../src/formats/dtype.ts";
+import type { Dtype } from "../../src/base/dtype.ts";
+import { InputError } from "../../src/base/errors.ts";
 import { compileTable, type Direction, type PlanOptions } from "../../src/table/plan.ts";
 import * as rules from "../../src/table/rule.ts";
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { type Diff, diff } from "../../src/verify/diff.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";

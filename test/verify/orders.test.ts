@@ -3,7 +3,7 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { flipped, readState, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";

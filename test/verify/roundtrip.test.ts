@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Adapter, Family } from "../../adapters/adapter.ts";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
-import { resolveSide, type SideOptions } from "../../src/convert/sides.ts";
+import type { Adapter, Family } from "../../src/family/adapter.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { resolveSide, type SideOptions } from "../../src/model/sides.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
 import { flipped, readState, writeDcp } from "../helpers/checkpoints.ts";
 import { fixture, tableCases } from "../helpers/fixtures.ts";

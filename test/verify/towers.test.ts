@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
-import { resolveSide } from "../../src/convert/sides.ts";
-import { InputError } from "../../src/errors.ts";
+import { InputError } from "../../src/base/errors.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { resolveSide } from "../../src/model/sides.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { validate } from "../../src/verify/validate.ts";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { openCheckpoint } from "../../src/convert/open.ts";
-import { resolveSide } from "../../src/convert/sides.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { resolveSide } from "../../src/model/sides.ts";
 import { type Validation, validate } from "../../src/verify/validate.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";

@@ -34,7 +34,7 @@ export const convert: Command = {
       loadAdapters(args),
       import("../../convert/plan.ts"),
       import("../../convert/convert.ts"),
-      import("../../convert/target.ts"),
+      import("../../output/target.ts"),
     ]);
     const options = conversionOptionsOf(args, adapters);
     const target = args.required("target");

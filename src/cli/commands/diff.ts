@@ -1,6 +1,6 @@
 import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
 import type { Diff } from "../../verify/diff.ts";
-import type { Difference } from "../../verify/difference.ts";
+import type { Difference } from "../../views/difference.ts";
 import type { Command, Outcome } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { pairOptions } from "../options.ts";

@@ -1,9 +1,9 @@
 import type { LibrarySearch } from "../../../numerics/wasm/library.ts";
-import type { AdapterDescription } from "../../../numerics/webgpu/adapter.ts";
-import type { MatrixUse } from "../../../numerics/webgpu/matrices.ts";
+import type { AdapterDescription } from "../../../numerics/webgpu/device/adapter.ts";
+import type { MatrixUse } from "../../../numerics/webgpu/device/matrices.ts";
+import { VERSION } from "../../base/version.ts";
 import type { Check, ReportDocument, Table } from "../../report/document.ts";
 import { formatBytes } from "../../report/units.ts";
-import { VERSION } from "../../version.ts";
 import type { Command } from "../command.ts";
 
 /** Backends, adapters, limits and versions found on this machine. A missing GPU is a finding, not a failure. */
@@ -16,7 +16,7 @@ export const doctor: Command = {
   async run() {
     const [{ adapters }, { describeAdapter }, { describeMatrices }, { findLibrary }] = await Promise.all([
       import("../../../adapters/registry.ts"),
-      import("../../../numerics/webgpu/adapter.ts"),
+      import("../../../numerics/webgpu/device/adapter.ts"),
       import("../../../numerics/webgpu/backend.ts"),
       import("../../../numerics/wasm/library.ts"),
     ]);
@@ -118,7 +118,7 @@ interface GpuFailure {
 type Probed<T> = { readonly value: T } | { readonly failure: GpuFailure };
 
 async function probe<T>(find: () => Promise<T>): Promise<Probed<T>> {
-  const { EnvironmentError } = await import("../../errors.ts");
+  const { EnvironmentError } = await import("../../base/errors.ts");
   try {
     return { value: await find() };
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { BackendChoice } from "../../verify/parity-backend.ts";
+import type { BackendChoice } from "../../parity/backend.ts";
 import type { Command } from "../command.ts";
 import { loadAdapters } from "../load-adapters.ts";
 import { flag, pairOptions, text } from "../options.ts";
@@ -45,9 +45,9 @@ export const parity: Command = {
   async run(args, context) {
     const [adapters, { modelCheckpoint, resolveSide }, { decodedAlike }, { runParity }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/sides.ts"),
-      import("../../verify/decoded-alike.ts"),
-      import("../../verify/parity.ts"),
+      import("../../model/sides.ts"),
+      import("../../model/decoded-alike.ts"),
+      import("../../parity/parity.ts"),
     ]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {

@@ -16,7 +16,7 @@ export const roundtrip: Command = {
   async run(args, context) {
     const [adapters, { resolveSide }, { roundtrip: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/sides.ts"),
+      import("../../model/sides.ts"),
       import("../../verify/roundtrip.ts"),
     ]);
     const to = args.text("to");

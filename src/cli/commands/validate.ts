@@ -16,7 +16,7 @@ export const validate: Command = {
   async run(args, context) {
     const [adapters, { resolveSide }, { validate: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/sides.ts"),
+      import("../../model/sides.ts"),
       import("../../verify/validate.ts"),
     ]);
     return withCheckpoints([args.required("path")], async ([checkpoint]) => {

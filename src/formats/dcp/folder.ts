@@ -1,9 +1,9 @@
 // A DCP folder: its metadata, checked against the files that are there.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Dtype, elementCount } from "../dtype.ts";
-import { refuse, type Where } from "../pickle/refuse.ts";
-import { type ByteSource, type FilePool, orRefuse, readBytes } from "../torch-zip/byte-source.ts";
+import { type Dtype, elementCount } from "../../base/dtype.ts";
+import { type ByteSource, type FilePool, orRefuse, readBytes } from "../io/byte-source.ts";
+import { refuse, type Where } from "../io/refuse.ts";
 import { type DcpChunk, type DcpMetadata, type DcpTensor, type Payload, parseMetadata } from "./metadata.ts";
 import { checkTiling } from "./tiling.ts";
 

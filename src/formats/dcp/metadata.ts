@@ -1,8 +1,8 @@
 // `.metadata` of torch.distributed.checkpoint: one pickle of a Metadata instance.
 // Source: pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/metadata.py, filesystem.py (_StorageInfo)
-import type { Dtype } from "../dtype.ts";
+import type { Dtype } from "../../base/dtype.ts";
+import { refuse, type Where } from "../io/refuse.ts";
 import type { GlobalRule } from "../pickle/machine.ts";
-import { refuse, type Where } from "../pickle/refuse.ts";
 import { unpickle } from "../pickle/unpickle.ts";
 import {
   isObject,
@@ -17,8 +17,8 @@ import {
   type PickleTuple,
   type PickleValue,
 } from "../pickle/value.ts";
-import { orderedDict, torchSize } from "../torch-zip/rebuild.ts";
-import { DTYPE_OF_GLOBAL } from "../torch-zip/torch-dtype.ts";
+import { DTYPE_OF_GLOBAL } from "../torch/dtype.ts";
+import { orderedDict, torchSize } from "../torch/rebuild.ts";
 import type { Box } from "./tiling.ts";
 
 /** A box of a tensor and the payload that holds it. */

@@ -1,12 +1,12 @@
+import { bitsOf, elementCount } from "../../base/dtype.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
-import { bitsOf, elementCount } from "../dtype.ts";
-import { refuse, type Where } from "../pickle/refuse.ts";
+import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../io/byte-source.ts";
+import { refuse, type Where } from "../io/refuse.ts";
 import { kindOf, type PickleValue } from "../pickle/value.ts";
-import { openArchive, storageRecord } from "../torch-zip/archive.ts";
-import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../torch-zip/byte-source.ts";
-import { ChunkedTensor, type TensorChunk } from "../torch-zip/chunked-tensor.ts";
-import { isTensor, TENSOR_GLOBALS, tensorView } from "../torch-zip/rebuild.ts";
-import type { StridedRecord } from "../torch-zip/strided.ts";
+import { openArchive, storageRecord } from "../torch/archive.ts";
+import { ChunkedTensor, type TensorChunk } from "../torch/chunked-tensor.ts";
+import { isTensor, TENSOR_GLOBALS, tensorView } from "../torch/rebuild.ts";
+import type { StridedRecord } from "../torch/strided.ts";
 import { type DcpFolder, readFolder } from "./folder.ts";
 import type { DcpChunk, DcpTensor } from "./metadata.ts";
 

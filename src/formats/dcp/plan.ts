@@ -1,9 +1,9 @@
-import { UsageError } from "../../errors.ts";
-import { bitsOf, elementCount } from "../dtype.ts";
+import { bitsOf, elementCount } from "../../base/dtype.ts";
+import { UsageError } from "../../base/errors.ts";
 import type { OutputFile, OutputPart } from "../output.ts";
-import { layOutPayload, type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
-import { rowMajorStrides } from "../torch-zip/strided.ts";
-import { planZip, type ZipLayout } from "../torch-zip/zip-plan.ts";
+import { layOutPayload, type TargetTensor, torchDtypeOf } from "../pt/plan.ts";
+import { rowMajorStrides } from "../torch/strided.ts";
+import { planZip, type ZipLayout } from "../zip/plan.ts";
 import type { Box } from "./tiling.ts";
 import { type PlannedTensor, writeMetadata } from "./write-metadata.ts";
 

@@ -1,4 +1,4 @@
-import { type Refusal, refuse, type Where } from "../pickle/refuse.ts";
+import { type Refusal, refuse, type Where } from "../io/refuse.ts";
 
 /** A box of a tensor. */
 export interface Box {

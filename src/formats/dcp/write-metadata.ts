@@ -1,7 +1,7 @@
 // `.metadata`: what FileSystemReader of torch.distributed.checkpoint unpickles.
 // Source: pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/metadata.py
 import { PickleWriter } from "../pickle/write.ts";
-import { type TargetTensor, torchDtypeOf } from "../torch-zip/plan.ts";
+import { type TargetTensor, torchDtypeOf } from "../pt/plan.ts";
 import { type DcpChunk, FILESYSTEM_MODULE, METADATA_MODULE } from "./metadata.ts";
 import type { Box } from "./tiling.ts";
 

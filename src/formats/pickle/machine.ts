@@ -1,6 +1,6 @@
 // A pickle machine that can only build plain data. Python's pickle is a program that may call anything; here a global
 // is a name, a call is a record of name and arguments, and both only where an allow-list says so.
-import { type Refusal, refuse, type Where } from "./refuse.ts";
+import { type Refusal, refuse, type Where } from "../io/refuse.ts";
 import {
   isTuple,
   kindOf,

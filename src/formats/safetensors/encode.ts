@@ -1,6 +1,7 @@
 // The header as the official writer makes it: huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs (`prepare`).
-import { InputError } from "../../errors.ts";
-import { bitsOf, DTYPES, type Dtype, elementCount } from "../dtype.ts";
+
+import { bitsOf, DTYPES, type Dtype, elementCount } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
 import { type HeaderTensor, LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from "./header.ts";
 
 export type Metadata = Readonly<Record<string, string>>;

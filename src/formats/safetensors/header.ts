@@ -1,7 +1,8 @@
 // The header of a safetensors file: u64 length, JSON, data. Rules of huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs
 // (`read_metadata`, `validate`), and stricter where that lets a fault pass: duplicate keys, text before the first `{`.
-import { InputError } from "../../errors.ts";
-import { bitsOf, type Dtype, elementCount, isDtype } from "../dtype.ts";
+
+import { bitsOf, type Dtype, elementCount, isDtype } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
 import {
   JsonDuplicateKeyError,
   type JsonMap,
@@ -9,7 +10,7 @@ import {
   JsonSyntaxError,
   type JsonValue,
   parseStrictJson,
-} from "./strict-json.ts";
+} from "../../base/strict-json.ts";
 
 /** Bytes of the length field. */
 export const LENGTH_BYTES = 8;

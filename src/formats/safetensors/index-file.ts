@@ -1,8 +1,8 @@
 // The index of a sharded checkpoint: { "metadata"?: {…}, "weight_map": { key: file } }.
 import { posix, win32 } from "node:path";
-import { InputError } from "../../errors.ts";
+import { InputError } from "../../base/errors.ts";
+import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "../../base/strict-json.ts";
 import { compareKeys } from "./encode.ts";
-import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "./strict-json.ts";
 
 /** Limit for an index, which is no longer than the headers that it stands for. */
 export const MAX_INDEX_BYTES = 100_000_000;

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { join } from "node:path";
-import { InputError } from "../../errors.ts";
+import { InputError } from "../../base/errors.ts";
 
 export const INDEX_SUFFIX = ".safetensors.index.json";
 const SUFFIX = ".safetensors";

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { EnvironmentError, InputError } from "../../errors.ts";
+import { EnvironmentError, InputError } from "../../base/errors.ts";
 import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../checkpoint.ts";
 import { encodeHeaderText, placeTensors } from "./encode.ts";
 import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";

@@ -1,7 +1,8 @@
 // Plans safetensors files: new ones as the official Python libraries write them, or those of an earlier checkpoint again.
-import { InputError } from "../../errors.ts";
+
+import { elementCount } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
 import type { SafetensorsOrigin } from "../checkpoint.ts";
-import { elementCount } from "../dtype.ts";
 import type { OutputFile } from "../output.ts";
 import {
   encodeHeaderText,

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { deepseekV3 } from "../../../adapters/deepseek_v3/index.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
-import { detect } from "../../../src/table/layouts.ts";
+import { detect } from "../../../src/model/detect.ts";
 import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 import { edited, tensorsOf as headersOf, type Tensors } from "../headers.ts";

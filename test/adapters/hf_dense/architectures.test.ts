@@ -1,11 +1,11 @@
 // Every architecture in the list, against the keys that torchtitan's backend and transformers gave it.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { JsonObject } from "../../../adapters/adapter.ts";
 import { ARCHITECTURES } from "../../../adapters/hf_dense/architectures.ts";
 import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/table/layouts.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
+import { detect } from "../../../src/model/detect.ts";
 import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 import type { Tensors } from "../headers.ts";

@@ -1,7 +1,6 @@
 // Faults in the mathematics of dense decoders: each must show against transformers' own logits.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { Family, JsonObject } from "../../../adapters/adapter.ts";
 import { ARCHITECTURES } from "../../../adapters/hf_dense/architectures.ts";
 import type { Decoder, Layer } from "../../../adapters/hf_dense/config.ts";
 import { parseDecoder } from "../../../adapters/hf_dense/decoder-config.ts";
@@ -10,7 +9,8 @@ import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { nativeForward } from "../../../adapters/hf_dense/native.ts";
 import type { Forward } from "../../../numerics/graph.ts";
 import { planForward } from "../../../numerics/shapes/plan.ts";
-import { runParity } from "../../../src/verify/parity.ts";
+import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import { runParity } from "../../../src/parity/parity.ts";
 import { FIXTURES, fixtureCases } from "../../helpers/fixtures.ts";
 import { fixtureCase, hfSide, nativeSide } from "../../helpers/models.ts";
 import { refusal } from "../refuse.ts";

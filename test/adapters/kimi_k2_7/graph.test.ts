@@ -1,9 +1,9 @@
 // Faults that Kimi's graphs have to show: torchtitan's weights against HF's with one thing wrong.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { JsonObject } from "../../../adapters/adapter.ts";
 import { kimiK27 } from "../../../adapters/kimi_k2_7/index.ts";
-import { runParity } from "../../../src/verify/parity.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
+import { runParity } from "../../../src/parity/parity.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { llama3 } from "../../../adapters/llama3/index.ts";
-import type { Dtype } from "../../../src/formats/dtype.ts";
+import type { Dtype } from "../../../src/base/dtype.ts";
 import { compileTable, type SourceTensor } from "../../../src/table/plan.ts";
 
 const json = {

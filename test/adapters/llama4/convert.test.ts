@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { InputError } from "../../../src/errors.ts";
+import { InputError } from "../../../src/base/errors.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted, hashes, type Options, sorted } from "../../helpers/converted.ts";
 import { fixture } from "../../helpers/fixtures.ts";

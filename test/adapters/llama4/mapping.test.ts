@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { llama4 } from "../../../adapters/llama4/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/table/layouts.ts";
+import { detect } from "../../../src/model/detect.ts";
 import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";

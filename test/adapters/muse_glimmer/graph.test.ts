@@ -1,10 +1,10 @@
 // Faults that Muse Glimmer's graphs have to show: torchtitan's weights against HF's with one thing wrong.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { JsonObject } from "../../../adapters/adapter.ts";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
-import { openCheckpoint } from "../../../src/convert/open.ts";
-import { runParity } from "../../../src/verify/parity.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
+import { openCheckpoint } from "../../../src/model/open.ts";
+import { runParity } from "../../../src/parity/parity.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 

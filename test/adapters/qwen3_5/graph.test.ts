@@ -3,12 +3,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { Family, JsonObject } from "../../../adapters/adapter.ts";
 import { qwen35, qwen35Moe } from "../../../adapters/qwen3_5/index.ts";
 import type { Forward, Ops } from "../../../numerics/graph.ts";
-import { openCheckpoint } from "../../../src/convert/open.ts";
-import { runParity } from "../../../src/verify/parity.ts";
-import type { ParitySide } from "../../../src/verify/parity-side.ts";
+import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import { openCheckpoint } from "../../../src/model/open.ts";
+import { runParity } from "../../../src/parity/parity.ts";
+import type { ParitySide } from "../../../src/parity/side.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { Adapter } from "../../../adapters/adapter.ts";
 import { qwen35, qwen35Moe } from "../../../adapters/qwen3_5/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/table/layouts.ts";
+import type { Adapter } from "../../../src/family/adapter.ts";
+import { detect } from "../../../src/model/detect.ts";
 import { compileTable, type Direction } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";

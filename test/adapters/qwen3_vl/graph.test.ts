@@ -3,13 +3,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { Family, JsonObject } from "../../../adapters/adapter.ts";
 import { qwen3Vl, qwen3VlMoe } from "../../../adapters/qwen3_vl/index.ts";
 import type { Forward, Node, Ops, Weights } from "../../../numerics/graph.ts";
-import { openCheckpoint } from "../../../src/convert/open.ts";
+import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import { openCheckpoint } from "../../../src/model/open.ts";
+import { runParity } from "../../../src/parity/parity.ts";
+import type { ParitySide } from "../../../src/parity/side.ts";
 import { compileTable } from "../../../src/table/plan.ts";
-import { runParity } from "../../../src/verify/parity.ts";
-import type { ParitySide } from "../../../src/verify/parity-side.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../../helpers/models.ts";

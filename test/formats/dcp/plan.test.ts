@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { InputError, UsageError } from "../../../src/errors.ts";
+import { bitsOf, type Dtype, elementCount } from "../../../src/base/dtype.ts";
+import { InputError, UsageError } from "../../../src/base/errors.ts";
 import { openDcp } from "../../../src/formats/dcp/open.ts";
 import { planDcp, rowChunks } from "../../../src/formats/dcp/plan.ts";
 import type { Box } from "../../../src/formats/dcp/tiling.ts";
-import { bitsOf, type Dtype, elementCount } from "../../../src/formats/dtype.ts";
-import type { TargetTensor } from "../../../src/formats/torch-zip/plan.ts";
+import type { TargetTensor } from "../../../src/formats/pt/plan.ts";
 import { DCP_FIXTURES, expectedTensors, plainTensors, sorted } from "./expected.ts";
 import { writeOutput } from "./write-output.ts";
 

@@ -1,13 +1,13 @@
 // Good checkpoints, and the parts to spoil them with.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Dtype } from "../../../src/base/dtype.ts";
 import type { Payload } from "../../../src/formats/dcp/metadata.ts";
 import { planDcp } from "../../../src/formats/dcp/plan.ts";
 import { type PlannedTensor, writeMetadata } from "../../../src/formats/dcp/write-metadata.ts";
-import type { Dtype } from "../../../src/formats/dtype.ts";
 import { PickleWriter } from "../../../src/formats/pickle/write.ts";
-import type { TargetTensor } from "../../../src/formats/torch-zip/plan.ts";
-import { layOutZip, planZip } from "../../../src/formats/torch-zip/zip-plan.ts";
+import type { TargetTensor } from "../../../src/formats/pt/plan.ts";
+import { layOutZip, planZip } from "../../../src/formats/zip/plan.ts";
 import { writeOutput } from "./write-output.ts";
 
 /** An input that has to be refused. */

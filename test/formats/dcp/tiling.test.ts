@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { InputError } from "../../../src/errors.ts";
+import { InputError } from "../../../src/base/errors.ts";
 import { type Box, checkTiling } from "../../../src/formats/dcp/tiling.ts";
 
 const where = { file: ".metadata", tensor: "t" };

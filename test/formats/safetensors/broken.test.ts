@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { InputError } from "../../../src/errors.ts";
+import { InputError } from "../../../src/base/errors.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { brokenFiles, brokenFolders, brokenIndexes, goodSharded, writeAll } from "./broken.ts";
 

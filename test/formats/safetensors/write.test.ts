@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { InputError } from "../../../src/errors.ts";
+import { bitsOf, DTYPES, elementCount } from "../../../src/base/dtype.ts";
+import { InputError } from "../../../src/base/errors.ts";
 import type { Checkpoint } from "../../../src/formats/checkpoint.ts";
-import { bitsOf, DTYPES, elementCount } from "../../../src/formats/dtype.ts";
 import type { OutputFile } from "../../../src/formats/output.ts";
 import { compareKeys } from "../../../src/formats/safetensors/encode.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import { globals } from "webgpu";
-import { describeAdapter, listAdapters } from "../../../numerics/webgpu/adapter.ts";
 import { createWebGpuBackend, WebGpuBackend } from "../../../numerics/webgpu/backend.ts";
-import { Device } from "../../../numerics/webgpu/device.ts";
+import { describeAdapter, listAdapters } from "../../../numerics/webgpu/device/adapter.ts";
+import { Device } from "../../../numerics/webgpu/device/device.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
-import { InputError } from "../../../src/errors.ts";
+import { InputError } from "../../../src/base/errors.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { values, weight } from "../harness.ts";
 

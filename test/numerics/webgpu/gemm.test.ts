@@ -2,7 +2,7 @@ import { afterEach, expect, it } from "vitest";
 import type { Backend } from "../../../numerics/backend.ts";
 import { SHORT_CHAIN } from "../../../numerics/graph.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../numerics/webgpu/backend.ts";
-import { Device } from "../../../numerics/webgpu/device.ts";
+import { Device } from "../../../numerics/webgpu/device/device.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
 import { subgroupAttention } from "../../../numerics/webgpu/kernels/attention.ts";
 import { chainDepth, subgroupGemm } from "../../../numerics/webgpu/kernels/gemm-subgroup.ts";

@@ -1,10 +1,10 @@
 // Products on matrix units of other sizes than a software adapter has, and without any: each invocation computes its share
 // of a matrix by plain loops in the place of the unit's instructions. All else is as in production.
 import { afterEach, expect, it, vi } from "vitest";
-import type { MatrixShape } from "../../../numerics/webgpu/adapter.ts";
 import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from "../../../numerics/webgpu/backend.ts";
+import type { MatrixShape } from "../../../numerics/webgpu/device/adapter.ts";
+import { checkProducts } from "../../../numerics/webgpu/device/matrices.ts";
 import type { GemmKernel } from "../../../numerics/webgpu/kernels/gemm.ts";
-import { checkProducts } from "../../../numerics/webgpu/matrices.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { errorOf, values, weight } from "../harness.ts";
 

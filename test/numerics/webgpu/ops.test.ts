@@ -3,7 +3,7 @@ import type { Backend } from "../../../numerics/backend.ts";
 import type { AttentionMask } from "../../../numerics/graph.ts";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import type { GpuNode } from "../../../numerics/webgpu/node.ts";
-import type { InputError } from "../../../src/errors.ts";
+import type { InputError } from "../../../src/base/errors.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { errorOf, normal, toBf16, values, weight } from "../harness.ts";

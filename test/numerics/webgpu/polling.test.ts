@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
-import { awaitGpu } from "../../../numerics/webgpu/polling.ts";
+import { awaitGpu } from "../../../numerics/webgpu/device/polling.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { values, weight } from "../harness.ts";
 

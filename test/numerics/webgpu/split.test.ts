@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { Device, usage } from "../../../numerics/webgpu/device.ts";
+import { Device, usage } from "../../../numerics/webgpu/device/device.ts";
+import { Memory } from "../../../numerics/webgpu/device/memory.ts";
 import { Pipelines } from "../../../numerics/webgpu/kernel.ts";
 import { flatSize } from "../../../numerics/webgpu/kernels/elementwise.ts";
 import type { Packing } from "../../../numerics/webgpu/kernels/gemm.ts";
 import { rowExponents, splitRows } from "../../../numerics/webgpu/kernels/split.ts";
-import { Memory } from "../../../numerics/webgpu/memory.ts";
 import { type Binding, grid, Queue } from "../../../numerics/webgpu/queue.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { inexactBf16, offBeyondBounds, type SplitRow, splitRow, toF16 } from "../halves.ts";

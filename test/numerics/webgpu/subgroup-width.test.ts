@@ -1,8 +1,8 @@
 // The subgroup kernels at another width than this machine's own. lavapipe takes it from the environment, once a process,
 // hence a file of its own; other adapters ignore it, and run the test at their width.
 import { expect, it, vi } from "vitest";
-import { describeAdapter } from "../../../numerics/webgpu/adapter.ts";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
+import { describeAdapter } from "../../../numerics/webgpu/device/adapter.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { errorOf, weight } from "../harness.ts";
 

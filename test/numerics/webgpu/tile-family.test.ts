@@ -2,7 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { tileFor } from "../../../numerics/webgpu/kernels/gemm-tile.ts";
-import { runParity } from "../../../src/verify/parity.ts";
+import { runParity } from "../../../src/parity/parity.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { fixtureCase, hfSide } from "../../helpers/models.ts";
 import { largestError } from "../../helpers/tensors.ts";
@@ -12,8 +12,8 @@ import { values, weight } from "../harness.ts";
 vi.hoisted(() => {
   process.env.CONVERT_CHECKPOINT_SUBGROUP_MATRICES = "never";
 });
-vi.mock("../../../numerics/webgpu/adapter.ts", async (original) => ({
-  ...(await original<typeof import("../../../numerics/webgpu/adapter.ts")>()),
+vi.mock("../../../numerics/webgpu/device/adapter.ts", async (original) => ({
+  ...(await original<typeof import("../../../numerics/webgpu/device/adapter.ts")>()),
   kernelsFor: () => "tile",
 }));
 

@@ -1,0 +1,151 @@
+// Reads fields of a config that came from a file: nothing is assumed about their types.
+import { InputError } from "../../src/base/errors.ts";
+import type { JsonObject } from "../../src/family/adapter.ts";
+
+export const isJsonObject = (value: unknown): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const MAX_SHOWN = 80;
+
+function short(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
+/** Fields of one object of a config. Every method throws InputError INVALID_CONFIG naming the field and the file. */
+export class ConfigReader {
+  /** @param path where the object stands in the file, `rope_parameters.` */
+  constructor(
+    private readonly json: JsonObject,
+    private readonly where: string,
+    private readonly path = "",
+  ) {}
+
+  has(name: string): boolean {
+    return this.json[name] !== undefined && this.json[name] !== null;
+  }
+
+  isNull(name: string): boolean {
+    return this.json[name] === null;
+  }
+
+  isZero(name: string): boolean {
+    return this.json[name] === 0;
+  }
+
+  /** A positive integer. The fallback is for an absent field; null is refused, as transformers does. */
+  size(name: string, fallback?: number): number {
+    const value = this.count(name, fallback);
+    return value > 0 ? value : this.fail(name, "a positive integer");
+  }
+
+  /** An integer that is not negative. */
+  count(name: string, fallback?: number): number {
+    const value = this.value(name, fallback);
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) this.fail(name, "a positive integer");
+    return value;
+  }
+
+  /** A positive finite number. */
+  number(name: string, fallback?: number): number {
+    const value = this.value(name, fallback);
+    if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) this.fail(name, "a positive number");
+    return value;
+  }
+
+  boolean(name: string, fallback?: boolean): boolean {
+    const value = this.value(name, fallback);
+    if (typeof value !== "boolean") this.fail(name, "true or false");
+    return value;
+  }
+
+  string(name: string, fallback?: string): string {
+    const value = this.value(name, fallback);
+    if (typeof value !== "string") this.fail(name, "a string");
+    return value;
+  }
+
+  list(name: string): readonly unknown[] {
+    const value = this.value(name);
+    if (!Array.isArray(value)) this.fail(name, "a list");
+    return value;
+  }
+
+  /** Integers that are not negative. */
+  counts(name: string, fallback: readonly number[]): readonly number[] {
+    if (!this.has(name)) return fallback;
+    return this.list(name).map((value) => {
+      if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+      return this.fail(name, "a list of integers from 0 on");
+    });
+  }
+
+  object(name: string): ConfigReader {
+    const value = this.value(name);
+    if (!isJsonObject(value)) this.fail(name, "an object");
+    return new ConfigReader(value, this.where, `${this.path}${name}.`);
+  }
+
+  /** Objects of a list that is not empty. */
+  objects(name: string): [ConfigReader, ...ConfigReader[]] {
+    const [first, ...rest] = this.list(name).map((item, i) => {
+      if (!isJsonObject(item)) this.fail(name, "a list of objects");
+      return new ConfigReader(item, this.where, `${this.path}${name}.${i}.`);
+    });
+    return first === undefined ? this.fail(name, "a list of objects") : [first, ...rest];
+  }
+
+  isEmpty(): boolean {
+    return Object.keys(this.json).length === 0;
+  }
+
+  /** The object, or one without fields where it is absent or null. */
+  objectOrEmpty(name: string): ConfigReader {
+    return this.has(name) ? this.object(name) : this.empty(name);
+  }
+
+  /** Stands for an object that is absent. */
+  empty(name: string): ConfigReader {
+    return this.standIn(name, {});
+  }
+
+  /** The default of an object that is absent. */
+  standIn(name: string, json: JsonObject): ConfigReader {
+    return new ConfigReader(json, this.where, `${this.path}${name}.`);
+  }
+
+  /** What `read` gives, or null where the field is absent or null. */
+  optional<T>(name: string, read: (name: string) => T): T | null {
+    return this.has(name) ? read.call(this, name) : null;
+  }
+
+  /** Throws InputError CONFIG_UNSUPPORTED unless the field is absent or has the one value that is supported. */
+  only(name: string, supported: boolean | number | string, why: string): void {
+    if (this.has(name) && this.json[name] !== supported) this.unsupported(name, JSON.stringify(supported), why);
+  }
+
+  unsupported(name: string, expected: string, why: string): never {
+    const found = short(this.json[name]);
+    throw new InputError("CONFIG_UNSUPPORTED", `${this.where}: "${this.path}${name}" is ${found}, which ${why}`, {
+      file: this.where,
+      expected,
+      found,
+      help: `only ${expected} can be converted and checked`,
+    });
+  }
+
+  fail(name: string, expected: string): never {
+    const found = short(this.json[name]);
+    throw new InputError("INVALID_CONFIG", `${this.where}: "${this.path}${name}" must be ${expected}, found ${found}`, {
+      file: this.where,
+      expected,
+      found,
+      help: "correct the config, or give another one with --config",
+    });
+  }
+
+  private value(name: string, fallback?: boolean | number | string): unknown {
+    return this.json[name] === undefined ? fallback : this.json[name];
+  }
+}

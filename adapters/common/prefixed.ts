@@ -1,0 +1,9 @@
+import type { Family } from "../../src/family/adapter.ts";
+
+type Comparable = ReturnType<Family["math"]>;
+
+/** Fields of a part of the model among those of the whole: `dim` of prefix `vision` becomes `visionDim`. */
+export const prefixed = (prefix: string, fields: Comparable): Comparable =>
+  Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [`${prefix}${name.charAt(0).toUpperCase()}${name.slice(1)}`, value]),
+  );

@@ -1,0 +1,36 @@
+// vLLM's runtime names: HF's own, but for linear maps that it runs as one. The shard ids of its loaders give the order.
+//   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py, `stacked_params_mapping`
+//   vllm-project/vllm@0014ec6c58e1b74e660a1e6d059b5689716183ff:vllm/model_executor/layers/fused_moe/layer.py, `create_weights`, `_load_w13`
+import { alsoSpelled, type Dims, type MapRule, rename, split, stackExperts } from "../../src/table/rule.ts";
+
+export const VLLM = "vllm";
+
+/** The same name on both sides. */
+export const sameName = (key: string, dims: Dims): MapRule => rename<string, string>(key, key, dims);
+
+/** Query, key and value rows, one below the other. `d` is empty for biases. */
+export function qkvProj(attention: string, kind: "weight" | "bias", d: string): MapRule {
+  const parts = {
+    q: `${attention}.q_proj.${kind}`,
+    k: `${attention}.k_proj.${kind}`,
+    v: `${attention}.v_proj.${kind}`,
+  };
+  return split(`${attention}.qkv_proj.${kind}`, parts, `(q: n H | k: k H | v: k H)${d}`);
+}
+
+/** Gate rows, then up rows, of `f` each. */
+export function gateUpProj(mlp: string, kind: "weight" | "bias", f: string, d: string): MapRule {
+  const parts = { gate: `${mlp}.gate_proj.${kind}`, up: `${mlp}.up_proj.${kind}` };
+  return split(`${mlp}.gate_up_proj.${kind}`, parts, `(gate: ${f} | up: ${f})${d}`);
+}
+
+/** FusedMoE: `w13_weight` [e, gate | up, d], `w2_weight` [e, d, g]; later vLLM has them in a module `routed_experts`. */
+export function fusedExperts(experts: string): MapRule[] {
+  const expert: `${string}{e}` = `${experts}.{e}`;
+  const parts = { gate: `${expert}.gate_proj.weight`, up: `${expert}.up_proj.weight` };
+  const later = (name: string, rule: MapRule) => alsoSpelled("native", [`${experts}.routed_experts.${name}`], rule);
+  return [
+    later("w13_weight", split(`${experts}.w13_weight`, parts, "e (gate: g | up: g) d")),
+    later("w2_weight", stackExperts<string, string>(`${experts}.w2_weight`, `${expert}.down_proj.weight`, "e d g")),
+  ];
+}

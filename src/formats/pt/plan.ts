@@ -1,0 +1,102 @@
+import { bitsOf, type Dtype, elementCount } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
+import type { OutputFile } from "../output.ts";
+import { PickleWriter } from "../pickle/write.ts";
+import { type TorchDtype, torchDtype } from "../torch/dtype.ts";
+import { rowMajorStrides } from "../torch/strided.ts";
+import { type LayoutRecord, layOutZip, planZip, type ZipLayout } from "../zip/plan.ts";
+
+/** What a writer needs to know of a tensor. */
+export interface TargetTensor {
+  readonly key: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+const PREFIX = "archive/";
+
+const text = (name: string, value: string): LayoutRecord => ({ name: PREFIX + name, bytes: Buffer.from(value) });
+
+/** Records that torch.save writes beside the pickle and the data; of these, torch.load asks for `version`. */
+const CONSTANT_RECORDS: readonly LayoutRecord[] = [
+  text(".format_version", "1"),
+  text(".storage_alignment", "64"),
+  text("byteorder", "little"),
+  text("version", "3\n"),
+];
+
+/**
+ * A file of torch.save with one flat dict of tensors, each in a storage of its own, which
+ * torch.load(weights_only=True) reads.
+ * @param name of the file
+ * @param partKey what the parts of the file call a tensor; its key unless given
+ * @throws InputError for a dtype that torch does not have
+ */
+export function planTorchFile(
+  tensors: Iterable<TargetTensor>,
+  name: string,
+  partKey = (key: string): string => key,
+): OutputFile[] {
+  const list = [...tensors];
+  const pickle = new PickleWriter();
+  pickle.dict(list.entries(), ([i, { key, dtype, shape }]) => {
+    pickle.text(key);
+    writeTensor(pickle, torchDtypeOf(key, dtype), shape, i);
+  });
+  const sizes = list.map(({ dtype, shape }) => (elementCount(shape) * bitsOf(dtype)) / 8);
+  const records = sizes.map((byteLength, i) => ({ name: `${PREFIX}data/${i}`, byteLength }));
+  const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...records]);
+  const data = list.map(({ key }, i) => ({ key: partKey(key), ranges: [[0, sizes[i]!] as const] }));
+  return [{ name, byteLength: layout.byteLength, parts: planZip(layout, data) }];
+}
+
+/** `torch.save` of a tensor, without its data: a zip file of its own. */
+export function layOutPayload(dtype: TorchDtype, shape: readonly number[]): ZipLayout {
+  const pickle = new PickleWriter();
+  writeTensor(pickle, dtype, shape, 0);
+  const byteLength = (elementCount(shape) * bitsOf(dtype.dtype)) / 8;
+  return layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, { name: `${PREFIX}data/0`, byteLength }]);
+}
+
+const pickleRecord = (pickle: PickleWriter): LayoutRecord => ({ name: `${PREFIX}data.pkl`, bytes: pickle.end() });
+
+/** `_rebuild_tensor_v2(storage, 0, size, stride, requires_grad, hooks)`, or v3, which takes the dtype as well. */
+function writeTensor(w: PickleWriter, torch: TorchDtype, shape: readonly number[], storage: number): void {
+  const { name, dtype, storage: storageClass } = torch;
+  const elements = elementCount(shape);
+  const count = storageClass === null ? (elements * bitsOf(dtype)) / 8 : elements;
+  const args = [
+    () =>
+      writeStorage(w, storageClass === null ? "torch.storage UntypedStorage" : `torch ${storageClass}`, storage, count),
+    () => w.int(0),
+    () => w.ints(shape),
+    () => w.ints(rowMajorStrides(shape)),
+    () => w.bool(false),
+    () => w.call("collections OrderedDict"),
+  ];
+  if (storageClass === null) args.push(() => w.global(`torch ${name}`));
+  w.call(`torch._utils _rebuild_tensor_v${storageClass === null ? 3 : 2}`, ...args);
+}
+
+function writeStorage(w: PickleWriter, storageClass: string, storage: number, count: number): void {
+  w.persistent(() =>
+    w.tuple(
+      () => w.text("storage"),
+      () => w.global(storageClass),
+      () => w.text(`${storage}`),
+      () => w.text("cpu"),
+      () => w.int(count),
+    ),
+  );
+}
+
+/** @throws InputError for a dtype that torch does not have */
+export function torchDtypeOf(key: string, dtype: Dtype): TorchDtype {
+  const torch = torchDtype(dtype);
+  if (torch !== undefined) return torch;
+  throw new InputError("DTYPE_NOT_IN_TORCH", `tensor "${key}": torch has no dtype for ${dtype}`, {
+    tensor: key,
+    found: dtype,
+    help: "write safetensors instead, or convert the tensor with --dtype",
+  });
+}

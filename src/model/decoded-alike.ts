@@ -1,0 +1,20 @@
+// Encoded weights are decoded as the other side of a comparison holds them: rounding is then never ours.
+
+import { hfView } from "../views/hf-view.ts";
+import type { Side } from "./sides.ts";
+
+/**
+ * Both sides, an HF side's encoded tensors decoded in F32 where the other side has them so: a trainer that loads FP8 into f32
+ * rounds nothing, whatever the config declares. Elsewhere they keep the declared dtype, to which a conversion rounds them.
+ */
+export function decodedAlike([a, b]: readonly [Side, Side]): readonly [Side, Side] {
+  return [decodedLike(a, b), decodedLike(b, a)];
+}
+
+function decodedLike(side: Side, other: Side): Side {
+  const { encoded, layout, model } = side;
+  if (encoded.size === 0 || layout !== "hf" || model.unrounded === undefined) return side;
+  const theirs = hfView(other).source.tensors;
+  const wide = new Set([...encoded.keys()].filter((key) => theirs.get(key)?.dtype === "F32"));
+  return wide.size === 0 ? side : { ...side, model: model.unrounded(wide) };
+}

@@ -1,0 +1,251 @@
+// Which family and layout a checkpoint is, from its keys and, where there is one, its config.
+
+import { InputError, UsageError } from "../base/errors.ts";
+import type { Adapter, JsonObject } from "../family/adapter.ts";
+import { abstractKey, axesOf } from "../table/dims/key-pattern.ts";
+import type { Rule, Side } from "../table/rule.ts";
+import { KnownKinds, share } from "./known-kinds.ts";
+
+export interface Detected {
+  readonly adapter: Adapter;
+  /** `hf` or one of the adapter's native layouts. */
+  readonly layout: string;
+}
+
+/** What the user settled with --family and --layout; both together are taken as they are. */
+export interface Settled {
+  readonly family?: string;
+  readonly layout?: string;
+}
+
+/** What decides between layouts with the same keys. */
+export interface Evidence {
+  /** Whether the files are rank shards. */
+  readonly ranks?: boolean;
+  /** Layout that the record beside the checkpoint tells of. */
+  readonly recorded?: () => string | undefined;
+}
+
+interface Candidate extends Detected {
+  /** Kinds of keys of the checkpoint that the layout has, and kinds it requires that the checkpoint has, each 0 to 1. */
+  readonly known: number;
+  readonly present: number;
+  /** Whether it is saved as rank shards. */
+  readonly ranked: boolean;
+}
+
+/**
+ * A candidate must know this share of the kinds of keys, and find this share of those it requires. By keys alone, one
+ * kind too many or too few is taken for damage, more for another family: a dense model's keys are most of a MoE's.
+ */
+const ENOUGH_BY_KEYS = 8 / 9;
+const ENOUGH_IN_FAMILY = 0.5;
+
+/** Kinds of keys that an error lists of each layout. */
+const MOST_MARKS = 3;
+
+/**
+ * Throws UsageError where the user names what does not exist, InputError UNKNOWN_FAMILY where nothing fits, AMBIGUOUS_LAYOUT where several fit equally well.
+ * @param keys of the model's tensors
+ */
+export function detect(
+  adapters: readonly Adapter[],
+  keys: Pick<ReadonlyMap<string, unknown>, "keys">,
+  config: JsonObject | null,
+  settled: Settled = {},
+  evidence: Evidence = {},
+): Detected {
+  const chosen = chosenBy(adapters, settled);
+  if (chosen !== undefined) return chosen;
+  const kinds = new Set(Array.from(keys.keys(), abstractKey));
+  const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  const specific = possible.filter(({ generic }) => generic !== true);
+  const families = specific.length > 0 ? specific : possible;
+  const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
+  const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
+  const ownConfig = isSettled ? config : null;
+  const candidates = families
+    .flatMap((adapter) =>
+      layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, ownConfig, isSettled)),
+    )
+    .filter(({ known, present }) => known >= enough && present >= enough);
+  const score = ({ known, present }: Candidate) => known + present;
+  const best = Math.max(...candidates.map(score));
+  const [first, ...more] = likelier(
+    candidates.filter((candidate) => score(candidate) === best),
+    evidence,
+  );
+  if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
+  const others = more.filter((other) => !isSameTable(first, other, ownConfig, kinds));
+  if (others.length > 0) throw ambiguous([first, ...others]);
+  return { adapter: first.adapter, layout: first.layout };
+}
+
+/** Layouts of one family that differ in how they are saved only, as the evidence has it. */
+function likelier(candidates: readonly Candidate[], { ranks = false, recorded }: Evidence): readonly Candidate[] {
+  if (candidates.length < 2) return candidates;
+  const named = candidates.filter(({ layout }) => layout === recorded?.());
+  const fitting = named.length > 0 ? named : candidates.filter(({ ranked }) => ranked === ranks);
+  return fitting.length > 0 ? fitting : candidates;
+}
+
+function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): Detected | undefined {
+  const possible = adapters.filter((adapter) => family === undefined || adapter.family === family);
+  if (possible.length === 0)
+    throw noSuch(
+      "family",
+      `${family}`,
+      adapters.map((adapter) => adapter.family),
+    );
+  const named = possible.filter((adapter) => layout === undefined || layoutsOf(adapter, layout).length > 0);
+  if (named.length === 0)
+    throw noSuch(
+      "layout",
+      `${layout}`,
+      possible.flatMap((adapter) => layoutsOf(adapter, undefined)),
+    );
+  const [adapter] = named;
+  return family === undefined || layout === undefined || adapter === undefined ? undefined : { adapter, layout };
+}
+
+function noSuch(what: "family" | "layout", found: string, known: readonly string[]): UsageError {
+  const expected = [...new Set(known)].join(", ");
+  return new UsageError(`UNKNOWN_${what.toUpperCase()}_NAME`, `there is no ${what} "${found}"`, {
+    expected,
+    found,
+    help: `known are ${expected}`,
+  });
+}
+
+const layoutsOf = (adapter: Adapter, layout: string | undefined): string[] =>
+  ["hf", ...adapter.layouts].filter((name) => layout === undefined || name === layout);
+
+function isPossible(adapter: Adapter, config: JsonObject | null, family: string | undefined): boolean {
+  if (family !== undefined) return adapter.family === family;
+  if (typeof config?.model_type === "string") return adapter.modelTypes.includes(config.model_type);
+  return adapter.generic !== true;
+}
+
+/** The best of the adapter's probes, the config among them: each shows one set of the keys that the family can have. */
+function judge(
+  adapter: Adapter,
+  layout: string,
+  kinds: ReadonlySet<string>,
+  config: JsonObject | null,
+  isSettled: boolean,
+): Candidate {
+  const side = sideOf(layout);
+  const scores = [...probed(adapter, layout), ...rulesAt(adapter, layout, config)].map((rules) => {
+    const known = new KnownKinds(rules, side);
+    const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
+    return {
+      known: share(found.length, kinds.size),
+      present: known.presence(found, isSettled),
+      ranked: known.ranked,
+    };
+  });
+  const none = { known: 0, present: 0, ranked: false };
+  const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), none);
+  return { adapter, layout, ...best };
+}
+
+const sideOf = (layout: string): Side => (layout === "hf" ? "hf" : "native");
+
+const tableOf = (adapter: Adapter, layout: string): string => (layout === "hf" ? (adapter.layouts[0] ?? "hf") : layout);
+
+/** Tables of a layout, as the adapter's probes have them. */
+const probed = (adapter: Adapter, layout: string): (readonly Rule[])[] =>
+  adapter.probes.map((probe) => adapter.open(probe, adapter.family).rules(tableOf(adapter, layout)));
+
+/**
+ * The table at a config, without the rules of layers that the model has none of; none where the config is not one of the
+ * family's, which whoever opens it will be told.
+ */
+function rulesAt(adapter: Adapter, layout: string, config: JsonObject | null): (readonly Rule[])[] {
+  if (config === null) return [];
+  try {
+    const family = adapter.open(config, adapter.family);
+    const axes = family.axes(tableOf(adapter, layout));
+    const isEmpty = (axis: string) => axes[axis] === 0 || (Array.isArray(axes[axis]) && axes[axis].length === 0);
+    return [family.rules(tableOf(adapter, layout)).filter((rule) => !keyAxesOf(rule).some(isEmpty))];
+  } catch (error) {
+    if (error instanceof InputError) return [];
+    throw error;
+  }
+}
+
+/** Axes of the keys of a rule. */
+function keyAxesOf(rule: Rule): readonly string[] {
+  if (rule.kind === "map") return [...rule.native, ...rule.hf].flatMap(({ key }) => axesOf(key));
+  if (rule.kind === "tie") return axesOf(rule.alias);
+  return rule.kind === "drop" ? axesOf(rule.key) : [];
+}
+
+/** Whether two layouts of a family are one here: they may differ in the experts alone, and the model have none. */
+function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds: ReadonlySet<string>): boolean {
+  if (config === null || a.adapter !== b.adapter || a.layout === "hf" || b.layout === "hf") return false;
+  const isAbsent = (rule: Rule) =>
+    rule.kind === "map" && rule.optional && !rule.native.some(({ key }) => kinds.has(abstractKey(key)));
+  const [one, other] = [a, b].map(({ adapter, layout }) =>
+    JSON.stringify(rulesAt(adapter, layout, config).map((rules) => rules.filter((rule) => !isAbsent(rule)))),
+  );
+  return one === other;
+}
+
+/** Whether files of the family come in several orders of dims. */
+export const hasOrders = (adapter: Adapter): boolean =>
+  probed(adapter, "hf")
+    .flat()
+    .some(
+      (rule) => rule.kind === "map" && (rule.order !== undefined || rule.hf.some(({ orders }) => orders !== undefined)),
+    );
+
+function unknownFamily(
+  all: readonly Adapter[],
+  possible: readonly Adapter[],
+  config: JsonObject | null,
+  kinds: ReadonlySet<string>,
+): InputError {
+  const names = all.map(({ family }) => family).join(", ");
+  const byConfig = config === null ? ", give its config with --config" : "";
+  const help = `supported are ${names}; name one with --family${byConfig}, or load an adapter with --adapter`;
+  if (possible.length === 0 && config !== null && typeof config.model_type === "string") {
+    const found = config.model_type;
+    return new InputError("UNKNOWN_FAMILY", `no family for model_type "${found}"`, { expected: names, found, help });
+  }
+  const [example] = kinds;
+  const found = example === undefined ? "no tensors" : `keys like "${example}"`;
+  const [only, ...others] = possible;
+  if (only === undefined || others.length > 0)
+    return new InputError("UNKNOWN_FAMILY", "the keys are of no known family and layout", {
+      expected: names,
+      found,
+      help,
+    });
+  const expected = ["hf", ...only.layouts].join(", ");
+  return new InputError("UNKNOWN_FAMILY", `the keys fit no layout of ${only.family}`, {
+    expected,
+    found,
+    help: `its layouts are ${expected}: is this the whole checkpoint, and its config the right one?`,
+  });
+}
+
+/** Layouts of one family may differ in a tensor or two: then it is they that are missing. */
+function ambiguous(candidates: readonly Candidate[]): InputError {
+  const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout}`);
+  const kinds = candidates.map(
+    ({ adapter, layout }) =>
+      new Set(probed(adapter, layout).flatMap((rules) => [...new KnownKinds(rules, sideOf(layout)).spelled])),
+  );
+  const marks = kinds.map((own, i) => [...own].filter((kind) => kinds.every((all, j) => j === i || !all.has(kind))));
+  const [tensor] = marks[0] ?? [];
+  const isClear = tensor !== undefined && marks.every(({ length }) => length > 0 && length <= MOST_MARKS);
+  const missing = marks.map((own) => own.map((kind) => `"${kind}"`).join(", ")).join(" or ");
+  const detail = isClear ? `; what tells them apart is missing: ${missing}` : "";
+  return new InputError("AMBIGUOUS_LAYOUT", `the keys fit several layouts: ${names.join(", ")}${detail}`, {
+    ...(isClear ? { tensor } : {}),
+    expected: isClear ? missing : "one family and layout",
+    found: names.join(", "),
+    help: `${isClear ? "is this the whole checkpoint? If it is, " : ""}choose with --family and --layout`,
+  });
+}

@@ -1,0 +1,152 @@
+// Executes planned files: everything is written beside the target and takes its name at the end, or leaves no trace.
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { EnvironmentError, InputError } from "../base/errors.ts";
+import type { OutputFile } from "../formats/output.ts";
+import { lengthOf, type Produce, STEP_BYTES, writeOutputFile } from "./execute-file.ts";
+import { appendProgress } from "./journal.ts";
+import { commitStaging, discardStaging, openStaging, releaseStaging, type Staging, syncFolder } from "./staging.ts";
+import { writing } from "./staging-errors.ts";
+
+export interface WrittenFile {
+  readonly name: string;
+  readonly bytes: number;
+  readonly xxh64: string;
+}
+
+export interface ExecuteProgress {
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly file: string;
+}
+
+interface ExecuteOptions {
+  readonly files: readonly OutputFile[];
+  readonly produce: Produce;
+  /** What the bytes depend on beside the plan: sources with size and time, options. A run resumes only its own kind. */
+  readonly identity?: string;
+  /** Makes the output durable before it gets its name; default true. */
+  readonly fsync?: boolean;
+  /** Continues what a killed run left, and leaves its own work to be continued where the environment fails it. */
+  readonly resume?: boolean;
+  /** Replaces an existing target, at the end and at once. */
+  readonly force?: boolean;
+  /** Paths that replacing the target must not delete: the sources. */
+  readonly protect?: readonly string[];
+  /** Called when all is written and before a name appears; what it throws undoes the output. */
+  readonly verify?: () => void;
+  /** Bytes between two points that a run can be continued from; a multiple of 8. */
+  readonly stepBytes?: number;
+  readonly onProgress?: (progress: ExecuteProgress) => void;
+  /** Stops the run at the next step; what it made is removed, or with `resume` kept. */
+  readonly signal?: AbortSignal;
+}
+
+export type ExecuteJob = ExecuteOptions & ({ readonly targetDir: string } | { readonly targetFile: string });
+
+/**
+ * Writes `files` into the new directory `targetDir`, or the only one to `targetFile`.
+ * Throws InputError (TARGET_EXISTS, TARGET_UNSAFE, TARGET_BUSY, PARTIAL_…, OUTPUT_NAME_…), EnvironmentError (DISK_FULL,
+ * PERMISSION_DENIED, …) and what `produce` throws; then nothing is left behind but what `resume` can use.
+ */
+export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
+  const { files, resume = false, force = false, protect = [], identity = "" } = job;
+  const single = "targetFile" in job;
+  const target = single ? job.targetFile : job.targetDir;
+  checkFiles(files, single);
+  const totalBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const staging = openStaging({ target, plan: planDigest(files, identity), totalBytes, resume, force, protect });
+  try {
+    const written = await writeFiles(job, staging, totalBytes);
+    job.verify?.();
+    job.signal?.throwIfAborted();
+    const name = files[0]?.name ?? "";
+    commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);
+    return written;
+  } catch (error) {
+    const later = resume && (error instanceof EnvironmentError || job.signal?.aborted === true);
+    if (later) releaseStaging(staging);
+    else discardStaging(staging);
+    throw error;
+  }
+}
+
+async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number): Promise<WrittenFile[]> {
+  const { files, produce, fsync = true, stepBytes = STEP_BYTES, onProgress, signal } = job;
+  const written: WrittenFile[] = [];
+  let before = 0;
+  for (const [index, file] of files.entries()) {
+    const { name, byteLength } = file;
+    const path = join(staging.out, name);
+    const start = before;
+    signal?.throwIfAborted();
+    const done = fs.existsSync(path) ? staging.progress.get(index) : undefined;
+    prepare(path, done !== undefined);
+    const xxh64 = await writeOutputFile({
+      path,
+      file,
+      produce,
+      fsync,
+      stepBytes,
+      done,
+      signal,
+      onProgress: (bytes) => onProgress?.({ bytes: start + bytes, totalBytes, file: name }),
+      onDurable: (progress) => writing(path, () => appendProgress(staging.home, index, progress)),
+    });
+    before += byteLength;
+    written.push({ name, bytes: byteLength, xxh64 });
+  }
+  if (fsync) {
+    for (const folder of new Set([staging.out, ...files.map(({ name }) => dirname(join(staging.out, name)))])) {
+      writing(folder, () => syncFolder(folder));
+    }
+  }
+  return written;
+}
+
+/** Makes way for a file that is begun anew. */
+function prepare(path: string, keep: boolean): void {
+  writing(path, () => {
+    fs.mkdirSync(dirname(path), { recursive: true });
+    if (!keep) fs.rmSync(path, { force: true });
+  });
+}
+
+/** Names may come from a record, so from someone else's disk. */
+function checkFiles(files: readonly OutputFile[], single: boolean): void {
+  const names = new Set<string>();
+  for (const { name, byteLength, parts } of files) {
+    const steps = name.split("/");
+    const unsafe = /[\\\0]|^[a-z]:/i.test(name) || steps.some((step) => step === "" || step === "." || step === "..");
+    if (unsafe || (single && name !== basename(name))) {
+      throw new InputError("OUTPUT_NAME_UNSAFE", `${JSON.stringify(name)}: not a name within the target`, {
+        file: name,
+        help: "the record or index that names this file is damaged: convert without it",
+      });
+    }
+    if (names.has(name)) {
+      throw new InputError("OUTPUT_NAME_TWICE", `${name}: would be written twice`, {
+        file: name,
+        help: "the record or index that names this file is damaged: convert without it",
+      });
+    }
+    names.add(name);
+    const length = parts.reduce((sum, part) => sum + lengthOf(part), 0);
+    if (length !== byteLength) throw new Error(`${name}: planned with ${byteLength} bytes, its parts have ${length}`);
+  }
+  if (single && files.length !== 1) throw new Error(`${files.length} files for a target that is one file`);
+}
+
+function planDigest(files: readonly OutputFile[], identity: string): string {
+  const hash = createHash("sha256").update(JSON.stringify(identity));
+  for (const { name, byteLength, parts } of files) {
+    hash.update(JSON.stringify([name, byteLength, parts.length]));
+    for (const part of parts) {
+      if (part.kind === "bytes") hash.update(JSON.stringify(part.bytes.length)).update(part.bytes);
+      else if (part.kind === "tensor") hash.update(JSON.stringify([part.key, part.begin, part.end]));
+      else hash.update(JSON.stringify([part.byteLength]));
+    }
+  }
+  return hash.digest("hex");
+}

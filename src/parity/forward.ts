@@ -1,0 +1,227 @@
+// Forward passes of the sides of a parity run, and their logits compared.
+import type { Backend } from "../../numerics/backend.ts";
+import { type ForwardObserver, runForwards, type TapComparison } from "../../numerics/driver.ts";
+import type { Forward, ForwardInput } from "../../numerics/graph.ts";
+import { LogitComparison } from "../../numerics/metrics.ts";
+import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import { InputError } from "../base/errors.ts";
+import { checkGolden, type Golden } from "./inputs/golden.ts";
+import type { ResolvedInputs } from "./inputs/inputs.ts";
+import { LogitFile } from "./logits.ts";
+import { type NextTokens, nextTokens } from "./next-tokens.ts";
+import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
+import { compareChoices, type RoutingComparison } from "./routing.ts";
+import type { SideWeights } from "./side.ts";
+
+export interface ForwardOptions {
+  /** Path for the logits that the metrics are computed from. */
+  readonly saveLogits?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** `done` and `total` in FLOPs. */
+  readonly onProgress?: ((event: { label: string; done: number; total: number }) => void) | undefined;
+}
+
+export interface ForwardOutcome {
+  readonly comparison: LogitComparison;
+  /** Of two sides, the logits as the last tap. */
+  readonly taps: readonly TapComparison[];
+  /** Of the sides on the first input, then on the second, … */
+  readonly plans: readonly ForwardPlan[];
+  readonly routing: readonly RoutingComparison[];
+  /** Behind the last input. */
+  readonly nextTokens: NextTokens;
+}
+
+/** One checkpoint against another on given inputs, or against a golden on its own. */
+export class Contest {
+  /** Index of what the other is measured against: the golden, else the HF side, else the first. */
+  readonly reference: 0 | 1;
+  private readonly inputs: readonly ForwardInput[];
+
+  constructor(
+    readonly sides: readonly SideWeights[],
+    private readonly forwards: readonly Forward[],
+    private readonly golden: Golden | null,
+    private readonly resolved: readonly ResolvedInputs[],
+    private readonly pinned: boolean,
+  ) {
+    this.inputs = resolved.map(({ input }) => input);
+    const [a, b] = sides;
+    this.reference = golden !== null || (b?.layout === "hf" && a?.layout !== "hf") ? 1 : 0;
+  }
+
+  /**
+   * What the passes need, from shapes alone: of the sides on the first input, then on the second, …
+   * @throws InputError where they do not fit the weights or each other
+   */
+  plan(forwards: readonly Forward[]): readonly ForwardPlan[] {
+    const plans = this.resolved.flatMap((resolved, i) =>
+      this.sides.map((side, s) => planOf(side, forwards[s]!, resolved, this.inputs.length > 1 ? i : null)),
+    );
+    const [vocab, other] = plans.slice(0, this.sides.length).map((plan) => plan.logits[1]!);
+    if (this.golden) checkGolden(this.golden, this.inputs[0]!.ids_T, vocab!);
+    if (other === undefined || other === vocab) return plans;
+    throw new InputError("VOCAB_MISMATCH", "the two sides have vocabularies of different sizes", {
+      file: this.sides[1]!.path,
+      expected: `${vocab} logits`,
+      found: `${other} logits`,
+      help: "cut padded rows off the embedding and the head, and set vocab_size in the config",
+    });
+  }
+
+  /** The plans of each input. */
+  byInput(plans: readonly ForwardPlan[]): readonly (readonly ForwardPlan[])[] {
+    const sides = this.sides.length;
+    return this.inputs.map((_, i) => plans.slice(i * sides, (i + 1) * sides));
+  }
+
+  /** Keys of tensors that no step reads, whatever the input. @param other an input of all modalities */
+  unused(plans: readonly ForwardPlan[], other: ForwardInput | null): string[] {
+    return this.sides.flatMap((side, i) => {
+      const unread = this.unread(plans, i);
+      if (unread.length === 0 || other === null) return unread;
+      const elsewhere = new Set(side.unused(side.plan(this.forwards[i]!, other)));
+      return unread.filter((key) => elsewhere.has(key));
+    });
+  }
+
+  /** Keys of tensors that these inputs leave out and `other` does not. */
+  unexercised(plans: readonly ForwardPlan[], other: ForwardInput | null): string[] {
+    const never = new Set(this.unused(plans, other));
+    return this.sides.flatMap((_, i) => this.unread(plans, i)).filter((key) => !never.has(key));
+  }
+
+  /** Keys of tensors of side `at` that none of the inputs reads. */
+  private unread(plans: readonly ForwardPlan[], at: number): string[] {
+    const [first = [], ...rest] = this.byInput(plans).map((sides) => this.sides[at]!.unused(sides[at]!));
+    return first.filter((key) => rest.every((keys) => keys.includes(key)));
+  }
+
+  /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
+  noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
+    return measureNoise(backend, this.noiseSide, this.longest, onFlops);
+  }
+
+  get noiseFlops(): number {
+    return noiseFlops(this.noiseSide, this.longest);
+  }
+
+  private get longest(): ForwardInput {
+    return this.inputs.reduce((a, b) => (b.ids_T.length > a.ids_T.length ? b : a));
+  }
+
+  private get noiseSide(): NoiseSide {
+    const at = this.golden === null ? this.reference : 0;
+    return { weights: this.sides[at]!, forward: this.forwards[at]!, at };
+  }
+
+  async run(backend: Backend, forwards: readonly Forward[], options: ForwardOptions): Promise<ForwardOutcome> {
+    const plans = this.plan(forwards);
+    const vocab = plans[0]!.logits[1]!;
+    const ids = this.inputs.flatMap(({ ids_T }) => ids_T);
+    const starts = this.inputs.map((_, i) => sum(this.inputs.slice(0, i).map(({ ids_T }) => ids_T.length)));
+    const comparison = new LogitComparison(ids, vocab, starts);
+    const file = options.saveLogits === undefined ? null : new LogitFile(options.saveLogits, ids, vocab, starts);
+    const total = flopsOf(plans);
+    const passes: Pass[] = [];
+    try {
+      let done = 0;
+      for (const [i, own] of this.byInput(plans).entries()) {
+        const progress = progressOf(options, done, total);
+        const work = { input: this.inputs[i]!, plans: own, forwards, begin: starts[i]!, comparison, file, progress };
+        passes.push(await this.pass(backend, work));
+        done += flopsOf(own);
+      }
+      file?.finish();
+    } catch (error) {
+      file?.discard();
+      throw error;
+    }
+    const taps = worstTaps(passes.map((pass) => pass.taps));
+    if (this.sides.length > 1) taps.push({ tap: "logits", relativeRms: comparison.relativeRms() });
+    const routing = passes.flatMap((pass) => pass.routing);
+    return { comparison, taps, plans, routing, nextTokens: passes.at(-1)!.nextTokens };
+  }
+
+  /** The sides on one input. */
+  private async pass(backend: Backend, work: PassWork): Promise<Pass> {
+    const { input, plans, forwards, begin, comparison, file, progress } = work;
+    const routing: RoutingComparison[] = [];
+    const taps: TapComparison[] = [];
+    let next: NextTokens = { a: [], b: [] };
+    const observer: ForwardObserver = {
+      tap: (tap) => taps.push(tap),
+      logits: (first, [a, second]) => {
+        const vocab = plans[0]!.logits[1]!;
+        const b = second ?? this.golden!.rows(first, first + a!.length / vocab);
+        comparison.add(this.reference === 0 ? a! : b, this.reference === 0 ? b : a!);
+        file?.write(begin + first, a!, b);
+        if (first + a!.length / vocab === input.ids_T.length) {
+          next = { a: nextTokens(a!.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
+        }
+      },
+      routing: (name, choices) => routing.push(compareChoices(name, choices)),
+      progress,
+    };
+    const sides = this.sides.map((side, i) => ({
+      forward: forwards[i]!,
+      plan: plans[i]!,
+      weight: (key: string) => side.weight(key),
+      has: (key: string) => side.has(key),
+    }));
+    const { reference, pinned } = this;
+    await runForwards(backend, sides, input, observer, { reference, pinned });
+    return { taps, routing, nextTokens: next };
+  }
+}
+
+/** @throws InputError ID_OUT_OF_RANGE, naming the file of the ids, and of several inputs which */
+function planOf(
+  side: SideWeights,
+  forward: Forward,
+  { input, about }: ResolvedInputs,
+  which: number | null,
+): ForwardPlan {
+  try {
+    return side.plan(forward, input);
+  } catch (error) {
+    if (!(error instanceof InputError) || error.code !== "ID_OUT_OF_RANGE") throw error;
+    const message = which === null ? error.message : `input ${which + 1}: ${error.message}`;
+    const file = about.kind === "prompt" ? side.path : (about.source ?? side.path);
+    throw new InputError(error.code, message, { ...error.details, file });
+  }
+}
+
+interface PassWork {
+  readonly input: ForwardInput;
+  readonly plans: readonly ForwardPlan[];
+  readonly forwards: readonly Forward[];
+  /** Row of the input's first logits among those of all inputs. */
+  readonly begin: number;
+  readonly comparison: LogitComparison;
+  readonly file: LogitFile | null;
+  readonly progress: NonNullable<ForwardObserver["progress"]>;
+}
+
+type Pass = Pick<ForwardOutcome, "taps" | "routing" | "nextTokens">;
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+export const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(({ flops }) => flops));
+
+/** @param before FLOPs of the inputs before this one; the driver counts anew for each */
+function progressOf({ signal, onProgress }: ForwardOptions, before: number, total: number) {
+  return ({ tap, flops }: { readonly tap: string; readonly flops: number }): void => {
+    signal?.throwIfAborted();
+    onProgress?.({ label: tap, done: before + flops, total });
+  };
+}
+
+/** Each tap with its largest error over the inputs, in the order of the input that has most taps. */
+function worstTaps(inputs: readonly (readonly TapComparison[])[]): TapComparison[] {
+  const longest = inputs.reduce((a, b) => (b.length > a.length ? b : a));
+  return longest.map(({ tap }) => {
+    const errors = inputs.flatMap((taps) => taps.filter((other) => other.tap === tap));
+    return { tap, relativeRms: Math.max(...errors.map(({ relativeRms }) => relativeRms)) };
+  });
+}

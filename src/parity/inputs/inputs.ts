@@ -1,0 +1,38 @@
+// What a parity run computes on, and how its report speaks of it.
+
+import type { ForwardInput } from "../../../numerics/graph.ts";
+import type { PromptMetrics } from "../../../numerics/metrics.ts";
+import type { VisionInput } from "../../family/adapter.ts";
+
+/** What the report says of the input; the input itself stays inside. */
+export interface ParityInputs {
+  readonly kind: "ids" | "prompt" | "random" | "golden";
+  readonly tokens: number;
+  readonly images?: number;
+  /** File, prompt or golden that the ids come from. */
+  readonly source?: string;
+  readonly seed?: number;
+  /** Why there are more or fewer tokens than asked for, or more than the model was made for. */
+  readonly note?: string;
+  /** Of several inputs, each with what it came to; the fields above are then of all of them. */
+  readonly prompts?: readonly PromptReport[];
+}
+
+export interface PromptReport extends PromptMetrics {
+  readonly kind: ParityInputs["kind"];
+  readonly source?: string;
+  readonly images?: number;
+  readonly note?: string;
+}
+
+export interface ResolvedInputs {
+  readonly input: ForwardInput;
+  readonly about: ParityInputs;
+}
+
+/** The model that the input is for. */
+export interface InputLimits {
+  readonly vocabSize: number;
+  readonly maxPositions: number;
+  readonly vision?: VisionInput | undefined;
+}

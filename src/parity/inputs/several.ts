@@ -1,0 +1,78 @@
+// Several inputs in one run: each is run on its own, and the metrics are over the tokens of all.
+import type { PromptMetrics } from "../../../numerics/metrics.ts";
+import { InputError } from "../../base/errors.ts";
+import { checkImages } from "./file.ts";
+import type { Golden } from "./golden.ts";
+import type { InputLimits, ParityInputs, ResolvedInputs } from "./inputs.ts";
+import { type InputRequest, resolveInputs } from "./read.ts";
+import { readJson, readText } from "./text.ts";
+
+export type InputRequests = InputRequest | readonly InputRequest[];
+
+export const requestsOf = (input: InputRequests | undefined): readonly InputRequest[] =>
+  input === undefined ? [] : "kind" in input ? [input] : input;
+
+/** What to compare on, in order; without a request the golden's ids, or random ones. */
+export async function allInputs(
+  input: InputRequests | undefined,
+  limits: InputLimits,
+  golden: Golden | null,
+): Promise<readonly ResolvedInputs[]> {
+  const given = requestsOf(input);
+  if (golden !== null && given.length === 0) {
+    const about = { kind: "golden", tokens: golden.ids.length, source: golden.path } as const;
+    return [checked({ input: { ids_T: golden.ids }, about }, limits)];
+  }
+  const all: ResolvedInputs[] = [];
+  for (const request of given.length > 0 ? given : [{ kind: "random" } as const]) {
+    all.push(checked(await resolveInputs(request, limits), limits));
+  }
+  return all;
+}
+
+function checked({ input, about }: ResolvedInputs, limits: InputLimits): ResolvedInputs {
+  if (limits.vision) checkImages(input.ids_T, input.images, limits.vision, about.source ?? "the input");
+  if (input.ids_T.length <= limits.maxPositions) return { input, about };
+  return { input, about: { ...about, note: `longer than the model's context of ${limits.maxPositions} tokens` } };
+}
+
+/**
+ * The prompts of a file: a JSON array of strings where its name ends in `.json`, else a text of one prompt a line.
+ *
+ * @throws InputError NOT_FOUND, JSON_INVALID or PROMPTS_INVALID
+ */
+export function readPrompts(file: string): readonly string[] {
+  const isJson = file.endsWith(".json");
+  const value = isJson ? readJson(file) : readText(file).split(/\r?\n/);
+  const fault = (found: string) =>
+    new InputError("PROMPTS_INVALID", `${file}: no list of prompts: ${found}`, {
+      file,
+      expected: isJson ? 'a JSON array of strings, e.g. ["Once upon a time", "def main():"]' : "one prompt a line",
+      found,
+      help: "write a JSON array of strings into a .json file, or one prompt a line into any other",
+    });
+  if (!Array.isArray(value)) throw fault(value === null ? "null" : typeof value);
+  const prompts = value.map((prompt: unknown, i) => {
+    if (typeof prompt === "string" && (!isJson || prompt !== "")) return prompt;
+    throw fault(`${JSON.stringify(prompt)} at index ${i}`);
+  });
+  const filled = prompts.filter((prompt) => prompt.trim() !== "" || isJson);
+  if (filled.length === 0) throw fault(isJson ? "an empty array" : "no line with text");
+  return filled;
+}
+
+/** What the report says of one input, or of several together. */
+export function describeInputs(all: readonly ResolvedInputs[], metrics: readonly PromptMetrics[]): ParityInputs {
+  const [first] = all;
+  if (all.length === 1) return first!.about;
+  const prompts = all.map(({ about: { kind, source, images, note } }, i) => ({
+    kind,
+    ...(source === undefined ? {} : { source }),
+    ...(images === undefined ? {} : { images }),
+    ...(note === undefined ? {} : { note }),
+    ...metrics[i]!,
+  }));
+  const images = prompts.reduce((sum, prompt) => sum + (prompt.images ?? 0), 0);
+  const tokens = prompts.reduce((sum, prompt) => sum + prompt.tokens, 0);
+  return { kind: first!.about.kind, tokens, ...(images > 0 ? { images } : {}), prompts };
+}

@@ -1,0 +1,164 @@
+// Two sources of tensors by the same names, compared element by element in bounded memory.
+
+import { bitsOf, elementCount } from "../base/dtype.ts";
+import type { TensorInfo } from "../formats/checkpoint.ts";
+import { castingRead, isFloat } from "./cast.ts";
+import type { Difference } from "./difference.ts";
+import type { TensorSource } from "./tensor-source.ts";
+
+const BLOCK_ELEMENTS = 1 << 17;
+
+/** Yields after each block, with the bytes it read of both; returns every difference, in the order of `a`. */
+export function* compareSources(a: TensorSource, b: TensorSource): Generator<number, Difference[], void> {
+  const differences: Difference[] = [];
+  for (const [key, info] of a.tensors) {
+    const other = b.tensors.get(key);
+    if (other === undefined) differences.push({ key, kind: "missing", detail: `${words(info)} in a, nothing in b` });
+    else differences.push(...(yield* compareTensors(a, b, info, other)));
+  }
+  for (const [key, info] of b.tensors) {
+    if (!a.tensors.has(key)) differences.push({ key, kind: "extra", detail: `nothing in a, ${words(info)} in b` });
+  }
+  return differences;
+}
+
+const words = ({ dtype, shape }: TensorInfo): string => `${dtype} [${shape.join(", ")}]`;
+
+/** Yields after each block, with the bytes it read of both. */
+export function* compareTensors(
+  a: TensorSource,
+  b: TensorSource,
+  x: TensorInfo,
+  y: TensorInfo,
+): Generator<number, Difference[], void> {
+  const { key } = x;
+  if (`${x.shape}` !== `${y.shape}`) return [{ key, kind: "shape", detail: `${words(x)} in a, ${words(y)} in b` }];
+  if (x.dtype === y.dtype) {
+    const found = yield* compareBlocks(a, b, x, Number.isInteger(bitsOf(x.dtype) / 8) ? bitsOf(x.dtype) / 8 : null);
+    return found === null ? [] : [{ key, kind: "values", detail: describe(found, x) }];
+  }
+  const types = `${x.dtype} in a, ${y.dtype} in b`;
+  if (!isFloat(x.dtype) || !isFloat(y.dtype)) return [{ key, kind: "dtype", detail: types }];
+  const found = yield* compareBlocks(widened(a, x), widened(b, y), { ...x, dtype: "F64" }, 8);
+  if (found === null) return [{ key, kind: "dtype", detail: `${types}; the values are equal` }];
+  return [
+    { key, kind: "dtype", detail: types },
+    { key, kind: "values", detail: describe(found, { ...x, dtype: "F64" }) },
+  ];
+}
+
+/** Every F16, BF16 and F32 is an F64. */
+function widened(source: TensorSource, { key, dtype }: TensorInfo): TensorSource {
+  if (!isFloat(dtype)) throw new RangeError(`${key} is ${dtype}`);
+  const read = castingRead((name, begin, target) => source.read(name, begin, target), dtype, "F64");
+  return { tensors: source.tensors, read };
+}
+
+interface Found {
+  /** First element whose bits differ, and both its values. */
+  readonly first: number;
+  readonly a: string;
+  readonly b: string;
+  readonly count: number;
+  readonly largest: number;
+}
+
+/** `width` is null for types of less than a byte: then elements are bytes. */
+function* compareBlocks(
+  a: TensorSource,
+  b: TensorSource,
+  { key, dtype, shape, byteLength }: TensorInfo,
+  width: number | null,
+): Generator<number, Found | null, void> {
+  const total = width === null ? byteLength : elementCount(shape) * width;
+  const size = Math.min(total, BLOCK_ELEMENTS * (width ?? 1));
+  const [left, right] = [Buffer.alloc(size), Buffer.alloc(size)];
+  const values = valuesOf(dtype, width ?? 1);
+  let found: Found | null = null;
+  for (let begin = 0; begin < total; begin += size) {
+    const count = Math.min(size, total - begin);
+    const [x, y] = [left.subarray(0, count), right.subarray(0, count)];
+    a.read(key, begin, x);
+    b.read(key, begin, y);
+    if (!x.equals(y)) found = addBlock(found, x, y, { begin, width: width ?? 1, values });
+    yield 2 * count;
+  }
+  return found;
+}
+
+interface BlockAt {
+  readonly begin: number;
+  readonly width: number;
+  readonly values: (bytes: Buffer, at: number) => number;
+}
+
+function addBlock(found: Found | null, x: Buffer, y: Buffer, { begin, width, values }: BlockAt): Found {
+  let result = found;
+  for (let at = 0; at < x.length; at += width) {
+    if (x.compare(y, at, at + width, at, at + width) === 0) continue;
+    const [a, b] = [values(x, at), values(y, at)];
+    const largest = Math.max(result?.largest ?? 0, Number.isNaN(a - b) ? Infinity : Math.abs(a - b));
+    result =
+      result === null
+        ? { first: (begin + at) / width, a: print(a), b: print(b), count: 1, largest }
+        : { ...result, count: result.count + 1, largest };
+  }
+  return result ?? { first: begin / width, a: "?", b: "?", count: 0, largest: 0 };
+}
+
+const print = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
+
+/** Value of one element; the unsigned integer of its bits where JavaScript has no such number. */
+function valuesOf(dtype: TensorInfo["dtype"], width: number): BlockAt["values"] {
+  switch (dtype) {
+    case "F64":
+      return (bytes, at) => bytes.readDoubleLE(at);
+    case "F32":
+      return (bytes, at) => bytes.readFloatLE(at);
+    case "BF16":
+      return (bytes, at) => floatOfBits(bytes.readUInt16LE(at) << 16);
+    case "F16":
+      return (bytes, at) => halfValue(bytes.readUInt16LE(at));
+    case "I64":
+      return (bytes, at) => Number(bytes.readBigInt64LE(at));
+    case "I32":
+    case "I16":
+    case "I8":
+      return (bytes, at) => bytes.readIntLE(at, width);
+    default:
+      return (bytes, at) => (width <= 6 ? bytes.readUIntLE(at, width) : Number(bytes.readBigUInt64LE(at)));
+  }
+}
+
+const word = new DataView(new ArrayBuffer(4));
+
+function floatOfBits(bits: number): number {
+  word.setInt32(0, bits);
+  return word.getFloat32(0);
+}
+
+/** IEEE 754 binary16. */
+function halfValue(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+function describe({ first, a, b, count, largest }: Found, { shape }: TensorInfo): string {
+  const total = elementCount(shape);
+  const at = `[${coordinates(first, shape).join(", ")}]`;
+  return `${count} of ${total} elements differ, first at ${at}: ${a} in a, ${b} in b; largest difference ${largest.toPrecision(3)}`;
+}
+
+/** Indices of a row-major element. */
+export function coordinates(element: number, shape: readonly number[]): number[] {
+  const indices: number[] = [];
+  let rest = element;
+  for (const size of shape.toReversed()) {
+    indices.unshift(rest % size);
+    rest = Math.floor(rest / size);
+  }
+  return indices;
+}

@@ -1,0 +1,203 @@
+// Where each tensor of the target comes from: the table's plan for the tensors at hand, and the dtypes asked for.
+
+import { type Dtype, elementCount } from "../base/dtype.ts";
+import { InputError, UsageError } from "../base/errors.ts";
+import type { Adapter, Family } from "../family/adapter.ts";
+import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import type { Dropped, Move, TablePlan } from "../table/move.ts";
+import { refusalOf } from "../table/pass-through.ts";
+import { compileTable, type PlanOptions } from "../table/plan.ts";
+import type { DtypeChoice } from "./dtypes.ts";
+import { type TensorSource, tensorInfo } from "./tensor-source.ts";
+
+/** A tensor of the target. */
+export interface MappedTensor {
+  readonly info: TensorInfo;
+  readonly move: Move;
+  /** Keys of its source tensors. */
+  readonly sources: readonly string[];
+  /** Why it must not be rounded along with all others, and whether it would have been: it kept its element type. */
+  readonly critical?: { readonly reason: string; readonly kept: boolean };
+}
+
+/** One step from layout to layout; `source` has the tensors that the moves name. */
+export interface Mapping {
+  readonly source: TensorSource;
+  readonly from: string;
+  readonly to: string;
+  /** Where the tensors stand in a nested state, where no table gave them their names. */
+  readonly paths?: Checkpoint["paths"];
+  /** In the order of the table. */
+  readonly tensors: ReadonlyMap<string, MappedTensor>;
+  readonly equalities: TablePlan["equalities"];
+  readonly dropped: readonly Dropped[];
+  readonly spelling: TablePlan["spelling"];
+  readonly order: TablePlan["order"];
+  /** Parts of the model that the config describes and the HF side does not have. */
+  readonly absent?: TablePlan["absent"];
+  /** Aliases that `hf` can have, by canonical key, and whether this source has them; empty from other layouts. */
+  readonly aliases: ReadonlyMap<string, boolean>;
+}
+
+export interface MappingOptions extends PlanOptions {
+  readonly dtypes: DtypeChoice;
+}
+
+/** A family at the config of a checkpoint. */
+export interface Model {
+  readonly adapter: Adapter;
+  readonly family: Family;
+}
+
+/** Through the table of the native layout concerned; within one layout, tensor by tensor. Throws what a table's plan throws. */
+export function mapTensors(
+  model: Model,
+  source: TensorSource,
+  from: string,
+  to: string,
+  options: MappingOptions,
+): Mapping {
+  if (from !== to) return mapByTable(model, source, from, to, options);
+  const { dtypes, ...others } = options;
+  return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
+}
+
+/** From one layout to another, one of which is `hf`. Throws what a table's plan throws. */
+export function mapByTable(
+  model: Pick<Model, "family">,
+  source: TensorSource,
+  from: string,
+  to: string,
+  { dtypes, ...options }: MappingOptions,
+): Mapping {
+  return mapped(source, [from, to], tablePlan(model, source, from, to, options), dtypes);
+}
+
+function mapped(
+  source: TensorSource,
+  [from, to]: readonly [string, string],
+  plan: Planned,
+  dtypes: DtypeChoice,
+): Mapping {
+  const tensors = new Map<string, MappedTensor>();
+  for (const move of plan.moves) {
+    const sources = [...new Set(move.pieces.map((piece) => piece.source))];
+    const reason = sources.map((key) => plan.critical.get(key)).find((why) => why !== undefined);
+    const chosen = (critical: boolean) => targetDtype(move, sources, source, dtypes, critical);
+    const dtype = chosen(reason !== undefined);
+    const critical = reason === undefined ? {} : { critical: { reason, kept: dtype !== chosen(false) } };
+    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical });
+  }
+  return { source: unrounded(source, tensors), from, to, ...plan, tensors };
+}
+
+/** Decoded tensors that are cast are not rounded to what their config declares first. */
+function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSource {
+  const isCast = (key: string, dtype: Dtype) => {
+    const from = source.tensors.get(key);
+    return from?.encoding !== undefined && from.dtype !== dtype;
+  };
+  const keys = [...tensors.values()].flatMap(({ info, sources }) => sources.filter((key) => isCast(key, info.dtype)));
+  return keys.length === 0 ? source : (source.unrounded?.(new Set(keys)) ?? source);
+}
+
+type Planned = TablePlan & Pick<Mapping, "aliases">;
+
+function tablePlan(
+  { family }: Pick<Model, "family">,
+  source: TensorSource,
+  from: string,
+  to: string,
+  options: PlanOptions,
+): Planned {
+  if (from !== "hf" && to !== "hf") throw new RangeError(`no table leads from ${from} to ${to} directly`);
+  const native = from === "hf" ? to : from;
+  const table = compileTable(family.rules(native), family.axes(native));
+  const plan = table.plan(from === "hf" ? "fromHf" : "toHf", source.tensors, options);
+  const aliases = from === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+  const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
+  return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
+}
+
+/** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
+function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): Planned {
+  const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
+  const rules = model.family.rules(layout === "hf" ? other : layout);
+  const isKnown = (key: string) => refusalOf(rules, layout === "hf" ? "hf" : "native", key) !== undefined;
+  const { dropped, equalities, critical } = tablePlan(model, source, layout, other, {
+    ...options,
+    allowDrop: (key) => options.allowDrop?.(key) === true || isKnown(key),
+    mixedDtypes: true,
+  });
+  const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
+  const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
+  const lost = dropped.filter(({ key }) => waived.has(key));
+  return {
+    moves,
+    equalities,
+    dropped: lost,
+    spelling: new Map(),
+    order: null,
+    critical,
+    absent: [],
+    aliases: new Map(),
+  };
+}
+
+/** The native layout that HF checkpoints are converted to unless another is asked for. */
+export function nativeLayout({ layouts, family }: Adapter): string {
+  const [first] = layouts;
+  if (first === undefined) throw new RangeError(`${family} has no native layout`);
+  return layouts.includes("torchtitan") ? "torchtitan" : first;
+}
+
+/** A tensor as it is. */
+export const wholeMove = ({ key, shape }: TensorInfo): Move => ({
+  key,
+  shape,
+  pieces:
+    elementCount(shape) === 0
+      ? []
+      : [
+          {
+            source: key,
+            sourceOffset: 0,
+            targetOffset: 0,
+            sizes: [elementCount(shape)],
+            sourceStrides: [1],
+            targetStrides: [1],
+          },
+        ],
+  rule: "copy",
+});
+
+function targetDtype(
+  move: Move,
+  sources: readonly string[],
+  source: TensorSource,
+  choose: DtypeChoice,
+  critical: boolean,
+): Dtype {
+  if (move.fill !== undefined) return move.fill.dtype;
+  const names = [move.key, ...sources];
+  const chosen = sources.map((key) => choose(names, source.tensors.get(key)!.dtype, critical));
+  const [first = choose(names, "F32"), ...others] = chosen;
+  const odd = others.findIndex((dtype) => dtype !== first);
+  if (odd < 0) return first;
+  throw new InputError("MIXED_DTYPES", `"${move.key}" would be made of tensors of several dtypes`, {
+    tensor: move.key,
+    expected: `${first}, as "${sources[0]}"`,
+    found: `${others[odd]}, "${sources[odd + 1]}"`,
+    help: `cast them to one with --dtype '${move.key}=f32', or any type that suits`,
+  });
+}
+
+/** Throws UsageError where a glob of --dtype matched no tensor. */
+export function checkGlobs(dtypes: DtypeChoice): void {
+  const [glob] = dtypes.unmatched();
+  if (glob === undefined) return;
+  throw new UsageError("DTYPE_GLOB_UNMATCHED", `--dtype ${glob}: no tensor matches`, {
+    found: glob,
+    help: "write a pattern over keys of source or target, as `plan` lists them",
+  });
+}

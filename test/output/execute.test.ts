@@ -1,0 +1,396 @@
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { xxhash64 } from "hash-wasm";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { ConvertCheckpointError } from "../../src/base/errors.ts";
+import { type ExecuteJob, executeOutput } from "../../src/output/execute.ts";
+import { homeOf } from "../../src/output/staging.ts";
+import { expectedFiles, plannedFiles, produceBytes, STEP } from "./execute-plan.ts";
+
+const SMALL = 300_000;
+/** Three steps and a half. */
+const LARGE = STEP * 3.5;
+
+let tools: string;
+let folder: string;
+let target: string;
+
+beforeAll(async () => {
+  tools = fs.mkdtempSync(join(tmpdir(), "execute-tools-"));
+  const entry = new URL("execute-child.ts", import.meta.url).pathname;
+  const outfile = join(tools, "child.mjs");
+  await build({ entryPoints: [entry], outfile, bundle: true, platform: "node", format: "esm", logLevel: "error" });
+});
+afterAll(() => fs.rmSync(tools, { recursive: true }));
+beforeEach(() => {
+  folder = fs.mkdtempSync(join(tmpdir(), "execute-"));
+  target = join(folder, "target");
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  fs.rmSync(folder, { recursive: true });
+});
+
+const job = (more: Partial<ExecuteJob> = {}, bytes = SMALL): ExecuteJob => ({
+  files: plannedFiles(bytes),
+  produce: produceBytes,
+  stepBytes: STEP,
+  targetDir: target,
+  ...more,
+});
+
+/** Files of a folder by name. */
+function contents(path: string): Record<string, Buffer> {
+  const files = fs.readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return Object.fromEntries(
+    files.map((entry) => {
+      const file = join(entry.parentPath, entry.name);
+      return [file.slice(path.length + 1), fs.readFileSync(file)];
+    }),
+  );
+}
+
+function expectFiles(bytes: number): void {
+  const found = contents(target);
+  const expected = expectedFiles(bytes);
+  expect(Object.keys(found).sort()).toEqual(Object.keys(expected));
+  for (const [name, buffer] of Object.entries(expected)) expect(found[name]?.equals(buffer), name).toBe(true);
+  expect(fs.readdirSync(folder)).toEqual(["target"]);
+}
+
+async function failure(promise: Promise<unknown>): Promise<ConvertCheckpointError> {
+  const error = await promise.then(
+    () => expect.fail("no error"),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof ConvertCheckpointError)) throw error;
+  expect(error.details.help).not.toBe("");
+  return error;
+}
+
+/** Runs until `killAt` bytes are done, where the process kills itself. */
+function killedRun(bytes: number, killAt: number, ...flags: string[]): number | undefined {
+  const args = [join(tools, "child.mjs"), target, `${bytes}`, `${killAt}`, ...flags];
+  const { signal, pid, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  expect(signal, stderr).toBe("SIGKILL");
+  return pid;
+}
+
+describe("a directory target", () => {
+  it("gets all files, their sizes and hashes are reported, and nothing else is left", async () => {
+    const seen: number[] = [];
+    const written = await executeOutput(job({ onProgress: ({ bytes }) => seen.push(bytes) }));
+    expectFiles(SMALL);
+    const expected = expectedFiles(SMALL);
+    for (const { name, bytes, xxh64 } of written) {
+      expect(bytes).toBe(expected[name]?.length);
+      expect(xxh64).toBe(await xxhash64(expected[name] ?? ""));
+    }
+    expect(written.map(({ name }) => name)).toEqual(["first.bin", "folder/second.bin", "empty.bin"]);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    expect(seen.at(-1)).toBe(written.reduce((sum, { bytes }) => sum + bytes, 0));
+  });
+
+  it("is written in steps when it is large, with and without fsync", async () => {
+    await executeOutput(job({ fsync: false }, LARGE));
+    expectFiles(LARGE);
+    const sync = vi.spyOn(fs, "fdatasync");
+    await executeOutput(job({ force: true }, LARGE));
+    expectFiles(LARGE);
+    expect(sync.mock.calls.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("may lie in folders that do not exist yet, which go again on failure", async () => {
+    target = join(folder, "a/b/target");
+    const produce = () => {
+      throw new Error("broken source");
+    };
+    await expect(executeOutput(job({ produce }))).rejects.toThrow("broken source");
+    expect(fs.readdirSync(folder)).toEqual([]);
+    await executeOutput(job());
+    expect(fs.readdirSync(join(folder, "a/b"))).toEqual(["target"]);
+  });
+});
+
+describe("a file target", () => {
+  const single = (more: Partial<ExecuteJob> = {}): ExecuteJob => ({
+    ...job({ files: plannedFiles(SMALL).slice(0, 1), ...more }),
+    targetFile: target,
+  });
+
+  it("is one file, and is replaced with force", async () => {
+    await executeOutput(single());
+    expect(fs.readFileSync(target).equals(expectedFiles(SMALL)["first.bin"] ?? Buffer.alloc(0))).toBe(true);
+    expect((await failure(executeOutput(single()))).code).toBe("TARGET_EXISTS");
+    fs.writeFileSync(target, "old");
+    await executeOutput(single({ force: true }));
+    expect(fs.statSync(target).size).toBe(expectedFiles(SMALL)["first.bin"]?.length);
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  });
+});
+
+describe("an existing target", () => {
+  it.each([
+    ["a file", () => fs.writeFileSync(target, "old")],
+    ["an empty directory", () => fs.mkdirSync(target)],
+    ["a link to nothing", () => fs.symlinkSync("nowhere", target)],
+  ])("%s is refused before anything is created, and replaced with force", async (_, make) => {
+    make();
+    const produce = vi.fn(produceBytes);
+    const error = await failure(executeOutput(job({ produce })));
+    expect([error.code, error.exitCode]).toEqual(["TARGET_EXISTS", 3]);
+    expect(produce).not.toHaveBeenCalled();
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+    await executeOutput(job({ force: true }));
+    expectFiles(SMALL);
+  });
+
+  it("stays as it was when the run fails, or when its replacement cannot be renamed", async () => {
+    fs.mkdirSync(target);
+    fs.writeFileSync(join(target, "old"), "old");
+    const produce = () => {
+      throw new Error("broken source");
+    };
+    await expect(executeOutput(job({ produce, force: true }))).rejects.toThrow("broken source");
+    expect(contents(target)).toEqual({ old: Buffer.from("old") });
+    const rename = fs.renameSync;
+    vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
+      if (to === target && `${from}`.endsWith("out")) throw systemError("EACCES");
+      rename(from, to);
+    });
+    expect((await failure(executeOutput(job({ force: true })))).code).toBe("PERMISSION_DENIED");
+    expect(contents(target)).toEqual({ old: Buffer.from("old") });
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  });
+
+  it("that appears during the run is not replaced", async () => {
+    const produce: typeof produceBytes = (...args) => {
+      produceBytes(...args);
+      fs.mkdirSync(target, { recursive: true });
+    };
+    expect((await failure(executeOutput(job({ produce })))).code).toBe("TARGET_EXISTS");
+    expect(contents(target)).toEqual({});
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  });
+
+  it("that holds the source or the current directory is never replaced", async () => {
+    fs.mkdirSync(join(target, "source"), { recursive: true });
+    fs.symlinkSync(target, join(folder, "link"));
+    for (const path of [join(target, "source"), join(folder, "link", "source"), target]) {
+      expect((await failure(executeOutput(job({ force: true, protect: [path] })))).code).toBe("TARGET_UNSAFE");
+    }
+    target = process.cwd();
+    expect((await failure(executeOutput(job({ force: true })))).code).toBe("TARGET_UNSAFE");
+    target = "/";
+    expect((await failure(executeOutput(job({ force: true })))).code).toBe("TARGET_UNSAFE");
+  });
+});
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: simulated`), { code, syscall: "write" });
+}
+
+describe("the environment", () => {
+  it.each([
+    ["ENOSPC", "DISK_FULL"],
+    ["EDQUOT", "DISK_QUOTA"],
+    ["EROFS", "READ_ONLY"],
+    ["EACCES", "PERMISSION_DENIED"],
+    ["EFBIG", "FILE_TOO_LARGE"],
+    ["EIO", "WRITE_FAILED"],
+  ])("%s while writing: exit 4 and no trace", async (system, code) => {
+    const write = fs.writeSync;
+    let calls = 0;
+    vi.spyOn(fs, "writeSync").mockImplementation((...args: unknown[]) => {
+      calls += 1;
+      if (calls > 1) throw systemError(system);
+      return Reflect.apply(write, fs, args);
+    });
+    const error = await failure(executeOutput(job()));
+    expect([error.code, error.exitCode]).toEqual([code, 4]);
+    expect(error.message).toContain("first.bin");
+    expect(fs.readdirSync(folder)).toEqual([]);
+  });
+
+  it("a disk that fails at fdatasync or fsync fails the run", async () => {
+    for (const [call, bytes] of [
+      ["fdatasync", LARGE],
+      ["fsync", SMALL],
+    ] as const) {
+      const spy = vi.spyOn(fs, call).mockImplementation((_, done) => done(systemError("EIO")));
+      expect((await failure(executeOutput(job({}, bytes)))).code).toBe("WRITE_FAILED");
+      expect(fs.readdirSync(folder)).toEqual([]);
+      spy.mockRestore();
+    }
+  });
+
+  it("short writes are continued", async () => {
+    const write = fs.writeSync;
+    vi.spyOn(fs, "writeSync").mockImplementation((...args: unknown[]) => {
+      const [fd, bytes, offset, length, position] = args;
+      return Reflect.apply(write, fs, [fd, bytes, offset, Math.min(Number(length), 10_001), position]);
+    });
+    await executeOutput(job());
+    expectFiles(SMALL);
+  });
+
+  it("too little space is seen before anything is created", async () => {
+    const { blocks, bsize } = fs.statfsSync(folder);
+    const free = { ...fs.statfsSync(folder), blocks, bsize, bavail: Math.floor(SMALL / bsize) - 1 };
+    vi.spyOn(fs, "statfsSync").mockReturnValue(free);
+    const mkdir = vi.spyOn(fs, "mkdirSync");
+    const error = await failure(executeOutput(job()));
+    expect([error.code, error.exitCode]).toEqual(["DISK_FULL", 4]);
+    expect(mkdir).not.toHaveBeenCalled();
+  });
+
+  it("a parent that is a file is refused", async () => {
+    fs.writeFileSync(join(folder, "file"), "");
+    target = join(folder, "file", "target");
+    expect((await failure(executeOutput(job()))).code).toBe("TARGET_PATH_INVALID");
+  });
+});
+
+describe("names from a damaged record", () => {
+  it.each(["../x", "/x", "a//b", "", ".", "a/..", "C:x", "a\\b", "a\0"])("%j is refused", async (name) => {
+    const files = [{ name, byteLength: 0, parts: [] }];
+    expect((await failure(executeOutput(job({ files })))).code).toBe("OUTPUT_NAME_UNSAFE");
+    expect(fs.readdirSync(folder)).toEqual([]);
+  });
+
+  it("a name twice is refused", async () => {
+    const file = { name: "x", byteLength: 0, parts: [] };
+    expect((await failure(executeOutput(job({ files: [file, file] })))).code).toBe("OUTPUT_NAME_TWICE");
+  });
+});
+
+describe("mistakes of the caller are internal errors, not files", () => {
+  it.each([
+    ["a plan whose parts do not add up", { files: [{ name: "x", byteLength: 1, parts: [] }] }],
+    ["too few bytes", { produce: () => undefined }],
+  ])("%s", async (_, more) => {
+    await expect(executeOutput(job(more))).rejects.toThrow(/parts have 0|got 0/);
+    expect(fs.readdirSync(folder)).toEqual([]);
+  });
+});
+
+it("gives no name to what a last look finds wrong", async () => {
+  const verify = () => {
+    expect(fs.readdirSync(folder)).not.toContain("target");
+    throw new Error("a checksum differs");
+  };
+  await expect(executeOutput(job({ verify }))).rejects.toThrow("a checksum differs");
+  expect(fs.readdirSync(folder)).toEqual([]);
+});
+
+it("an aborted run leaves nothing", async () => {
+  const controller = new AbortController();
+  const onProgress = () => controller.abort(new Error("stopped"));
+  await expect(executeOutput(job({ onProgress, signal: controller.signal }))).rejects.toThrow("stopped");
+  expect(fs.readdirSync(folder)).toEqual([]);
+});
+
+describe("a killed run", () => {
+  it("leaves no target; the next run begins anew and leaves no trace of it", async () => {
+    killedRun(LARGE, STEP * 1.5);
+    expect(fs.readdirSync(folder)).toEqual([".target.convert-checkpoint-partial"]);
+    await executeOutput(job());
+    expectFiles(SMALL);
+  });
+
+  it("is continued from where the disk had it, with the same bytes and hashes", async () => {
+    killedRun(LARGE, STEP * 2.2);
+    const produced: [string, number][] = [];
+    const produce: typeof produceBytes = (key, begin, end, sink) => {
+      produced.push([key, begin]);
+      produceBytes(key, begin, end, sink);
+    };
+    const written = await executeOutput(job({ produce, resume: true }, LARGE));
+    expectFiles(LARGE);
+    expect(produced[0]?.[0]).toBe("large");
+    expect(produced[0]?.[1]).toBeGreaterThanOrEqual(STEP);
+    fs.renameSync(target, join(folder, "resumed"));
+    expect(await executeOutput(job({}, LARGE))).toEqual(written);
+  });
+
+  it("is continued when it is killed again, and when only the last file was missing", async () => {
+    killedRun(LARGE, STEP * 1.2);
+    killedRun(LARGE, STEP * 2.1, "resume");
+    killedRun(LARGE, LARGE + 50, "resume");
+    const produced: string[] = [];
+    const produce: typeof produceBytes = (key, begin, end, sink) => {
+      produced.push(key);
+      produceBytes(key, begin, end, sink);
+    };
+    await executeOutput(job({ produce, resume: true }, LARGE));
+    expectFiles(LARGE);
+    expect(produced).toEqual(["other"]);
+  });
+
+  it("of another plan or other sources is refused with --resume", async () => {
+    killedRun(LARGE, STEP * 1.5);
+    for (const other of [job({ resume: true }, LARGE + 8), job({ resume: true, identity: "other" }, LARGE)]) {
+      const error = await failure(executeOutput(other));
+      expect([error.code, error.exitCode]).toEqual(["PARTIAL_OF_ANOTHER_PLAN", 3]);
+    }
+    await executeOutput(job({ resume: true }, LARGE));
+    expectFiles(LARGE);
+  });
+
+  it("whose files were changed since is refused with --resume", async () => {
+    killedRun(LARGE, STEP * 2.2);
+    const file = join(homeOf(target), "out/first.bin");
+    const fd = fs.openSync(file, "r+");
+    fs.writeSync(fd, Buffer.from([1, 2, 3]), 0, 3, 1000);
+    fs.closeSync(fd);
+    expect((await failure(executeOutput(job({ resume: true }, LARGE)))).code).toBe("PARTIAL_CHANGED");
+  });
+
+  it("whose journal ends in half a line is continued", async () => {
+    killedRun(LARGE, STEP * 2.2);
+    fs.appendFileSync(join(homeOf(target), "journal"), '\n{"file":0,"by');
+    await executeOutput(job({ resume: true }, LARGE));
+    expectFiles(LARGE);
+  });
+
+  it("between the two renames of a replacement gives the old target back", async () => {
+    killedRun(SMALL, SMALL / 2);
+    fs.mkdirSync(join(homeOf(target), "old"));
+    fs.writeFileSync(join(homeOf(target), "old/file"), "old");
+    expect((await failure(executeOutput(job()))).code).toBe("TARGET_EXISTS");
+    expect(contents(target)).toEqual({ file: Buffer.from("old") });
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  });
+});
+
+describe("two runs for one target", () => {
+  it("the second is refused while the first runs, and the first is not disturbed", async () => {
+    const first = executeOutput(job({}, LARGE));
+    for (const more of [{}, { resume: true }, { force: true }]) {
+      const error = await failure(executeOutput(job(more, LARGE)));
+      expect([error.code, error.exitCode]).toEqual(["TARGET_BUSY", 3]);
+    }
+    await first;
+    expectFiles(LARGE);
+  });
+});
+
+it("with --resume a full disk leaves the work to be continued", async () => {
+  const write = fs.writeSync;
+  let left = LARGE - 1000;
+  const spy = vi.spyOn(fs, "writeSync").mockImplementation((...args: unknown[]) => {
+    left -= Number(args[3]);
+    if (left < 0) throw systemError("ENOSPC");
+    return Reflect.apply(write, fs, args);
+  });
+  expect((await failure(executeOutput(job({ resume: true }, LARGE)))).code).toBe("DISK_FULL");
+  expect(fs.readdirSync(folder)).toEqual([".target.convert-checkpoint-partial"]);
+  spy.mockRestore();
+  const produce = vi.fn(produceBytes);
+  await executeOutput(job({ resume: true, produce }, LARGE));
+  expectFiles(LARGE);
+  expect(produce.mock.calls[0]?.[1]).toBeGreaterThan(0);
+});
