@@ -1,55 +1,59 @@
-// Imports go one way (CONTRIBUTING, "Tree"): cli → verify → convert → table, formats. Adapters know the rule vocabulary
-// and the op interface only; numerics knows weights only as key → tensor.
-const only = (name, from, allowed, comment) => ({
-  name,
-  severity: "error",
-  comment,
-  from: { path: from },
-  to: { path: "^(src|adapters|numerics)/", pathNot: allowed },
-});
+// Imports go down, never up, and never across a floor (docs/architecture.md). Rooms of one line stand on one floor: they do
+// not import each other.
+const FLOORS = [
+  ["src/base"],
+  ["src/formats", "src/table", "numerics"],
+  ["src/family", "src/encodings"],
+  ["adapters", "src/views"],
+  ["src/model", "src/output"],
+  ["src/convert"],
+  ["src/verify", "src/parity"],
+  ["src/report"],
+  ["src/cli"],
+];
+
+/** What a room may import of the floors below, where that is less than all of them. */
+const ONLY = {
+  "src/encodings": ["src/base", "src/formats", "src/family"],
+  "src/family": ["src/base", "src/table/rule\\.ts$", "numerics/graph\\.ts$"],
+  adapters: ["src/base", "src/table/rule\\.ts$", "src/family", "numerics/(graph|rope|routing)\\.ts$"],
+  "src/views": ["src/base", "src/formats", "src/table", "src/family", "src/encodings"],
+  "src/model": ["src/base", "src/formats", "src/table", "src/family", "src/encodings", "src/views"],
+  "src/output": ["src/base", "src/formats", "src/views"],
+  "src/convert": [
+    "src/base",
+    "src/formats",
+    "src/table",
+    "src/family",
+    "src/encodings",
+    "src/views",
+    "src/model",
+    "src/output",
+  ],
+};
+
+const below = (level) => FLOORS.slice(0, level).flat();
+const paths = (rooms) => rooms.map((room) => (room.endsWith("$") ? room : `${room}/`)).join("|");
+
+const floors = FLOORS.flatMap((rooms, level) =>
+  rooms.map((room) => ({
+    name: `floor-${level}-${room.split("/").at(-1)}`,
+    severity: "error",
+    comment: "a file imports from its own room or from the floors below",
+    from: { path: `^${room}/` },
+    to: {
+      path: "^(src|adapters|numerics)/",
+      // The core takes an adapter as an argument: whoever calls it looks one up.
+      pathNot: `^(${paths([room, ...(ONLY[room] ?? below(level).filter((each) => each !== "adapters" || room === "src/cli"))])})`,
+    },
+  })),
+);
 
 module.exports = {
   forbidden: [
     { name: "no-cycle", severity: "error", from: {}, to: { circular: true } },
     { name: "no-orphan-utils", severity: "error", from: {}, to: { path: "(^|/)utils?\\.ts$" } },
-    only("formats-know-no-family", "^src/formats/", "^src/(formats/|errors\\.ts)", "formats are the ground floor"),
-    only(
-      "table-knows-no-format",
-      "^src/table/",
-      "^(src/(table/|errors\\.ts|formats/dtype\\.ts)|adapters/adapter\\.ts)",
-      "",
-    ),
-    only(
-      "encodings",
-      "^src/encodings/",
-      "^(src/(encodings|formats)/|src/errors\\.ts|adapters/adapter\\.ts)",
-      "a table never sees an encoding",
-    ),
-    only(
-      "convert",
-      "^src/convert/",
-      "^(src/(convert|table|encodings|formats)/|src/(errors|version)\\.ts|adapters/adapter\\.ts)",
-      "the core takes an adapter as an argument",
-    ),
-    only(
-      "verify",
-      "^src/verify/",
-      "^(src/(verify|convert|table|encodings|formats)/|src/errors\\.ts|adapters/adapter\\.ts|numerics/)",
-      "only verify joins weights and graphs",
-    ),
-    only("report", "^src/report/", "^(src/(report|verify|convert|table|formats)/|src/errors\\.ts)", ""),
-    only(
-      "adapters",
-      "^adapters/",
-      "^(adapters/|src/table/|src/errors\\.ts|numerics/(graph|rope|routing|vision)\\.ts)",
-      "adapters are data and graphs",
-    ),
-    only(
-      "numerics",
-      "^numerics/",
-      "^(numerics/|src/formats/dtype\\.ts|src/errors\\.ts)",
-      "numerics knows weights only as key → tensor",
-    ),
+    ...floors,
     {
       name: "graphs-are-independent",
       severity: "error",
@@ -58,14 +62,21 @@ module.exports = {
       from: { path: "^adapters/[^/]+/(native|hf)(-vision|-activation)?\\.ts$" },
       to: {
         path: "^(src|adapters|numerics)/",
-        pathNot: "^(numerics/(graph|rope|routing|vision)\\.ts|adapters/[^/]+/(config|$1-vision|$1-activation)\\.ts)$",
+        pathNot: "^(numerics/(graph|rope|routing)\\.ts|adapters/[^/]+/(config|$1-vision|$1-activation)\\.ts)$",
       },
     },
     {
       name: "a-family-keeps-to-itself",
       severity: "error",
+      comment: "what families share stands in common or, of a trainer, in trainers",
       from: { path: "^adapters/([^/]+)/" },
-      to: { path: "^adapters/[^/]+/", pathNot: "^adapters/$1/" },
+      to: { path: "^adapters/[^/]+/", pathNot: "^adapters/($1|common|trainers)/" },
+    },
+    {
+      name: "what-families-share-knows-none",
+      severity: "error",
+      from: { path: "^adapters/(common|trainers)/" },
+      to: { path: "^adapters/", pathNot: "^adapters/(common|trainers)/" },
     },
   ],
   options: {
