@@ -27,6 +27,8 @@ export const directoryOf = (path: string): string => (statSync(path).isDirectory
 /** Configs by the names that model directories give them: HF's, and Meta's where there is no other. */
 const CONFIG_NAMES = ["config.json", "params.json"] as const;
 
+export const isConfigName = (name: string): boolean => CONFIG_NAMES.some((known) => known === name);
+
 /** Whether a config of this name is a layout's own, and nothing that transformers reads. */
 export const isLayoutConfig = (name: string): boolean => name === "params.json";
 
@@ -76,9 +78,12 @@ function parseObject(text: string, file: string): JsonObject {
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** Whether a file of this name is one for tokenizer, generation or processor. */
+export const isCompanion = (name: string): boolean => COMPANIONS.some((pattern) => pattern.test(name));
+
 /** Names of tokenizer, generation and processor files in a directory. */
 export const companionsIn = (directory: string): string[] =>
   readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && COMPANIONS.some((pattern) => pattern.test(entry.name)))
+    .filter((entry) => !entry.isDirectory() && isCompanion(entry.name))
     .map((entry) => entry.name)
     .toSorted();

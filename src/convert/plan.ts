@@ -1,13 +1,13 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { Dtype } from "../formats/dtype.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
-import { commonFloat, companionFiles, hfConfigText, textFile } from "./companions.ts";
-import { type ConfigFile, isLayoutConfig } from "./config-files.ts";
+import { commonFloat, companionFiles, companionPaths, hfConfigText, textFile } from "./companions.ts";
+import { type ConfigFile, directoryOf, isLayoutConfig } from "./config-files.ts";
 import { dtypeChoice, globMatcher } from "./dtypes.ts";
 import { rankedTensors } from "./join-ranks.ts";
 import { checkGlobs, type Mapping } from "./mapping.ts";
@@ -41,6 +41,8 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
+  /** Paths of all that it reads: none of them may be replaced. */
+  readonly reads: readonly string[];
   readonly target: Target;
   readonly files: readonly OutputFile[];
   /** What files of ranks hold of the target's tensors, by the key in their parts. */
@@ -83,6 +85,7 @@ export function planConversion(
   return {
     source,
     sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
+    reads: pathsRead(source, route.config),
     target,
     family,
     from,
@@ -102,6 +105,12 @@ export function planConversion(
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };
+}
+
+/** Every file that holds bytes of the source, the config in use, companions, record and scales; the source itself. */
+function pathsRead({ path, files }: Checkpoint, config: ConfigFile | null): string[] {
+  const beside = [RECORD_NAME, SCALES_NAME].map((name) => join(directoryOf(path), name));
+  return [...files, ...(config === null ? [] : [config.path]), ...companionPaths(path, config), ...beside, path];
 }
 
 function defaultFormat({ to }: Route, { format }: Checkpoint): Format {
