@@ -19,14 +19,17 @@ function copiedFile(path: string): OutputFile {
 }
 
 /** Files beside the checkpoint, and those beside the config given that the checkpoint lacks. */
-export function companionFiles(checkpoint: string, config: ConfigFile | null): OutputFile[] {
+export const companionFiles = (checkpoint: string, config: ConfigFile | null): OutputFile[] =>
+  companionPaths(checkpoint, config).map(copiedFile);
+
+export function companionPaths(checkpoint: string, config: ConfigFile | null): string[] {
   const own = directoryOf(checkpoint);
   const directories = config === null ? [own] : [own, dirname(config.path)];
   const paths = new Map<string, string>();
   for (const directory of directories) {
     for (const name of companionsIn(directory)) if (!paths.has(name)) paths.set(name, join(directory, name));
   }
-  return [...paths.values()].map(copiedFile);
+  return [...paths.values()];
 }
 
 /** Names of torch and of HF configs. */

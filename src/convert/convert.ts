@@ -6,7 +6,7 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { VERSION } from "../base/version.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { executeOutput, type WrittenFile } from "../output/execute.ts";
-import { refuseExisting } from "../output/target.ts";
+import { checkTarget, firstNames, type Standing } from "../output/safe-target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer, type Sink } from "../views/gather.ts";
 import { Producer } from "../views/produce.ts";
@@ -16,7 +16,7 @@ import { producingShards } from "./rank-files.ts";
 export interface ConvertOptions extends StepOptions {
   /** Continues what a killed run of the same plan left. */
   readonly resume?: boolean;
-  /** Replaces an existing target, at the end. */
+  /** Replaces a target that is a checkpoint, at the end. */
   readonly force?: boolean;
   /** Makes the output durable before it gets its name; true unless given. */
   readonly fsync?: boolean;
@@ -49,16 +49,18 @@ export interface Conversion {
 }
 
 /**
- * Throws InputError TARGET_EXISTS, TIE_BROKEN, DROP_NOT_DEFAULT, CAST_OVERFLOW, CRC_MISMATCH and what reading finds;
+ * Throws InputError TARGET_EXISTS, TARGET_UNSAFE, TIE_BROKEN, DROP_NOT_DEFAULT, CAST_OVERFLOW, CRC_MISMATCH and what reading finds;
  * EnvironmentError where the disk fails. Then nothing is left behind but what `resume` can use.
  */
 export async function convert(plan: ConversionPlan, options: ConvertOptions = {}): Promise<Conversion> {
   const begin = performance.now();
-  const { source, target, mapping, memory } = plan;
-  if (options.force !== true) refuseExisting(target.path);
+  const { source, target, mapping, memory, reads } = plan;
+  const { force = false } = options;
+  checkTarget(target.path, { force, reads });
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
   await runSteps(checkAll(plan), "checking", total, options);
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
+  const replaced: string[] = [];
   const files = await executeOutput({
     files: plan.files,
     produce: producingShards(plan.shards, (key, first, end, sink) => {
@@ -68,8 +70,9 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,
-    force: options.force ?? false,
-    protect: [source.path],
+    force,
+    reads,
+    onReplaced: (stood) => replaced.push(...replacedNote(stood)),
     verify: () => {
       source.verify(plan.sourceKeys);
       checkOverflow(producer);
@@ -95,8 +98,16 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,
-    notes: [...plan.notes, ...encodingNote(plan)],
+    notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
+}
+
+function replacedNote({ kind, contents }: Standing): string[] {
+  if (kind === "link") return ["replaced: a link; what it led to is as it was"];
+  if (contents === null) return [];
+  const { files, bytes } = contents;
+  const count = files.length === 1 ? "1 file" : `${files.length} files`;
+  return [`replaced: ${firstNames(files)} (${count}, ${(bytes / 1e6).toFixed(1)} MB)`];
 }
 
 function encodingNote({ encoding }: ConversionPlan): string[] {

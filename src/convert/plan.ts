@@ -1,18 +1,19 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
-import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
+import { type ConfigFile, directoryOf, isLayoutConfig } from "../model/config-files.ts";
 import { rankedTensors } from "../model/ranks.ts";
-import { encodeRecord, RECORD_NAME } from "../model/record.ts";
+import { encodeRecord } from "../model/record.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
-import { commonFloat, companionFiles, hfConfigText, textFile } from "./companions.ts";
+import { commonFloat, companionFiles, companionPaths, hfConfigText, textFile } from "./companions.ts";
 import { type MemoryPlan, planMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
@@ -41,6 +42,8 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
+  /** Paths of all that it reads: none of them may be replaced. */
+  readonly reads: readonly string[];
   readonly target: Target;
   readonly files: readonly OutputFile[];
   /** What files of ranks hold of the target's tensors, by the key in their parts. */
@@ -83,6 +86,7 @@ export function planConversion(
   return {
     source,
     sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
+    reads: pathsRead(source, route.config),
     target,
     family,
     from,
@@ -102,6 +106,12 @@ export function planConversion(
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };
+}
+
+/** Every file that holds bytes of the source, the config in use, companions, record and scales; the source itself. */
+function pathsRead({ path, files }: Checkpoint, config: ConfigFile | null): string[] {
+  const beside = [RECORD_NAME, SCALES_NAME].map((name) => join(directoryOf(path), name));
+  return [...files, ...(config === null ? [] : [config.path]), ...companionPaths(path, config), ...beside, path];
 }
 
 function defaultFormat({ to }: Route, { format }: Checkpoint): Format {

@@ -3,8 +3,9 @@
 import { UsageError } from "../base/errors.ts";
 import type { EncodingCounts } from "../encodings/encoded.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { RECORD_NAME } from "../formats/file-names.ts";
 import { type ConfigFile, configBeside } from "../model/config-files.ts";
-import { type ConversionRecord, RECORD_NAME, recordBeside } from "../model/record.ts";
+import { type ConversionRecord, recordBeside } from "../model/record.ts";
 import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
 import { type DtypeChoice, dtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "../views/mapping.ts";

@@ -22,6 +22,8 @@ export interface OtherEntry {
 export interface Checkpoint {
   /** As the user gave it. */
   readonly path: string;
+  /** Paths of every file that holds bytes of it: weights, index, metadata. */
+  readonly files: readonly string[];
   readonly format: Format;
   /** In the container's own order. Headers only: opening a checkpoint reads no payload. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;

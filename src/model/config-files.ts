@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import type { JsonObject } from "../family/adapter.ts";
+import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
 
 /** A model config as it lies on disk. */
 export interface ConfigFile {
@@ -10,22 +11,8 @@ export interface ConfigFile {
   readonly json: JsonObject;
 }
 
-/** What a model directory holds besides weights and config.json, and what the way back needs. */
-const COMPANIONS: readonly RegExp[] = [
-  /^tokenizer\.(?:json|model|model\.v\d+)$/,
-  /^(?:tokenizer_config|special_tokens_map|added_tokens|generation_config)\.json$/,
-  /^(?:vocab\.(?:json|txt)|merges\.txt|tekken\.json)$/,
-  /^(?:spiece|sentencepiece\.bpe)\.model$/,
-  /\.tiktoken$/,
-  /^chat_template\.(?:json|jinja)$/,
-  /^(?:preprocessor|processor|image_processor|video_preprocessor|feature_extractor)_config\.json$/,
-];
-
 /** Directory that a checkpoint's own files lie in. */
 export const directoryOf = (path: string): string => (statSync(path).isDirectory() ? path : dirname(path));
-
-/** Configs by the names that model directories give them: HF's, and Meta's where there is no other. */
-const CONFIG_NAMES = ["config.json", "params.json"] as const;
 
 /** Whether a config of this name is a layout's own, and nothing that transformers reads. */
 export const isLayoutConfig = (name: string): boolean => name === "params.json";
@@ -79,6 +66,6 @@ export const isObject = (value: unknown): value is JsonObject =>
 /** Names of tokenizer, generation and processor files in a directory. */
 export const companionsIn = (directory: string): string[] =>
   readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && COMPANIONS.some((pattern) => pattern.test(entry.name)))
+    .filter((entry) => !entry.isDirectory() && isCompanion(entry.name))
     .map((entry) => entry.name)
     .toSorted();

@@ -1,12 +1,14 @@
-import { closeSync, openSync, readdirSync, readSync, type Stats, statSync } from "node:fs";
+import { readdirSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
+import { TRAINER_FILE } from "../formats/file-names.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
 import { openRanks, RANK_FILE } from "../formats/pt/ranks.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
+import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 
 /** What a directory holds, by the names of its files. */
 interface Listing {
@@ -43,32 +45,15 @@ function openFile(path: string): Checkpoint {
   if (basename(path) === ".metadata" || path.endsWith(".distcp")) return openDcp(dirname(path));
   if (RANK_FILE.test(basename(path)) && rankFilesBeside(path).length === 1)
     return openRanks(dirname(path), [basename(path)]);
-  const head = readHead(path);
-  if (isSafetensors(head) || (path.endsWith(".safetensors") && !isTorch(head))) return openSafetensors(path);
-  if (isTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
+  const head = headOf(path);
+  if (beginsSafetensors(head) || (path.endsWith(".safetensors") && !beginsTorch(head))) return openSafetensors(path);
+  if (beginsTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
   throw new InputError("NOT_A_CHECKPOINT", `${path}: not a checkpoint`, {
     file: path,
     expected: "a safetensors file, an index (*.safetensors.index.json) or a file of torch.save",
     found: head.length === 0 ? "an empty file" : `a file that begins with ${head.subarray(0, 8).toString("hex")}`,
     help: "give a checkpoint's directory, or one of these files",
   });
-}
-
-/** Length of the header, at most 100 MB, so that its upper half is zero; then the header. */
-const isSafetensors = (head: Buffer): boolean => head.subarray(4, 9).equals(Buffer.from("\0\0\0\0{"));
-
-/** A zip's first local header, or the PROTO opcode (2 to 5) that begins a pickle. */
-const isTorch = (head: Buffer): boolean =>
-  head.subarray(0, 4).equals(Buffer.from("PK\u0003\u0004")) || (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5);
-
-function readHead(path: string): Buffer {
-  const head = Buffer.alloc(16);
-  const file = openSync(path, "r");
-  try {
-    return head.subarray(0, readSync(file, head, 0, head.length, 0));
-  } finally {
-    closeSync(file);
-  }
 }
 
 function openDirectory(path: string): Checkpoint {
@@ -106,11 +91,8 @@ function list(path: string): Listing {
   return {
     dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
     safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name) && name !== SCALES_NAME),
-    // What a trainer keeps beside its weights is no checkpoint of a model.
     torch: names.filter(
-      (name) =>
-        (/\.(?:pt|pth|ckpt)$/.test(name) && !/^(?:optimizer|scheduler|rng_state.*|scaler)\.pth?$/.test(name)) ||
-        name === "pytorch_model.bin",
+      (name) => (/\.(?:pt|pth|ckpt)$/.test(name) && !TRAINER_FILE.test(name)) || name === "pytorch_model.bin",
     ),
   };
 }

@@ -7,10 +7,10 @@ import { InputError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import type { EncodingName } from "../encodings/encoding.ts";
 import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import { RECORD_NAME } from "../formats/file-names.ts";
 import { tensorInfo } from "../views/tensor-source.ts";
 import { directoryOf, isObject } from "./config-files.ts";
 
-export const RECORD_NAME = "convert-checkpoint.json";
 const RECORD_VERSION = 1;
 /** Bytes of dropped tensors that a record keeps; what is beyond comes back from its rule only. */
 const MAX_KEPT_BYTES = 1 << 20;

@@ -87,9 +87,10 @@ export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null)
   const decoded = stored.ranks === undefined ? decodedSource(stored, config, stored.path) : null;
   if (decoded === null) return { checkpoint: stored, encoded: new Map() };
   const { tensors, encoded, read, unrounded } = decoded;
-  const { path, format, others, safetensors } = stored;
+  const { path, files, format, others, safetensors } = stored;
   const checkpoint = {
     path,
+    files,
     format,
     others,
     ...(safetensors === undefined ? {} : { safetensors }),
@@ -195,6 +196,7 @@ export function refuseRanks({ path, ranks = [] }: Checkpoint): void {
 /** The model alone, as a checkpoint of its own under the keys of its layout. */
 export const modelCheckpoint = ({ checkpoint, model, storedKeys }: Side): Checkpoint => ({
   path: checkpoint.path,
+  files: checkpoint.files,
   format: checkpoint.format,
   tensors: model.tensors,
   others: [],

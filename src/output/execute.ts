@@ -6,6 +6,7 @@ import { EnvironmentError, InputError } from "../base/errors.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { lengthOf, type Produce, STEP_BYTES, writeOutputFile } from "./execute-file.ts";
 import { appendProgress } from "./journal.ts";
+import type { Standing } from "./safe-target.ts";
 import { commitStaging, discardStaging, openStaging, releaseStaging, type Staging, syncFolder } from "./staging.ts";
 import { writing } from "./staging-errors.ts";
 
@@ -30,10 +31,12 @@ interface ExecuteOptions {
   readonly fsync?: boolean;
   /** Continues what a killed run left, and leaves its own work to be continued where the environment fails it. */
   readonly resume?: boolean;
-  /** Replaces an existing target, at the end and at once. */
+  /** Replaces a target that is a checkpoint, at the end and at once. */
   readonly force?: boolean;
-  /** Paths that replacing the target must not delete: the sources. */
-  readonly protect?: readonly string[];
+  /** All paths that are read: no target is, holds or, of a folder, stands in one of them. */
+  readonly reads?: readonly string[];
+  /** Told what stood at the target, once it is replaced. */
+  readonly onReplaced?: (stood: Standing) => void;
   /** Called when all is written and before a name appears; what it throws undoes the output. */
   readonly verify?: () => void;
   /** Bytes between two points that a run can be continued from; a multiple of 8. */
@@ -51,18 +54,20 @@ export type ExecuteJob = ExecuteOptions & ({ readonly targetDir: string } | { re
  * PERMISSION_DENIED, …) and what `produce` throws; then nothing is left behind but what `resume` can use.
  */
 export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
-  const { files, resume = false, force = false, protect = [], identity = "" } = job;
+  const { files, resume = false, force = false, reads = [], identity = "" } = job;
   const single = "targetFile" in job;
   const target = single ? job.targetFile : job.targetDir;
   checkFiles(files, single);
   const totalBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const staging = openStaging({ target, plan: planDigest(files, identity), totalBytes, resume, force, protect });
+  const plan = planDigest(files, identity);
+  const staging = openStaging({ target, plan, totalBytes, resume, check: { force, reads } });
   try {
     const written = await writeFiles(job, staging, totalBytes);
     job.verify?.();
     job.signal?.throwIfAborted();
     const name = files[0]?.name ?? "";
-    commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);
+    const stood = commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);
+    if (stood !== null) job.onReplaced?.(stood);
     return written;
   } catch (error) {
     const later = resume && (error instanceof EnvironmentError || job.signal?.aborted === true);

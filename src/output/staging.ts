@@ -1,7 +1,7 @@
 // Where an output is made before it takes its name: a hidden folder beside the target, which holds the journal, what is
 // written so far (`out`) and, while a target is being replaced, what stood there (`old`). Final names appear last.
 import fs from "node:fs";
-import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { EnvironmentError, InputError } from "../base/errors.ts";
 import {
   appendClaim,
@@ -12,6 +12,7 @@ import {
   ownClaim,
   readJournal,
 } from "./journal.ts";
+import { checkTarget, failExists, type Standing, type TargetCheck } from "./safe-target.ts";
 import { writing } from "./staging-errors.ts";
 
 export interface StagingOptions {
@@ -22,9 +23,8 @@ export interface StagingOptions {
   /** Bytes that will be written in all. */
   readonly totalBytes: number;
   readonly resume: boolean;
-  readonly force: boolean;
-  /** Paths that replacing the target must not touch: the sources. */
-  readonly protect: readonly string[];
+  /** What the target may be. */
+  readonly check: TargetCheck;
 }
 
 export interface Staging {
@@ -34,7 +34,9 @@ export interface Staging {
   readonly target: string;
   readonly progress: ReadonlyMap<number, FileProgress>;
   readonly claim: Claim;
-  readonly force: boolean;
+  readonly check: TargetCheck;
+  /** Whether something that may go stood at the target before a byte was written. */
+  readonly isTaken: boolean;
   /** First of the parent folders that were created for the target. */
   readonly createdParent: string | undefined;
 }
@@ -47,15 +49,16 @@ export const homeOf = (target: string): string =>
  * Throws InputError (TARGET_EXISTS, TARGET_UNSAFE, TARGET_BUSY, PARTIAL_OF_ANOTHER_PLAN) and EnvironmentError.
  */
 export function openStaging(options: StagingOptions): Staging {
-  const { plan, resume, force } = options;
+  const { plan, resume, check } = options;
   const target = resolve(options.target);
-  checkTarget(target, options);
+  const isTaken = checkTarget(target, check) !== null;
   const home = homeOf(target);
   if (resume) checkPlan(home, plan, target);
   checkSpace(dirname(target), options.totalBytes, resume ? sizeOf(home) : 0);
   const createdParent = writing(target, () => fs.mkdirSync(dirname(target), { recursive: true }));
   const claim = takeHome(home, target);
-  const staging = { home, out: join(home, "out"), target, claim, force, createdParent, progress: new Map() };
+  const out = join(home, "out");
+  const staging = { home, out, target, claim, check, isTaken, createdParent, progress: new Map() };
   try {
     return writing(target, () => {
       restoreOld(staging);
@@ -73,34 +76,6 @@ export function openStaging(options: StagingOptions): Staging {
     else discardStaging(staging);
     throw error;
   }
-}
-
-function checkTarget(target: string, { force, protect }: StagingOptions): void {
-  if (writing(target, () => fs.lstatSync(target, { throwIfNoEntry: false })) === undefined) return;
-  if (!force) failExists(target);
-  const lost = [process.cwd(), ...protect].map((path) => resolve(path)).find((path) => isInside(path, target));
-  if (lost === undefined) return;
-  throw new InputError("TARGET_UNSAFE", `${target}: replacing it would delete ${lost}`, {
-    file: target,
-    found: lost,
-    help: "choose a target that holds neither the source nor the current directory",
-  });
-}
-
-function failExists(target: string): never {
-  throw new InputError("TARGET_EXISTS", `${target}: the target exists`, {
-    file: target,
-    help: "choose another target, or replace this one with --force",
-  });
-}
-
-function isInside(path: string, folder: string): boolean {
-  const way = relative(realpath(folder), realpath(path));
-  return way === "" || !(way === ".." || way.startsWith(`..${sep}`) || resolve(way) === way);
-}
-
-function realpath(path: string): string {
-  return fs.existsSync(path) ? fs.realpathSync(path) : path;
 }
 
 function checkPlan(home: string, plan: string, target: string): void {
@@ -159,34 +134,60 @@ function failBusy(target: string, { pid }: Claim): never {
   });
 }
 
-/** After a run that was killed while it replaced the target. */
-function restoreOld({ home, target, force }: Staging): void {
+/** After a run that was killed while it replaced the target: what came back is looked at like any other. */
+function restoreOld({ home, target, check }: Staging): void {
   const old = join(home, "old");
   if (!fs.existsSync(old) || fs.existsSync(target)) return;
   fs.renameSync(old, target);
-  if (!force) failExists(target);
+  checkTarget(target, check);
 }
 
-/** Gives the output its final name. What stood there before is deleted last. */
-export function commitStaging(staging: Staging, output: string, fsync: boolean): void {
-  const { home, target, force } = staging;
-  writing(target, () => {
-    const old = join(home, "old");
-    const stands = fs.lstatSync(target, { throwIfNoEntry: false });
-    if (stands !== undefined && !force) failExists(target);
-    if (stands?.isFile() && fs.lstatSync(output).isFile()) fs.renameSync(output, target);
-    else {
-      if (stands !== undefined) fs.renameSync(target, old);
-      try {
-        fs.renameSync(output, target);
-      } catch (error) {
-        if (stands !== undefined) fs.renameSync(old, target);
-        throw error;
-      }
-    }
+/**
+ * Gives the output its final name. What stands there now is looked at again, and deleted last; it is returned.
+ * Throws InputError TARGET_EXISTS, TARGET_UNSAFE where it is nothing that may go; then it stays as it is.
+ */
+export function commitStaging(staging: Staging, output: string, fsync: boolean): Standing | null {
+  const { home, target, check, isTaken } = staging;
+  return writing(target, () => {
+    const stands = checkTarget(target, check);
+    if (stands !== null && !isTaken && !check.force) failExists(target, APPEARED);
+    if (stands?.kind === "empty folder") fillEmpty(target, output);
+    else if (stands === null || isFileForFile(target, output)) fs.renameSync(output, target);
+    else replace(target, output, join(home, "old"));
     if (fsync) syncFolder(dirname(target));
     fs.rmSync(home, { recursive: true });
+    return stands;
   });
+}
+
+const isFileForFile = (target: string, output: string): boolean =>
+  fs.lstatSync(target).isFile() && fs.lstatSync(output).isFile();
+
+const APPEARED = "choose another target: something came to stand at this one during the run";
+
+/** The file system itself refuses to take away a folder that is no longer empty. */
+function fillEmpty(target: string, output: string): void {
+  try {
+    // Elsewhere a folder takes the place of an empty one at once.
+    if (process.platform === "win32" || fs.lstatSync(output).isFile()) fs.rmdirSync(target);
+    fs.renameSync(output, target);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOTEMPTY" || error.code === "EEXIST")) {
+      failExists(target, APPEARED);
+    }
+    if (!fs.existsSync(target)) fs.mkdirSync(target);
+    throw error;
+  }
+}
+
+function replace(target: string, output: string, old: string): void {
+  fs.renameSync(target, old);
+  try {
+    fs.renameSync(output, target);
+  } catch (error) {
+    fs.renameSync(old, target);
+    throw error;
+  }
 }
 
 /** Makes the names in a folder durable. Windows has no such call. */

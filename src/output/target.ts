@@ -1,6 +1,5 @@
-import { existsSync, lstatSync } from "node:fs";
 import { basename, extname } from "node:path";
-import { InputError, UsageError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 
 /** Where a conversion writes to: one file, or a directory. */
@@ -24,15 +23,5 @@ export function targetAt(path: string, format: Format | undefined, fallback: For
     expected: byName,
     found: format,
     help: `leave out --format, or name a target without the extension ${extension}`,
-  });
-}
-
-/** Throws InputError TARGET_EXISTS; a directory counts even when it is empty. */
-export function refuseExisting(path: string): void {
-  if (!existsSync(path) && lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
-  throw new InputError("TARGET_EXISTS", `${path}: exists already`, {
-    file: path,
-    expected: "a path that does not exist",
-    help: "choose another target, or replace it with --force",
   });
 }

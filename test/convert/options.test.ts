@@ -27,19 +27,28 @@ const code = async (work: Promise<unknown>): Promise<string> => {
 };
 
 describe("the target", () => {
-  it("is refused where it exists, be it empty", async () => {
+  it("may be an empty folder", async () => {
     const target = scratch();
-    expect(await code(converted(split.hf, target))).toBe("3 TARGET_EXISTS");
-    expect(readdirSync(target)).toEqual([]);
+    await converted(split.hf, target);
+    expect(readdirSync(target)).toContain(".metadata");
   });
 
-  it("is replaced with force", async () => {
+  it("is refused where it holds a checkpoint, which is replaced with force, and told of", async () => {
     const target = join(scratch(), "out");
-    mkdirSync(target);
-    writeFileSync(join(target, "old"), "");
-    await converted(split.hf, target, { force: true });
-    expect(existsSync(join(target, "old"))).toBe(false);
+    writeSafetensors(target, new Map([["w", f32([4], () => 0)]]), { config });
+    expect(await code(converted(split.hf, target))).toBe("3 TARGET_EXISTS");
+    const { notes } = await converted(split.hf, target, { force: true });
+    expect(notes).toContain("replaced: model.safetensors, config.json (2 files, 0.0 MB)");
+    expect(existsSync(join(target, "model.safetensors"))).toBe(false);
     expect(existsSync(join(target, ".metadata"))).toBe(true);
+  });
+
+  it("is not replaced where it holds anything else", async () => {
+    const target = scratch();
+    writeFileSync(join(target, "notes.txt"), "");
+    expect(await code(converted(split.hf, target))).toBe("3 TARGET_EXISTS");
+    expect(await code(converted(split.hf, target, { force: true }))).toBe("3 TARGET_UNSAFE");
+    expect(readdirSync(target)).toEqual(["notes.txt"]);
   });
 
   it("may be one file", async () => {

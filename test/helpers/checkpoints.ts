@@ -54,6 +54,9 @@ export function writeDcp(directory: string, state: State, { config }: WriteOptio
   return directory;
 }
 
+/** A header without tensors. */
+export const SMALLEST_SAFETENSORS = Buffer.from("\u0002\0\0\0\0\0\0\0{}");
+
 export const f32 = (shape: readonly number[], value: (i: number) => number): Stored => ({
   dtype: "F32",
   shape,

@@ -31,7 +31,7 @@ export function plannedFiles(bytes: number): OutputFile[] {
   const header = Buffer.from("a header");
   return [
     {
-      name: "first.bin",
+      name: "first.distcp",
       byteLength: header.length + bytes + 4 + 10,
       parts: [
         { kind: "bytes", bytes: header },
@@ -40,8 +40,8 @@ export function plannedFiles(bytes: number): OutputFile[] {
         { kind: "tensor", key: "small", begin: 5, end: 15 },
       ],
     },
-    { name: "folder/second.bin", byteLength: 100, parts: [{ kind: "tensor", key: "other", begin: 0, end: 100 }] },
-    { name: "empty.bin", byteLength: 0, parts: [] },
+    { name: "folder/second.distcp", byteLength: 100, parts: [{ kind: "tensor", key: "other", begin: 0, end: 100 }] },
+    { name: "empty.distcp", byteLength: 0, parts: [] },
   ];
 }
 
@@ -53,8 +53,8 @@ export function expectedFiles(bytes: number): Record<string, Buffer> {
   const late = Buffer.alloc(4);
   late.writeUInt32LE(large.reduce((sum, byte) => (sum + byte) >>> 0, 0));
   return {
-    "empty.bin": Buffer.alloc(0),
-    "first.bin": Buffer.concat([Buffer.from("a header"), large, late, tensor("small", 5, 15)]),
-    "folder/second.bin": tensor("other", 0, 100),
+    "empty.distcp": Buffer.alloc(0),
+    "first.distcp": Buffer.concat([Buffer.from("a header"), large, late, tensor("small", 5, 15)]),
+    "folder/second.distcp": tensor("other", 0, 100),
   };
 }

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { ConvertCheckpointError } from "../../src/base/errors.ts";
 import { type ExecuteJob, executeOutput } from "../../src/output/execute.ts";
 import { homeOf } from "../../src/output/staging.ts";
+import { SMALLEST_SAFETENSORS } from "../helpers/checkpoints.ts";
 import { expectedFiles, plannedFiles, produceBytes, STEP } from "./execute-plan.ts";
 
 const SMALL = 300_000;
@@ -89,7 +90,7 @@ describe("a directory target", () => {
       expect(bytes).toBe(expected[name]?.length);
       expect(xxh64).toBe(await xxhash64(expected[name] ?? ""));
     }
-    expect(written.map(({ name }) => name)).toEqual(["first.bin", "folder/second.bin", "empty.bin"]);
+    expect(written.map(({ name }) => name)).toEqual(["first.distcp", "folder/second.distcp", "empty.distcp"]);
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
     expect(seen.at(-1)).toBe(written.reduce((sum, { bytes }) => sum + bytes, 0));
   });
@@ -120,49 +121,121 @@ describe("a file target", () => {
     ...job({ files: plannedFiles(SMALL).slice(0, 1), ...more }),
     targetFile: target,
   });
+  beforeEach(() => {
+    target = join(folder, "model.safetensors");
+  });
 
   it("is one file, and is replaced with force", async () => {
     await executeOutput(single());
-    expect(fs.readFileSync(target).equals(expectedFiles(SMALL)["first.bin"] ?? Buffer.alloc(0))).toBe(true);
+    expect(fs.readFileSync(target).equals(expectedFiles(SMALL)["first.distcp"] ?? Buffer.alloc(0))).toBe(true);
     expect((await failure(executeOutput(single()))).code).toBe("TARGET_EXISTS");
-    fs.writeFileSync(target, "old");
+    fs.writeFileSync(target, SMALLEST_SAFETENSORS);
     await executeOutput(single({ force: true }));
-    expect(fs.statSync(target).size).toBe(expectedFiles(SMALL)["first.bin"]?.length);
-    expect(fs.readdirSync(folder)).toEqual(["target"]);
+    expect(fs.statSync(target).size).toBe(expectedFiles(SMALL)["first.distcp"]?.length);
+    expect(fs.readdirSync(folder)).toEqual(["model.safetensors"]);
+  });
+
+  it("takes the place of an empty folder", async () => {
+    fs.mkdirSync(target);
+    await executeOutput(single());
+    expect(fs.statSync(target).isFile()).toBe(true);
   });
 });
 
 describe("an existing target", () => {
   it.each([
-    ["a file", () => fs.writeFileSync(target, "old")],
-    ["an empty directory", () => fs.mkdirSync(target)],
+    [
+      "a checkpoint",
+      () => {
+        fs.mkdirSync(target);
+        fs.writeFileSync(join(target, "model.safetensors"), SMALLEST_SAFETENSORS);
+      },
+    ],
     ["a link to nothing", () => fs.symlinkSync("nowhere", target)],
   ])("%s is refused before anything is created, and replaced with force", async (_, make) => {
     make();
     const produce = vi.fn(produceBytes);
     const error = await failure(executeOutput(job({ produce })));
     expect([error.code, error.exitCode]).toEqual(["TARGET_EXISTS", 3]);
+    expect(error.details.help).toContain("--force");
     expect(produce).not.toHaveBeenCalled();
     expect(fs.readdirSync(folder)).toEqual(["target"]);
     await executeOutput(job({ force: true }));
     expectFiles(SMALL);
   });
 
+  it("an empty folder is filled without force, and stays when the run fails", async () => {
+    fs.mkdirSync(target);
+    const produce = () => {
+      throw new Error("broken source");
+    };
+    await expect(executeOutput(job({ produce }))).rejects.toThrow("broken source");
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+    await executeOutput(job());
+    expectFiles(SMALL);
+  });
+
+  it.each([false, true])(
+    "an empty folder that gets a file during the run is left as it is, force: %s",
+    async (force) => {
+      fs.mkdirSync(target);
+      const produce: typeof produceBytes = (...args) => {
+        produceBytes(...args);
+        fs.writeFileSync(join(target, "notes.txt"), "mine");
+      };
+      const error = await failure(executeOutput(job({ produce, force })));
+      expect(error.code).toBe(force ? "TARGET_UNSAFE" : "TARGET_EXISTS");
+      expect(contents(target)).toEqual({ "notes.txt": Buffer.from("mine") });
+      expect(fs.readdirSync(folder)).toEqual(["target"]);
+    },
+  );
+
+  it("an empty folder that is filled at the last moment is left as it is", async () => {
+    fs.mkdirSync(target);
+    const rename = fs.renameSync;
+    vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
+      if (to === target) fs.writeFileSync(join(target, "notes.txt"), "mine");
+      rename(from, to);
+    });
+    expect((await failure(executeOutput(job()))).code).toBe("TARGET_EXISTS");
+    expect(contents(target)).toEqual({ "notes.txt": Buffer.from("mine") });
+  });
+
+  it("a checkpoint that gets a foreign file during the run is left as it is", async () => {
+    await executeOutput(job());
+    const produce: typeof produceBytes = (...args) => {
+      produceBytes(...args);
+      fs.writeFileSync(join(target, "notes.txt"), "mine");
+    };
+    expect((await failure(executeOutput(job({ produce, force: true })))).code).toBe("TARGET_UNSAFE");
+    expect(Object.keys(contents(target))).toContain("notes.txt");
+    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  });
+
+  it("is told of once it is replaced", async () => {
+    const onReplaced = vi.fn();
+    await executeOutput(job({ onReplaced }));
+    expect(onReplaced).not.toHaveBeenCalled();
+    await executeOutput(job({ onReplaced, force: true }));
+    const files = ["empty.distcp", "first.distcp", "folder/second.distcp"];
+    expect(onReplaced.mock.calls[0]?.[0]).toMatchObject({ kind: "checkpoint", contents: { files } });
+  });
+
   it("stays as it was when the run fails, or when its replacement cannot be renamed", async () => {
     fs.mkdirSync(target);
-    fs.writeFileSync(join(target, "old"), "old");
+    fs.writeFileSync(join(target, "old.distcp"), "old");
     const produce = () => {
       throw new Error("broken source");
     };
     await expect(executeOutput(job({ produce, force: true }))).rejects.toThrow("broken source");
-    expect(contents(target)).toEqual({ old: Buffer.from("old") });
+    expect(contents(target)).toEqual({ "old.distcp": Buffer.from("old") });
     const rename = fs.renameSync;
     vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
       if (to === target && `${from}`.endsWith("out")) throw systemError("EACCES");
       rename(from, to);
     });
     expect((await failure(executeOutput(job({ force: true })))).code).toBe("PERMISSION_DENIED");
-    expect(contents(target)).toEqual({ old: Buffer.from("old") });
+    expect(contents(target)).toEqual({ "old.distcp": Buffer.from("old") });
     expect(fs.readdirSync(folder)).toEqual(["target"]);
   });
 
@@ -180,7 +253,7 @@ describe("an existing target", () => {
     fs.mkdirSync(join(target, "source"), { recursive: true });
     fs.symlinkSync(target, join(folder, "link"));
     for (const path of [join(target, "source"), join(folder, "link", "source"), target]) {
-      expect((await failure(executeOutput(job({ force: true, protect: [path] })))).code).toBe("TARGET_UNSAFE");
+      expect((await failure(executeOutput(job({ force: true, reads: [path] })))).code).toBe("TARGET_UNSAFE");
     }
     target = process.cwd();
     expect((await failure(executeOutput(job({ force: true })))).code).toBe("TARGET_UNSAFE");
@@ -211,7 +284,7 @@ describe("the environment", () => {
     });
     const error = await failure(executeOutput(job()));
     expect([error.code, error.exitCode]).toEqual([code, 4]);
-    expect(error.message).toContain("first.bin");
+    expect(error.message).toContain("first.distcp");
     expect(fs.readdirSync(folder)).toEqual([]);
   });
 
@@ -342,7 +415,7 @@ describe("a killed run", () => {
 
   it("whose files were changed since is refused with --resume", async () => {
     killedRun(LARGE, STEP * 2.2);
-    const file = join(homeOf(target), "out/first.bin");
+    const file = join(homeOf(target), "out/first.distcp");
     const fd = fs.openSync(file, "r+");
     fs.writeSync(fd, Buffer.from([1, 2, 3]), 0, 3, 1000);
     fs.closeSync(fd);

@@ -20,7 +20,7 @@ export const convert: Command = {
   options: {
     ...convertOptions,
     resume: flag("Continue what a killed run of the same conversion left"),
-    force: flag("Replace an existing target, once the new one is complete"),
+    force: flag("Replace a target that is a checkpoint, once the new one is complete; nothing else is ever replaced"),
     "no-fsync": flag("Do not wait until the disk has everything"),
     "dry-run": flag("Only show the plan"),
   },
@@ -30,11 +30,11 @@ export const convert: Command = {
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
   async run(args, context) {
-    const [adapters, { planConversion }, { convert: execute }, { refuseExisting }] = await Promise.all([
+    const [adapters, { planConversion }, { convert: execute }, { checkTarget }] = await Promise.all([
       loadAdapters(args),
       import("../../convert/plan.ts"),
       import("../../convert/convert.ts"),
-      import("../../output/target.ts"),
+      import("../../output/safe-target.ts"),
     ]);
     const options = conversionOptionsOf(args, adapters);
     const target = args.required("target");
@@ -42,7 +42,7 @@ export const convert: Command = {
       const plan = planConversion(source!, target, options);
       if (args.flag("dry-run")) return planOutcome(plan);
       const force = args.flag("force");
-      if (!force) refuseExisting(target);
+      checkTarget(target, { force, reads: plan.reads });
       context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`);
       const result = await execute(plan, {
         resume: args.flag("resume"),

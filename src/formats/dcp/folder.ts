@@ -10,6 +10,8 @@ import { checkTiling } from "./tiling.ts";
 export interface DcpFolder extends DcpMetadata {
   /** Every file that holds payloads, by its relative path. */
   readonly sources: ReadonlyMap<string, ByteSource>;
+  /** Names of the metadata files. */
+  readonly metadataNames: readonly string[];
 }
 
 /** A million chunks, at some 200 bytes each. */
@@ -40,7 +42,7 @@ export function readFolder(directory: string, files: FilePool): DcpFolder {
     checkTiling(shape, chunks, where);
   }
   const sources = checkPayloads(directory, files, metadata);
-  return { ...metadata, sources };
+  return { ...metadata, sources, metadataNames: names };
 }
 
 /** `.metadata`, or the `__R.metadata` of a save without collectives, in order of rank. */

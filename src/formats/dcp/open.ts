@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { bitsOf, elementCount } from "../../base/dtype.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../io/byte-source.ts";
@@ -31,11 +32,12 @@ class DcpCheckpoint implements Checkpoint {
   readonly others: readonly OtherEntry[];
   readonly paths;
   readonly chunks: number;
+  readonly files: readonly string[];
   private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
 
   constructor(
     readonly path: string,
-    private readonly files: FilePool,
+    private readonly pool: FilePool,
     folder: DcpFolder,
   ) {
     const tensors = new Map<string, TensorInfo>();
@@ -47,6 +49,7 @@ class DcpCheckpoint implements Checkpoint {
       this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
     }
     this.tensors = tensors;
+    this.files = [...folder.metadataNames, ...folder.sources.keys()].map((name) => join(path, name));
     this.others = [...folder.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
     this.paths = folder.paths;
     this.chunks = [...folder.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, 0);
@@ -65,7 +68,7 @@ class DcpCheckpoint implements Checkpoint {
   }
 
   close(): void {
-    this.files.close();
+    this.pool.close();
   }
 }
 

@@ -80,6 +80,7 @@ class TorchCheckpoint implements Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others;
   readonly paths;
+  readonly files: readonly string[];
   private readonly data = new Map<string, ChunkedTensor>();
   /** One record a storage, whatever the number of tensors that share it. */
   private readonly records = new Map<string, StoredRecord>();
@@ -87,10 +88,11 @@ class TorchCheckpoint implements Checkpoint {
 
   constructor(
     readonly path: string,
-    private readonly files: FilePool,
+    private readonly pool: FilePool,
     flat: Flattened,
     private readonly openStorage: OpenStorage,
   ) {
+    this.files = [path];
     this.others = flat.others;
     this.paths = flat.paths;
     const tensors = new Map<string, TensorInfo>();
@@ -136,6 +138,6 @@ class TorchCheckpoint implements Checkpoint {
   }
 
   close(): void {
-    this.files.close();
+    this.pool.close();
   }
 }

@@ -48,6 +48,7 @@ function joinFiles(path: string, ranks: readonly Checkpoint[]): Checkpoint {
   for (const rank of ranks.slice(1)) checkSameKeys(first, rank);
   return {
     path,
+    files: ranks.flatMap(({ files }) => files),
     format: "pt",
     tensors: first.tensors,
     others: first.others,

@@ -36,7 +36,7 @@ export function openSafetensors(path: string): Checkpoint {
 
 function openSingle(path: string, file: string): Checkpoint {
   const shard = openShard(file, basename(file));
-  return checkpoint(path, [shard], null);
+  return checkpoint({ path, files: [file] }, [shard], null);
 }
 
 function openSharded(path: string, file: string): Checkpoint {
@@ -53,7 +53,8 @@ function openSharded(path: string, file: string): Checkpoint {
     for (const { fd } of shards) fs.closeSync(fd);
     throw error;
   }
-  return checkpoint(path, shards, { name: basename(file), text });
+  const files = [file, ...shards.map((shard) => shard.path)];
+  return checkpoint({ path, files }, shards, { name: basename(file), text });
 }
 
 function readIndex(file: string): string {
@@ -213,7 +214,11 @@ function read(fd: number, target: Uint8Array, offset: number, length: number, po
   }
 }
 
-function checkpoint(path: string, shards: readonly Shard[], index: SafetensorsOrigin["index"]): Checkpoint {
+function checkpoint(
+  { path, files }: Pick<Checkpoint, "path" | "files">,
+  shards: readonly Shard[],
+  index: SafetensorsOrigin["index"],
+): Checkpoint {
   const tensors = new Map<string, TensorInfo>();
   const places = new Map<string, Place>();
   for (const shard of shards) {
@@ -224,6 +229,7 @@ function checkpoint(path: string, shards: readonly Shard[], index: SafetensorsOr
   }
   return {
     path,
+    files,
     format: "safetensors",
     tensors,
     others: [],
