@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer } from "vitest/node";
 
@@ -17,7 +18,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Dawn must live in a process of its own: several test files at once in threads of one process would share it.
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
   },
 });

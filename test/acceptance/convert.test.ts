@@ -1,9 +1,9 @@
-// Every fixture converted by the built command, against what torchtitan and transformers themselves made of it.
+// A fixture of every family converted by the built command, against what torchtitan and transformers themselves made of it.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { fixtureCases, type TensorHash } from "../helpers/fixtures.ts";
+import { commandCases, type TensorHash } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { byKey, hashes, run } from "./command.ts";
 
@@ -26,7 +26,7 @@ const inCanonicalSpelling = (key: string): string =>
     i === undefined ? "mm_projector." : `mm_projector.proj.${2 * (i - 1)}.`,
   );
 
-describe.each(fixtureCases)("$name", ({ natives, hfs, hf, layout, toHf, fromHf }) => {
+describe.each(commandCases)("$name", ({ natives, hfs, hf, layout, toHf, fromHf }) => {
   test.each(Object.entries(natives))("%s → HF: the tensors of torchtitan's to_hf, bit for bit", (_, from) => {
     const target = join(scratch(), "hf");
     convert(from, target, "--config", hf);

@@ -1,9 +1,9 @@
-// Every fixture proved by the built command: there and back, and run forward against upstream's logits.
+// A fixture of every family proved by the built command: there and back, and run forward against upstream's logits.
 import { describe, expect, test } from "vitest";
-import { fixtureCases } from "../helpers/fixtures.ts";
+import { commandCases } from "../helpers/fixtures.ts";
 import { run } from "./command.ts";
 
-describe.each(fixtureCases)("$name", ({ native, hf, golden, inputs }) => {
+describe.each(commandCases)("$name", ({ native, hf, golden, inputs }) => {
   const images = inputs === null ? [] : ["--inputs", inputs];
 
   test("roundtrip passes on both sides", () => {

@@ -154,6 +154,18 @@ export const encodedCases = casesOf(adapters).filter(isEncoded);
 /** Cases of the families that can also be run forward, quantised ones among them. */
 export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2));
 
+const foldersOf = ({ natives, hfs }: FixtureCase): number => Object.keys(natives).length + Object.keys(hfs).length;
+
+/**
+ * One case a family, the one in the most kinds of files, and those that are quantised: what the built command is tried on.
+ * All others are tried in process.
+ */
+export const commandCases: readonly FixtureCase[] = fixtureCases.filter((one) => {
+  const family = fixtureCases.filter((other) => other.family === one.family && !isEncoded(other));
+  const most = Math.max(...family.map(foldersOf));
+  return isEncoded(one) || one === family.find((other) => foldersOf(other) === most);
+});
+
 /** The case of that name; throws if there is none. */
 export function fixture(name: string): FixtureCase {
   const found = tableCases.find((one) => one.name === name);

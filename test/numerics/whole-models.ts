@@ -1,8 +1,12 @@
 // Whole models in f32, against the logits that upstream computed in f64.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import { openGolden } from "../../src/parity/inputs/golden.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
+import { scratch } from "../helpers/scratch.ts";
 
 /**
  * f32 rounding alone: 4e-13 to 6e-12 measured of text, up to 1.4e-11 behind a vision tower. A token of qwen3_5/dense has a
@@ -10,6 +14,15 @@ import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../helpers/models.
  */
 const limitOf = ({ name, inputs }: FixtureCase): number =>
   name === "qwen3_5/dense" ? 1e-9 : inputs === null ? 2e-11 : 1e-10;
+
+/** The ids of a golden, as a file for `--ids`: two graphs are then compared on them, and not with its logits. */
+function idsOf(golden: string) {
+  const opened = openGolden(golden);
+  const file = join(scratch(), "ids.json");
+  writeFileSync(file, JSON.stringify(opened.ids));
+  opened.close();
+  return { kind: "ids", file } as const;
+}
 
 export function wholeModels(backend: "webgpu" | "wasm"): void {
   for (const entry of fixtureCases) {
@@ -26,6 +39,15 @@ export function wholeModels(backend: "webgpu" | "wasm"): void {
       }
     });
   }
+
+  it.each(
+    fixtureCases.filter(({ nativeGolden }) => nativeGolden === null).map((entry) => [entry.name, entry] as const),
+  )("%s: the native graph gives the logits of the HF graph", async (name, { golden, inputs }) => {
+    const input = inputs === null ? idsOf(golden) : ({ kind: "inputs", file: inputs } as const);
+    const [a, b] = [nativeSide(name), hfSide(name)];
+    const report = await runParity({ a, b, input, backend, acceptKnown: true, maxKlNats: 1e-10 });
+    expect(report).toMatchObject({ verdict: "pass", findings: [], backend: { name: backend } });
+  });
 
   it("compares two graphs tap by tap, and a fault in one weight shows where it is", async () => {
     const key = "model.layers.1.mlp.up_proj.weight";
