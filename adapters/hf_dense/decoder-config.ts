@@ -5,8 +5,8 @@ import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads } from "../common/heads.ts";
 import type { Activation, Attention, Decoder, Latent, Layer, Mlp, Norm, NormPlaces, QkNorm } from "./decoder.ts";
 import { parseLayers } from "./layers-config.ts";
-import type { Traits } from "./traits.ts";
-import { TRAITS } from "./traits-by-model.ts";
+import { TRAITS } from "./traits/by-model.ts";
+import type { Traits } from "./traits/traits.ts";
 import { checkUnread } from "./unread.ts";
 
 /** Of the norms of the latents, whatever `rms_norm_eps` says. */

@@ -1,5 +1,5 @@
 // What the mathematics of a dense decoder is made of, at one concrete config. Both graphs read it; where each
-// architecture's values come from stands in traits.ts.
+// architecture's values come from stands in traits/.
 import type { RopePairs } from "../../numerics/graph.ts";
 import type { DenseRope } from "./rope.ts";
 

@@ -3,7 +3,7 @@ import type { ConfigReader } from "../common/config-reader.ts";
 import { hfRopeObject } from "../common/rope-config.ts";
 import type { Attention, Layer } from "./decoder.ts";
 import { type DenseRope, parseDenseRope } from "./rope.ts";
-import type { Traits } from "./traits.ts";
+import type { Traits } from "./traits/traits.ts";
 
 interface Layers {
   readonly layers: readonly Layer[];

@@ -1,7 +1,7 @@
 // Fields that change the mathematics of some architectures and that transformers' class of another never reads: what they
 // are to mean there is anybody's guess.
 import type { ConfigReader } from "../common/config-reader.ts";
-import type { Traits } from "./traits.ts";
+import type { Traits } from "./traits/traits.ts";
 
 const FIELDS: Readonly<Record<string, (traits: Traits) => boolean>> = {
   attn_logit_softcapping: ({ attentionSoftcap }) => attentionSoftcap !== undefined,
