@@ -14,7 +14,11 @@ export async function bundle(entry, outdir) {
     format: "esm",
     target: "node20",
     external: ["webgpu", "sharp", "@huggingface/*"],
-    alias: { "string-width": "./scripts/string-width.cjs" },
+    alias: {
+      "string-width": "./scripts/string-width.cjs",
+      // Its main file finds its parts by a `require` that esbuild cannot follow.
+      "jsonc-parser": "jsonc-parser/lib/esm/main.js",
+    },
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
     },
