@@ -1,4 +1,5 @@
 import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import type { Encodable } from "../../src/family/encodable.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { decoderAxes } from "../common/deepseek-table.ts";
 import { noGraph } from "../common/no-graph.ts";
@@ -38,11 +39,22 @@ function probeSizes() {
   return { num_hidden_layers: 2, first_k_dense_replace: 1, n_routed_experts: 2, n_group: 1, topk_group: 1 };
 }
 
+/** DeepSeek's own files keep embeddings, head, router and `eh_proj`, which joins the inputs of MTP, plain. */
+const ENCODABLE: Encodable = {
+  fp8: {
+    keys: [
+      ...["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"],
+      ...["gate_proj", "up_proj", "down_proj"],
+    ].map((module) => `.${module}.weight`),
+  },
+};
+
 const openFamily = (config: DeepseekV3Config, json: JsonObject): Family => ({
   family: "deepseek_v3",
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
+  encodable: ENCODABLE,
   axes: () => decoderAxes(config),
   rules: (layout) => deepseekV3Rules(config, layout),
   hfConfig: () => (json.model_type === undefined ? deepseekV3HfConfig(config) : json),

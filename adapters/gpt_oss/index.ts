@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";
@@ -30,6 +31,7 @@ const openFamily = (config: GptOssConfig, json: JsonObject): Family => ({
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
+  encodable: { mxfp4: MXFP4_EXPERTS },
   axes: () => gptOssAxes(config),
   rules: (layout) => gptOssRules(config, layout),
   hfConfig: () => (json.model_type === undefined ? gptOssHfConfig(config) : json),

@@ -1,5 +1,6 @@
 import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
 import { isJsonObject } from "../common/config-reader.ts";
+import { LATENT_FP8 } from "../common/encodable.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
 import { parseDecoder } from "./decoder-config.ts";
@@ -34,6 +35,7 @@ function openFamily(config: HfDenseConfig, json: JsonObject, where: string): Fam
     vocabSize: config.vocabSize,
     maxPositions: config.maxPositions,
     dtype: config.dtype,
+    encodable: { fp8: LATENT_FP8 },
     axes: () => hfDenseAxes(config),
     rules: () => hfDenseRules(config),
     hfConfig: () => json,

@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
 import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
+import { LATENT_FP8 } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
@@ -48,6 +49,7 @@ const openFamily = (config: KimiConfig, json: JsonObject): Family => ({
   vocabSize: config.text.vocabSize,
   maxPositions: config.text.maxPositions,
   dtype: config.dtype,
+  encodable: { fp8: LATENT_FP8 },
   axes: () => kimiAxes(config),
   rules: (layout) => kimiRules(config, layout),
   hfConfig: () => json,

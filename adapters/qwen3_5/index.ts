@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
@@ -51,6 +52,7 @@ const openFamily = (family: Qwen35Family, config: Qwen35Config, json: JsonObject
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
+  encodable: { mxfp4: MXFP4_EXPERTS },
   axes: () => qwen35Axes(config),
   rules: (layout) => qwen35Rules(config, layout),
   hfConfig: () => json,

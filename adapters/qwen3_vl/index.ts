@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
@@ -52,6 +53,7 @@ const openFamily = (family: Qwen3VlFamily, config: Qwen3VlConfig, json: JsonObje
   vocabSize: config.vocabSize,
   maxPositions: config.maxPositions,
   dtype: config.dtype,
+  encodable: { mxfp4: MXFP4_EXPERTS },
   axes: () => qwen3VlAxes(config),
   rules: (layout) => qwen3VlRules(config, layout),
   hfConfig: () => json,

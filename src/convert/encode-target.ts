@@ -4,17 +4,19 @@ import { join } from "node:path";
 import { bitsOf, elementCount } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
-import type { EncodedTensor, EncodingName } from "../encodings/encoding.ts";
+import type { EncodedTensor } from "../encodings/encoding.ts";
 import {
   blockSizeOf,
+  encodableTensors,
   encodedAs,
   encodingNamed,
   encodingOf,
   isEncodable,
-  QUANTISATIONS,
+  newQuantisation,
   quantisationOf,
 } from "../encodings/quantisation.ts";
 import type { JsonObject } from "../family/adapter.ts";
+import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { directoryOf } from "../model/config-files.ts";
@@ -32,6 +34,8 @@ export interface TargetEncoding {
   /** `quantization_config` of the target. */
   readonly quantisation: JsonObject;
   readonly isEncoded: (key: string) => boolean;
+  /** What the family has encoded; null where that is nothing. */
+  readonly encodable: EncodableTensors | null;
   readonly kept: KeptScales;
   readonly close: () => void;
   readonly note: string;
@@ -66,7 +70,9 @@ export function targetEncoding(
   }
   const name = asked === "fp8" || asked === "mxfp4" ? asked : asked === "none" ? null : named;
   if (name === null) return null;
-  const chosen = name === named && quantisation !== null ? quantisation : QUANTISATIONS[name];
+  const encodable = encodableTensors(name, side.family.encodable);
+  const chosen =
+    name === named && quantisation !== null ? quantisation : newQuantisation(name, encodable?.plainModules);
   const before =
     side.encoded.size > 0
       ? new Map([...side.encoded].map(([key, { encoding }]) => [key, encoding.name]))
@@ -75,7 +81,9 @@ export function targetEncoding(
   return {
     name,
     quantisation: chosen,
-    isEncoded: (key) => (known === null ? isEncodable(name, key, chosen) : known.get(key) === name),
+    encodable,
+    isEncoded: (key) =>
+      known === null ? encodable !== null && isEncodable(encodable, key, chosen) : known.get(key) === name,
     ...keptScales(side, known !== null),
   };
 }
@@ -103,7 +111,7 @@ function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" |
 /** The mapping's tensors with codes and scales in place of those that are encoded. */
 export function encodeMapping(
   mapping: Mapping,
-  { name, quantisation, isEncoded, kept }: TargetEncoding,
+  { name, quantisation, encodable, isEncoded, kept }: TargetEncoding,
   dtypes: DtypeChoice,
 ): { readonly mapping: Mapping; readonly source: EncodedSource } {
   const encoding = encodingOf(name, blockSizeOf(quantisation) ?? [128, 128]);
@@ -114,7 +122,7 @@ export function encodeMapping(
     if (tensor === null) throw noEncoding(name, info.key, info.shape);
     encoded.push(tensor);
   }
-  if (encoded.length === 0) throw nothingEncoded(name);
+  if (encoded.length === 0) throw nothingEncoded(name, encodable);
   const source = encodedSource(virtualSource(mapping), encoded, kept);
   const stored = new Set(encoded.flatMap(({ codes, scales }) => [codes, scales]));
   const tensors = new Map<string, MappedTensor>();
@@ -168,9 +176,9 @@ const noEncoding = (name: EncodingName, tensor: string, shape: readonly number[]
     help: "write the model plain with --encoding none",
   });
 
-const nothingEncoded = (name: EncodingName): InputError =>
+const nothingEncoded = (name: EncodingName, encodable: EncodableTensors | null): InputError =>
   new InputError("ENCODING_NO_TENSORS", `no tensor of this model is one that ${name} files encode`, {
-    expected: name === "fp8" ? "matrices named *_proj.weight" : "mlp.experts.gate_up_proj and down_proj",
+    expected: encodable?.keys.map((end) => `*${end}`).join(", ") ?? `a family that is stored as ${name}`,
     found: "none",
     help: "write the model plain with --encoding none",
   });

@@ -1,7 +1,6 @@
 // What a storage encoding is: codes and scales that stand for one logical tensor. Tables see the logical one alone.
+import type { EncodingName } from "../family/encodable.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
-
-export type EncodingName = "fp8" | "mxfp4";
 
 /** One logical tensor and what it is stored as. */
 export interface EncodedTensor {

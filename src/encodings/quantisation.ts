@@ -1,6 +1,7 @@
 // What a Hugging Face config says of the storage of its weights: `quantization_config`.
 import type { JsonObject } from "../family/adapter.ts";
-import type { EncodedTensor, Encoding, EncodingName } from "./encoding.ts";
+import type { Encodable, EncodableTensors, EncodingName } from "../family/encodable.ts";
+import type { EncodedTensor, Encoding } from "./encoding.ts";
 import { fp8Blocks } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
 
@@ -30,21 +31,20 @@ export function blockSizeOf(quantisation: JsonObject | null): readonly [number, 
 export const encodingOf = (name: EncodingName, block: readonly [number, number]): Encoding =>
   name === "fp8" ? fp8Blocks(block) : mxfp4;
 
-/** Linear weights; embeddings, head, router and what joins MTP inputs stay plain, as in DeepSeek's own files. */
-const FP8_WEIGHT = /_proj(?:_with_mqa)?\.weight$/;
-const FP8_PLAIN = /\beh_proj\.weight$/;
-/** gpt-oss' experts. */
-const MXFP4_WEIGHT = /\.mlp\.experts\.(?:gate_up|down)_proj$/;
+/** Of a family that says nothing: weights of linear layers, as transformers' classes call most of them. */
+const USUAL: Encodable = { fp8: { keys: ["_proj.weight"] } };
+
+/** Null where no tensor of the family is ever stored under this encoding. */
+export const encodableTensors = (name: EncodingName, own: Encodable | undefined): EncodableTensors | null =>
+  own?.[name] ?? USUAL[name] ?? null;
 
 /** Whether a plain HF tensor is stored encoded where nothing but the config tells. */
-export function isEncodable(name: EncodingName, key: string, quantisation: JsonObject | null): boolean {
-  const fits = name === "fp8" ? FP8_WEIGHT.test(key) && !FP8_PLAIN.test(key) : MXFP4_WEIGHT.test(key);
-  return fits && !isExempt(key, quantisation);
-}
+export const isEncodable = ({ keys }: EncodableTensors, key: string, quantisation: JsonObject): boolean =>
+  keys.some((end) => key.endsWith(end)) && !isExempt(key, quantisation);
 
 /** `modules_to_not_convert`: names of modules, a `*` for any part between dots. */
-function isExempt(key: string, quantisation: JsonObject | null): boolean {
-  const listed: unknown = quantisation?.modules_to_not_convert ?? [];
+function isExempt(key: string, quantisation: JsonObject): boolean {
+  const listed: unknown = quantisation.modules_to_not_convert ?? [];
   const modules = Array.isArray(listed) ? listed.filter((name): name is string => typeof name === "string") : [];
   const parts = key.split(".");
   return modules.some((name) => {
@@ -62,14 +62,16 @@ export function encodedAs(encoding: Encoding, key: string, shape: readonly numbe
   return { encoding, key, shape, codes: codes.key, scales: scales.key };
 }
 
-/** What a config says that had no `quantization_config` before. */
-export const QUANTISATIONS: Readonly<Record<EncodingName, JsonObject>> = {
+const METHODS: Readonly<Record<EncodingName, JsonObject>> = {
   fp8: { activation_scheme: "dynamic", fmt: "e4m3", quant_method: "fp8", weight_block_size: [128, 128] },
-  mxfp4: {
-    modules_to_not_convert: ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
-    quant_method: "mxfp4",
-  },
+  mxfp4: { quant_method: "mxfp4" },
 };
+
+/** What a config says that had no `quantization_config` before. */
+export const newQuantisation = (name: EncodingName, plainModules: readonly string[] | undefined): JsonObject => ({
+  ...(plainModules === undefined ? {} : { modules_to_not_convert: plainModules }),
+  ...METHODS[name],
+});
 
 /** The config with this `quantization_config`, or without one. */
 export function withQuantisation(config: JsonObject, quantisation: JsonObject | null): JsonObject {

@@ -1,6 +1,7 @@
 // What the core sees of a model family. A family is opened with a concrete config; its typed config stays inside.
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
 import type { Rule, Side } from "../table/rule.ts";
+import type { Encodable } from "./encodable.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
@@ -58,6 +59,8 @@ export interface Family {
   readonly vision?: VisionInput | undefined;
   /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
   readonly dtype: string | null;
+  /** What `--encoding` encodes. */
+  readonly encodable?: Encodable | undefined;
   /** Sizes of the named axes; a list instead of a size names the indices in use. */
   axes(layout: string): Readonly<Record<string, number | readonly number[]>>;
   /** Rules of one native layout against `hf`. */

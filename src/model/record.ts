@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Dtype, isDtype } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
-import type { EncodingName } from "../encodings/encoding.ts";
+import type { EncodingName } from "../family/encodable.ts";
 import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { tensorInfo } from "../views/tensor-source.ts";
