@@ -8,6 +8,7 @@ import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts"
 import { hfForward } from "./hf.ts";
 import { COLOURS, KIMI_LAYOUTS, kimiAxes, kimiRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { kimiImageProcessor } from "./processor.ts";
 
 export const kimiK27: Adapter = {
   family: "kimi_k2_7",
@@ -74,6 +75,7 @@ function visionInput({ vision, tokens, text }: KimiConfig): VisionInput {
     imageToken: image,
     around: Math.max(visionStart, visionEnd) < text.vocabSize ? [visionStart, visionEnd] : null,
     reserved: [image, video, visionStart, visionEnd],
+    processor: kimiImageProcessor,
   };
 }
 

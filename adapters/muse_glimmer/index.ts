@@ -6,6 +6,7 @@ import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig 
 import { hfForward } from "./hf.ts";
 import { COLOURS, MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { museImageProcessor } from "./processor.ts";
 
 /** Every kind of key, once: layers and blocks differ in their numbers only. */
 const ONE_OF_EACH = {
@@ -60,6 +61,7 @@ const visionInput = (vision: MuseGlimmerVision, tokens: MuseGlimmerConfig["token
   imageToken: tokens.image,
   around: null,
   reserved: [tokens.image, tokens.video],
+  processor: museImageProcessor,
 });
 
 function mathOf(config: MuseGlimmerConfig) {

@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
+import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
@@ -72,6 +73,7 @@ const visionInput = (vision: Qwen35Vision, tokens: NonNullable<Qwen35Config["tok
   imageToken: tokens.image,
   around: [tokens.visionStart, tokens.visionEnd],
   reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
+  processor: qwen2VlImageProcessor,
 });
 
 function mathOf(config: Qwen35Config) {

@@ -1,6 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
@@ -73,6 +74,7 @@ const visionInput = ({ vision, tokens }: Qwen3VlConfig): VisionInput => ({
   imageToken: tokens.image,
   around: [tokens.visionStart, tokens.visionEnd],
   reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
+  processor: qwen2VlImageProcessor,
 });
 
 function mathOf(config: Qwen3VlConfig) {

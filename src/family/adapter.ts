@@ -1,9 +1,11 @@
 // What the core sees of a model family. A family is opened with a concrete config; its typed config stays inside.
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { Rule, Side } from "../table/rule.ts";
 import type { Encodable } from "./encodable.ts";
+import type { ImageProcessor } from "./processor.ts";
 
-export type JsonObject = { readonly [key: string]: unknown };
+export type { JsonObject } from "../base/json.ts";
 
 export interface Adapter {
   /** Name of the family as this tool reports it, e.g. `llama3`. */
@@ -48,6 +50,8 @@ export interface VisionInput {
   readonly around: readonly [number, number] | null;
   /** Ids that ordinary text cannot have, `imageToken` among them. */
   readonly reserved: readonly number[];
+  /** What makes patches of images. Without it they have to be given as pixels. */
+  readonly processor?: ImageProcessor | undefined;
 }
 
 /** A family at one concrete config. */

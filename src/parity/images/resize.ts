@@ -2,16 +2,14 @@
 // rounded to 16-bit integers, and 8 bits again between the two passes.
 // pytorch/pytorch@v2.13.0:aten/src/ATen/native/cpu/UpSampleKernel.cpp (_compute_index_ranges_int16_weights)
 
+import type { Filter, Size } from "../../family/processor.ts";
+
 /** Row-major [height, width, 3], 8 bits each. */
-export interface RgbImage {
-  readonly height: number;
-  readonly width: number;
+export interface RgbImage extends Size {
   readonly rgb: Uint8Array;
 }
 
-export type Resampling = "bilinear" | "bicubic" | "lanczos";
-
-interface Filter {
+interface Kernel {
   /** Inputs that count on either side of a point, where an image is not made smaller. */
   readonly support: number;
   weight(x: number): number;
@@ -27,7 +25,7 @@ function cubic(x: number): number {
   return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
 }
 
-const FILTERS: Readonly<Record<Resampling, Filter>> = {
+const KERNELS: Readonly<Record<Filter, Kernel>> = {
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
   bicubic: { support: 2, weight: cubic },
   lanczos: { support: 3, weight: (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0) },
@@ -48,14 +46,14 @@ interface Windows {
 const MAX_PRECISION = 22;
 const WEIGHT_LIMIT = 1 << 15;
 
-export function resizeImage(image: RgbImage, height: number, width: number, resampling: Resampling): RgbImage {
-  const filter = FILTERS[resampling];
-  const wide = image.width === width ? image : resizeColumns(image, width, filter);
-  return wide.height === height ? wide : resizeRows(wide, height, filter);
+export function resizeImage(image: RgbImage, { height, width }: Size, filter: Filter): RgbImage {
+  const kernel = KERNELS[filter];
+  const wide = image.width === width ? image : resizeColumns(image, width, kernel);
+  return wide.height === height ? wide : resizeRows(wide, height, kernel);
 }
 
-function resizeColumns({ height, width, rgb }: RgbImage, columns: number, filter: Filter): RgbImage {
-  const { windows, precision } = windowsOf(width, columns, filter);
+function resizeColumns({ height, width, rgb }: RgbImage, columns: number, kernel: Kernel): RgbImage {
+  const { windows, precision } = windowsOf(width, columns, kernel);
   const out = new Uint8Array(height * columns * 3);
   for (let y = 0; y < height; y++) {
     for (const [x, { first, weights }] of windows.entries()) {
@@ -68,8 +66,8 @@ function resizeColumns({ height, width, rgb }: RgbImage, columns: number, filter
   return { height, width: columns, rgb: out };
 }
 
-function resizeRows({ height, width, rgb }: RgbImage, rows: number, filter: Filter): RgbImage {
-  const { windows, precision } = windowsOf(height, rows, filter);
+function resizeRows({ height, width, rgb }: RgbImage, rows: number, kernel: Kernel): RgbImage {
+  const { windows, precision } = windowsOf(height, rows, kernel);
   const stride = 3 * width;
   const out = new Uint8Array(rows * stride);
   for (const [y, { first, weights }] of windows.entries()) {
@@ -85,7 +83,7 @@ function weigh(values: Uint8Array, from: number, stride: number, weights: Int32A
   return Math.min(255, Math.max(0, sum >> precision));
 }
 
-function windowsOf(inputs: number, outputs: number, { support, weight }: Filter): Windows {
+function windowsOf(inputs: number, outputs: number, { support, weight }: Kernel): Windows {
   const scale = inputs / outputs;
   const [reach, shrink] = scale >= 1 ? [support * scale, 1 / scale] : [support, 1];
   const exact = Array.from({ length: outputs }, (_, i) => {

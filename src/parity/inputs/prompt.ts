@@ -3,8 +3,8 @@
 import type { ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";
 import type { VisionInput } from "../../family/adapter.ts";
-import { imagePatches } from "../images/patches.ts";
-import { type ImageProcessor, readProcessor } from "../images/processor.ts";
+import { imagePatches, patchDimOf } from "../images/patches.ts";
+import { type ConfiguredSteps, readSteps, withoutProcessor } from "../images/steps.ts";
 import { renderChat } from "./chat.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 import { readText } from "./text.ts";
@@ -21,7 +21,7 @@ export interface PromptRequest {
   readonly chat?: boolean;
   /** PNG or JPEG files: in a chat the message begins with them, else the text has a placeholder for each. */
   readonly images?: readonly string[];
-  /** Where preprocessor_config.json may be, after the tokenizer's directory. */
+  /** Where the config of the image processor may be, after the tokenizer's directory. */
   readonly processors?: readonly string[];
 }
 
@@ -39,10 +39,11 @@ export async function resolvePrompt(request: PromptRequest, { vision }: InputLim
   }
   checkPlaceholders(ids, files.length, vision, opened, chat);
   if (files.length === 0) return { input: { ids_T: ids }, about: { kind: "prompt", tokens: ids.length, source: text } };
-  const processor = readProcessor([opened.directory, ...(request.processors ?? [])]);
-  checkProcessor(processor, vision);
-  const images = await imagePatches(files, processor);
-  const ids_T = expand(ids, images, processor, vision, opened);
+  if (vision.processor === undefined) throw withoutProcessor(files[0]!);
+  const configured = readSteps([opened.directory, ...(request.processors ?? [])], vision.processor);
+  checkSteps(configured, vision);
+  const images = await imagePatches(files, configured);
+  const ids_T = expand(ids, images, configured.steps.around, vision, opened);
   const about = { kind: "prompt", tokens: ids_T.length, images: files.length, source: text } as const;
   return { input: { ids_T, images }, about };
 }
@@ -51,13 +52,11 @@ export async function resolvePrompt(request: PromptRequest, { vision }: InputLim
 function expand(
   ids: readonly number[],
   { grids }: ImageInput,
-  processor: ImageProcessor,
+  around: ConfiguredSteps["steps"]["around"],
   { imageToken, mergeSize }: VisionInput,
   opened: OpenTokenizer,
 ): number[] {
-  // Of the three, Muse's processor alone writes what stands around an image; elsewhere the template does.
-  const [before, after] =
-    processor.kind === "muse_glimmer" ? ["<|image_start|>", "<|image_end|>"].map((token) => [idOf(token, opened)]) : [];
+  const [before, after] = around?.map((token) => [idOf(token, opened)]) ?? [];
   const tokens = grids.map(([t, h, w]) => Array<number>((t * h * w) / mergeSize ** 2).fill(imageToken));
   const next = tokens.values();
   return ids.flatMap((id) =>
@@ -98,14 +97,13 @@ function checkPlaceholders(
 }
 
 /** What the processor makes has to be what the model takes. */
-function checkProcessor(processor: ImageProcessor, { patchDim, mergeSize }: VisionInput): void {
-  const frames = processor.kind === "kimi_k25" ? 1 : processor.patchFrames;
-  const made = 3 * frames * processor.patchSize ** 2;
-  if (made === patchDim && processor.mergeSize === mergeSize) return;
-  throw new InputError("PROCESSOR_MISMATCH", `${processor.file}: makes other patches than the model takes`, {
-    file: processor.file,
+function checkSteps({ file, steps }: ConfiguredSteps, { patchDim, mergeSize }: VisionInput): void {
+  const made = patchDimOf(steps);
+  if (made === patchDim && steps.mergeSize === mergeSize) return;
+  throw new InputError("PROCESSOR_MISMATCH", `${file}: makes other patches than the model takes`, {
+    file,
     expected: `patches of ${patchDim} values, merged ${mergeSize} by ${mergeSize}`,
-    found: `patches of ${made} values, merged ${processor.mergeSize} by ${processor.mergeSize}`,
+    found: `patches of ${made} values, merged ${steps.mergeSize} by ${steps.mergeSize}`,
     help: "check patch_size, temporal_patch_size and merge_size against the model's vision_config",
   });
 }

@@ -3,9 +3,12 @@ import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { qwen2VlImageProcessor } from "../../../adapters/common/qwen-image-processor.ts";
+import { kimiImageProcessor } from "../../../adapters/kimi_k2_7/processor.ts";
+import { museImageProcessor } from "../../../adapters/muse_glimmer/processor.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { imagePatches } from "../../../src/parity/images/patches.ts";
-import { readProcessor } from "../../../src/parity/images/processor.ts";
+import { readSteps } from "../../../src/parity/images/steps.ts";
 import { readIntegers } from "../../../src/parity/inputs/golden.ts";
 import type { InputLimits } from "../../../src/parity/inputs/inputs.ts";
 import { type PromptRequest, resolvePrompt } from "../../../src/parity/inputs/prompt.ts";
@@ -13,7 +16,13 @@ import { FIXTURES } from "../../helpers/fixtures.ts";
 
 const IMAGES = `${FIXTURES}images/`;
 const FILES = ["wide.png", "photo.jpg", "turned.jpg", "grey.png", "alpha.png", "palette.png", "tiny.jpg"];
-const PROCESSORS = ["qwen2_vl", "qwen2_vl_sizes", "kimi_k25", "muse_glimmer"];
+const OF = new Map([
+  ["qwen2_vl", qwen2VlImageProcessor],
+  ["qwen2_vl_sizes", qwen2VlImageProcessor],
+  ["kimi_k25", kimiImageProcessor],
+  ["muse_glimmer", museImageProcessor],
+]);
+const PROCESSORS = [...OF.keys()];
 const TEXT = "what is on the left of these two pictures and which one is older describe it";
 
 const folder = mkdtempSync(join(tmpdir(), "input-images-"));
@@ -41,10 +50,10 @@ const largestDifference = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i]!)), 0);
 
 describe.each(PROCESSORS)("%s", (name) => {
-  const processor = readProcessor([IMAGES + name]);
+  const configured = readSteps([IMAGES + name], OF.get(name)!);
 
   test.each(FILES)("%s: grid and pixels are those of transformers, bit for bit", async (file) => {
-    const { pixels, ...layout } = await imagePatches([IMAGES + file], processor);
+    const { pixels, ...layout } = await imagePatches([IMAGES + file], configured);
     const { pixels: expected, ...expectedLayout } = recorded(name, file);
     expect(layout).toEqual(expectedLayout);
     expect(largestDifference(pixels, expected)).toBe(0);
@@ -52,11 +61,12 @@ describe.each(PROCESSORS)("%s", (name) => {
 });
 
 test("another resampling, or a mean that is off by a thousandth, shows", async () => {
-  const processor = readProcessor([`${IMAGES}qwen2_vl`]);
-  const off = { ...processor, normalise: { mean: [0.501, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const };
+  const { file, steps } = readSteps([`${IMAGES}qwen2_vl`], qwen2VlImageProcessor);
+  const off = { ...steps, normalise: { mean: [0.501, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const };
   const expected = recorded("qwen2_vl", "photo.jpg").pixels;
-  for (const wrong of [{ ...processor, resampling: "bilinear" } as const, off]) {
-    const { pixels } = await imagePatches([`${IMAGES}photo.jpg`], wrong);
+  const blurred = { ...steps, resize: { ...steps.resize!, filter: "bilinear" } } as const;
+  for (const wrong of [blurred, off]) {
+    const { pixels } = await imagePatches([`${IMAGES}photo.jpg`], { file, steps: wrong });
     expect(largestDifference(pixels, expected)).toBeGreaterThan(1e-3);
   }
 });
@@ -64,7 +74,7 @@ test("another resampling, or a mean that is off by a thousandth, shows", async (
 /** A model that takes what the processor makes. */
 function limitsFor(name: string): InputLimits {
   const { patchDim } = recorded(name, "tiny.jpg");
-  const vision = { patchDim, mergeSize: 2, imageToken: 7, around: null, reserved: [7, 8] };
+  const vision = { patchDim, mergeSize: 2, imageToken: 7, around: null, reserved: [7, 8], processor: OF.get(name)! };
   return { vocabSize: 127, maxPositions: 4096, vision };
 }
 
@@ -197,7 +207,7 @@ describe("preprocessor_config.json", () => {
   const read = (files: Readonly<Record<string, object>>) => {
     const directory = mkdtempSync(join(folder, "processor-"));
     for (const [name, json] of Object.entries(files)) writeFileSync(join(directory, name), JSON.stringify(json));
-    return readProcessor([join(folder, "nowhere"), directory]);
+    return readSteps([join(folder, "nowhere"), directory], qwen2VlImageProcessor);
   };
   const type = { image_processor_type: "Qwen2VLImageProcessor" };
 
@@ -206,16 +216,24 @@ describe("preprocessor_config.json", () => {
       "preprocessor_config.json": { ...type, patch_size: 16 },
       "processor_config.json": { image_processor: { ...type, patch_size: 20 } },
     };
-    expect(read(files)).toMatchObject({ patchSize: 20 });
-    expect(read({ ...files, "processor_config.json": {} })).toMatchObject({ patchSize: 16 });
+    expect(read(files).steps).toMatchObject({ patchSize: 20 });
+    expect(read({ ...files, "processor_config.json": {} }).steps).toMatchObject({ patchSize: 16 });
   });
 
   test("min_pixels and max_pixels go before size", () => {
-    const size = { shortest_edge: 100, longest_edge: 200 };
-    const limits = (json: object) => read({ "preprocessor_config.json": { ...type, ...json } });
-    expect(limits({ size })).toMatchObject({ minPixels: 100, maxPixels: 200 });
-    expect(limits({ size, min_pixels: 7 })).toMatchObject({ minPixels: 7, maxPixels: 200 });
-    expect(limits({})).toMatchObject({ minPixels: 3136, maxPixels: 1003520 });
+    const size = { shortest_edge: 100, longest_edge: 400 };
+    const one = { ...type, patch_size: 1, merge_size: 1 };
+    /** Edges that squares of one pixel and of 5,000 by 5,000 get. */
+    const limits = (json: object) => {
+      const { steps } = read({ "preprocessor_config.json": { ...one, ...json } });
+      return [1, 5000].map(
+        (edge) => steps.resize!.sizeOf({ height: edge, width: edge }, "square.png").resized.height ** 2,
+      );
+    };
+    expect(limits({ size })).toEqual([100, 400]);
+    expect(limits({ size, min_pixels: 49 })).toEqual([49, 400]);
+    expect(limits({ size, max_pixels: 900 })).toEqual([100, 900]);
+    expect(limits({})).toEqual([3136, 1001 ** 2]);
   });
 
   test("what it does not do stays undone", async () => {

@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { kimiImageProcessor } from "../../../adapters/kimi_k2_7/processor.ts";
+import type { ImageSteps } from "../../../src/family/processor.ts";
 import { imagePatches } from "../../../src/parity/images/patches.ts";
-import { readProcessor } from "../../../src/parity/images/processor.ts";
+import { readSteps } from "../../../src/parity/images/steps.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "image-processor-"));
@@ -25,24 +27,36 @@ function moonshot(changes: Readonly<Record<string, unknown>>) {
   };
   const auto_map = { AutoImageProcessor: "kimi_k25_vision_processing.KimiK25VisionProcessor" };
   writeFileSync(join(folder, "preprocessor_config.json"), JSON.stringify({ auto_map, media_proc_cfg }));
-  return readProcessor([folder]);
+  return readSteps([folder], kimiImageProcessor);
 }
 
+const SIZES = [1, 3, 40, 700, 20_000].flatMap((height) => [2, 90, 9000].map((width) => ({ height, width })));
+
+/** As data, with what becomes of images of many sizes. */
+const described = ({ resize, ...steps }: ImageSteps) => ({
+  ...steps,
+  filter: resize!.filter,
+  sizes: SIZES.map((size) => resize!.sizeOf(size, "image.png")),
+});
+
 describe("media_proc_cfg", () => {
-  const { file: _, ...native } = readProcessor([`${FIXTURES}images/kimi_k25`]);
+  const { steps: native } = readSteps([`${FIXTURES}images/kimi_k25`], kimiImageProcessor);
 
   test.each([
     ["as it is", {}],
     ["with a kernel of two sides", { merge_kernel_size: [2, 2] }],
   ])("%s says what the class of transformers is told", (_name, changes) => {
-    const { file, ...processor } = moonshot(changes);
-    expect(processor).toEqual(native);
+    const { file, steps } = moonshot(changes);
+    expect(described(steps)).toEqual(described(native));
     expect(file).toBe(join(folder, "preprocessor_config.json"));
   });
 
   test("without limits has those of the class", () => {
     const limits = { in_patch_limit: undefined, patch_limit_on_one_side: undefined };
-    expect(moonshot(limits)).toMatchObject({ kind: "kimi_k25", maxPatches: 16384, maxPatchesPerSide: 512 });
+    const { sizeOf } = moonshot(limits).steps.resize!;
+    // Patches of 4 by 4: 512 of them on a side, 128² in all.
+    expect(sizeOf({ height: 4, width: 9000 }, "line.png").resized).toEqual({ height: 1, width: 2048 });
+    expect(sizeOf({ height: 2000, width: 2000 }, "square.png").resized).toEqual({ height: 512, width: 512 });
   });
 
   test("its limits change the grid", async () => {
