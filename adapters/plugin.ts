@@ -7,13 +7,18 @@ import * as rules from "../src/table/rule.ts";
 import { ConfigReader, isJsonObject } from "./common/config-reader.ts";
 import { checkHeads, parseHfDtype } from "./common/heads.ts";
 import { noGraph } from "./common/no-graph.ts";
+import { hfImageProcessor, pixelSteps, resizing } from "./common/processor-config.ts";
+import { qwen2VlImageProcessor } from "./common/qwen-image-processor.ts";
 import { hfRopeParameters, parseHfRope } from "./common/rope-config.ts";
 
 export type { Forward, KnownDifference } from "../numerics/graph.ts";
 export type { RopeSpec } from "../numerics/rope.ts";
-export type { Adapter, Family, JsonObject } from "../src/family/adapter.ts";
+export type { Adapter, Family, JsonObject, VisionInput } from "../src/family/adapter.ts";
+export type { Encodable } from "../src/family/encodable.ts";
+export type { ImageProcessor, ImageSteps } from "../src/family/processor.ts";
 export type { Dims, Rule, Side, Term } from "../src/table/rule.ts";
 export type { ConfigReader } from "./common/config-reader.ts";
+export type { ProcessorFields } from "./common/processor-config.ts";
 
 interface Helpers {
   readonly ConfigReader: typeof ConfigReader;
@@ -24,10 +29,14 @@ interface Helpers {
   readonly hfRopeParameters: typeof hfRopeParameters;
   readonly transformersFrequencies: typeof transformersFrequencies;
   readonly noGraph: typeof noGraph;
+  readonly hfImageProcessor: typeof hfImageProcessor;
+  readonly pixelSteps: typeof pixelSteps;
+  readonly resizing: typeof resizing;
+  readonly qwen2VlImageProcessor: typeof qwen2VlImageProcessor;
   readonly InputError: typeof InputError;
 }
 
-/** The rule vocabulary, readers of configs, and the error for what is not acceptable. */
+/** The rule vocabulary, readers of configs, image processors, and the error for what is not acceptable. */
 export type AdapterKit = typeof rules & Helpers;
 
 export const kit: AdapterKit = {
@@ -40,6 +49,10 @@ export const kit: AdapterKit = {
   hfRopeParameters,
   transformersFrequencies,
   noGraph,
+  hfImageProcessor,
+  pixelSteps,
+  resizing,
+  qwen2VlImageProcessor,
   InputError,
 };
 

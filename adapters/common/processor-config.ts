@@ -1,6 +1,5 @@
 // What image processors of transformers are configured by: preprocessor_config.json, or a processor's own file that holds
 // the same. Absent fields are those of the classes.
-import { basename } from "node:path";
 import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { Colours, Filter, ImageProcessor, ImageSteps, Resizing } from "../../src/family/processor.ts";
@@ -22,7 +21,7 @@ export const hfImageProcessor = (
   // A processor's own file goes before one of the older kind.
   configs: [OF_PROCESSOR, OF_IMAGES],
   read(json, file) {
-    const ofImages = basename(file) === OF_PROCESSOR ? null : json;
+    const ofImages = file.split(/[/\\]/).at(-1) === OF_PROCESSOR ? null : json;
     const own = isJsonObject(json.image_processor) ? json.image_processor : ofImages;
     if (own === null) return null;
     const other = respelled(own, file);

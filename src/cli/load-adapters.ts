@@ -50,20 +50,35 @@ function guarded<T extends object>(target: T, file: string): T {
   return new Proxy(heir, {
     get(_, name) {
       const value: unknown = Reflect.get(target, name);
+      if (name === "vision") return guardedData(value, "vision", target, file);
       if (typeof value !== "function") return value;
       return (...args: unknown[]): unknown => {
-        try {
-          const result: unknown = Reflect.apply(value, target, args);
-          return name === "open" && typeof result === "object" && result !== null ? guarded(result, file) : result;
-        } catch (cause) {
-          if (cause instanceof ConvertCheckpointError) throw cause;
-          throw new InputError("ADAPTER_FAILED", `--adapter ${file}: its ${String(name)}() failed: ${cause}`, {
-            file,
-            help: "correct the adapter; DEBUG=1 shows where",
-            cause,
-          });
-        }
+        const result = called(value, target, args, String(name), file);
+        return name === "open" && typeof result === "object" && result !== null ? guarded(result, file) : result;
       };
     },
   });
+}
+
+/** Data in which functions lie, and what these give: an image processor. */
+function guardedData(value: unknown, name: string, owner: object, file: string): unknown {
+  if (typeof value === "function") {
+    return (...args: unknown[]) => guardedData(called(value, owner, args, name, file), name, owner, file);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const fields = Object.entries(value);
+  return Object.fromEntries(fields.map(([field, inner]) => [field, guardedData(inner, field, value, file)]));
+}
+
+function called(method: CallableFunction, owner: object, args: unknown[], name: string, file: string): unknown {
+  try {
+    return Reflect.apply(method, owner, args);
+  } catch (cause) {
+    if (cause instanceof ConvertCheckpointError) throw cause;
+    throw new InputError("ADAPTER_FAILED", `--adapter ${file}: its ${name}() failed: ${cause}`, {
+      file,
+      help: "correct the adapter; DEBUG=1 shows where",
+      cause,
+    });
+  }
 }

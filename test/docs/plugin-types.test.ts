@@ -72,10 +72,14 @@ test("a plugin in TypeScript, and the one of the walk-through", () => {
   const [tiny, olmo2] = [file("tiny.mts", typed), file("olmo2.mjs", blocks.join("\n"))];
   const otherAxes = file("axes.mts", typed.replace('"model.layers.{l}.w"', '"model.layers.{e}.w"'));
   const noFamily = file("family.mts", typed.replace('family: "tiny",\n  modelTypes', "modelTypes"));
-  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, otherAxes, noFamily);
+  const [seeing] = [...page.matchAll(/^```js sees\.mjs\n(.*?)^```$/gms)].map(([, code]) => code!);
+  const sees = file("sees.mjs", `${seeing}export { oneSizeProcessor };\n`);
+  const noAxes = file("no-axes.mjs", `${seeing!.replace(/patchAxes.*$/m, "")}export { oneSizeProcessor };\n`);
+  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, otherAxes, noFamily, sees, noAxes);
   const errors = stdout.split("\n").filter((line) => line.includes("error TS"));
   expect(errors.map((line) => line.replace(/^.*\//, ""))).toEqual([
     expect.stringMatching(/^axes\.mts\(3,75\): error TS2345/),
     expect.stringMatching(/^family\.mts\(5,36\): error TS2741: Property 'family' is missing/),
+    expect.stringMatching(/^no-axes\.mjs\(3,\d+\): error TS2345: .*ImageSteps/),
   ]);
 });
