@@ -1,5 +1,5 @@
 // Runs a forward pass on shapes alone: what each step reads, computes and holds, before a weight is loaded.
-import { bitsOf, type Dtype, elementCount } from "../../src/base/dtype.ts";
+import { byteLengthOf, type Dtype, elementCount } from "../../src/base/dtype.ts";
 import type { Forward, ForwardInput, Node, Ops, Pointwise, Routing } from "../graph.ts";
 import { visiblePairs } from "../visible.ts";
 import * as shapes from "./infer.ts";
@@ -84,7 +84,7 @@ class Recorder {
 
   weight(key: string): ShapeNode {
     const { shape, dtype } = this.tensor(key);
-    this.weights.set(key, (elementCount(shape) * bitsOf(dtype)) / 8);
+    this.weights.set(key, byteLengthOf(dtype, shape));
     return { shape, key };
   }
 

@@ -1,7 +1,7 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
-import type { Dtype } from "../../src/base/dtype.ts";
+import { FLOAT_BYTES, type Float, valuesFromBits } from "../../src/base/floats.ts";
 import type { WeightSource } from "../backend.ts";
-import { float16s, storedBytes } from "../host/decode.ts";
+import { storedAs } from "../host/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";
 
 /** A contiguous row-major part of a weight. */
@@ -16,8 +16,7 @@ export interface WeightView {
  * @throws InputError DTYPE_NOT_COMPUTABLE
  */
 export function packingOf(source: WeightSource): Packing {
-  storedBytes(source);
-  return source.dtype === "BF16" ? "bf16" : "f32";
+  return storedAs(source) === "BF16" ? "bf16" : "f32";
 }
 
 /** Rows of `width` elements that become rows of `pitch` ≥ `width` elements, zeros behind. */
@@ -46,9 +45,10 @@ export class WeightReader {
   /** Rows of a view from its element `first` on. `target` begins at a multiple of 4 bytes of its buffer. */
   read({ source, begin }: WeightView, first: number, layout: RowLayout, target: Uint8Array): void {
     const { rows, width, pitch, packing } = layout;
-    const size = storedBytes(source);
+    const dtype = storedAs(source);
+    const size = FLOAT_BYTES[dtype];
     const bytes = rows * width * size;
-    const isStoredAlike = source.dtype === (packing === "bf16" ? "BF16" : "F32");
+    const isStoredAlike = dtype === (packing === "bf16" ? "BF16" : "F32");
     if (pitch === width && isStoredAlike) {
       source.read((begin + first) * size, target.subarray(0, bytes));
       return;
@@ -61,23 +61,16 @@ export class WeightReader {
             new Uint16Array(this.#stored, 0, rows * width),
             new Uint16Array(target.buffer, target.byteOffset, rows * pitch),
           ]
-        : [this.#floats(source.dtype, rows * width), new Float32Array(target.buffer, target.byteOffset, rows * pitch)];
+        : [this.#floats(dtype, rows * width), new Float32Array(target.buffer, target.byteOffset, rows * pitch)];
     if (pitch !== width) to.fill(0);
     for (let row = 0; row < rows; row++) to.set(from.subarray(row * width, (row + 1) * width), row * pitch);
   }
 
-  #floats(dtype: Dtype, count: number): Float32Array | Float64Array {
+  #floats(dtype: Float, count: number): Float32Array | Float64Array {
     if (dtype === "F32") return new Float32Array(this.#stored, 0, count);
     if (dtype === "F64") return new Float64Array(this.#stored, 0, count);
-    const bits = new Uint16Array(this.#stored, 0, count);
     const out = new Float32Array(count);
-    if (dtype === "F16") {
-      const table = float16s();
-      for (let i = 0; i < count; i++) out[i] = table[bits[i]!]!;
-    } else {
-      const words = new Uint32Array(out.buffer);
-      for (let i = 0; i < count; i++) words[i] = bits[i]! << 16;
-    }
+    valuesFromBits(dtype, new Uint16Array(this.#stored, 0, count), out);
     return out;
   }
 }

@@ -38,6 +38,34 @@ export const bitsOf = (dtype: Dtype): number => BITS[dtype];
 /** Number of elements of a shape; 1 for a scalar. */
 export const elementCount = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
+/** Bytes of a tensor; no integer where elements of less than a byte do not fill the last one. */
+export const byteLengthOf = (dtype: Dtype, shape: readonly number[]): number => (elementCount(shape) * BITS[dtype]) / 8;
+
 /** Bytes of one element; undefined for the sub-byte types. */
 export const bytesPerElement = (dtype: Dtype): number | undefined =>
   BITS[dtype] % 8 === 0 ? BITS[dtype] / 8 : undefined;
+
+/** `torch.<name>`, as Hugging Face configs spell it too. Those missing have no type of one element in torch. */
+const TORCH_NAMES: Partial<Record<Dtype, string>> = {
+  F64: "float64",
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+  I64: "int64",
+  I32: "int32",
+  I16: "int16",
+  I8: "int8",
+  U64: "uint64",
+  U32: "uint32",
+  U16: "uint16",
+  U8: "uint8",
+  BOOL: "bool",
+  C64: "complex64",
+  F8_E4M3: "float8_e4m3fn",
+  F8_E5M2: "float8_e5m2",
+  F8_E8M0: "float8_e8m0fnu",
+  F8_E4M3FNUZ: "float8_e4m3fnuz",
+  F8_E5M2FNUZ: "float8_e5m2fnuz",
+};
+
+export const torchName = (dtype: Dtype): string | undefined => TORCH_NAMES[dtype];

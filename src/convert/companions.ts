@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
+import { isFloat } from "../base/floats.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { type ConfigFile, companionsIn, directoryOf } from "../model/config-files.ts";
 
@@ -30,17 +31,9 @@ export function companionPaths(checkpoint: string, config: ConfigFile | null): s
   return [...paths.values()];
 }
 
-/** Names of torch and of HF configs. */
-export const TORCH_NAMES: Partial<Record<Dtype, string>> = {
-  F64: "float64",
-  F32: "float32",
-  BF16: "bfloat16",
-  F16: "float16",
-};
-
 /** The one element type of all floating-point tensors; null where they have several. */
 export function commonFloat(dtypes: Iterable<Dtype>): Dtype | null {
-  const floats = new Set([...dtypes].filter((dtype) => TORCH_NAMES[dtype] !== undefined));
+  const floats = new Set([...dtypes].filter(isFloat));
   const [only] = floats;
   return floats.size === 1 && only !== undefined ? only : null;
 }

@@ -1,7 +1,7 @@
 // Under which encoding an HF target is written, which of its tensors, and with which scales.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { bitsOf, elementCount } from "../base/dtype.ts";
+import { byteLengthOf } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
@@ -132,14 +132,11 @@ export function encodeMapping(
     const plain = (isCritical: boolean) => dtypes([info.key, ...(before?.sources ?? [])], info.dtype, isCritical);
     const dtype = stored.has(info.key) ? info.dtype : plain(critical !== undefined);
     const kept = critical && { critical: { reason: critical.reason, kept: dtype !== plain(false) } };
-    const cast = { ...info, dtype, byteLength: dtype === info.dtype ? info.byteLength : byteLength(info.shape, dtype) };
+    const cast = { ...info, dtype, byteLength: byteLengthOf(dtype, info.shape) };
     tensors.set(info.key, { info: cast, move: wholeMove(info), sources: [info.key], ...kept });
   }
   return { mapping: { ...mapping, source, tensors, equalities: [], dropped: [] }, source };
 }
-
-const byteLength = (shape: readonly number[], dtype: Parameters<typeof bitsOf>[0]): number =>
-  (elementCount(shape) * bitsOf(dtype)) / 8;
 
 const unsupported = ({ checkpoint, config }: Side, quantisation: JsonObject): InputError =>
   new InputError(

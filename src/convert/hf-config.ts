@@ -1,10 +1,9 @@
 // config.json of an HF target: the source's own text, but for what is no longer true of its weights.
 import { applyEdits, type Node, parseTree } from "jsonc-parser";
-import type { Dtype } from "../base/dtype.ts";
+import { type Dtype, torchName } from "../base/dtype.ts";
 import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
 import type { Family, JsonObject } from "../family/adapter.ts";
 import type { ConfigFile } from "../model/config-files.ts";
-import { TORCH_NAMES } from "./companions.ts";
 
 export interface HfConfigText {
   readonly text: string;
@@ -32,7 +31,7 @@ export function hfConfigText(
     const { text, change: more } = hfConfigText(stripped, family, dtype, quantisation);
     return { text, change: more === null ? change : `${change}; ${more}` };
   }
-  const name = dtype === null ? undefined : TORCH_NAMES[dtype];
+  const name = dtype === null ? undefined : torchName(dtype);
   if (config.json.model_type === undefined) {
     const own = withQuantisation(family.hfConfig(), quantisation);
     const json: JsonObject = { ...own, ...(name === undefined ? {} : { dtype: name }) };

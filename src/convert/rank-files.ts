@@ -1,6 +1,6 @@
 // Files of the ranks of a model-parallel target: each holds its shard of every tensor that is cut, and all others whole.
 
-import { bitsOf, elementCount } from "../base/dtype.ts";
+import { byteLengthOf } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { OutputFile } from "../formats/output.ts";
@@ -71,7 +71,7 @@ function shardOf(
   rank: number,
 ): Shard {
   if (cut === null) return { key, begin: 0, runBytes: byteLength, rowBytes: byteLength };
-  const rowBytes = (elementCount(shape.slice(cut)) * bitsOf(dtype)) / 8;
+  const rowBytes = byteLengthOf(dtype, shape.slice(cut));
   const runBytes = rowBytes / ranks;
   return { key, begin: rank * runBytes, runBytes, rowBytes };
 }

@@ -1,11 +1,12 @@
 // A checkpoint seen without its encodings: one logical tensor in place of codes and scales, decoded as it is read.
 
-import { elementCount } from "../base/dtype.ts";
+import { byteLengthOf } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
+import { FLOAT_BYTES } from "../base/floats.ts";
 import type { JsonObject } from "../family/adapter.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { EncodedTensor } from "./encoding.ts";
-import { bytesOf, type Decoded, decodedDtype, storeFloats } from "./floats.ts";
+import { type Decoded, decodedDtype, storeFloats } from "./floats.ts";
 import { fp8Blocks, scaleKeyOf } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
 import { blockSizeOf, quantisationOf } from "./quantisation.ts";
@@ -76,7 +77,7 @@ const logicalInfo = ({ key, shape, encoding }: EncodedTensor, dtype: Decoded): T
   key,
   dtype,
   shape,
-  byteLength: elementCount(shape) * bytesOf(dtype),
+  byteLength: byteLengthOf(dtype, shape),
   encoding: encoding.name,
 });
 
@@ -94,7 +95,7 @@ class Decoder {
   }
 
   read(begin: number, target: Uint8Array): void {
-    const size = bytesOf(this.dtype);
+    const size = FLOAT_BYTES[this.dtype];
     if (begin % size !== 0 || target.length % size !== 0) throw new RangeError("a range that cuts an element");
     const first = begin / size;
     const count = target.length / size;

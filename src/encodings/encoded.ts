@@ -2,9 +2,10 @@
 
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
+import { FLOAT_BYTES } from "../base/floats.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { EncodedTensor } from "./encoding.ts";
-import { bytesOf, type Decoded, encodable, loadFloats, roundFloats } from "./floats.ts";
+import { type Decoded, encodable, loadFloats, roundFloats } from "./floats.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -126,7 +127,7 @@ class Encoder {
 
   private values(first: number, count: number): Float32Array {
     const { key } = this.tensor;
-    const size = bytesOf(this.dtype);
+    const size = FLOAT_BYTES[this.dtype];
     const bytes = new Uint8Array(count * size);
     this.source.read(key, first * size, bytes);
     return loadFloats(this.dtype, bytes);
@@ -162,6 +163,8 @@ class Encoder {
 class Trial {
   private readonly codes: Uint8Array;
   private readonly decoded: Float32Array;
+  private readonly bits: Uint32Array;
+  private readonly words: Uint16Array;
 
   constructor(
     private readonly tensor: EncodedTensor,
@@ -170,18 +173,20 @@ class Trial {
     const width = tensor.shape.at(-1)!;
     this.codes = new Uint8Array(width);
     this.decoded = new Float32Array(width);
+    this.bits = new Uint32Array(this.decoded.buffer);
+    this.words = new Uint16Array(width);
   }
 
   run(values: Float32Array, from: number, to: number, scale: number): boolean {
     const { encoding } = this.tensor;
-    const decoded = this.decoded.subarray(0, to - from);
-    encoding.encode(values, from, to, scale, this.codes, 0);
-    encoding.decode(this.codes, 0, scale, decoded, 0, to - from);
-    roundFloats(this.dtype, decoded);
-    const a = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    const b = new Uint32Array(decoded.buffer, 0, decoded.length);
-    for (let i = 0; i < b.length; i++) {
-      if (b[i] !== a[from + i] && !(Number.isNaN(values[from + i]) && Number.isNaN(decoded[i]))) return false;
+    const { codes, decoded, bits } = this;
+    const count = to - from;
+    encoding.encode(values, from, to, scale, codes, 0);
+    encoding.decode(codes, 0, scale, decoded, 0, count);
+    roundFloats(this.dtype, bits, this.words, count);
+    const given = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    for (let i = 0; i < count; i++) {
+      if (bits[i] !== given[from + i] && !(Number.isNaN(values[from + i]) && Number.isNaN(decoded[i]))) return false;
     }
     return true;
   }

@@ -1,70 +1,73 @@
 // f32 values to and from the bits of the types that weights are decoded to.
 
-import type { Dtype } from "../base/dtype.ts";
+import { type Dtype, torchName } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
+import {
+  bfloatToSingle,
+  FLOAT_BYTES,
+  halfToSingle,
+  singleToBfloat,
+  singleToHalf,
+  valuesFromBits,
+} from "../base/floats.ts";
 
 /** Types that decoded weights can have. */
-export type Decoded = "F32" | "BF16" | "F16";
-
-const BYTES: Readonly<Record<Decoded, number>> = { F32: 4, BF16: 2, F16: 2 };
-export const bytesOf = (dtype: Decoded): number => BYTES[dtype];
+const DECODED = ["F32", "BF16", "F16"] as const;
+export type Decoded = (typeof DECODED)[number];
 
 /** The type that a config declares for weights (`bfloat16`), BF16 where it is silent. Throws InputError DTYPE_UNKNOWN. */
 export function decodedDtype(declared: unknown, where: string): Decoded {
-  const names: Readonly<Record<string, Decoded>> = { float32: "F32", bfloat16: "BF16", float16: "F16" };
   if (declared === undefined || declared === null) return "BF16";
-  const dtype = typeof declared === "string" ? names[declared.replace(/^torch\./, "")] : undefined;
+  const name = typeof declared === "string" ? declared.replace(/^torch\./, "") : undefined;
+  const dtype = DECODED.find((each) => torchName(each) === name);
   if (dtype !== undefined) return dtype;
   throw new InputError("DTYPE_UNKNOWN", `${where}: decoded weights cannot have the dtype that it declares`, {
     file: where,
-    expected: Object.keys(names).join(", "),
+    expected: DECODED.map(torchName).join(", "),
     found: JSON.stringify(declared),
     help: "set dtype in the config to one of these",
   });
 }
 
-/** f32 bits to the nearest BF16, ties to even; a NaN becomes 0x7FC0 and keeps its sign. */
-const bfloat16 = (bits: number): number =>
-  (bits & 0x7fffffff) > 0x7f800000
-    ? ((bits >>> 16) & 0x8000) | 0x7fc0
-    : ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
-
-/** f32 bits to the nearest F16, ties to even; a NaN becomes 0x7E00 and keeps its sign. */
-function float16(bits: number, value: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const size = bits & 0x7fffffff;
-  if (size > 0x7f800000) return sign | 0x7e00;
-  if (size >= 0x47800000) return sign | 0x7c00;
-  if (size >= 0x38800000) return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
-  // Multiples of 2⁻²⁴; for 0 ≤ x < 2⁵¹ adding 2⁵² rounds to even.
-  return sign | (Math.abs(value) * 2 ** 24 + 2 ** 52 - 2 ** 52);
+/** Replaces the bits of the first `n` values by what they are once they are stored as `dtype`; `words` are overwritten. */
+export function roundFloats(dtype: Decoded, bits: Uint32Array, words: Uint16Array, n: number): void {
+  if (dtype === "BF16") {
+    singleToBfloat(bits, words, n);
+    bfloatToSingle(words, bits, n);
+  } else if (dtype === "F16") {
+    singleToHalf(bits, words, n);
+    halfToSingle(words, bits, n);
+  }
 }
 
-/** Replaces values by what they are once they are stored as `dtype`. */
-export function roundFloats(dtype: Decoded, values: Float32Array): void {
-  if (dtype === "F32") return;
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  if (dtype === "BF16") for (let i = 0; i < bits.length; i++) bits[i] = bfloat16(bits[i]!) << 16;
-  else for (let i = 0; i < bits.length; i++) values[i] = halfValue(float16(bits[i]!, values[i]!));
-}
-
-/** Writes values at element `at` of little-endian bytes. */
+/**
+ * Writes values at element `at` of little-endian bytes. Unlike a cast, a NaN keeps its sign in BF16, too: decoded values
+ * are encoded again, and FP8 has a code for each of the two NaNs.
+ */
 export function storeFloats(dtype: Decoded, values: Float32Array, target: Uint8Array, at: number): void {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const words = dtype === "F32" ? bits : new Uint16Array(values.length);
-  switch (dtype) {
-    case "F32":
-      break;
-    case "BF16":
-      for (let i = 0; i < words.length; i++) words[i] = bfloat16(bits[i]!);
-      break;
-    case "F16":
-      for (let i = 0; i < words.length; i++) words[i] = float16(bits[i]!, values[i]!);
-      break;
-    default:
-      throw dtype satisfies never;
+  const words = dtype === "F32" ? bits : halvesOf(dtype, bits);
+  target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at * FLOAT_BYTES[dtype]);
+}
+
+/** What a cast to BF16 makes of every NaN. */
+const BF16_NAN = 0x7fc0;
+
+function halvesOf(dtype: "BF16" | "F16", bits: Uint32Array): Uint16Array {
+  const count = bits.length;
+  const words = new Uint16Array(count);
+  if (dtype === "F16") singleToHalf(bits, words, count);
+  else {
+    singleToBfloat(bits, words, count);
+    if (words.includes(BF16_NAN)) signNaNs(bits, words);
   }
-  target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at * BYTES[dtype]);
+  return words;
+}
+
+function signNaNs(bits: Uint32Array, words: Uint16Array): void {
+  for (let i = 0; i < words.length; i++) {
+    if (words[i] === BF16_NAN) words[i] = BF16_NAN | ((bits[i]! >>> 16) & 0x8000);
+  }
 }
 
 /** Little-endian bytes, in a buffer of their own, as f32 values. */
@@ -72,27 +75,18 @@ export function loadFloats(dtype: Decoded, bytes: Uint8Array): Float32Array {
   if (dtype === "F32") return new Float32Array(bytes.buffer);
   const words = new Uint16Array(bytes.buffer);
   const out = new Float32Array(words.length);
-  const bits = new Uint32Array(out.buffer);
-  if (dtype === "BF16") for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16;
-  else for (let i = 0; i < words.length; i++) out[i] = halfValue(words[i]!);
+  valuesFromBits(dtype, words, out);
   return out;
 }
 
 /** The type of values that can be encoded. Throws InputError ENCODING_SOURCE for any other. */
 export function encodable(dtype: Dtype, tensor: string): Decoded {
-  if (dtype === "F32" || dtype === "BF16" || dtype === "F16") return dtype;
+  const decoded = DECODED.find((each) => each === dtype);
+  if (decoded !== undefined) return decoded;
   throw new InputError("ENCODING_SOURCE", `"${tensor}" is ${dtype}, which is not encoded`, {
     tensor,
     expected: "F32, BF16 or F16",
     found: dtype,
     help: "cast it with --dtype, or leave encodings out with --encoding none",
   });
-}
-
-function halfValue(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const mantissa = bits & 1023;
-  if (exponent === 31) return mantissa ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1024 + mantissa) * 2 ** (exponent - 25);
 }

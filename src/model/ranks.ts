@@ -1,6 +1,6 @@
 // The tensors of rank shards as one model's: joined along the dimension that each is cut in, replicated ones compared.
 
-import { bitsOf, elementCount } from "../base/dtype.ts";
+import { byteLengthOf } from "../base/dtype.ts";
 import type { Family } from "../family/adapter.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { rankMissing, ranksDiffer } from "../formats/pt/ranks.ts";
@@ -66,7 +66,8 @@ function joinedTensor(ranks: readonly Checkpoint[], key: string, stored: string,
     if (`${other}` !== `${shape}`)
       throw ranksDiffer(first, rank, stored, { expected: `[${shape.join(", ")}]`, found: `[${other.join(", ")}]` });
   }
-  const whole = { stored, info: tensorInfo(key, dtype, shape), holders: [ranks], runBytes: byteLength(shape, dtype) };
+  const info = tensorInfo(key, dtype, shape);
+  const whole = { stored, info, holders: [ranks], runBytes: info.byteLength };
   if (known === undefined || known.ranks === "replicated" || ranks.length === 1) {
     if (known !== undefined && known.ranks !== "replicated") checkCount(first, stored, shape, known, 1);
     return whole;
@@ -82,15 +83,12 @@ function joinedTensor(ranks: readonly Checkpoint[], key: string, stored: string,
     stored,
     info: tensorInfo(key, dtype, shape.with(cut, shape[cut]! * count)),
     holders,
-    runBytes: byteLength(shape.slice(cut), dtype),
+    runBytes: byteLengthOf(dtype, shape.slice(cut)),
   };
 }
 
 export const cutsOf = ({ cut }: Exclude<Ranks, "replicated">): readonly number[] =>
   typeof cut === "number" ? [cut] : cut;
-
-const byteLength = (shape: readonly number[], dtype: TensorInfo["dtype"]): number =>
-  (elementCount(shape) * bitsOf(dtype)) / 8;
 
 /** How many shards make up a tensor that is cut along `dim`; undefined if none do. */
 function shardsOf(shard: readonly number[], whole: RankedTensor["shape"], dim: number): number | undefined {

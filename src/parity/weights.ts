@@ -2,9 +2,10 @@
 // by undoing it and finding the same bits.
 import { createHash } from "node:crypto";
 import { elementCount } from "../base/dtype.ts";
+import { isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import { inCanonicalOrder } from "../views/canonical-order.ts";
-import { castingRead, isFloat } from "../views/cast.ts";
+import { castingRead } from "../views/cast.ts";
 import { compareTensors } from "../views/compare.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
 import { mapByTable } from "../views/mapping.ts";

@@ -1,11 +1,11 @@
 // One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
 
-import { bitsOf, elementCount } from "../base/dtype.ts";
+import { elementCount, torchName } from "../base/dtype.ts";
+import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
-import { commonFloat, TORCH_NAMES } from "../convert/companions.ts";
+import { commonFloat } from "../convert/companions.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
 import type { Side } from "../model/sides.ts";
-import { type Float, isFloat } from "../views/cast.ts";
 import { coordinates } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
 import { mapTolerantly } from "../views/hf-view.ts";
@@ -76,7 +76,7 @@ function* findFaults(side: Side): Generator<number, Difference[], void> {
 /** transformers loads weights as the dtype that the config declares, rounding them without a word. */
 function notesOf({ family, layout, model }: Side): string[] {
   const dtype = commonFloat([...model.tensors.values()].map((info) => info.dtype));
-  const name = dtype === null ? undefined : TORCH_NAMES[dtype];
+  const name = dtype === null ? undefined : torchName(dtype);
   if (layout !== "hf" || name === undefined || family.dtype === null || family.dtype === name) return [];
   return [`the config declares ${family.dtype}, the weights are ${name}: transformers loads them as ${family.dtype}`];
 }
@@ -100,7 +100,7 @@ function* scan(source: TensorSource, info: TensorInfo, dtype: Float): Generator<
   for (let begin = 0; begin < byteLength; begin += BLOCK_BYTES) {
     const bytes = buffer.subarray(0, Math.min(BLOCK_BYTES, byteLength - begin));
     source.read(key, begin, bytes);
-    scanBlock(bytes, dtype, begin / (bitsOf(dtype) / 8), state);
+    scanBlock(bytes, dtype, begin / FLOAT_BYTES[dtype], state);
     yield bytes.length;
   }
   return judge(info, state);

@@ -1,17 +1,19 @@
-// Casts between the floating-point types of weights, to nearest, ties to even, as torch does it on the CPU
-// (pytorch/pytorch@v2.13.0:c10/util/{BFloat16,Half}.h). From F64 a value first becomes F32, as there.
-//
-// NaN: stays NaN, quiet. Sign and leading payload bits are kept, but for BF16 targets, which get 0x7FC0 (torch's vector
-// code writes 0xFFFF there and its scalar code 0x7FC0, by position in the tensor). BF16 to F32 keeps all bits.
+// Casts between the floating-point types of weights, as torch does them on the CPU: src/base/floats.ts has the bits.
 import type { Dtype } from "../base/dtype.ts";
+import {
+  bfloatToSingle,
+  type Doubles,
+  doubleToSingle,
+  FLOAT_BYTES,
+  type Float,
+  halfToSingle,
+  type Singles,
+  singleToBfloat,
+  singleToDouble,
+  singleToHalf,
+} from "../base/floats.ts";
 import type { ReadBytes, Sink } from "./gather.ts";
 
-export const FLOATS = ["F64", "F32", "F16", "BF16"] as const satisfies readonly Dtype[];
-export type Float = (typeof FLOATS)[number];
-
-export const isFloat = (dtype: Dtype): dtype is Float => FLOATS.some((float) => float === dtype);
-
-const BYTES: Readonly<Record<Float, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 const EXACT: ReadonlySet<string> = new Set(["F32→F64", "F16→F32", "F16→F64", "BF16→F32", "BF16→F64"]);
 /** Whether a cast may change values. */
 export const rounds = (from: Dtype, to: Dtype): boolean => from !== to && !EXACT.has(`${from}→${to}`);
@@ -27,24 +29,23 @@ export interface CastStats {
 
 export const newCastStats = (): CastStats => ({ elements: 0, maxRelativeError: 0, overflows: 0 });
 
-const INFINITY = 0x7f800000;
-
 /** Elements converted at once: their intermediate forms stay in the L2 cache. */
 const BATCH = 2 ** 15;
 
-/** Buffers of one batch, shared by all casts. */
-const source64 = new Float64Array(BATCH);
-const single = new Float32Array(BATCH);
-const back = new Float32Array(BATCH);
-const sourceBytes = new Uint8Array(source64.buffer);
-const singleBits = new Uint32Array(single.buffer);
-const backBits = new Uint32Array(back.buffer);
-const source16 = new Uint16Array(source64.buffer);
-const sourceBits = new Uint32Array(source64.buffer);
-const target64 = new Float64Array(BATCH);
-const targetBits = new Uint32Array(target64.buffer);
-const target16 = new Uint16Array(target64.buffer);
-const targetBytes = new Uint8Array(target64.buffer);
+/** Memory for one batch of elements, as each type sees it. */
+function newBatch() {
+  const buffer = new ArrayBuffer(8 * BATCH);
+  const bits = new Uint32Array(buffer);
+  return {
+    bytes: new Uint8Array(buffer),
+    halves: new Uint16Array(buffer),
+    singles: { values: new Float32Array(buffer), bits } satisfies Singles,
+    doubles: { values: new Float64Array(buffer), bits } satisfies Doubles,
+  };
+}
+
+/** Shared by all casts. */
+const [source, middle, target, back] = [newBatch(), newBatch(), newBatch(), newBatch()];
 
 /**
  * Reads tensors of type `from` as if they were of type `to`. `stats`, if given, count all that is read, gaps included.
@@ -52,17 +53,17 @@ const targetBytes = new Uint8Array(target64.buffer);
  */
 export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: CastStats): ReadBytes {
   if (from === to) return read;
-  const fromBytes = BYTES[from];
-  const toBytes = BYTES[to];
-  return (key, begin, target) => {
-    if (begin % toBytes !== 0 || target.length % toBytes !== 0) throw new RangeError(`${key}: range cuts an element`);
+  const fromBytes = FLOAT_BYTES[from];
+  const toBytes = FLOAT_BYTES[to];
+  return (key, begin, out) => {
+    if (begin % toBytes !== 0 || out.length % toBytes !== 0) throw new RangeError(`${key}: range cuts an element`);
     const first = begin / toBytes;
-    const count = target.length / toBytes;
+    const count = out.length / toBytes;
     for (let done = 0; done < count; done += BATCH) {
       const n = Math.min(BATCH, count - done);
-      read(key, (first + done) * fromBytes, sourceBytes.subarray(0, n * fromBytes));
+      read(key, (first + done) * fromBytes, source.bytes.subarray(0, n * fromBytes));
       castBatch(from, to, n, stats);
-      target.set(targetBytes.subarray(0, n * toBytes), done * toBytes);
+      out.set(target.bytes.subarray(0, n * toBytes), done * toBytes);
     }
   };
 }
@@ -70,127 +71,64 @@ export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: Cas
 /** Takes elements of type `from` and gives them to `sink` as type `to`. */
 export function castingSink(sink: Sink, from: Float, to: Float, stats?: CastStats): Sink {
   if (from === to) return sink;
-  const batchBytes = BATCH * BYTES[from];
+  const batchBytes = BATCH * FLOAT_BYTES[from];
   return (bytes) => {
     for (let at = 0; at < bytes.length; at += batchBytes) {
       const batch = bytes.subarray(at, at + batchBytes);
-      const n = batch.length / BYTES[from];
-      sourceBytes.set(batch);
+      const n = batch.length / FLOAT_BYTES[from];
+      source.bytes.set(batch);
       castBatch(from, to, n, stats);
-      sink(targetBytes.subarray(0, n * BYTES[to]));
+      sink(target.bytes.subarray(0, n * FLOAT_BYTES[to]));
     }
   };
 }
 
 /** Casts an array of whole elements. */
 export function cast(bytes: Uint8Array, from: Float, to: Float, stats?: CastStats): Uint8Array {
-  const target = new Uint8Array((bytes.length / BYTES[from]) * BYTES[to]);
+  const out = new Uint8Array((bytes.length / FLOAT_BYTES[from]) * FLOAT_BYTES[to]);
   let at = 0;
   const collect: Sink = (made) => {
-    target.set(made, at);
+    out.set(made, at);
     at += made.length;
   };
   castingSink(collect, from, to, stats)(bytes);
-  return target;
+  return out;
 }
 
-/** `source…` → `single` → `target…` */
+/** `source` → `middle`, in F32 → `target` */
 function castBatch(from: Float, to: Float, n: number, stats: CastStats | undefined): void {
-  if (from === "F64") doubleToSingle(source64, sourceBits, single, singleBits, n);
-  else if (from === "F32") singleBits.set(sourceBits.subarray(0, n));
-  else if (from === "F16") halfToSingle(source16, singleBits, HALF, n);
-  else bfloatToSingle(source16, singleBits, n);
-  if (to === "F64") singleToDouble(single, singleBits, target64, targetBits, n);
-  else if (to === "F32") targetBits.set(singleBits.subarray(0, n));
-  else if (to === "F16") singleToHalf(single, singleBits, target16, n);
-  else singleToBfloat(singleBits, target16, n);
+  const { singles } = middle;
+  if (from === "F64") doubleToSingle(source.doubles, singles, n);
+  else if (from === "F32") singles.bits.set(source.singles.bits.subarray(0, n));
+  else if (from === "F16") halfToSingle(source.halves, singles.bits, n);
+  else bfloatToSingle(source.halves, singles.bits, n);
+  if (to === "F64") singleToDouble(singles, target.doubles, n);
+  else if (to === "F32") target.singles.bits.set(singles.bits.subarray(0, n));
+  else if (to === "F16") singleToHalf(singles.bits, target.halves, n);
+  else singleToBfloat(singles.bits, target.halves, n);
   if (stats !== undefined) measure(from, to, n, stats);
 }
-
-function doubleToSingle(from: Float64Array, fromBits: Uint32Array, to: Float32Array, toBits: Uint32Array, n: number) {
-  to.set(from.subarray(0, n));
-  for (let i = 0; i < n; i += 1) {
-    if (!Number.isNaN(from[i]!)) continue;
-    const high = fromBits[2 * i + 1]!;
-    const payload = ((high & 0x7ffff) << 3) | (fromBits[2 * i]! >>> 29);
-    toBits[i] = (high & 0x80000000) | 0x7fc00000 | payload;
-  }
-}
-
-function singleToDouble(from: Float32Array, fromBits: Uint32Array, to: Float64Array, toBits: Uint32Array, n: number) {
-  to.set(from.subarray(0, n));
-  for (let i = 0; i < n; i += 1) {
-    const bits = fromBits[i]! | 0;
-    if ((bits & 0x7fffffff) <= INFINITY) continue;
-    toBits[2 * i] = bits << 29;
-    toBits[2 * i + 1] = (bits & 0x80000000) | 0x7ff80000 | ((bits >>> 3) & 0x7ffff);
-  }
-}
-
-function bfloatToSingle(from: Uint16Array, to: Uint32Array, n: number): void {
-  for (let i = 0; i < n; i += 1) to[i] = from[i]! << 16;
-}
-
-function singleToBfloat(from: Uint32Array, to: Uint16Array, n: number): void {
-  for (let i = 0; i < n; i += 1) {
-    const bits = from[i]! | 0;
-    const nan = (bits & 0x7fffffff) > INFINITY;
-    to[i] = nan ? 0x7fc0 : ((bits + 0x7fff + ((bits >>> 16) & 1)) | 0) >>> 16;
-  }
-}
-
-function halfToSingle(from: Uint16Array, to: Uint32Array, table: Uint32Array, n: number): void {
-  for (let i = 0; i < n; i += 1) to[i] = table[from[i]!]!;
-}
-
-/** F32 bits of every F16. */
-const HALF = Uint32Array.from({ length: 2 ** 16 }, (_, half) => {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >>> 10) & 31;
-  const fraction = half & 0x3ff;
-  if (exponent === 31) return sign | 0x7f800000 | (fraction === 0 ? 0 : 0x400000 | (fraction << 13));
-  if (exponent > 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
-  return sign | new Uint32Array(Float32Array.of(fraction * 2 ** -24).buffer)[0]!;
-});
-
-/** 2^16 and larger magnitudes have no F16; those below 2^-14 are subnormal. */
-const HALF_OVERFLOW = 0x47800000;
-const HALF_NORMAL = 0x38800000;
-
-function singleToHalf(from: Float32Array, fromBits: Uint32Array, to: Uint16Array, n: number): void {
-  for (let i = 0; i < n; i += 1) {
-    const bits = fromBits[i]! | 0;
-    const sign = (bits >>> 16) & 0x8000;
-    const size = bits & 0x7fffffff;
-    if (size > INFINITY) to[i] = sign | 0x7e00 | ((size >>> 13) & 0x3ff);
-    else if (size >= HALF_OVERFLOW) to[i] = sign | 0x7c00;
-    else if (size >= HALF_NORMAL) to[i] = sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
-    else to[i] = sign | roundToEven(Math.abs(from[i]!) * 2 ** 24);
-  }
-}
-
-/** For 0 ≤ x < 2^51: doubles from 2^52 on have no fraction. */
-const roundToEven = (x: number): number => x + 2 ** 52 - 2 ** 52;
 
 /** Compares what was written, decoded again, with the source. */
 function measure(from: Float, to: Float, n: number, stats: CastStats): void {
   stats.elements += n;
   if (!rounds(from, to)) return;
-  if (to === "BF16") bfloatToSingle(target16, backBits, n);
-  else if (to === "F16") halfToSingle(target16, backBits, HALF, n);
-  else back.set(single.subarray(0, n));
-  const values = from === "F64" ? source64 : single;
-  const worst = worstError(values, back, n, stats.maxRelativeError);
+  const made = back.singles.values;
+  if (to === "BF16") bfloatToSingle(target.halves, back.singles.bits, n);
+  else if (to === "F16") halfToSingle(target.halves, back.singles.bits, n);
+  else made.set(middle.singles.values.subarray(0, n));
+  const values = from === "F64" ? source.doubles.values : middle.singles.values;
+  const worst = worstError(values, made, n, stats.maxRelativeError);
   if (worst < Infinity) {
     stats.maxRelativeError = worst;
     return;
   }
   for (let i = 0; i < n; i += 1) {
-    if (Math.abs(back[i]!) < Infinity || !(Math.abs(values[i]!) < Infinity)) continue;
+    if (Math.abs(made[i]!) < Infinity || !(Math.abs(values[i]!) < Infinity)) continue;
     stats.overflows += 1;
-    back[i] = Number.NaN;
+    made[i] = Number.NaN;
   }
-  stats.maxRelativeError = worstError(values, back, n, stats.maxRelativeError);
+  stats.maxRelativeError = worstError(values, made, n, stats.maxRelativeError);
 }
 
 /** Infinite and NaN values have an error of NaN and pass by; a value that overflowed gives Infinity. */

@@ -3,9 +3,10 @@
 
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
+import { FRACTION_BITS, isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { Dropped } from "../table/move.ts";
-import { castingRead, isFloat } from "./cast.ts";
+import { castingRead } from "./cast.ts";
 import type { Mapping } from "./mapping.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
@@ -79,7 +80,7 @@ const itemBytes = ({ byteLength, shape }: TensorInfo): number =>
 function* checkDrop(source: TensorSource, { key, reason, equals, derived }: Dropped): Steps {
   const info = infoOf(source, key);
   const expected = derived?.();
-  const ulp = isFloat(info.dtype) ? ULPS[info.dtype] : 0;
+  const ulp = isFloat(info.dtype) ? 2 ** -FRACTION_BITS[info.dtype] : 0;
   for (const [first, values] of valueBlocks(source, info)) {
     for (const [i, value] of values.entries()) {
       const wanted = expected === undefined ? (equals ?? 0) : (expected[first + i] ?? Number.NaN);
@@ -102,9 +103,6 @@ function dropNotDefault(
     help: `if its values may be lost, --allow-drop '${key}'`,
   });
 }
-
-/** Distance from 1 to the next value. */
-const ULPS = { F64: 2 ** -52, F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 } as const;
 
 /** Values of a tensor in blocks, each with the index of its first; the next block overwrites the last. */
 function* valueBlocks(

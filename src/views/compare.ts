@@ -1,8 +1,9 @@
 // Two sources of tensors by the same names, compared element by element in bounded memory.
 
-import { bitsOf, elementCount } from "../base/dtype.ts";
+import { bytesPerElement, elementCount } from "../base/dtype.ts";
+import { isFloat, valueFromBits } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
-import { castingRead, isFloat } from "./cast.ts";
+import { castingRead } from "./cast.ts";
 import type { Difference } from "./difference.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
@@ -34,7 +35,7 @@ export function* compareTensors(
   const { key } = x;
   if (`${x.shape}` !== `${y.shape}`) return [{ key, kind: "shape", detail: `${words(x)} in a, ${words(y)} in b` }];
   if (x.dtype === y.dtype) {
-    const found = yield* compareBlocks(a, b, x, Number.isInteger(bitsOf(x.dtype) / 8) ? bitsOf(x.dtype) / 8 : null);
+    const found = yield* compareBlocks(a, b, x, bytesPerElement(x.dtype) ?? null);
     return found === null ? [] : [{ key, kind: "values", detail: describe(found, x) }];
   }
   const types = `${x.dtype} in a, ${y.dtype} in b`;
@@ -73,7 +74,7 @@ function* compareBlocks(
   const total = width === null ? byteLength : elementCount(shape) * width;
   const size = Math.min(total, BLOCK_ELEMENTS * (width ?? 1));
   const [left, right] = [Buffer.alloc(size), Buffer.alloc(size)];
-  const values = valuesOf(dtype, width ?? 1);
+  const values = valueReader(dtype, width ?? 1);
   let found: Found | null = null;
   for (let begin = 0; begin < total; begin += size) {
     const count = Math.min(size, total - begin);
@@ -109,16 +110,15 @@ function addBlock(found: Found | null, x: Buffer, y: Buffer, { begin, width, val
 const print = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
 
 /** Value of one element; the unsigned integer of its bits where JavaScript has no such number. */
-function valuesOf(dtype: TensorInfo["dtype"], width: number): BlockAt["values"] {
+function valueReader(dtype: TensorInfo["dtype"], width: number): BlockAt["values"] {
   switch (dtype) {
     case "F64":
       return (bytes, at) => bytes.readDoubleLE(at);
     case "F32":
       return (bytes, at) => bytes.readFloatLE(at);
     case "BF16":
-      return (bytes, at) => floatOfBits(bytes.readUInt16LE(at) << 16);
     case "F16":
-      return (bytes, at) => halfValue(bytes.readUInt16LE(at));
+      return (bytes, at) => valueFromBits(dtype, bytes.readUInt16LE(at));
     case "I64":
       return (bytes, at) => Number(bytes.readBigInt64LE(at));
     case "I32":
@@ -128,22 +128,6 @@ function valuesOf(dtype: TensorInfo["dtype"], width: number): BlockAt["values"] 
     default:
       return (bytes, at) => (width <= 6 ? bytes.readUIntLE(at, width) : Number(bytes.readBigUInt64LE(at)));
   }
-}
-
-const word = new DataView(new ArrayBuffer(4));
-
-function floatOfBits(bits: number): number {
-  word.setInt32(0, bits);
-  return word.getFloat32(0);
-}
-
-/** IEEE 754 binary16. */
-function halfValue(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 function describe({ first, a, b, count, largest }: Found, { shape }: TensorInfo): string {

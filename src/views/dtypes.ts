@@ -1,10 +1,10 @@
 import picomatch from "picomatch";
 import type { Dtype } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
+import { isFloat } from "../base/floats.ts";
 import { rounds } from "./cast.ts";
 
 const NAMES: Readonly<Record<string, Dtype | null>> = { keep: null, f32: "F32", bf16: "BF16", f16: "F16" };
-const CASTABLE: ReadonlySet<Dtype> = new Set<Dtype>(["F64", "F32", "BF16", "F16"]);
 
 interface DtypeRule {
   readonly text: string;
@@ -51,7 +51,7 @@ export function dtypeChoice(specs: readonly string[]): DtypeChoice {
       seen.add(rule);
       chosen = rule.dtype;
     }
-    return chosen !== null && CASTABLE.has(dtype) ? chosen : dtype;
+    return chosen !== null && isFloat(dtype) ? chosen : dtype;
   };
   return Object.assign(choose, { unmatched: () => rules.filter((rule) => !seen.has(rule)).map(({ text }) => text) });
 }

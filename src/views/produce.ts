@@ -1,6 +1,7 @@
 // The bytes of a mapping's target tensors, made from its source by range.
-import { bytesPerElement, type Dtype } from "../base/dtype.ts";
-import { type CastStats, castingRead, castingSink, type Float, isFloat, newCastStats } from "./cast.ts";
+import type { Dtype } from "../base/dtype.ts";
+import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
+import { type CastStats, castingRead, castingSink, newCastStats } from "./cast.ts";
 import { Gatherer, type ReadBytes, type Sink } from "./gather.ts";
 import type { MappedTensor, Mapping } from "./mapping.ts";
 import type { TensorSource } from "./tensor-source.ts";
@@ -30,7 +31,7 @@ export class Producer {
     else {
       // Cast on the way out: then the stats are those of the target's elements, and no others.
       const pair = floats(from, info.dtype);
-      const scale = bytesPerElement(pair.from)! / bytesPerElement(pair.to)!;
+      const scale = FLOAT_BYTES[pair.from] / FLOAT_BYTES[pair.to];
       const cast = castingSink(sink, pair.from, pair.to, this.#statsOf(key));
       this.#gatherer.gather(move, from, [range[0] * scale, range[1] * scale], read, cast);
     }

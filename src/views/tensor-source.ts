@@ -1,4 +1,4 @@
-import { bitsOf, type Dtype, elementCount } from "../base/dtype.ts";
+import { byteLengthOf, type Dtype } from "../base/dtype.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 
 /** Named tensors that can be read by range: a checkpoint, a part of one, or what a plan would make of one. */
@@ -11,7 +11,7 @@ export const tensorInfo = (key: string, dtype: Dtype, shape: readonly number[]):
   key,
   dtype,
   shape,
-  byteLength: (elementCount(shape) * bitsOf(dtype)) / 8,
+  byteLength: byteLengthOf(dtype, shape),
 });
 
 /** The tensors of `source` under other names: `stored` gives, for each new key, the key in `source`. */

@@ -96,6 +96,27 @@ test("decoded values are rounded as casts are", () => {
   }
 });
 
+test.each(["float32", "bfloat16", "float16"])("both NaN codes of FP8 come back from %s", (dtype) => {
+  const key = "a_proj.weight";
+  const shape = [1, 256];
+  // Every code, as far as it is one: 0x7f and 0xff are NaN, and -NaN is a code of its own.
+  const codes = Uint8Array.from({ length: 256 }, (_, code) => code);
+  const scales = new Float32Array([1, 1]);
+  const stored = sourceOf({
+    [key]: { info: { dtype: "F8_E4M3", shape, byteLength: 256 }, bytes: codes },
+    [`${key}_scale_inv`]: {
+      info: { dtype: "F32", shape: [1, 2], byteLength: 8 },
+      bytes: new Uint8Array(scales.buffer),
+    },
+  });
+  const decoded = decodedSource(stored, { dtype }, "model")!;
+  const again = encodedSource(decoded, [encodedAs(fp8, key, shape)!], () => scales);
+  const back = new Uint8Array(256);
+  again.read(key, 0, back);
+  expect([...back]).toEqual([...codes]);
+  expect(again.counts).toEqual({ kept: 2, canonical: 0 });
+});
+
 /** Tensors in memory. */
 function sourceOf(tensors: Readonly<Record<string, { info: Omit<TensorInfo, "key">; bytes: Uint8Array }>>) {
   return {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { FLOATS, type Float, isFloat } from "../../src/base/floats.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
-import { cast, castingRead, FLOATS, type Float, isFloat, newCastStats } from "../../src/views/cast.ts";
+import { cast, castingRead, newCastStats } from "../../src/views/cast.ts";
 
 const BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2 } as const;
 const pairs = FLOATS.flatMap((from) => FLOATS.filter((to) => to !== from).map((to) => [from, to] as const));

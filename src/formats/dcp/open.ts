@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { bitsOf, elementCount } from "../../base/dtype.ts";
+import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
@@ -44,7 +44,7 @@ class DcpCheckpoint implements Checkpoint {
     for (const [key, tensor] of folder.tensors) {
       const { dtype, shape } = tensor;
       const width = bitsOf(dtype) / 8;
-      tensors.set(key, { key, dtype, shape, byteLength: elementCount(shape) * width });
+      tensors.set(key, { key, dtype, shape, byteLength: byteLengthOf(dtype, shape) });
       const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, folder));
       this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
     }

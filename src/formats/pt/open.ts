@@ -1,4 +1,4 @@
-import { bitsOf, elementCount } from "../../base/dtype.ts";
+import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, FilePool, readBytes } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
@@ -100,7 +100,7 @@ class TorchCheckpoint implements Checkpoint {
       const where: Where = { file: path, tensor: key };
       const view = tensorView(object, where);
       const { dtype, shape } = view;
-      tensors.set(key, { key, dtype, shape, byteLength: (elementCount(shape) * bitsOf(dtype)) / 8 });
+      tensors.set(key, { key, dtype, shape, byteLength: byteLengthOf(dtype, shape) });
       this.data.set(key, this.tensorOf(view, where));
     }
     this.tensors = tensors;

@@ -1,4 +1,4 @@
-import { bitsOf, type Dtype, elementCount } from "../../base/dtype.ts";
+import { byteLengthOf, type Dtype, elementCount } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import type { OutputFile } from "../output.ts";
 import { PickleWriter } from "../pickle/write.ts";
@@ -43,7 +43,7 @@ export function planTorchFile(
     pickle.text(key);
     writeTensor(pickle, torchDtypeOf(key, dtype), shape, i);
   });
-  const sizes = list.map(({ dtype, shape }) => (elementCount(shape) * bitsOf(dtype)) / 8);
+  const sizes = list.map(({ dtype, shape }) => byteLengthOf(dtype, shape));
   const records = sizes.map((byteLength, i) => ({ name: `${PREFIX}data/${i}`, byteLength }));
   const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...records]);
   const data = list.map(({ key }, i) => ({ key: partKey(key), ranges: [[0, sizes[i]!] as const] }));
@@ -54,7 +54,7 @@ export function planTorchFile(
 export function layOutPayload(dtype: TorchDtype, shape: readonly number[]): ZipLayout {
   const pickle = new PickleWriter();
   writeTensor(pickle, dtype, shape, 0);
-  const byteLength = (elementCount(shape) * bitsOf(dtype.dtype)) / 8;
+  const byteLength = byteLengthOf(dtype.dtype, shape);
   return layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, { name: `${PREFIX}data/0`, byteLength }]);
 }
 
@@ -63,8 +63,7 @@ const pickleRecord = (pickle: PickleWriter): LayoutRecord => ({ name: `${PREFIX}
 /** `_rebuild_tensor_v2(storage, 0, size, stride, requires_grad, hooks)`, or v3, which takes the dtype as well. */
 function writeTensor(w: PickleWriter, torch: TorchDtype, shape: readonly number[], storage: number): void {
   const { name, dtype, storage: storageClass } = torch;
-  const elements = elementCount(shape);
-  const count = storageClass === null ? (elements * bitsOf(dtype)) / 8 : elements;
+  const count = storageClass === null ? byteLengthOf(dtype, shape) : elementCount(shape);
   const args = [
     () =>
       writeStorage(w, storageClass === null ? "torch.storage UntypedStorage" : `torch ${storageClass}`, storage, count),

@@ -1,6 +1,6 @@
 // The header as the official writer makes it: huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs (`prepare`).
 
-import { bitsOf, DTYPES, type Dtype, elementCount } from "../../base/dtype.ts";
+import { byteLengthOf, DTYPES, type Dtype } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import { type HeaderTensor, LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from "./header.ts";
 
@@ -11,8 +11,6 @@ export interface NewTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
 }
-
-export const payloadByteLength = ({ dtype, shape }: NewTensor): number => (elementCount(shape) * bitsOf(dtype)) / 8;
 
 /** Order of Rust's strings: by UTF-8 bytes, which is by code point and not by UTF-16 unit. */
 export function compareKeys(a: string, b: string): number {
@@ -33,7 +31,7 @@ export function placeTensors(tensors: readonly NewTensor[]): HeaderTensor[] {
     .sort((a, b) => rank(b) - rank(a) || compareKeys(a.key, b.key))
     .map((tensor) => {
       const begin = at;
-      at += payloadByteLength(tensor);
+      at += byteLengthOf(tensor.dtype, tensor.shape);
       return { key: tensor.key, dtype: tensor.dtype, shape: tensor.shape, begin, end: at };
     });
 }

@@ -1,17 +1,10 @@
 // Plans safetensors files: new ones as the official Python libraries write them, or those of an earlier checkpoint again.
 
-import { elementCount } from "../../base/dtype.ts";
+import { byteLengthOf, elementCount } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import type { SafetensorsOrigin } from "../checkpoint.ts";
 import type { OutputFile } from "../output.ts";
-import {
-  encodeHeaderText,
-  headerBytes,
-  type Metadata,
-  type NewTensor,
-  payloadByteLength,
-  placeTensors,
-} from "./encode.ts";
+import { encodeHeaderText, headerBytes, type Metadata, type NewTensor, placeTensors } from "./encode.ts";
 import { type HeaderTensor, METADATA_KEY, parseHeaderText } from "./header.ts";
 import { encodeIndex, parseIndex, type WeightMap } from "./index-file.ts";
 
@@ -103,7 +96,7 @@ function checkTensors(tensors: readonly NewTensor[]): void {
     if (key === METADATA_KEY) refuse("RESERVED_KEY", "safetensors keeps this name for its metadata");
     if (/\p{Surrogate}/u.test(key)) refuse("KEY_NOT_UNICODE", "safetensors cannot spell a name with a lone surrogate");
     if (seen.has(key)) refuse("DUPLICATE_TENSOR", "planned twice");
-    if (!Number.isInteger(payloadByteLength(tensor))) {
+    if (!Number.isInteger(byteLengthOf(tensor.dtype, tensor.shape))) {
       refuse("SUB_BYTE_MISALIGNED", `${tensor.dtype} [${tensor.shape.join(", ")}] does not end at a byte boundary`);
     }
     seen.add(key);
@@ -116,7 +109,7 @@ function splitIntoShards(tensors: readonly NewTensor[], maxShardSize: number): N
   let shard: NewTensor[] = [];
   let shardBytes = 0;
   for (const tensor of tensors) {
-    const bytes = payloadByteLength(tensor);
+    const bytes = byteLengthOf(tensor.dtype, tensor.shape);
     if (bytes > maxShardSize) {
       shards.push([tensor]);
       continue;
@@ -181,4 +174,4 @@ function isIndexOf({ name, text }: { name: string; text: string }, weightMap: We
 const countElements = (tensors: readonly NewTensor[]) =>
   tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
 const countBytes = (tensors: readonly NewTensor[]) =>
-  tensors.reduce((sum, tensor) => sum + payloadByteLength(tensor), 0);
+  tensors.reduce((sum, tensor) => sum + byteLengthOf(tensor.dtype, tensor.shape), 0);

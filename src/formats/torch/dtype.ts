@@ -1,4 +1,4 @@
-import { bitsOf, type Dtype } from "../../base/dtype.ts";
+import { bitsOf, DTYPES, type Dtype, torchName } from "../../base/dtype.ts";
 
 export interface TorchDtype {
   readonly dtype: Dtype;
@@ -9,27 +9,24 @@ export interface TorchDtype {
 }
 
 /** Source: pytorch/pytorch@v2.13.0:torch/storage.py, _dtype_to_storage_type_map; torch/_utils.py, _rebuild_tensor_v3. */
-const TORCH_DTYPES: readonly TorchDtype[] = [
-  { dtype: "F64", name: "float64", storage: "DoubleStorage" },
-  { dtype: "F32", name: "float32", storage: "FloatStorage" },
-  { dtype: "F16", name: "float16", storage: "HalfStorage" },
-  { dtype: "BF16", name: "bfloat16", storage: "BFloat16Storage" },
-  { dtype: "I64", name: "int64", storage: "LongStorage" },
-  { dtype: "I32", name: "int32", storage: "IntStorage" },
-  { dtype: "I16", name: "int16", storage: "ShortStorage" },
-  { dtype: "I8", name: "int8", storage: "CharStorage" },
-  { dtype: "U8", name: "uint8", storage: "ByteStorage" },
-  { dtype: "BOOL", name: "bool", storage: "BoolStorage" },
-  { dtype: "C64", name: "complex64", storage: "ComplexFloatStorage" },
-  { dtype: "U16", name: "uint16", storage: null },
-  { dtype: "U32", name: "uint32", storage: null },
-  { dtype: "U64", name: "uint64", storage: null },
-  { dtype: "F8_E4M3", name: "float8_e4m3fn", storage: null },
-  { dtype: "F8_E5M2", name: "float8_e5m2", storage: null },
-  { dtype: "F8_E8M0", name: "float8_e8m0fnu", storage: null },
-  { dtype: "F8_E4M3FNUZ", name: "float8_e4m3fnuz", storage: null },
-  { dtype: "F8_E5M2FNUZ", name: "float8_e5m2fnuz", storage: null },
-];
+const STORAGES: Partial<Record<Dtype, string>> = {
+  F64: "DoubleStorage",
+  F32: "FloatStorage",
+  F16: "HalfStorage",
+  BF16: "BFloat16Storage",
+  I64: "LongStorage",
+  I32: "IntStorage",
+  I16: "ShortStorage",
+  I8: "CharStorage",
+  U8: "ByteStorage",
+  BOOL: "BoolStorage",
+  C64: "ComplexFloatStorage",
+};
+
+const TORCH_DTYPES = DTYPES.flatMap((dtype): TorchDtype[] => {
+  const name = torchName(dtype);
+  return name === undefined ? [] : [{ dtype, name, storage: STORAGES[dtype] ?? null }];
+});
 
 const byDtype = new Map(TORCH_DTYPES.map((row) => [row.dtype, row]));
 
