@@ -1,17 +1,8 @@
 // Reads fields of a config that came from a file: nothing is assumed about their types.
 import { InputError } from "../../src/base/errors.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import { isJsonObject, type JsonObject, shortened } from "../../src/base/json.ts";
 
-export const isJsonObject = (value: unknown): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-const MAX_SHOWN = 80;
-
-function short(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const text = JSON.stringify(value);
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
-}
+export { isJsonObject } from "../../src/base/json.ts";
 
 /** Fields of one object of a config. Every method throws InputError INVALID_CONFIG naming the field and the file. */
 export class ConfigReader {
@@ -126,7 +117,7 @@ export class ConfigReader {
   }
 
   unsupported(name: string, expected: string, why: string): never {
-    const found = short(this.json[name]);
+    const found = shortened(this.json[name]);
     throw new InputError("CONFIG_UNSUPPORTED", `${this.where}: "${this.path}${name}" is ${found}, which ${why}`, {
       file: this.where,
       expected,
@@ -136,7 +127,7 @@ export class ConfigReader {
   }
 
   fail(name: string, expected: string): never {
-    const found = short(this.json[name]);
+    const found = shortened(this.json[name]);
     throw new InputError("INVALID_CONFIG", `${this.where}: "${this.path}${name}" must be ${expected}, found ${found}`, {
       file: this.where,
       expected,

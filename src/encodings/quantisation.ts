@@ -1,18 +1,15 @@
 // What a Hugging Face config says of the storage of its weights: `quantization_config`.
-import type { JsonObject } from "../family/adapter.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
 import type { Encodable, EncodableTensors, EncodingName } from "../family/encodable.ts";
 import type { EncodedTensor, Encoding } from "./encoding.ts";
 import { fp8Blocks } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
 
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** The config's own, or that of the text model inside it; null where the weights are plain. */
 export function quantisationOf(config: JsonObject | null): JsonObject | null {
-  const inner = isObject(config?.text_config) ? config.text_config : null;
+  const inner = isJsonObject(config?.text_config) ? config.text_config : null;
   const found: unknown = config?.quantization_config ?? inner?.quantization_config ?? null;
-  return found === null ? null : isObject(found) ? found : { quant_method: found };
+  return found === null ? null : isJsonObject(found) ? found : { quant_method: found };
 }
 
 /** The encoding that a config names, if it is one of ours. */
@@ -76,7 +73,7 @@ export const newQuantisation = (name: EncodingName, plainModules: readonly strin
 /** The config with this `quantization_config`, or without one. */
 export function withQuantisation(config: JsonObject, quantisation: JsonObject | null): JsonObject {
   const { quantization_config: _, ...rest } = config;
-  const inner = isObject(rest.text_config) ? rest.text_config : null;
+  const inner = isJsonObject(rest.text_config) ? rest.text_config : null;
   if (inner && Object.hasOwn(inner, "quantization_config")) {
     const { quantization_config: __, ...text } = inner;
     return { ...rest, text_config: quantisation === null ? text : { ...text, quantization_config: quantisation } };

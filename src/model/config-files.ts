@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
-import type { JsonObject } from "../family/adapter.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
 
 /** A model config as it lies on disk. */
@@ -51,7 +51,7 @@ function parseObject(text: string, file: string): JsonObject {
       cause,
     });
   }
-  if (isObject(value)) return value;
+  if (isJsonObject(value)) return value;
   throw new InputError("CONFIG_MALFORMED", `${file}: not a JSON object`, {
     file,
     expected: "an object",
@@ -59,9 +59,6 @@ function parseObject(text: string, file: string): JsonObject {
     help: "restore the file from where the model came from",
   });
 }
-
-export const isObject = (value: unknown): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Names of tokenizer, generation and processor files in a directory. */
 export const companionsIn = (directory: string): string[] =>

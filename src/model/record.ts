@@ -2,14 +2,14 @@
 // Written as JSON; `docs/formats.md` describes it for other readers.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Dtype, isDtype } from "../base/dtype.ts";
-import { InputError } from "../base/errors.ts";
+import { byteLengthOf, DTYPES, type Dtype } from "../base/dtype.ts";
+import { type ErrorDetails, InputError } from "../base/errors.ts";
+import { type JsonFault, JsonReader } from "../base/json.ts";
 import { VERSION } from "../base/version.ts";
 import type { EncodingName } from "../family/encodable.ts";
 import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
-import { tensorInfo } from "../views/tensor-source.ts";
-import { directoryOf, isObject } from "./config-files.ts";
+import { directoryOf } from "./config-files.ts";
 
 const RECORD_VERSION = 1;
 /** Bytes of dropped tensors that a record keeps; what is beyond comes back from its rule only. */
@@ -93,9 +93,9 @@ export function parseRecord(text: string, file: string): ConversionRecord {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw malformed(file, "it is not JSON", cause);
+    throw malformed(file, "it is not JSON", { cause });
   }
-  const root = new Reader(json, file, "");
+  const root = new JsonReader(json, ({ place, ...fault }) => unreadable(file, place, fault));
   if (root.field("version").value !== RECORD_VERSION) {
     throw new InputError("RECORD_VERSION", `${file}: a record of version ${String(root.field("version").value)}`, {
       file,
@@ -104,38 +104,34 @@ export function parseRecord(text: string, file: string): ConversionRecord {
       help: "use the version of convert-checkpoint that wrote it, or remove the record to convert by the defaults",
     });
   }
-  const place = (reader: Reader) => ({
+  const place = (reader: JsonReader) => ({
     layout: reader.field("layout").text(),
-    format: reader.field("format").format(),
+    format: reader.field("format").oneOf(FORMATS, "format"),
   });
-  const family = root.field("family");
-  const origin = root.field("safetensors");
   return {
-    family: family.value === null ? null : family.text(),
+    family: root.field("family").nullable((name) => name.text()),
     from: place(root.field("from")),
     to: place(root.field("to")),
-    safetensors: origin.value === null ? null : parseOrigin(origin),
-    casts: root.field("casts").map((reader) => reader.dtype()),
+    safetensors: root.field("safetensors").nullable(parseOrigin),
+    casts: root.field("casts").map(dtypeOf),
     aliases: root.field("aliases").map((reader) => reader.boolean()),
     spelling: root.field("spelling").map((reader) => reader.text()),
     order: root.optional("order")?.text() ?? null,
-    encodings: root.optional("encodings")?.map((reader) => reader.encoding()) ?? new Map(),
+    encodings: root.optional("encodings")?.map((reader) => reader.oneOf(ENCODINGS, "encoding")) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
   };
 }
 
-function parseOrigin(origin: Reader): SafetensorsOrigin {
-  const index = origin.field("index");
+function parseOrigin(origin: JsonReader): SafetensorsOrigin {
   return {
     files: origin
       .field("files")
       .list()
       .map((file) => {
         const header = file.optional("header");
-        const metadata = file.field("metadata");
         return {
-          name: file.field("name").fileName(),
-          metadata: metadata.value === null ? null : Object.fromEntries(metadata.map((value) => value.text())),
+          name: fileName(file.field("name")),
+          metadata: file.field("metadata").nullable((all) => Object.fromEntries(all.map((value) => value.text()))),
           keys: file
             .field("keys")
             .list()
@@ -144,99 +140,47 @@ function parseOrigin(origin: Reader): SafetensorsOrigin {
           ...(header === undefined ? {} : { header: header.text() }),
         };
       }),
-    index: index.value === null ? null : { name: index.field("name").fileName(), text: index.field("text").text() },
+    index: origin
+      .field("index")
+      .nullable((index) => ({ name: fileName(index.field("name")), text: index.field("text").text() })),
   };
 }
 
-function parseKept(kept: Reader): KeptTensor {
+function parseKept(kept: JsonReader): KeptTensor {
   const key = kept.field("key").text();
   const sizes = kept.field("shape").list();
   const shape = sizes.map((size) => size.size());
-  const dtype = kept.field("dtype").dtype();
-  const base64 = kept.field("base64");
-  const bytes = base64.value === null ? null : base64.bytes(tensorInfo(key, dtype, shape).byteLength);
+  const dtype = dtypeOf(kept.field("dtype"));
+  const bytes = kept.field("base64").nullable((base64) => bytesOf(base64, byteLengthOf(dtype, shape)));
   return { key, reason: kept.field("reason").text(), dtype, shape, bytes };
 }
 
-const malformed = (file: string, problem: string, cause?: unknown): InputError =>
+const FORMATS: readonly Format[] = ["safetensors", "dcp", "pt"];
+const ENCODINGS: readonly EncodingName[] = ["fp8", "mxfp4"];
+
+const dtypeOf = (reader: JsonReader): Dtype => reader.oneOf(DTYPES, "element type");
+
+/** Base64 of exactly so many bytes. */
+function bytesOf(reader: JsonReader, byteLength: number): Uint8Array {
+  const bytes = Buffer.from(reader.text(), "base64");
+  return bytes.length === byteLength ? new Uint8Array(bytes) : reader.fail(`base64 of ${byteLength} bytes`);
+}
+
+/** A name that stays inside the target. */
+function fileName(reader: JsonReader): string {
+  const name = reader.text();
+  return /[/\\\0]/.test(name) || name === "" || name === "." || name === ".." ? reader.fail("plain file name") : name;
+}
+
+const unreadable = (
+  file: string,
+  place: string,
+  { expected, found }: Pick<JsonFault, "expected" | "found">,
+): InputError => malformed(file, `${place || "the record"} is no ${expected}`, { expected, found });
+
+const malformed = (file: string, problem: string, details: Omit<ErrorDetails, "help">): InputError =>
   new InputError("RECORD_MALFORMED", `${file}: ${problem}`, {
     file,
     help: "restore the record from the conversion that wrote it, or remove it to convert by the defaults",
-    ...(cause === undefined ? {} : { cause }),
+    ...details,
   });
-
-/** A value of the record, with its place for messages. */
-class Reader {
-  constructor(
-    readonly value: unknown,
-    private readonly file: string,
-    private readonly place: string,
-  ) {}
-
-  private fail(expected: string): never {
-    throw malformed(this.file, `${this.place || "the record"} is no ${expected}`);
-  }
-
-  private child(value: unknown, name: string): Reader {
-    return new Reader(value, this.file, this.place === "" ? name : `${this.place}.${name}`);
-  }
-
-  optional(name: string): Reader | undefined {
-    if (!isObject(this.value)) return this.fail("object");
-    return Object.hasOwn(this.value, name) ? this.child(this.value[name], name) : undefined;
-  }
-
-  field(name: string): Reader {
-    return this.optional(name) ?? this.fail(`object with "${name}"`);
-  }
-
-  list(): Reader[] {
-    if (!Array.isArray(this.value)) return this.fail("list");
-    return this.value.map((item: unknown, i) => this.child(item, String(i)));
-  }
-
-  map<T>(read: (reader: Reader) => T): Map<string, T> {
-    if (!isObject(this.value)) return this.fail("object");
-    return new Map(Object.entries(this.value).map(([name, value]) => [name, read(this.child(value, name))]));
-  }
-
-  text(): string {
-    return typeof this.value === "string" ? this.value : this.fail("string");
-  }
-
-  boolean(): boolean {
-    return typeof this.value === "boolean" ? this.value : this.fail("boolean");
-  }
-
-  size(): number {
-    const { value } = this;
-    return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : this.fail("size");
-  }
-
-  dtype(): Dtype {
-    const name = this.text();
-    return isDtype(name) ? name : this.fail("element type");
-  }
-
-  encoding(): EncodingName {
-    const name = this.text();
-    return name === "fp8" || name === "mxfp4" ? name : this.fail("encoding");
-  }
-
-  format(): Format {
-    const name = this.text();
-    return name === "safetensors" || name === "dcp" || name === "pt" ? name : this.fail("format");
-  }
-
-  /** Base64 of exactly so many bytes. */
-  bytes(byteLength: number): Uint8Array {
-    const bytes = Buffer.from(this.text(), "base64");
-    return bytes.length === byteLength ? new Uint8Array(bytes) : this.fail(`base64 of ${byteLength} bytes`);
-  }
-
-  /** A name that stays inside the target. */
-  fileName(): string {
-    const name = this.text();
-    return /[/\\\0]/.test(name) || name === "" || name === "." || name === ".." ? this.fail("plain file name") : name;
-  }
-}

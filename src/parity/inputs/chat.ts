@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../../base/errors.ts";
-import { isObject, messageOf, readJsonObject, readText } from "./text.ts";
+import { isJsonObject } from "../../base/json.ts";
+import { messageOf, readJsonObject, readText } from "./text.ts";
 import type { OpenTokenizer } from "./tokenizer.ts";
 
 interface ChatTemplate {
@@ -58,7 +59,7 @@ function findTemplate({ directory, config }: OpenTokenizer): ChatTemplate {
 function readTemplate(value: unknown, file: string): ChatTemplate | null {
   if (value === undefined || value === null) return null;
   if (typeof value === "string") return { file, text: value };
-  const named = Array.isArray(value) ? value.filter(isObject) : [];
+  const named = Array.isArray(value) ? value.filter(isJsonObject) : [];
   const text = named.find(({ name }) => name === "default")?.template;
   if (typeof text === "string") return { file, text };
   throw new InputError("CHAT_TEMPLATE_INVALID", `${file}: "chat_template" is no template`, {
@@ -84,7 +85,7 @@ function specialTokens({ directory, config }: OpenTokenizer): Readonly<Record<st
   const all = { ...(existsSync(map) ? readJsonObject(map, "TOKENIZER_INVALID", HELP) : {}), ...config };
   return Object.fromEntries(
     Object.entries(all).flatMap(([name, value]) => {
-      const token = isObject(value) ? value.content : value;
+      const token = isJsonObject(value) ? value.content : value;
       return name.endsWith("_token") && typeof token === "string" ? [[name, token]] : [];
     }),
   );

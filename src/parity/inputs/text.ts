@@ -1,7 +1,7 @@
 // Small files that say what a model takes.
 import { readFileSync } from "node:fs";
 import { InputError } from "../../base/errors.ts";
-import type { JsonObject } from "../../family/adapter.ts";
+import { isJsonObject, type JsonObject } from "../../base/json.ts";
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -32,7 +32,7 @@ export function readJson(file: string): unknown {
 /** @throws InputError NOT_FOUND, JSON_INVALID, or `code` where it is no object */
 export function readJsonObject(file: string, code: string, help: string): JsonObject {
   const value = readJson(file);
-  if (isObject(value)) return value;
+  if (isJsonObject(value)) return value;
   throw new InputError(code, `${file}: not a JSON object`, {
     file,
     expected: "a JSON object",
@@ -40,6 +40,3 @@ export function readJsonObject(file: string, code: string, help: string): JsonOb
     help,
   });
 }
-
-export const isObject = (value: unknown): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
