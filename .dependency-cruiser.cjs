@@ -5,7 +5,7 @@ const FLOORS = [
   ["src/formats", "src/table", "numerics"],
   ["src/family", "src/encodings"],
   ["adapters", "src/views"],
-  ["src/model", "src/output"],
+  ["src/model", "src/output", "src/faults"],
   ["src/convert"],
   ["src/verify", "src/parity"],
   ["src/report"],
@@ -20,6 +20,7 @@ const ONLY = {
   "src/views": ["src/base", "src/formats", "src/table", "src/family", "src/encodings"],
   "src/model": ["src/base", "src/formats", "src/table", "src/family", "src/encodings", "src/views"],
   "src/output": ["src/base", "src/formats", "src/views"],
+  "src/faults": ["src/base", "src/formats", "src/table", "src/family", "src/views"],
   "src/convert": [
     "src/base",
     "src/formats",

@@ -1,7 +1,7 @@
 // The noise floor: what rounding alone does, measured in each run, and the limit that follows from it.
 import { expect, test } from "vitest";
 import { runParity } from "../../src/parity/parity.ts";
-import { thresholds } from "../../src/parity/verdict.ts";
+import { thresholds } from "../../src/parity/verdict/limits.ts";
 import { describeGpu } from "../helpers/gpu.ts";
 import { bytesOf, hfSide, mutated, nativeSide } from "../helpers/models.ts";
 

@@ -1,9 +1,9 @@
 // Second runs of a parity that failed, with one thing changed: what makes the difference go away explains it.
-import type { TapComparison } from "../../numerics/driver.ts";
-import type { Forward } from "../../numerics/graph.ts";
-import type { Metrics } from "../../numerics/metrics.ts";
-import { InputError } from "../base/errors.ts";
-import type { ParitySide } from "./side.ts";
+import type { TapComparison } from "../../../numerics/driver.ts";
+import type { Forward } from "../../../numerics/graph.ts";
+import type { Metrics } from "../../../numerics/metrics.ts";
+import { InputError } from "../../base/errors.ts";
+import type { ParitySide } from "../side.ts";
 
 /** What a run showed. */
 export interface Rerun {

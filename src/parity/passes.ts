@@ -32,22 +32,33 @@ export interface ForwardOutcome {
   readonly nextTokens: NextTokens;
 }
 
-/** One checkpoint against another on given inputs, or against a golden on its own. */
-export class Contest {
+export interface PassesOf {
+  /** Two checkpoints, or one and a golden. */
+  readonly sides: readonly SideWeights[];
+  /** The pass of each side. */
+  readonly forwards: readonly Forward[];
+  readonly golden: Golden | null;
+  readonly inputs: readonly ResolvedInputs[];
+  /** Of a model that sees, an input with images: with it and `inputs`, every tensor is read that any input reads. */
+  readonly everyModality: ForwardInput | null;
+  /** Whether the second side takes the experts that the first one chose. */
+  readonly pinned: boolean;
+}
+
+/** Forward passes of one checkpoint beside another on given inputs, or beside a golden. */
+export class Passes {
   /** Index of what the other is measured against: the golden, else the HF side, else the first. */
   readonly reference: 0 | 1;
+  readonly sides: readonly SideWeights[];
+  readonly forwards: readonly Forward[];
   private readonly inputs: readonly ForwardInput[];
 
-  constructor(
-    readonly sides: readonly SideWeights[],
-    private readonly forwards: readonly Forward[],
-    private readonly golden: Golden | null,
-    private readonly resolved: readonly ResolvedInputs[],
-    private readonly pinned: boolean,
-  ) {
-    this.inputs = resolved.map(({ input }) => input);
-    const [a, b] = sides;
-    this.reference = golden !== null || (b?.layout === "hf" && a?.layout !== "hf") ? 1 : 0;
+  constructor(private readonly of: PassesOf) {
+    this.sides = of.sides;
+    this.forwards = of.forwards;
+    this.inputs = of.inputs.map(({ input }) => input);
+    const [a, b] = of.sides;
+    this.reference = of.golden !== null || (b?.layout === "hf" && a?.layout !== "hf") ? 1 : 0;
   }
 
   /**
@@ -55,11 +66,11 @@ export class Contest {
    * @throws InputError where they do not fit the weights or each other
    */
   plan(forwards: readonly Forward[]): readonly ForwardPlan[] {
-    const plans = this.resolved.flatMap((resolved, i) =>
+    const plans = this.of.inputs.flatMap((resolved, i) =>
       this.sides.map((side, s) => planOf(side, forwards[s]!, resolved, this.inputs.length > 1 ? i : null)),
     );
     const [vocab, other] = plans.slice(0, this.sides.length).map((plan) => plan.logits[1]!);
-    if (this.golden) checkGolden(this.golden, this.inputs[0]!.ids_T, vocab!);
+    if (this.of.golden) checkGolden(this.of.golden, this.inputs[0]!.ids_T, vocab!);
     if (other === undefined || other === vocab) return plans;
     throw new InputError("VOCAB_MISMATCH", "the two sides have vocabularies of different sizes", {
       file: this.sides[1]!.path,
@@ -75,8 +86,9 @@ export class Contest {
     return this.inputs.map((_, i) => plans.slice(i * sides, (i + 1) * sides));
   }
 
-  /** Keys of tensors that no step reads, whatever the input. @param other an input of all modalities */
-  unused(plans: readonly ForwardPlan[], other: ForwardInput | null): string[] {
+  /** Keys of tensors that no step reads, whatever the input. */
+  unused(plans: readonly ForwardPlan[]): string[] {
+    const other = this.of.everyModality;
     return this.sides.flatMap((side, i) => {
       const unread = this.unread(plans, i);
       if (unread.length === 0 || other === null) return unread;
@@ -85,9 +97,9 @@ export class Contest {
     });
   }
 
-  /** Keys of tensors that these inputs leave out and `other` does not. */
-  unexercised(plans: readonly ForwardPlan[], other: ForwardInput | null): string[] {
-    const never = new Set(this.unused(plans, other));
+  /** Keys of tensors that these inputs leave out and others would not. */
+  unexercised(plans: readonly ForwardPlan[]): string[] {
+    const never = new Set(this.unused(plans));
     return this.sides.flatMap((_, i) => this.unread(plans, i)).filter((key) => !never.has(key));
   }
 
@@ -111,7 +123,7 @@ export class Contest {
   }
 
   private get noiseSide(): NoiseSide {
-    const at = this.golden === null ? this.reference : 0;
+    const at = this.of.golden === null ? this.reference : 0;
     return { weights: this.sides[at]!, forward: this.forwards[at]!, at };
   }
 
@@ -153,7 +165,7 @@ export class Contest {
       tap: (tap) => taps.push(tap),
       logits: (first, [a, second]) => {
         const vocab = plans[0]!.logits[1]!;
-        const b = second ?? this.golden!.rows(first, first + a!.length / vocab);
+        const b = second ?? this.of.golden!.rows(first, first + a!.length / vocab);
         comparison.add(this.reference === 0 ? a! : b, this.reference === 0 ? b : a!);
         file?.write(begin + first, a!, b);
         if (first + a!.length / vocab === input.ids_T.length) {
@@ -169,8 +181,8 @@ export class Contest {
       weight: (key: string) => side.weight(key),
       has: (key: string) => side.has(key),
     }));
-    const { reference, pinned } = this;
-    await runForwards(backend, sides, input, observer, { reference, pinned });
+    const { reference } = this;
+    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned });
     return { taps, routing, nextTokens: next };
   }
 }

@@ -1,0 +1,99 @@
+// How faults are made: tensors of a source replaced, their rows moved, their values recalculated; fields of a config set.
+import { elementCount } from "../base/dtype.ts";
+import { isFloat } from "../base/floats.ts";
+import type { JsonObject } from "../family/adapter.ts";
+import type { TensorInfo } from "../formats/checkpoint.ts";
+import { cast } from "../views/cast.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
+import type { Sample } from "./fault.ts";
+
+export interface Change {
+  readonly bytes: Uint8Array;
+  /** dtype and shape, unless they stay. */
+  readonly info?: TensorInfo;
+}
+
+/** The source with some tensors replaced, added, or (null) taken away. */
+export function edited(source: TensorSource, changes: Readonly<Record<string, Change | null>>): TensorSource {
+  const tensors = new Map(source.tensors);
+  for (const [key, change] of Object.entries(changes)) {
+    if (change === null) tensors.delete(key);
+    else if (change.info) tensors.set(key, { ...change.info, key });
+  }
+  return {
+    tensors,
+    read(key, begin, target) {
+      const change = changes[key];
+      if (change) target.set(change.bytes.subarray(begin, begin + target.length));
+      else source.read(key, begin, target);
+    },
+  };
+}
+
+/** The sample with other bytes in one of its tensors. */
+export const withBytes = ({ source, config }: Sample, key: string, bytes: Uint8Array): Sample => ({
+  source: edited(source, { [key]: { bytes } }),
+  config,
+});
+
+/** Bytes of a whole tensor. */
+export function bytesOf(source: TensorSource, key: string): Uint8Array {
+  const bytes = new Uint8Array(source.tensors.get(key)!.byteLength);
+  source.read(key, 0, bytes);
+  return bytes;
+}
+
+/** Keys of floating-point tensors that `isSo`. */
+export const keysWhere = ({ source }: Sample, isSo: (info: TensorInfo) => boolean): string[] =>
+  [...source.tensors.values()].filter((info) => isFloat(info.dtype) && isSo(info)).map(({ key }) => key);
+
+/** Bytes of a tensor with its first axis in another order: row i of the result is row `order(i)`. */
+export function reordered(source: TensorSource, key: string, order: (row: number) => number): Uint8Array {
+  const bytes = bytesOf(source, key);
+  const rows = source.tensors.get(key)!.shape[0]!;
+  const rowBytes = bytes.length / rows;
+  const result = new Uint8Array(bytes.length);
+  for (let row = 0; row < rows; row++) {
+    const from = order(row) * rowBytes;
+    result.set(bytes.subarray(from, from + rowBytes), row * rowBytes);
+  }
+  return result;
+}
+
+/** Bytes of a floating-point tensor with each value a function of it and its index, rounded to the tensor's type. */
+export function recalculated(source: TensorSource, key: string, value: (x: number, i: number) => number): Uint8Array {
+  const { dtype, shape } = source.tensors.get(key)!;
+  if (!isFloat(dtype)) throw new RangeError(`${key} is ${dtype}`);
+  const values = new Float64Array(elementCount(shape));
+  new Uint8Array(values.buffer).set(cast(bytesOf(source, key), dtype, "F64"));
+  return cast(new Uint8Array(values.map(value).buffer), "F64", dtype);
+}
+
+/** A copy with the lowest bit of one byte changed. */
+export function bitFlipped(bytes: Uint8Array, at: number): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  copy[at] = copy[at]! ^ 1;
+  return copy;
+}
+
+/** The field's number wherever it stands in the config, nested objects too; undefined where it stands nowhere. */
+export function numberIn(config: JsonObject, field: string): number | undefined {
+  for (const [name, value] of Object.entries(config)) {
+    if (name === field && typeof value === "number") return value;
+    const nested = isObject(value) ? numberIn(value, field) : undefined;
+    if (nested !== undefined) return nested;
+  }
+  return undefined;
+}
+
+/** The config with `value` wherever the field holds a number. */
+export const withNumber = (config: JsonObject, field: string, value: number): JsonObject =>
+  Object.fromEntries(
+    Object.entries(config).map(([name, old]) => {
+      if (name === field && typeof old === "number") return [name, value];
+      return [name, isObject(old) ? withNumber(old, field, value) : old];
+    }),
+  );
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,0 +1,42 @@
+// What a fault is: how it is made on a good model, how it is recognised by undoing it, its words and its mend.
+import type { JsonObject } from "../family/adapter.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
+import type { TensorPair } from "./pair.ts";
+
+/** What a fault is made on: tensors in the canonical Hugging Face view, and the config.json that they belong to. */
+export interface Sample {
+  readonly source: TensorSource;
+  readonly config: JsonObject;
+}
+
+/**
+ * @typeParam Shown what it is recognised by
+ * @typeParam Found what its recogniser learns, for its words. Who asks a list of faults hands it from one to the other and
+ * needs not know it.
+ */
+interface AnyFault<Shown, Found> {
+  /** Stands in reports as `cause.code`: public. */
+  readonly code: string;
+  /** Where this model can have it: Hugging Face keys, or fields of the config. Empty where it has no place for it. */
+  places(sample: Sample): readonly string[];
+  /** The model with this fault in one of its places. */
+  make(sample: Sample, place: string): Sample;
+  /** Null where `shown` is not this fault. */
+  recognise(shown: Shown): Found | null;
+  /** What is wrong. */
+  words(found: Found): string;
+  /** The way out. */
+  mend(found: Found): string;
+}
+
+/** A fault of one tensor, recognised by undoing it; its words go on where a sentence began with the tensor's key. */
+export interface TensorFault<Found = unknown> extends AnyFault<TensorPair, Found> {
+  readonly of: "tensor";
+}
+
+/** A fault of the model as a whole: of its config, or of what its tensors are to each other. */
+export interface ModelFault<Shown = unknown, Found = unknown> extends AnyFault<Shown, Found> {
+  readonly of: "model";
+}
+
+export type Fault = TensorFault | ModelFault;

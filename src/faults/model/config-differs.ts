@@ -1,0 +1,41 @@
+// A config that gives other mathematics: a theta that fell back to a default (torchtitan#3772), another eps
+// (Megatron-Bridge#5712). Weights are the same to the byte.
+import type { Family } from "../../family/adapter.ts";
+import { numberIn, withNumber } from "../edit.ts";
+import type { ModelFault } from "../fault.ts";
+
+export interface ConfigDifference {
+  readonly field: string;
+  readonly a: unknown;
+  readonly b: unknown;
+}
+
+/** Says how long an input may be, not what is computed. */
+const NOT_COMPUTED = new Set(["maxPositions"]);
+
+/** Fields of `math()` that the two configs give differently. */
+export function compareConfigs(a: Family, b: Family): ConfigDifference[] {
+  const [left, right] = [a.math(), b.math()];
+  return [...new Set([...Object.keys(left), ...Object.keys(right)])]
+    .filter((field) => !NOT_COMPUTED.has(field) && JSON.stringify(left[field]) !== JSON.stringify(right[field]))
+    .map((field) => ({ field, a: left[field] ?? null, b: right[field] ?? null }));
+}
+
+/** Defaults that a field fell back to where it was not read; the second where the model has the first. */
+const DEFAULTS: Readonly<Record<string, readonly [number, number]>> = {
+  rope_theta: [1e4, 5e5],
+  rms_norm_eps: [1e-6, 1e-5],
+};
+
+export const configDiffers: ModelFault<readonly ConfigDifference[], readonly ConfigDifference[]> = {
+  code: "CONFIG_DIFFERS",
+  of: "model",
+  places: ({ config }) => Object.keys(DEFAULTS).filter((field) => numberIn(config, field) !== undefined),
+  make({ source, config }, field) {
+    const [usual, other] = DEFAULTS[field]!;
+    return { source, config: withNumber(config, field, numberIn(config, field) === usual ? other : usual) };
+  },
+  recognise: (differences) => (differences.length === 0 ? null : differences),
+  words: () => "the two sides' configs give different mathematics",
+  mend: () => "give the side that is wrong the other's config (--config-a, --config-b) and compare again",
+};

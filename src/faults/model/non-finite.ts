@@ -1,0 +1,28 @@
+// NaN or infinite values: a run that diverged, a cast that overflowed, memory that was written before it was filled.
+import { keysWhere, recalculated, withBytes } from "../edit.ts";
+import type { ModelFault } from "../fault.ts";
+
+/** Where such logits were seen first. */
+interface Seen {
+  readonly side: "reference" | "candidate";
+  /** Whether that side was recorded, and is no checkpoint. */
+  readonly recorded: boolean;
+}
+
+export const nonFinite: ModelFault<Seen | null, Seen> = {
+  code: "NON_FINITE",
+  of: "model",
+  places: (sample) => keysWhere(sample, ({ shape }) => shape.length > 0),
+  make: (sample, key) =>
+    withBytes(
+      sample,
+      key,
+      recalculated(sample.source, key, (x, i) => (i === 0 ? Number.NaN : x)),
+    ),
+  recognise: (seen) => seen,
+  words: ({ side, recorded }) => `the ${side} ${recorded ? "holds" : "computes"} NaN or infinite logits`,
+  mend: ({ recorded }) =>
+    recorded
+      ? "record the golden again, from a run whose logits are finite"
+      : "run `validate` on that checkpoint, which names the tensors that are not finite",
+};

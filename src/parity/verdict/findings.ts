@@ -1,0 +1,44 @@
+// What is wrong, one sentence a check.
+import { type Evidence, isMtp, placeOf } from "./evidence.ts";
+import { tapLimit } from "./limits.ts";
+
+export interface Finding {
+  readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "TIE_BROKEN" | "CONFIG";
+  readonly message: string;
+}
+
+/** Nothing means that every check held. */
+export const find = (evidence: Evidence): readonly Finding[] => [...findings(evidence)];
+
+function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Generator<Finding> {
+  if (nonFinite) {
+    const { side, token, value } = nonFinite.first;
+    const where = `the ${side}'s logit of token ${token} at ${placeOf(nonFinite.first)} is ${value}`;
+    const { positions } = nonFinite;
+    const message = `${where}; ${positions} ${positions === 1 ? "position has" : "positions have"} such logits`;
+    yield { code: "NON_FINITE", message };
+  }
+  if (!(metrics.klMeanNats <= thresholds.klMeanNats)) {
+    const message = `mean KL ${metrics.klMeanNats.toExponential(2)} nats/token is above the limit of ${thresholds.klMeanNats.toExponential(2)}`;
+    yield { code: "KL", message };
+  }
+  if (thresholds.top1 !== null && !(metrics.top1 >= thresholds.top1)) {
+    yield { code: "TOP1", message: `top-1 agreement ${metrics.top1} is below the limit of ${thresholds.top1}` };
+  }
+  for (const { tap, relativeRms } of rest.taps.filter(isMtp)) {
+    if (relativeRms <= tapLimit(rest.exact)) continue;
+    const message = `the hidden states of ${tap} (multi-token prediction) differ by ${relativeRms.toExponential(2)} of their size`;
+    yield { code: "MTP", message };
+  }
+  if (rest.configDifferences.length > 0) {
+    const fields = rest.configDifferences.map(({ field }) => field).join(", ");
+    yield { code: "CONFIG", message: `the configs differ in what the forward pass computes: ${fields}` };
+  }
+  for (const { alias, of } of rest.brokenTies) {
+    yield { code: "TIE_BROKEN", message: `the config ties "${alias}" to "${of}", but their bytes differ` };
+  }
+  if (rest.unusedTensors.length > 0) {
+    const keys = rest.unusedTensors.map((key) => `"${key}"`).join(", ");
+    yield { code: "UNUSED_TENSORS", message: `no step reads ${keys}` };
+  }
+}

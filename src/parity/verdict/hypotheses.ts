@@ -1,0 +1,142 @@
+// Why the sides differ: hypotheses in order, each with what the run showed and with further runs where it needs them.
+import type { Metrics } from "../../../numerics/metrics.ts";
+import { type ConfigDifference, configDiffers } from "../../faults/model/config-differs.ts";
+import { nonFinite } from "../../faults/model/non-finite.ts";
+import { staleTiedHead } from "../../faults/model/stale-tied-head.ts";
+import { unusedTensors } from "../../faults/model/unused-tensors.ts";
+import { type Evidence, isMtp, placeOf } from "./evidence.ts";
+import type { WithoutKnown } from "./experiments.ts";
+import type { WeightFault } from "./weights.ts";
+
+export interface Cause {
+  readonly code: string;
+  readonly tensors: readonly string[];
+  readonly fields: readonly string[];
+  readonly explanation: string;
+  readonly evidence: string;
+  readonly fix: string;
+}
+
+/** A run that failed, and what can be asked further of its sides. */
+export interface Failure {
+  readonly evidence: Evidence;
+  /** Known upstream differences, and a run with them undone. */
+  readonly known: WithoutKnown | null;
+  /** Whether nothing is wrong with them undone. */
+  readonly resolved: boolean;
+  /** Runs with the reference's config on both sides; null where the weights of the other side do not fit it. */
+  withReferenceConfig(): Promise<Metrics | null>;
+  /** Weights of the first step that differs which are not those of the reference; none of a side on its own. */
+  weightFaults(): readonly WeightFault[];
+}
+
+type Hypothesis = (failure: Failure) => Cause | null | Promise<Cause | null>;
+
+/** The most specific one first. */
+const HYPOTHESES: readonly Hypothesis[] = [staleTie, otherConfig, knownUpstream, unused, notFinite, otherWeights];
+
+/** The reason, where a hypothesis holds. */
+export async function explain(failure: Failure): Promise<Cause | null> {
+  for (const hypothesis of HYPOTHESES) {
+    const cause = await hypothesis(failure);
+    if (cause !== null) return cause;
+  }
+  return null;
+}
+
+const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));
+
+const nats = (metrics: Metrics): string => `${scientific(metrics.klMeanNats)} nats/token`;
+
+function staleTie({ evidence: { brokenTies } }: Failure): Cause | null {
+  const tie = staleTiedHead.recognise(brokenTies);
+  if (tie === null) return null;
+  return {
+    code: staleTiedHead.code,
+    tensors: [tie.alias, tie.of],
+    fields: ["tie_word_embeddings"],
+    explanation: staleTiedHead.words(tie),
+    evidence: "the bytes of the two tensors differ",
+    fix: staleTiedHead.mend(tie),
+  };
+}
+
+async function otherConfig({ evidence, withReferenceConfig }: Failure): Promise<Cause | null> {
+  const differences = configDiffers.recognise(evidence.configDifferences);
+  if (differences === null) return null;
+  const sameConfig = await withReferenceConfig();
+  const rerun = sameConfig === null ? "" : `; with the reference's config on both sides it is ${nats(sameConfig)}`;
+  return {
+    code: configDiffers.code,
+    tensors: [],
+    fields: differences.map(({ field }) => field),
+    explanation: configDiffers.words(differences),
+    evidence: `${differences.map(inBoth).join("; ")}; mean KL is ${nats(evidence.metrics)}${rerun}`,
+    fix: configDiffers.mend(differences),
+  };
+}
+
+const inBoth = ({ field, a, b }: ConfigDifference): string => `${field}: ${show(a)} against ${show(b)}`;
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
+}
+
+/** What upstream computes otherwise is a fault that the family brings, with its words, its mend and its undoing. */
+function knownUpstream({ evidence: { metrics, taps }, known, resolved }: Failure): Cause | null {
+  if (known === null || !resolved) return null;
+  const { shares, without } = known;
+  const { code, explanation, fix, klMeanNats } = shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));
+  const drafts = (of: typeof taps) => scientific(Math.max(...of.filter(isMtp).map((t) => t.relativeRms)));
+  const evidence =
+    klMeanNats === 0 && taps.some(isMtp)
+      ? `no logit of the model differs; hidden states of multi-token prediction do by ${drafts(taps)} of their size, and by ${drafts(without.taps)} with the difference undone`
+      : `mean KL is ${nats(metrics)}, and ${nats(without.metrics)} with the difference undone`;
+  return { code, tensors: [], fields: [], explanation, evidence, fix };
+}
+
+function unused({ evidence }: Failure): Cause | null {
+  const keys = unusedTensors.recognise(evidence.unusedTensors);
+  if (keys === null) return null;
+  return {
+    code: unusedTensors.code,
+    tensors: keys,
+    fields: [],
+    explanation: unusedTensors.words(keys),
+    evidence: `${keys.length} tensors are read by no step; mean KL is ${nats(evidence.metrics)}`,
+    fix: unusedTensors.mend(keys),
+  };
+}
+
+function notFinite({ evidence, weightFaults }: Failure): Cause | null {
+  if (evidence.nonFinite === null) return null;
+  const { first, positions } = evidence.nonFinite;
+  const seen = nonFinite.recognise({ side: first.side, recorded: evidence.golden && first.side === "reference" });
+  if (seen === null) return null;
+  const weights = weightFaults();
+  const places = `${positions} of ${evidence.metrics.tokens} positions, the first at ${placeOf(first)}`;
+  return {
+    code: nonFinite.code,
+    tensors: weights.map(({ key }) => key),
+    fields: [],
+    explanation: nonFinite.words(seen),
+    evidence: [places, ...weights.slice(0, 1).map(({ key, words }) => `"${key}" ${words}`)].join("; "),
+    fix: nonFinite.mend(seen),
+  };
+}
+
+function otherWeights({ evidence, weightFaults }: Failure): Cause | null {
+  const weights = weightFaults();
+  const [first] = weights;
+  if (first === undefined) return null;
+  const alike = weights.filter(({ code }) => code === first.code);
+  return {
+    code: first.code,
+    tensors: alike.map(({ key }) => key),
+    fields: [],
+    explanation: `"${first.key}" ${first.words}`,
+    evidence: `${alike.length} of the tensors that the first differing step reads are so; mean KL is ${nats(evidence.metrics)}`,
+    fix: first.mend,
+  };
+}

@@ -1,0 +1,158 @@
+// Runs the passes, and tells from them what is wrong, where and why.
+import type { Backend } from "../../../numerics/backend.ts";
+import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
+import { type ConfigDifference, compareConfigs } from "../../faults/model/config-differs.ts";
+import type { NextTokens } from "../next-tokens.ts";
+import type { NoiseFloor } from "../noise.ts";
+import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
+import { type RoutingReport, routingReport } from "../routing.ts";
+import type { ParitySide } from "../side.ts";
+import { type Divergence, firstDivergence } from "./divergence.ts";
+import type { Evidence } from "./evidence.ts";
+import { type RunAgain, withoutKnown, withReferenceConfig } from "./experiments.ts";
+import { type Finding, find } from "./findings.ts";
+import { type Cause, explain, type Failure } from "./hypotheses.ts";
+import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
+import { weightFaults } from "./weights.ts";
+
+/** What the comparison came to. */
+export interface Judgement {
+  readonly verdict: "pass" | "fail";
+  readonly verdictWithoutKnown: "pass" | "fail";
+  /** Those that this config has, where the sides differ by more than rounding; each with its share of the mean KL. */
+  readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
+  /** The mean KL with all of them undone; null where there are none. */
+  readonly klMeanNatsWithoutKnown: number | null;
+  readonly metrics: Metrics;
+  readonly positions: Positions;
+  /** Each input on its own. */
+  readonly prompts: readonly PromptMetrics[];
+  readonly nextTokens: NextTokens;
+  readonly nonFinite: { readonly first: NonFinite; readonly positions: number } | null;
+  readonly thresholds: Thresholds;
+  /** What rounding alone does on this backend. */
+  readonly noiseFloor: NoiseFloor | null;
+  /** Why the verdict is `fail`; empty for `pass`. */
+  readonly findings: readonly Finding[];
+  readonly configDifferences: readonly ConfigDifference[];
+  readonly unusedTensors: readonly string[];
+  /** Tensors that this input leaves out and another would not: a vision tower without images. */
+  readonly unexercisedTensors: readonly string[];
+  /** Null for a model without mixtures of experts. */
+  readonly routing: RoutingReport | null;
+  readonly firstDivergence: Divergence | null;
+  readonly cause: Cause | null;
+}
+
+export interface JudgeOptions extends ForwardOptions {
+  readonly maxKlNats?: number | undefined;
+  readonly minTop1?: number | undefined;
+  /** Names the first divergence even where the verdict is `pass`. */
+  readonly localise?: boolean | undefined;
+  /** Lets known upstream differences pass. */
+  readonly acceptKnown?: boolean | undefined;
+  /** Whether the second side takes the experts that the first one chose; free unless given. */
+  readonly routing?: "free" | "pinned" | undefined;
+}
+
+/** Runs the forward passes, and where they differ runs them again in search of the reason. */
+export async function judge(
+  options: JudgeOptions,
+  sides: readonly ParitySide[],
+  passes: Passes,
+  backend: Backend,
+): Promise<Judgement> {
+  const { outcome, noiseFloor } = await firstRun(options, passes, backend);
+  const evidence = evidenceOf(options, sides, passes, outcome, noiseFloor, backend);
+  const rerun: RunAgain = async (forwards) => {
+    const { comparison, taps } = await passes.run(backend, forwards, {
+      signal: options.signal,
+      onProgress: options.onProgress,
+    });
+    return { metrics: comparison.metrics(), taps };
+  };
+  const all = find(evidence);
+  const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
+  const remaining = known === null ? all : find({ ...evidence, ...known.without });
+  const findings = options.acceptKnown ? remaining : all;
+  const divergence = firstDivergence(evidence);
+  const failure: Failure = {
+    evidence,
+    known,
+    resolved: remaining.length === 0,
+    withReferenceConfig: () => withReferenceConfig(sides, passes.reference, rerun),
+    weightFaults() {
+      const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
+      return isUnexplained ? weightFaults(sides, passes.reference, divergence?.tensors ?? []) : [];
+    },
+  };
+  return {
+    verdict: findings.length === 0 ? "pass" : "fail",
+    verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
+    knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
+    klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
+    metrics: evidence.metrics,
+    positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
+    prompts: outcome.comparison.prompts(),
+    nextTokens: outcome.nextTokens,
+    nonFinite: evidence.nonFinite,
+    thresholds: evidence.thresholds,
+    noiseFloor,
+    findings,
+    configDifferences: evidence.configDifferences,
+    unusedTensors: evidence.unusedTensors,
+    unexercisedTensors: passes.unexercised(evidence.plans),
+    routing: routingReport(options.routing ?? "free", outcome.routing),
+    firstDivergence: findings.length > 0 || options.localise ? divergence : null,
+    cause: all.length === 0 ? null : await explain(failure),
+  };
+}
+
+interface FirstRun {
+  readonly outcome: ForwardOutcome;
+  readonly noiseFloor: NoiseFloor | null;
+}
+
+/** The passes as they were asked for, then what rounding alone makes of one of them. */
+async function firstRun(options: JudgeOptions, passes: Passes, backend: Backend): Promise<FirstRun> {
+  const { signal, onProgress } = options;
+  const { noiseFlops } = passes;
+  const outcome = await passes.run(backend, passes.forwards, {
+    ...options,
+    onProgress: (event) => onProgress?.({ ...event, total: event.total + noiseFlops }),
+  });
+  const flops = flopsOf(outcome.plans);
+  const noiseFloor = await passes.noise(backend, (done) => {
+    signal?.throwIfAborted();
+    onProgress?.({ label: "noise floor", done: flops + done, total: flops + noiseFlops });
+  });
+  return { outcome, noiseFloor };
+}
+
+/** Whether logits or hidden states differ by more than rounding, be it below the limits. */
+function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, noise: NoiseFloor | null): boolean {
+  const differs = findings.some(({ code }) => code === "KL" || code === "TOP1" || code === "MTP");
+  return differs || isBeyondNoise(metrics.klMeanNats, noise);
+}
+
+function evidenceOf(
+  options: JudgeOptions,
+  [a, b]: readonly ParitySide[],
+  passes: Passes,
+  outcome: ForwardOutcome,
+  noise: NoiseFloor | null,
+  backend: Backend,
+): Evidence {
+  return {
+    metrics: outcome.comparison.metrics(),
+    nonFinite: outcome.comparison.nonFinite(),
+    thresholds: thresholds(options, noise),
+    taps: outcome.taps,
+    plans: outcome.plans,
+    configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family),
+    unusedTensors: passes.unused(outcome.plans),
+    brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
+    exact: backend.name === "cpu",
+    golden: b === undefined,
+  };
+}

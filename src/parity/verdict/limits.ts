@@ -1,0 +1,50 @@
+// How much may differ: the limits that were asked for, else what rounding explains.
+import type { NoiseFloor } from "../noise.ts";
+
+export interface Thresholds {
+  /** Upper limit of the mean KL, in nats per token. */
+  readonly klMeanNats: number;
+  /** Lower limit of top-1 agreement. */
+  readonly top1: number | null;
+  readonly origin: "default" | "measured" | "given";
+}
+
+/** The default limit of the mean KL, in nats per token. */
+const DEFAULT_MAX_KL_NATS = 1e-8;
+/** The limit is at least so many times the mean KL that rounding alone was measured to make. */
+const TIMES_NOISE = 10;
+/** The largest limit that is measured. A model that amplifies rounding further needs --max-kl and a person who looks. */
+const LARGEST_MEASURED_LIMIT = 1e-6;
+
+/** The limits that were asked for, or the mean KL that follows from what rounding makes. */
+export function thresholds(
+  { maxKlNats, minTop1 }: { readonly maxKlNats?: number | undefined; readonly minTop1?: number | undefined },
+  noise: Pick<NoiseFloor, "klMeanNats"> | null,
+): Thresholds {
+  const measured = Math.min(LARGEST_MEASURED_LIMIT, TIMES_NOISE * (noise?.klMeanNats ?? 0));
+  const limit = Math.max(DEFAULT_MAX_KL_NATS, measured);
+  const unlessGiven = limit > DEFAULT_MAX_KL_NATS ? "measured" : "default";
+  return {
+    klMeanNats: maxKlNats ?? limit,
+    top1: minTop1 ?? null,
+    origin: maxKlNats === undefined && minTop1 === undefined ? unlessGiven : "given",
+  };
+}
+
+/** Of a mean KL in nats per token: what logits rounded to f32 leave of it where the sides compute the same. */
+const LARGEST_OF_ROUNDED_LOGITS = 1e-12;
+
+/** Whether a mean KL, in nats per token, is more than rounding makes: below every limit it still has a reason. */
+export const isBeyondNoise = (klMeanNats: number, noise: Pick<NoiseFloor, "klMeanNats"> | null): boolean =>
+  klMeanNats > Math.max(LARGEST_OF_ROUNDED_LOGITS, TIMES_NOISE * (noise?.klMeanNats ?? 0));
+
+/**
+ * Relative error of a tap that rounding explains. Measured between native and HF graphs over all fixtures: at most 2e-15
+ * in f64, 4e-9 where YaRN's frequencies are rounded to f32 in another order, 3e-7 where its factor is rounded on one side
+ * only (gpt_oss), 6e-8 for logits, which are compared as f32;
+ * 1e-6 in f32, over three layers.
+ */
+const TAP_ROUNDING = { f64: 1e-6, f32: 3e-5 };
+
+/** @param exact whether the backend computes in f64 */
+export const tapLimit = (exact: boolean): number => (exact ? TAP_ROUNDING.f64 : TAP_ROUNDING.f32);

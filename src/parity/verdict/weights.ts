@@ -1,0 +1,50 @@
+// Which weights of two sides differ, and what was done to them.
+import { ownersOf, pairOf } from "../../faults/pair.ts";
+import { type Recognised, recognise } from "../../faults/registry.ts";
+import type { TensorInfo } from "../../formats/checkpoint.ts";
+import { inCanonicalOrder } from "../../views/canonical-order.ts";
+import { compareTensors } from "../../views/compare.ts";
+import { dtypeChoice } from "../../views/dtypes.ts";
+import { mapByTable } from "../../views/mapping.ts";
+import { virtualSource } from "../../views/produce.ts";
+import type { TensorSource } from "../../views/tensor-source.ts";
+import { ANY_NATIVE_LAYOUT, type ParitySide } from "../side.ts";
+
+export interface WeightFault extends Recognised {
+  /** Hugging Face key. */
+  readonly key: string;
+}
+
+/**
+ * Compares the weights of both sides as Hugging Face has them; of the step that read `suspects`, if they are named.
+ * The reference is taken to be right.
+ */
+export function weightFaults(
+  sides: readonly ParitySide[],
+  reference: 0 | 1,
+  suspects: readonly string[],
+): readonly WeightFault[] {
+  const [right, other] = [asHf(sides[reference]!), asHf(sides[1 - reference]!)];
+  const shared = [...right.tensors.values()].filter((info) => other.tensors.has(info.key));
+  const named = shared.filter(({ key }) => suspects.includes(key));
+  const candidates = named.length > 0 ? named : shared;
+  const different = candidates.filter((info) => !isSame(right, other, info));
+  if (different.length === 0) return [];
+  const keys = candidates.map(({ key }) => key);
+  const owners = ownersOf(right, keys);
+  return different.map(({ key }) => ({ key, ...recognise(pairOf(right, other, key, owners)) }));
+}
+
+function asHf({ family, layout, checkpoint, model = checkpoint }: ParitySide): TensorSource {
+  const source = { tensors: model.tensors, read: model.read.bind(model) };
+  if (layout === "hf") return inCanonicalOrder(family, source, ANY_NATIVE_LAYOUT);
+  const options = { dtypes: dtypeChoice([]), mixedDtypes: true, buffers: false };
+  return virtualSource(mapByTable({ family }, source, layout, "hf", options));
+}
+
+function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {
+  const work = compareTensors(a, b, info, b.tensors.get(info.key)!);
+  let step = work.next();
+  while (!step.done) step = work.next();
+  return step.value.every(({ kind }) => kind === "dtype");
+}
