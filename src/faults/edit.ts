@@ -47,15 +47,22 @@ export function bytesOf(source: TensorSource, key: string): Uint8Array {
 export const keysWhere = ({ source }: Sample, isSo: (info: TensorInfo) => boolean): string[] =>
   [...source.tensors.values()].filter((info) => isFloat(info.dtype) && isSo(info)).map(({ key }) => key);
 
-/** Bytes of a tensor with its first axis in another order: row i of the result is row `order(i)`. */
-export function reordered(source: TensorSource, key: string, order: (row: number) => number): Uint8Array {
+/**
+ * Bytes of a tensor cut into equal parts, in another order: part i of the result is part `order(i)`. Without a number of
+ * parts they are its rows, the indices of the first axis.
+ */
+export function reordered(
+  source: TensorSource,
+  key: string,
+  order: (part: number) => number,
+  parts = source.tensors.get(key)!.shape[0]!,
+): Uint8Array {
   const bytes = bytesOf(source, key);
-  const rows = source.tensors.get(key)!.shape[0]!;
-  const rowBytes = bytes.length / rows;
+  const size = bytes.length / parts;
   const result = new Uint8Array(bytes.length);
-  for (let row = 0; row < rows; row++) {
-    const from = order(row) * rowBytes;
-    result.set(bytes.subarray(from, from + rowBytes), row * rowBytes);
+  for (let part = 0; part < parts; part++) {
+    const from = order(part) * size;
+    result.set(bytes.subarray(from, from + size), part * size);
   }
   return result;
 }

@@ -48,7 +48,12 @@ export class TensorPair {
 
   /** Number of elements that differ. */
   get different(): number {
-    return this.expected.reduce((count, value, i) => count + (value === this.found[i] ? 0 : 1), 0);
+    return this.sum((expected, found) => (expected === found ? 0 : 1));
+  }
+
+  /** Over the elements. */
+  sum(of: (expected: number, found: number) => number): number {
+    return this.expected.reduce((total, value, i) => total + of(value, this.found[i]!), 0);
   }
 
   /** Whether each expected value and the one found in its place are so. */

@@ -2,6 +2,14 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/family/adapter.ts";
+import { bytesOf } from "../../src/faults/edit.ts";
+import type { Fault } from "../../src/faults/fault.ts";
+import { configDiffers } from "../../src/faults/model/config-differs.ts";
+import { nonFinite } from "../../src/faults/model/non-finite.ts";
+import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
+import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
+import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { edit, run } from "./command.ts";
@@ -15,61 +23,34 @@ function copyOf(folder: string): string {
   return copy;
 }
 
-function editConfig(directory: string, change: (text: string) => string): void {
-  const path = join(directory, "config.json");
-  const text = readFileSync(path, "utf8");
-  expect(change(text)).not.toBe(text);
-  writeFileSync(path, change(text));
-}
-
-function swap(a: Buffer, b: Buffer): void {
-  const kept = Buffer.from(a);
-  b.copy(a);
-  kept.copy(b);
-}
-
-/** [rows of (heads, 2, half)] → [(heads, half, 2)], in place: undoes the permutation of queries or keys. */
-function interleaveHalves(weight: Buffer, heads: number, headDim: number): void {
-  const before = Buffer.from(weight);
-  const row = weight.length / (heads * headDim);
-  for (let head = 0; head < heads; head++)
-    for (let i = 0; i < headDim; i++) {
-      const from = head * headDim + (i % 2) * (headDim / 2) + Math.floor(i / 2);
-      before.copy(weight, (head * headDim + i) * row, from * row, (from + 1) * row);
-    }
+/** A copy of the model with a fault in one place of its file or of its config. */
+function faulty(folder: string, fault: Fault, place: string): string {
+  const copy = copyOf(folder);
+  const config = join(copy, "config.json");
+  const good: JsonObject = JSON.parse(readFileSync(config, "utf8"));
+  const checkpoint = openSafetensors(folder);
+  const bad = fault.make({ source: checkpoint, config: good }, place);
+  writeFileSync(config, JSON.stringify(bad.config));
+  edit(copy, (of) => {
+    for (const key of checkpoint.tensors.keys()) of(key).set(bytesOf(bad.source, key));
+  });
+  checkpoint.close();
+  return copy;
 }
 
 describe("a wrong model fails parity, against the golden and against torchtitan's checkpoint", () => {
-  const layer = "model.layers.0";
-  test.each<[string, typeof llama, (copy: string) => void]>([
-    [
-      "queries not permuted",
-      llama,
-      (copy) => edit(copy, (of) => interleaveHalves(of(`${layer}.self_attn.q_proj.weight`), 6, 10)),
-    ],
-    [
-      "gate and up swapped in one layer",
-      qwen,
-      (copy) => edit(copy, (of) => swap(of(`${layer}.mlp.gate_proj.weight`), of(`${layer}.mlp.up_proj.weight`))),
-    ],
-    [
-      "theta 1e6 → 1e4",
-      qwen,
-      (copy) => editConfig(copy, (text) => text.replace('"rope_theta": 1000000.0', '"rope_theta": 10000.0')),
-    ],
-    [
-      "eps 1e-5 → 1e-6",
-      llama,
-      (copy) => editConfig(copy, (text) => text.replace('"rms_norm_eps": 1e-05', '"rms_norm_eps": 1e-06')),
-    ],
-    ["one NaN", llama, (copy) => edit(copy, (of) => of("model.norm.weight").writeFloatLE(Number.NaN, 8))],
-  ])("%s", (_, { hf, native, golden }, damage) => {
-    const copy = copyOf(hf);
-    damage(copy);
+  test.each<[string, typeof llama, Fault, string]>([
+    ["queries not permuted", llama, ropePermuted, "model.layers.0.self_attn.q_proj.weight"],
+    ["gate and up swapped in one layer", qwen, tensorsSwapped, "model.layers.0.mlp.gate_proj.weight"],
+    ["theta 1e6 → 1e4", qwen, configDiffers, "rope_theta"],
+    ["eps 1e-5 → 1e-6", llama, configDiffers, "rms_norm_eps"],
+    ["one NaN", llama, nonFinite, "model.norm.weight"],
+  ])("%s", (_, { hf, native, golden }, fault, place) => {
+    const copy = faulty(hf, fault, place);
     const alone = run("parity", copy, "--golden", golden, "--backend", "cpu");
     expect([alone.code, alone.json.verdict]).toEqual([1, "fail"]);
     const both = run("parity", native, copy, "--config-a", hf, "--backend", "cpu");
-    expect([both.code, both.json.verdict]).toEqual([1, "fail"]);
+    expect([both.code, both.json.verdict, both.json.cause.code]).toEqual([1, "fail", fault.code]);
   });
 });
 

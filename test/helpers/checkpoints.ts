@@ -2,6 +2,7 @@
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Dtype } from "../../src/base/dtype.ts";
+import { bitFlipped } from "../../src/faults/edit.ts";
 import { planDcp } from "../../src/formats/dcp/plan.ts";
 import { planSafetensors } from "../../src/formats/safetensors/write.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -66,8 +67,4 @@ export const f32 = (shape: readonly number[], value: (i: number) => number): Sto
 });
 
 /** The same tensor with one bit of one byte changed. */
-export function flipped({ bytes, ...rest }: Stored, at = 0): Stored {
-  const copy = Uint8Array.from(bytes);
-  copy[at] = copy[at]! ^ 1;
-  return { ...rest, bytes: copy };
-}
+export const flipped = ({ bytes, ...rest }: Stored, at = 0): Stored => ({ ...rest, bytes: bitFlipped(bytes, at) });

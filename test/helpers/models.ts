@@ -2,13 +2,18 @@
 import { readFileSync } from "node:fs";
 import { adapters } from "../../adapters/registry.ts";
 import type { JsonObject } from "../../src/family/adapter.ts";
-import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
+import { bytesOf, type Change, edited } from "../../src/faults/edit.ts";
+import type { Fault, Sample } from "../../src/faults/fault.ts";
+import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { isTrainerState } from "../../src/model/keys.ts";
 import { logicalCheckpoint } from "../../src/model/sides.ts";
 import type { ParitySide } from "../../src/parity/side.ts";
+import type { TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, fixtureCases } from "./fixtures.ts";
+
+export { bytesOf };
 
 export function fixtureCase(name: string): FixtureCase {
   const found = fixtureCases.find((entry) => entry.name === name);
@@ -16,11 +21,12 @@ export function fixtureCase(name: string): FixtureCase {
   return found;
 }
 
+const configOf = (entry: FixtureCase): JsonObject => JSON.parse(readFileSync(`${entry.hf}/config.json`, "utf8"));
+
 /** `change` edits the config. */
 export function familyOf(entry: FixtureCase, change: JsonObject = {}) {
-  const json: JsonObject = JSON.parse(readFileSync(`${entry.hf}/config.json`, "utf8"));
   const adapter = adapters.find(({ family }) => family === entry.family)!;
-  return adapter.open({ ...json, ...change }, `${entry.hf}/config.json`);
+  return adapter.open({ ...configOf(entry), ...change }, `${entry.hf}/config.json`);
 }
 
 export function hfSide(name: string, change: JsonObject = {}): ParitySide {
@@ -55,47 +61,24 @@ function withoutTrainerState(checkpoint: Checkpoint): Checkpoint {
   };
 }
 
-/** Bytes of a whole tensor. */
-export function bytesOf(checkpoint: Checkpoint, key: string): Uint8Array {
-  const bytes = new Uint8Array(checkpoint.tensors.get(key)!.byteLength);
-  checkpoint.read(key, 0, bytes);
-  return bytes;
-}
+/** The side with other tensors, or with some of them changed. */
+export const withSource = (side: ParitySide, source: TensorSource): ParitySide => ({
+  ...side,
+  checkpoint: { ...side.checkpoint, tensors: source.tensors, read: (...range) => source.read(...range) },
+});
 
 /** The side with some tensors replaced, added, or (null) taken away. Shapes and dtypes of replaced ones stay. */
-export function mutated(
-  side: ParitySide,
-  changes: Readonly<Record<string, { readonly bytes: Uint8Array; readonly info?: TensorInfo } | null>>,
-): ParitySide {
-  const { checkpoint } = side;
-  const tensors = new Map(checkpoint.tensors);
-  for (const [key, change] of Object.entries(changes)) {
-    if (change === null) tensors.delete(key);
-    else if (change.info) tensors.set(key, { ...change.info, key });
-  }
-  return {
-    ...side,
-    checkpoint: {
-      ...checkpoint,
-      tensors,
-      read(key, begin, target) {
-        const change = changes[key];
-        if (change) target.set(change.bytes.subarray(begin, begin + target.length));
-        else checkpoint.read(key, begin, target);
-      },
-    },
-  };
-}
+export const mutated = (side: ParitySide, changes: Readonly<Record<string, Change | null>>): ParitySide =>
+  withSource(side, edited(side.checkpoint, changes));
 
-/** Rows of a matrix, or elements of a bias, in another order: row i of the result is row `order(i)`. */
-export function reordered(checkpoint: Checkpoint, key: string, order: (row: number) => number): Uint8Array {
-  const bytes = bytesOf(checkpoint, key);
-  const rows = checkpoint.tensors.get(key)!.shape[0]!;
-  const rowBytes = bytes.length / rows;
-  const result = new Uint8Array(bytes.length);
-  for (let row = 0; row < rows; row++) {
-    const from = order(row) * rowBytes;
-    result.set(bytes.subarray(from, from + rowBytes), row * rowBytes);
-  }
-  return result;
+/** A fixture's Hugging Face side as faults are made on it. */
+export const sampleOf = (name: string): Sample => ({
+  source: hfSide(name).checkpoint,
+  config: configOf(fixtureCase(name)),
+});
+
+/** A fixture's Hugging Face side with a fault, in one place or in several. */
+export function faulty(name: string, fault: Fault, ...places: readonly string[]): ParitySide {
+  const { source, config } = places.reduce((sample, place) => fault.make(sample, place), sampleOf(name));
+  return withSource(hfSide(name, config), source);
 }

@@ -1,8 +1,8 @@
 // Inputs with images, and tensors with their parts in another order.
 import { join } from "node:path";
+import { reordered } from "../../src/faults/edit.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { f32, type Stored, writeSafetensors } from "./checkpoints.ts";
-import { bytesOf } from "./models.ts";
 import { scratch } from "./scratch.ts";
 import { randomTensor } from "./tensors.ts";
 
@@ -35,12 +35,6 @@ export function inputsWith({ grids, patchDim, imageToken, textIds }: ImagesToWri
 }
 
 /** Bytes of a tensor cut into `parts` equal ones: part i of the result is part `order(i)`. */
-export function rearranged(checkpoint: Checkpoint, key: string, parts: number, order: (part: number) => number) {
-  const bytes = bytesOf(checkpoint, key);
-  const size = bytes.length / parts;
-  const result = new Uint8Array(bytes.length);
-  for (let part = 0; part < parts; part++) {
-    result.set(bytes.subarray(order(part) * size, (order(part) + 1) * size), part * size);
-  }
-  return { bytes: result };
-}
+export const rearranged = (checkpoint: Checkpoint, key: string, parts: number, order: (part: number) => number) => ({
+  bytes: reordered(checkpoint, key, order, parts),
+});

@@ -2,10 +2,17 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { reordered } from "../../src/faults/edit.ts";
+import type { Fault } from "../../src/faults/fault.ts";
+import { configDiffers } from "../../src/faults/model/config-differs.ts";
+import { nonFinite } from "../../src/faults/model/non-finite.ts";
+import { staleTiedHead } from "../../src/faults/model/stale-tied-head.ts";
+import { ropePermuted, toHalves } from "../../src/faults/order/rope-permuted.ts";
+import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, openHf, reordered } from "../helpers/models.ts";
+import { bytesOf, faulty, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
 import { recorded } from "../helpers/tensors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parity-"));
@@ -73,19 +80,16 @@ test("a known upstream difference passes only where it is accepted", async () =>
 
 /** llama3/split: two layers, 6 query and 2 key heads of 10 channels. */
 describe("a fault in the weights fails", () => {
-  const HALF = 5;
-  /** Row of the adjacent-pair order that each row of the half order comes from, and back. */
-  const toHalf = (row: number) => row - (row % 10) + 2 * ((row % 10) % HALF) + Math.floor((row % 10) / HALF);
-  const toAdjacent = (row: number) => row - (row % 10) + HALF * ((row % 10) % 2) + Math.floor((row % 10) / 2);
   const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj.weight`;
   const k = (layer: number) => `model.layers.${layer}.self_attn.k_proj.weight`;
   const hf = hfSide("llama3/split");
+  const fault = (fault: Fault, ...keys: readonly string[]) => faulty("llama3/split", fault, ...keys);
   const reorder = (keys: readonly string[], order: (row: number) => number) =>
     mutated(hf, Object.fromEntries(keys.map((key) => [key, { bytes: reordered(hf.checkpoint, key, order) }])));
   const compare = (b: typeof hf) => runParity({ a: nativeSide("llama3/split"), b, backend });
 
   test("queries and keys not permuted", async () => {
-    const report = await compare(reorder([q(0), q(1), k(0), k(1)], toAdjacent));
+    const report = await compare(fault(ropePermuted, q(0), q(1), k(0), k(1)));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.0.attn", inherited: 0 } });
     expect(report.firstDivergence?.tensors).toContain(q(0));
     // Position 0 is not rotated: the two orders of its channels give the same scores.
@@ -93,22 +97,17 @@ describe("a fault in the weights fails", () => {
   });
 
   test("queries and keys permuted twice", async () => {
-    expect((await compare(reorder([q(0), q(1), k(0), k(1)], toHalf))).verdict).toBe("fail");
+    expect((await compare(reorder([q(0), q(1), k(0), k(1)], toHalves(10)))).verdict).toBe("fail");
   });
 
   test("keys of the second layer alone not permuted", async () => {
-    const report = await compare(reorder([k(1)], toAdjacent));
+    const report = await compare(fault(ropePermuted, k(1)));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.1.attn" } });
     expect(report.firstDivergence?.inherited).toBeLessThan(1e-9);
   });
 
   test("gate and up swapped in one layer", async () => {
-    const [gate, up] = ["model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight"];
-    const swapped = mutated(hf, {
-      [gate!]: { bytes: bytesOf(hf.checkpoint, up!) },
-      [up!]: { bytes: bytesOf(hf.checkpoint, gate!) },
-    });
-    const report = await compare(swapped);
+    const report = await compare(fault(tensorsSwapped, "model.layers.1.mlp.gate_proj.weight"));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.1.ffn" } });
     expect(report.firstDivergence?.tensors).toEqual([
       "layers.1.ffn_norm.weight",
@@ -132,10 +131,7 @@ describe("a fault in the weights fails", () => {
   });
 
   test("one NaN", async () => {
-    const key = "model.layers.0.mlp.down_proj.weight";
-    const bytes = bytesOf(hf.checkpoint, key);
-    new Float32Array(bytes.buffer)[17] = Number.NaN;
-    const report = await compare(mutated(hf, { [key]: { bytes } }));
+    const report = await compare(fault(nonFinite, "model.layers.0.mlp.down_proj.weight"));
     expect(report).toMatchObject({
       verdict: "fail",
       nonFinite: { first: { side: "reference", position: 0, value: "NaN" } },
@@ -186,9 +182,7 @@ describe("a tied head", () => {
   });
 
   test("that is stale fails", async () => {
-    const bytes = bytesOf(hf.checkpoint, embed.key);
-    bytes[bytes.length - 1]! ^= 1;
-    expect(await compare(withHead(bytes))).toMatchObject({
+    expect(await compare(faulty("llama3/fused-tied", staleTiedHead, "lm_head.weight"))).toMatchObject({
       verdict: "fail",
       findings: [{ code: "TIE_BROKEN" }],
       cause: { code: "STALE_TIED_HEAD", tensors: ["lm_head.weight", "model.embed_tokens.weight"] },
@@ -200,7 +194,11 @@ describe("a config that gives other mathematics fails", () => {
   const rope = (theta: number) => ({ rope_parameters: { rope_type: "default", rope_theta: theta } });
 
   test("theta 1e6 → 1e4", async () => {
-    const report = await runParity({ a: nativeSide("qwen3/split"), b: hfSide("qwen3/split", rope(1e4)), backend });
+    const report = await runParity({
+      a: nativeSide("qwen3/split"),
+      b: faulty("qwen3/split", configDiffers, "rope_theta"),
+      backend,
+    });
     expect(report).toMatchObject({ verdict: "fail", cause: { code: "CONFIG_DIFFERS", fields: ["invFreq"] } });
     expect(report.findings.map(({ code }) => code)).toEqual(["KL", "CONFIG"]);
     expect(report.cause?.evidence).toMatch(/with the reference's config on both sides it is (0|\d\.\d+e-1\d) nats/);

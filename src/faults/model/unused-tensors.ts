@@ -1,4 +1,5 @@
-// Tensors that the config has no use for, such as the bias of a projection that it gives none.
+// Tensors that the config has no use for, such as the bias of a projection that it gives none. Tables refuse what they do
+// not know before a run; this is left where a table knows more than the graph reads.
 import { bytesOf, edited } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 

@@ -5,6 +5,8 @@ import { HALF_ULP } from "../pair.ts";
 
 /** The largest value of an F8_E4M3: what a block's largest value is scaled to. */
 const LARGEST_CODE = 448;
+/** Rounding, and a little for the factor, which is an estimate. */
+const TOLERANCE = 1.1 * HALF_ULP;
 
 export const scaled: TensorFault<{ readonly factor: number }> = {
   code: "SCALED",
@@ -17,10 +19,10 @@ export const scaled: TensorFault<{ readonly factor: number }> = {
       recalculated(sample.source, key, (x) => LARGEST_CODE * x),
     ),
   recognise(pair) {
-    const at = pair.expected.findIndex((value) => value !== 0);
-    const factor = pair.found[at]! / pair.expected[at]!;
-    if (at < 0 || factor === 0) return null;
-    return pair.every((value, x) => Math.abs(x - factor * value) <= HALF_ULP * Math.abs(x)) ? { factor } : null;
+    // By least squares, as the ratio of one element has that element's rounding.
+    const factor = pair.sum((value, x) => value * x) / pair.sum((value) => value * value);
+    if (!Number.isFinite(factor) || factor === 0) return null;
+    return pair.every((value, x) => Math.abs(x - factor * value) <= TOLERANCE * Math.abs(x)) ? { factor } : null;
   },
   words: ({ factor }) => `is ${factor.toPrecision(4)} times as large`,
   mend: () => "apply the tensor's scale once",

@@ -1,0 +1,97 @@
+// Each fault of the catalogue in a real model, through a parity run: its cause has the fault's code and names the place.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import type { Fault } from "../../src/faults/fault.ts";
+import { unusedTensors } from "../../src/faults/model/unused-tensors.ts";
+import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
+import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
+import { FAULTS } from "../../src/faults/registry.ts";
+import { runParity } from "../../src/parity/parity.ts";
+import { weightFaults } from "../../src/parity/verdict/weights.ts";
+import { rename } from "../../src/table/rule.ts";
+import { faulty, hfSide, nativeSide, sampleOf } from "../helpers/models.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "faults-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const ids = join(folder, "ids.json");
+writeFileSync(ids, JSON.stringify(Array.from({ length: 48 }, (_, t) => t)));
+
+const compare = (name: string, b = hfSide(name)) =>
+  runParity({ a: nativeSide(name), b, input: { kind: "ids", file: ids }, backend: "cpu" });
+
+const NAMES = ["llama3/split", "llama3/fused-tied", "qwen3_moe/untied"];
+/** A model with square matrices. Its norms behind attention undo some faults: it takes those that no other has a place for. */
+const SQUARE = "hf_dense/olmo2";
+
+/** The first place, and the last one in the last layer. */
+function casesOf(fault: Fault) {
+  const places = [...NAMES, SQUARE].flatMap((name) => {
+    const all = fault.places(sampleOf(name));
+    const some = new Set([...all.slice(0, 1), ...all.filter((key) => key.includes(".layers.1.")).slice(-1)]);
+    return [...some].map((place) => [name, fault.code, place, fault] as const);
+  });
+  const others = places.filter(([name]) => name !== SQUARE);
+  return others.length > 0 ? others : places;
+}
+
+test.each([...NAMES, SQUARE])("%s without a fault: nothing is recognised", async (name) => {
+  expect(await compare(name)).toMatchObject({ verdict: "pass", cause: null });
+  expect(weightFaults([nativeSide(name), hfSide(name)], 1, [])).toEqual([]);
+});
+
+const cases = FAULTS.filter((fault) => fault !== unusedTensors).flatMap(casesOf);
+
+test("every fault is among them, but for one", () => {
+  expect(new Set(cases.map(([, code]) => code)).size).toBe(FAULTS.length - 1);
+});
+
+test.each(cases)("%s: %s in %s", async (name, code, place, fault) => {
+  const { verdict, cause } = await compare(name, faulty(name, fault, place));
+  expect(verdict).toBe("fail");
+  expect(cause).toMatchObject({ code });
+  if (place.includes(".")) expect(cause!.tensors).toContain(place);
+  else expect(cause!.fields.length).toBe(1);
+});
+
+describe("a tensor that the config has no use for", () => {
+  const name = "llama3/split";
+  const [place] = unusedTensors.places(sampleOf(name));
+
+  test("is refused by a table that has no rule for it", async () => {
+    await expect(compare(name, faulty(name, unusedTensors, place!))).rejects.toMatchObject({
+      code: "UNKNOWN_TENSOR",
+      details: { tensor: place },
+    });
+  });
+
+  test("is named where the table has one, and the graph does not read it", async () => {
+    const side = faulty(name, unusedTensors, place!);
+    const rules = (layout: string) => [
+      ...side.family.rules(layout),
+      rename("layers.0.feed_forward.w2.bias", place!, "d"),
+    ];
+    const { cause } = await compare(name, { ...side, family: { ...side.family, rules } });
+    expect(cause).toMatchObject({ code: unusedTensors.code, tensors: [place] });
+  });
+});
+
+test("the words say what is needed to mend it", async () => {
+  const key = "model.layers.0.self_attn.k_proj.weight";
+  const { cause } = await compare("llama3/split", faulty("llama3/split", ropePermuted, key));
+  expect(cause?.explanation).toBe(
+    `"${key}" has its rows in the order of the other rotary embedding, in heads of 10 channels`,
+  );
+  expect(cause?.fix).toContain("head_dim");
+});
+
+test("both of two exchanged tensors are named, and all that have the fault of the first", async () => {
+  const [gate, up] = ["gate", "up"].map((word) => `model.layers.1.mlp.${word}_proj.weight`);
+  const swapped = await compare("llama3/split", faulty("llama3/split", tensorsSwapped, gate!));
+  expect(swapped.cause).toMatchObject({ tensors: [gate, up] });
+  expect(swapped.cause?.explanation).toBe(`"${gate}" holds what belongs to "${up}"`);
+  const [q, k] = ["q", "k"].map((word) => `model.layers.0.self_attn.${word}_proj.weight`);
+  const permuted = await compare("llama3/split", faulty("llama3/split", ropePermuted, q!, k!));
+  expect(permuted.cause).toMatchObject({ code: ropePermuted.code, tensors: [q, k] });
+});

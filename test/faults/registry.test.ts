@@ -1,0 +1,87 @@
+// The catalogue: a fault added to it is one file and its line, and these tests take it up.
+import { readdirSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { edited } from "../../src/faults/edit.ts";
+import type { Fault, Sample, TensorFault } from "../../src/faults/fault.ts";
+import { type Owners, ownersOf, pairOf } from "../../src/faults/pair.ts";
+import { FAULTS, recognise } from "../../src/faults/registry.ts";
+import { compareSources } from "../../src/views/compare.ts";
+import { tensorInfo } from "../../src/views/tensor-source.ts";
+import { sampleOf } from "../helpers/models.ts";
+
+const ROOMS = ["model", "order", "values"];
+const HOME = new URL("../../src/faults/", import.meta.url);
+
+const isFault = (value: unknown): value is Fault =>
+  typeof value === "object" && value !== null && "code" in value && "recognise" in value;
+
+describe("every file is one fault, and is listed", () => {
+  const files = ROOMS.flatMap((room) => readdirSync(new URL(room, HOME)).map((name) => `${room}/${name}`));
+
+  test.each(files)("%s", async (file) => {
+    const exported: Readonly<Record<string, unknown>> = await import(new URL(file, HOME).href);
+    const [fault, ...more] = Object.values(exported).filter(isFault);
+    expect(more).toEqual([]);
+    expect(FAULTS).toContain(fault);
+    expect(fault!.code.toLowerCase().replaceAll("_", "-")).toBe(file.slice(file.indexOf("/") + 1, -".ts".length));
+    expect(fault).toMatchObject({
+      places: expect.any(Function),
+      make: expect.any(Function),
+      recognise: expect.any(Function),
+      words: expect.any(Function),
+      mend: expect.any(Function),
+    });
+  });
+
+  test("no other is, and each has a code of its own", () => {
+    expect(new Set(FAULTS.map(({ code }) => code)).size).toBe(files.length);
+    expect(FAULTS.length).toBe(files.length);
+  });
+});
+
+/** Tensors of these fixtures that a fault changed, each with what its pair is taken for. */
+function recognised(good: Sample, owners: Owners, bad: Sample) {
+  const different = new Set(run(compareSources(good.source, bad.source)).map(({ key }) => key));
+  return [...different].map((key) => ({ key, ...recognise(pairOf(good.source, bad.source, key, owners)) }));
+}
+
+function run<T>(steps: Generator<number, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+const ofATensor = FAULTS.filter((fault): fault is TensorFault => fault.of === "tensor");
+const samples = ["llama3/split", "qwen3_moe/untied", "hf_dense/olmo2", "gpt_oss/bf16"].map((name) => {
+  const good = sampleOf(name);
+  return { name, good, owners: ownersOf(good.source, [...good.source.tensors.keys()]) };
+});
+
+describe.each(ofATensor.map((fault) => [fault.code, fault] as const))("%s", (code, fault) => {
+  test("has a place in some model", () => {
+    expect(samples.flatMap(({ good }) => fault.places(good)).length).toBeGreaterThan(0);
+  });
+
+  test.each(samples)("$name: wherever it is made, it is recognised, and no fault before it", ({ good, owners }) => {
+    for (const place of fault.places(good)) {
+      const found = recognised(good, owners, fault.make(good, place));
+      expect(found.map(({ key }) => key)).toContain(place);
+      for (const { key, ...each } of found) {
+        expect(each, `made in ${place}, found in ${key}`).toMatchObject({ code });
+        expect(each.words).toMatch(/^(is|has|holds) /);
+        expect(each.words).not.toMatch(/undefined|NaN/);
+        expect(each.mend).not.toBe("");
+      }
+    }
+  });
+});
+
+test("a tensor that cannot be compared element by element is told to differ", () => {
+  const { source } = samples[0]!.good;
+  const key = "model.norm.weight";
+  const longer = { bytes: new Uint8Array(400), info: tensorInfo(key, "F32", [100]) };
+  const pair = pairOf(source, edited(source, { [key]: longer }), key, new Map());
+  expect(pair).toBeNull();
+  expect(recognise(pair)).toMatchObject({ code: "WEIGHTS_DIFFER", words: "has other bytes" });
+});
