@@ -22,6 +22,8 @@ export interface ForwardSide {
   readonly summation?: Summation;
 }
 
+export type Values = Float32Array | Float64Array;
+
 export interface TapComparison {
   readonly tap: string;
   /** √(Σ(x − r)² / Σr²) of the two sides' values, r being the reference; NaN or Infinity where a value is. */
@@ -31,6 +33,8 @@ export interface TapComparison {
 export interface ForwardObserver {
   /** One call for each tap that both sides have. */
   tap?(comparison: TapComparison): void;
+  /** Values of each tap of the reference, row-major; a copy. */
+  record?(tap: string, values: Values): void;
   /** Logits of positions from `first` on, one row-major [rows, V] block a side. */
   logits(first: number, blocks: readonly Float32Array[]): void;
   /** One call for each mixture of experts that both sides have; of one side alone, with no second choice. */
@@ -41,6 +45,8 @@ export interface ForwardObserver {
 export interface DriveOptions {
   /** Index of the side that the other is measured against. */
   readonly reference?: number;
+  /** What `record` was given of a reference that ran before: the only side of this run is measured against it. */
+  readonly recorded?: ReadonlyMap<string, Values>;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned?: boolean;
 }
@@ -54,7 +60,7 @@ export async function runForwards<N extends Node>(
   sides: readonly ForwardSide[],
   input: ForwardInput,
   observer: ForwardObserver,
-  { reference = 0, pinned = false }: DriveOptions = {},
+  { reference = 0, pinned = false, recorded }: DriveOptions = {},
 ): Promise<void> {
   const choices = new Choices(sides.length, pinned, observer);
   const runners = sides.map((side, i) => new Runner(backend, side, input, choices.of(i)));
@@ -64,14 +70,18 @@ export async function runForwards<N extends Node>(
   const advance = async (runner: Runner<N>) => {
     flops += runner.advance();
     await backend.evaluate(held());
+    if (observer.record && runner === runners[reference]) {
+      observer.record(runner.tap, await copyOf(tapOf(backend, runner.value!)));
+    }
     observer.progress?.({ tap: runner.tap, flops, totalFlops });
   };
 
-  for (const tap of commonTaps(sides.map((side) => side.plan))) {
+  const [first, second] = reference === 0 ? runners : runners.toReversed();
+  for (const tap of commonTaps(sides, recorded)) {
     for (const runner of runners) while (runner.tap !== tap) await advance(runner);
-    const r = runners[reference]?.value;
-    const x = runners[1 - reference]?.value;
-    if (r && x) observer.tap?.({ tap, relativeRms: await relativeRms(backend, r, x) });
+    const r = recorded ? recordedTap(recorded.get(tap)!) : tapOf(backend, first!.value!);
+    const x = recorded ? first : second;
+    if (x) observer.tap?.({ tap, relativeRms: await relativeRms(r, tapOf(backend, x.value!)) });
   }
   for (const runner of runners) while (!runner.atLastTap) await advance(runner);
 
@@ -97,9 +107,10 @@ function* logitBlocks(backend: Backend, { logits }: ForwardPlan): Generator<Rows
   for (let begin = 0; begin < tokens; begin += size) yield { begin, end: Math.min(begin + size, tokens) };
 }
 
-/** Taps of the first plan that every plan has, in order. */
-function commonTaps(plans: readonly ForwardPlan[]): string[] {
-  const [first, ...others] = plans.map((plan) => plan.steps.slice(0, -1).map((step) => step.tap));
+/** Taps of the first side that every side has, in order. */
+function commonTaps(sides: readonly ForwardSide[], recorded: ReadonlyMap<string, Values> | undefined): string[] {
+  const [first, ...others] = sides.map(({ plan }) => plan.steps.slice(0, -1).map((step) => step.tap));
+  if (recorded) others.push([...recorded.keys()]);
   return first!.filter((tap) => others.every((taps) => taps.includes(tap)));
 }
 
@@ -185,15 +196,43 @@ class Runner<N extends Node> {
   }
 }
 
+/** Values of a tap, wherever they are. */
+interface TapValues {
+  readonly size: number;
+  read(begin: number, end: number): Promise<Values>;
+}
+
+const tapOf = <N extends Node>(backend: Backend<N>, value: N): TapValues => ({
+  size: elementCount(value.shape),
+  read: (begin, end) => backend.readback(value, begin, end),
+});
+
+const recordedTap = (values: Values): TapValues => ({
+  size: values.length,
+  read: async (begin, end) => values.subarray(begin, end),
+});
+
+/** All values, read back in blocks as for a comparison. */
+async function copyOf({ size, read }: TapValues): Promise<Values> {
+  const first = await read(0, Math.min(TAP_BLOCK, size));
+  if (size <= TAP_BLOCK) return first;
+  const values = first instanceof Float64Array ? new Float64Array(size) : new Float32Array(size);
+  values.set(first);
+  for (let begin = TAP_BLOCK; begin < size; begin += TAP_BLOCK) {
+    values.set(await read(begin, Math.min(begin + TAP_BLOCK, size)), begin);
+  }
+  return values;
+}
+
 /** Of two values of the same shape, the first being the reference. */
-async function relativeRms<N extends Node>(backend: Backend<N>, reference: N, candidate: N): Promise<number> {
-  const size = elementCount(reference.shape);
-  if (size !== elementCount(candidate.shape)) return Number.POSITIVE_INFINITY;
+async function relativeRms(reference: TapValues, candidate: TapValues): Promise<number> {
+  const { size } = reference;
+  if (size !== candidate.size) return Number.POSITIVE_INFINITY;
   let [difference, total] = [0, 0];
   for (let begin = 0; begin < size; begin += TAP_BLOCK) {
     const end = Math.min(begin + TAP_BLOCK, size);
-    const r = await backend.readback(reference, begin, end);
-    const x = await backend.readback(candidate, begin, end);
+    const r = await reference.read(begin, end);
+    const x = await candidate.read(begin, end);
     for (let i = 0; i < r.length; i++) {
       difference += (x[i]! - r[i]!) ** 2;
       total += r[i]! ** 2;

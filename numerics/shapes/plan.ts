@@ -23,6 +23,8 @@ export interface StepPlan {
   readonly flops: number;
   /** Largest number of activation values alive at once. */
   readonly peakValues: number;
+  /** Values of the tap. */
+  readonly tapValues: number;
 }
 
 export interface ForwardPlan {
@@ -97,6 +99,7 @@ class Recorder {
       largestWeightBytes: Math.max(0, ...bytes),
       flops: this.flops,
       peakValues: this.peakValues(new Set(keep)),
+      tapValues: elementCount(keep[0]!.shape),
     };
     this.weights = new Map();
     this.flops = 0;

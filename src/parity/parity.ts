@@ -1,4 +1,6 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
+import type { Backend } from "../../numerics/backend.ts";
+import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { type BackendChoice, openBackend } from "./backend.ts";
@@ -8,7 +10,9 @@ import { randomInputs } from "./inputs/random.ts";
 import { allInputs, describeInputs, type InputRequests, requestsOf } from "./inputs/several.ts";
 import { checkRam, type MemoryPlan, planMemory } from "./memory.ts";
 import { flopsOf, Passes } from "./passes.ts";
+import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParitySide, SideWeights } from "./side.ts";
+import { mayRunAgain } from "./verdict/experiments.ts";
 import { type Judgement, type JudgeOptions, judge } from "./verdict/judgement.ts";
 
 export interface ParityOptions extends JudgeOptions {
@@ -83,11 +87,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const plans = passes.plan(passes.forwards);
     const { backend, ...fallback } = await openBackend(options.backend ?? "auto", flopsOf(plans));
     try {
-      const memory = passes
-        .byInput(plans)
-        .map((sides) => planMemory(backend.name, sides))
-        .reduce((a, b) => (b.plannedBytes > a.plannedBytes ? b : a));
-      checkRam(memory, options.maxRamBytes);
+      const memory = reserve(options, sides, passes, plans, backend);
       const { prompts, ...judgement } = await judge(options, sides, passes, backend);
       return {
         ...judgement,
@@ -112,6 +112,28 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   } finally {
     golden?.close();
   }
+}
+
+/** The memory that the run takes, with room for what the reference leaves behind where further runs may use it. */
+function reserve(
+  { maxRamBytes, routing }: ParityOptions,
+  sides: readonly ParitySide[],
+  passes: Passes,
+  plans: readonly ForwardPlan[],
+  { name }: Backend,
+): MemoryPlan {
+  const inputs = passes.byInput(plans);
+  const needed = inputs
+    .map((sides) => planMemory(name, sides))
+    .reduce((a, b) => (b.plannedBytes > a.plannedBytes ? b : a));
+  checkRam(needed, maxRamBytes);
+  // Pinned passes take each other's choices: none is what it would be beside another.
+  if (sides.length === 1 || routing === "pinned" || !mayRunAgain(sides)) return needed;
+  const reference = inputs.map((sides) => sides[passes.reference]!);
+  const kept = recordingBytes(reference, name === "cpu" ? 8 : 4);
+  if (!isRoomFor(kept, needed.plannedBytes, maxRamBytes)) return needed;
+  passes.keepReference(plans);
+  return { ...needed, plannedBytes: needed.plannedBytes + kept };
 }
 
 const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32", encoding: null } as const;

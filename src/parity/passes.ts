@@ -10,6 +10,7 @@ import type { ResolvedInputs } from "./inputs/inputs.ts";
 import { LogitFile } from "./logits.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
+import { Recording } from "./recording.ts";
 import { compareChoices, type RoutingComparison } from "./routing.ts";
 import type { SideWeights } from "./side.ts";
 
@@ -52,6 +53,8 @@ export class Passes {
   readonly sides: readonly SideWeights[];
   readonly forwards: readonly Forward[];
   private readonly inputs: readonly ForwardInput[];
+  /** Of the reference on each input; null where it runs anew each time. */
+  private recordings: readonly Recording[] | null = null;
 
   constructor(private readonly of: PassesOf) {
     this.sides = of.sides;
@@ -127,20 +130,48 @@ export class Passes {
     return { weights: this.sides[at]!, forward: this.forwards[at]!, at };
   }
 
-  async run(backend: Backend, forwards: readonly Forward[], options: ForwardOptions): Promise<ForwardOutcome> {
+  /** Keeps what the reference's pass leaves behind, so that `runAgain` need not run it. @param plans of `forwards` */
+  keepReference(plans: readonly ForwardPlan[]): void {
+    this.recordings = this.byInput(plans).map((sides) => new Recording(sides[this.reference]!));
+  }
+
+  run(backend: Backend, options: ForwardOptions): Promise<ForwardOutcome> {
+    return this.runSides(backend, this.forwards, [...this.sides.keys()], options);
+  }
+
+  /**
+   * The same with another pass of the side that is measured. The reference runs once more only where nothing was kept of it.
+   * @throws InputError where the pass does not fit the side's weights
+   */
+  runAgain(backend: Backend, candidate: Forward, options: ForwardOptions): Promise<ForwardOutcome> {
+    const at = this.sides.length > 1 ? 1 - this.reference : 0;
+    const running = this.recordings === null ? [...this.sides.keys()] : [at];
+    return this.runSides(backend, this.forwards.with(at, candidate), running, options);
+  }
+
+  /** @param running indices of the sides that run; of the others there is a golden or a recording */
+  private async runSides(
+    backend: Backend,
+    forwards: readonly Forward[],
+    running: readonly number[],
+    options: ForwardOptions,
+  ): Promise<ForwardOutcome> {
     const plans = this.plan(forwards);
     const vocab = plans[0]!.logits[1]!;
     const ids = this.inputs.flatMap(({ ids_T }) => ids_T);
     const starts = this.inputs.map((_, i) => sum(this.inputs.slice(0, i).map(({ ids_T }) => ids_T.length)));
     const comparison = new LogitComparison(ids, vocab, starts);
     const file = options.saveLogits === undefined ? null : new LogitFile(options.saveLogits, ids, vocab, starts);
-    const total = flopsOf(plans);
+    const plansOf = this.byInput(plans).map((sides) => running.map((at) => sides[at]!));
+    const total = flopsOf(plansOf.flat());
     const passes: Pass[] = [];
     try {
       let done = 0;
-      for (const [i, own] of this.byInput(plans).entries()) {
+      for (const [i, own] of plansOf.entries()) {
         const progress = progressOf(options, done, total);
-        const work = { input: this.inputs[i]!, plans: own, forwards, begin: starts[i]!, comparison, file, progress };
+        const input = this.inputs[i]!;
+        const recording = this.recordings?.[i] ?? null;
+        const work = { input, running, plans: own, forwards, begin: starts[i]!, comparison, file, progress, recording };
         passes.push(await this.pass(backend, work));
         done += flopsOf(own);
       }
@@ -155,34 +186,40 @@ export class Passes {
     return { comparison, taps, plans, routing, nextTokens: passes.at(-1)!.nextTokens };
   }
 
-  /** The sides on one input. */
+  /** The sides that run, on one input. */
   private async pass(backend: Backend, work: PassWork): Promise<Pass> {
-    const { input, plans, forwards, begin, comparison, file, progress } = work;
+    const { input, running, plans, forwards, begin, comparison, file, progress, recording } = work;
+    const { reference } = this;
+    const isRecorded = recording !== null && !running.includes(reference);
     const routing: RoutingComparison[] = [];
     const taps: TapComparison[] = [];
     let next: NextTokens = { a: [], b: [] };
     const observer: ForwardObserver = {
       tap: (tap) => taps.push(tap),
-      logits: (first, [a, second]) => {
+      ...(recording && !isRecorded ? { record: (tap, values) => recording.taps.set(tap, values) } : {}),
+      logits: (first, blocks) => {
         const vocab = plans[0]!.logits[1]!;
-        const b = second ?? this.of.golden!.rows(first, first + a!.length / vocab);
-        comparison.add(this.reference === 0 ? a! : b, this.reference === 0 ? b : a!);
-        file?.write(begin + first, a!, b);
-        if (first + a!.length / vocab === input.ids_T.length) {
-          next = { a: nextTokens(a!.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
+        const end = first + blocks[0]!.length / vocab;
+        const of = (side: number) => blocks[running.indexOf(side)] ?? (recording ?? this.of.golden!).rows(first, end);
+        const [a, b] = [of(0), of(1)];
+        if (!isRecorded) recording?.addLogits(first, reference === 0 ? a : b);
+        comparison.add(reference === 0 ? a : b, reference === 0 ? b : a);
+        file?.write(begin + first, a, b);
+        if (end === input.ids_T.length) {
+          next = { a: nextTokens(a.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
         }
       },
       routing: (name, choices) => routing.push(compareChoices(name, choices)),
       progress,
     };
-    const sides = this.sides.map((side, i) => ({
-      forward: forwards[i]!,
+    const sides = running.map((at, i) => ({
+      forward: forwards[at]!,
       plan: plans[i]!,
-      weight: (key: string) => side.weight(key),
-      has: (key: string) => side.has(key),
+      weight: (key: string) => this.sides[at]!.weight(key),
+      has: (key: string) => this.sides[at]!.has(key),
     }));
-    const { reference } = this;
-    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned });
+    const recorded = isRecorded ? { recorded: recording.taps } : {};
+    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned, ...recorded });
     return { taps, routing, nextTokens: next };
   }
 }
@@ -206,7 +243,11 @@ function planOf(
 
 interface PassWork {
   readonly input: ForwardInput;
+  /** Indices of the sides that run, and the plan of each. */
+  readonly running: readonly number[];
   readonly plans: readonly ForwardPlan[];
+  /** Of the reference, filled where it runs. */
+  readonly recording: Recording | null;
   readonly forwards: readonly Forward[];
   /** Row of the input's first logits among those of all inputs. */
   readonly begin: number;

@@ -31,6 +31,7 @@ test("each step has its weights, FLOPs and the activations alive at once", () =>
       largestWeightBytes: 80,
       flops: 3 * 4 * 4,
       peakValues: 24,
+      tapValues: 12,
     },
     {
       tap: "mid",
@@ -40,8 +41,10 @@ test("each step has its weights, FLOPs and the activations alive at once", () =>
       flops: 3 * 6 * (2 * 4 + 1) + 3 * 6 * 4,
       // The linear's output and silu's; x was freed before silu ran.
       peakValues: 36,
+      tapValues: 18,
     },
     { tap: "logits", weights: ["head"], weightBytes: 120, largestWeightBytes: 120, flops: 3 * 10 * 12, peakValues: 48 },
+      tapValues: 30,
   ]);
 });
 

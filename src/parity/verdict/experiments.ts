@@ -1,8 +1,9 @@
 // Second runs of a parity that failed, with one thing changed: what makes the difference go away explains it.
 import type { TapComparison } from "../../../numerics/driver.ts";
-import type { Forward } from "../../../numerics/graph.ts";
+import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
+import { compareConfigs } from "../../faults/model/config-differs.ts";
 import type { ParitySide } from "../side.ts";
 
 /** What a run showed. */
@@ -11,8 +12,8 @@ export interface Rerun {
   readonly taps: readonly TapComparison[];
 }
 
-/** Runs the sides with other forward passes. */
-export type RunAgain = (forwards: readonly Forward[]) => Promise<Rerun>;
+/** Runs the sides once more, with another forward pass of the one that is measured. */
+export type RunAgain = (candidate: Forward) => Promise<Rerun>;
 
 export interface KnownShare {
   readonly code: string;
@@ -29,20 +30,31 @@ export interface WithoutKnown {
   readonly without: Rerun;
 }
 
-/** Undoes, one after the other, the differences that upstream is known to have; null where there is none. */
+/** Whether a run of these sides may need another one, to find out why they differ. */
+export function mayRunAgain(sides: readonly ParitySide[]): boolean {
+  const [a, b] = sides;
+  return knownOf(sides).length > 0 || (b !== undefined && compareConfigs(a!.family, b.family).length > 0);
+}
+
+/** What the native side is known to compute otherwise. Two native sides have it in common, and HF sides have none. */
+function knownOf(sides: readonly ParitySide[]): readonly KnownDifference[] {
+  const [native, ...more] = sides.filter(({ layout }) => layout !== "hf");
+  return native === undefined || more.length > 0 ? [] : native.family.knownDifferences(native.layout);
+}
+
+/**
+ * Undoes, one after the other, the differences that upstream is known to have; null where there is none. The native side
+ * is the one that is measured: the other is an HF side, or a golden.
+ */
 export async function withoutKnown(
   sides: readonly ParitySide[],
   before: Rerun,
   rerun: RunAgain,
 ): Promise<WithoutKnown | null> {
-  const at = sides.findIndex(({ layout }) => layout !== "hf");
-  const { family, layout } = sides[at] ?? sides[0]!;
-  // Two native sides have them in common.
-  const known = sides.every((side) => side.layout !== "hf") && sides.length > 1 ? [] : family.knownDifferences(layout);
   const shares: KnownShare[] = [];
   let without = before;
-  for (const { undone, ...difference } of known) {
-    const after = await rerun(sides.map((side, i) => (i === at ? undone : side.family.forward(side.layout))));
+  for (const { undone, ...difference } of knownOf(sides)) {
+    const after = await rerun(undone);
     shares.push({ ...difference, klMeanNats: without.metrics.klMeanNats - after.metrics.klMeanNats });
     without = after;
   }
@@ -55,8 +67,9 @@ export async function withReferenceConfig(
   reference: 0 | 1,
   rerun: RunAgain,
 ): Promise<Metrics | null> {
+  const [right, other] = [sides[reference]!, sides[1 - reference]!];
   try {
-    return (await rerun(sides.map(({ layout }) => sides[reference]!.family.forward(layout)))).metrics;
+    return (await rerun(right.family.forward(other.layout))).metrics;
   } catch (error) {
     if (error instanceof InputError) return null;
     throw error;

@@ -64,11 +64,9 @@ export async function judge(
 ): Promise<Judgement> {
   const { outcome, noiseFloor } = await firstRun(options, passes, backend);
   const evidence = evidenceOf(options, sides, passes, outcome, noiseFloor, backend);
-  const rerun: RunAgain = async (forwards) => {
-    const { comparison, taps } = await passes.run(backend, forwards, {
-      signal: options.signal,
-      onProgress: options.onProgress,
-    });
+  const { signal, onProgress } = options;
+  const rerun: RunAgain = async (candidate) => {
+    const { comparison, taps } = await passes.runAgain(backend, candidate, { signal, onProgress });
     return { metrics: comparison.metrics(), taps };
   };
   const all = find(evidence);
@@ -117,7 +115,7 @@ interface FirstRun {
 async function firstRun(options: JudgeOptions, passes: Passes, backend: Backend): Promise<FirstRun> {
   const { signal, onProgress } = options;
   const { noiseFlops } = passes;
-  const outcome = await passes.run(backend, passes.forwards, {
+  const outcome = await passes.run(backend, {
     ...options,
     onProgress: (event) => onProgress?.({ ...event, total: event.total + noiseFlops }),
   });
