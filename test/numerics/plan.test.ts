@@ -43,8 +43,15 @@ test("each step has its weights, FLOPs and the activations alive at once", () =>
       peakValues: 36,
       tapValues: 18,
     },
-    { tap: "logits", weights: ["head"], weightBytes: 120, largestWeightBytes: 120, flops: 3 * 10 * 12, peakValues: 48 },
+    {
+      tap: "logits",
+      weights: ["head"],
+      weightBytes: 120,
+      largestWeightBytes: 120,
+      flops: 3 * 10 * 12,
+      peakValues: 48,
       tapValues: 30,
+    },
   ]);
 });
 
