@@ -7,6 +7,7 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py
 import { critical, type MapRule, type Rule, rename, stackExperts, tie } from "../../src/table/rule.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import { EXPERT_BIAS, ROUTER } from "./critical.ts";
 import type { DeepseekV3Config } from "./deepseek-decoder.ts";
 
@@ -32,31 +33,9 @@ export const decoderAxes = (c: DeepseekV3Config) => ({
   s: c.expertDim * c.nSharedExperts,
 });
 
-/** How a layout spells the experts of a layer. */
-const EXPERTS: Readonly<Record<string, { w1: string; w2: string; w3: string; bias: string }>> = {
-  torchtitan: {
-    w1: "moe.routed_experts.inner_experts.w1_EFD",
-    w2: "moe.routed_experts.inner_experts.w2_EDF",
-    w3: "moe.routed_experts.inner_experts.w3_EFD",
-    bias: "moe.expert_bias_E",
-  },
-  "torchtitan-2026-05": {
-    w1: "moe.experts.w1_EFD",
-    w2: "moe.experts.w2_EDF",
-    w3: "moe.experts.w3_EFD",
-    bias: "moe.expert_bias_E",
-  },
-};
-const OLD_EXPERTS = {
-  w1: "moe.experts.w1",
-  w2: "moe.experts.w2",
-  w3: "moe.experts.w3",
-  bias: "moe.expert_bias",
-};
-
 // biome-ignore format: a table
-export function decoderRules(c: DeepseekV3Config, layout: string): Rule[] {
-  const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
+export function decoderRules(c: DeepseekV3Config, spelling: Spelling): Rule[] {
+  const { head } = spelling;
   return [
     // native                                       Hugging Face                                         dims
     rename("tok_embeddings.weight",                 "model.embed_tokens.weight",                         "v d"),
@@ -64,7 +43,7 @@ export function decoderRules(c: DeepseekV3Config, layout: string): Rule[] {
     rename("layers.{dense}.feed_forward.w1.weight", "model.layers.{dense}.mlp.gate_proj.weight",         "f d"),
     rename("layers.{dense}.feed_forward.w2.weight", "model.layers.{dense}.mlp.down_proj.weight",         "d f"),
     rename("layers.{dense}.feed_forward.w3.weight", "model.layers.{dense}.mlp.up_proj.weight",           "f d"),
-    ...decoderExperts(layout, "layers.{moe}", "model.layers.{moe}"),
+    ...decoderExperts(spelling, "layers.{moe}", "model.layers.{moe}"),
     rename("norm.weight",                           "model.norm.weight",                                 "d"),
     ...(c.tied
       ? [
@@ -95,18 +74,18 @@ export function decoderAttention(c: DeepseekV3Config, native: string, hf: string
 }
 
 // biome-ignore format: a table
-export function decoderExperts(layout: string, native: string, hf: string): MapRule[] {
-  const name = EXPERTS[layout] ?? OLD_EXPERTS;
+export function decoderExperts({ expert, expertBias }: Spelling, native: string, hf: string): MapRule[] {
+  const moe = `${native}.moe`;
   return [
     critical(ROUTER,
-      rename(`${native}.moe.router.gate.weight`,     `${hf}.mlp.gate.weight`,                              "e d")),
+      rename(`${moe}.router.gate.weight`,           `${hf}.mlp.gate.weight`,                               "e d")),
     critical(EXPERT_BIAS,
-      rename(`${native}.${name.bias}`,               `${hf}.mlp.gate.e_score_correction_bias`,             "e")),
-    stackExperts(`${native}.${name.w1}`,             `${hf}.mlp.experts.{e}.gate_proj.weight`,             "e g d"),
-    stackExperts(`${native}.${name.w2}`,             `${hf}.mlp.experts.{e}.down_proj.weight`,             "e d g"),
-    stackExperts(`${native}.${name.w3}`,             `${hf}.mlp.experts.{e}.up_proj.weight`,               "e g d"),
-    rename(`${native}.moe.shared_experts.w1.weight`, `${hf}.mlp.shared_experts.gate_proj.weight`,          "s d"),
-    rename(`${native}.moe.shared_experts.w2.weight`, `${hf}.mlp.shared_experts.down_proj.weight`,          "d s"),
-    rename(`${native}.moe.shared_experts.w3.weight`, `${hf}.mlp.shared_experts.up_proj.weight`,            "s d"),
+      rename(`${moe}.${expertBias}`,                `${hf}.mlp.gate.e_score_correction_bias`,              "e")),
+    stackExperts(`${moe}.${expert("w1", "EFD")}`,   `${hf}.mlp.experts.{e}.gate_proj.weight`,              "e g d"),
+    stackExperts(`${moe}.${expert("w2", "EDF")}`,   `${hf}.mlp.experts.{e}.down_proj.weight`,              "e d g"),
+    stackExperts(`${moe}.${expert("w3", "EFD")}`,   `${hf}.mlp.experts.{e}.up_proj.weight`,                "e g d"),
+    rename(`${moe}.shared_experts.w1.weight`,       `${hf}.mlp.shared_experts.gate_proj.weight`,           "s d"),
+    rename(`${moe}.shared_experts.w2.weight`,       `${hf}.mlp.shared_experts.down_proj.weight`,           "d s"),
+    rename(`${moe}.shared_experts.w3.weight`,       `${hf}.mlp.shared_experts.up_proj.weight`,             "s d"),
   ];
 }

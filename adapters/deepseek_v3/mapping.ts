@@ -5,29 +5,19 @@
 import { optional, type Rule, rename, tie, together } from "../../src/table/rule.ts";
 import type { DeepseekV3Config } from "../common/deepseek-decoder.ts";
 import { decoderAttention, decoderExperts, decoderRules } from "../common/deepseek-table.ts";
-import { VLLM } from "../trainers/vllm.ts";
-import { vllmRules } from "./vllm.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 
-/** 0.3.0; before `routed_experts`; before experts named their axes; 0.2.2, before `lm_head`. */
-export const DEEPSEEK_V3_LAYOUTS = [
-  "torchtitan",
-  "torchtitan-2026-05",
-  "torchtitan-2026-04",
-  "torchtitan-0.2",
-  VLLM,
-] as const;
-
-export function deepseekV3Rules(c: DeepseekV3Config, layout: string): Rule[] {
-  if (layout === VLLM) return vllmRules(c);
-  return [...decoderRules(c, layout), ...(c.nMtpLayers === 0 ? [] : mtpLayers(c, layout))];
-}
+export const deepseekV3Rules = (c: DeepseekV3Config, spelling: Spelling): Rule[] => [
+  ...decoderRules(c, spelling),
+  ...(c.nMtpLayers === 0 ? [] : mtpLayers(c, spelling)),
+];
 
 /**
  * The config announces these layers whether a file has them or not (transformers saves none), so each is there as a
  * whole or not at all. The Hub's files repeat the embedding and the head in each.
  */
 // biome-ignore format: a table
-function mtpLayers(c: DeepseekV3Config, layout: string): Rule[] {
+function mtpLayers(c: DeepseekV3Config, spelling: Spelling): Rule[] {
   const native = "mtp_layers.{m}";
   const hf = "model.layers.{m+L}";
   return [
@@ -36,7 +26,7 @@ function mtpLayers(c: DeepseekV3Config, layout: string): Rule[] {
       rename(`${native}.hnorm.weight`,    `${hf}.hnorm.weight`,            "d"),
       rename(`${native}.eh_proj.weight`,  `${hf}.eh_proj.weight`,          "d x"),
       ...decoderAttention(c, native, hf),
-      ...decoderExperts(layout, native, hf),
+      ...decoderExperts(spelling, native, hf),
       rename(`${native}.mtp_norm.weight`, `${hf}.shared_head.norm.weight`, "d"),
     ])),
     tie("hf", `${hf}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),

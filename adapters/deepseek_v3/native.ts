@@ -25,8 +25,15 @@ interface Upstream {
   readonly mtpFrom: "before the final norm" | "after the final norm";
 }
 
-export const nativeForward = (config: DeepseekV3Config, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+}
+
+export const nativeForward = (config: DeepseekV3Config, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 /** `Attention.Config.mscale`, squared on the softmax scale; 1 unless the config says otherwise. */
 function torchtitan(config: DeepseekV3Config): Upstream {
@@ -41,12 +48,12 @@ function torchtitan(config: DeepseekV3Config): Upstream {
 }
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: DeepseekV3Config, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: DeepseekV3Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
     upstream = { ...upstream, ...change };
-    differences.push({ ...difference, undone: forwardWith(config, layout, upstream) });
+    differences.push({ ...difference, undone: forwardWith(config, spelling, upstream) });
   };
   const { rope } = config;
   const allDim = rope.kind === "yarn" ? (rope.mscaleAllDim ?? 0) : 0;
@@ -118,13 +125,20 @@ function routerOf(config: DeepseekV3Config): Router {
   };
 }
 
-function forwardWith(config: DeepseekV3Config, layout: string, upstream: Upstream): Forward {
+function forwardWith(config: DeepseekV3Config, spelling: Spelling, upstream: Upstream): Forward {
   const { nLayers, normEps } = config;
 
   return function* (op, weight, { ids_T, has }) {
     const T = ids_T.length;
     const positions_T = ids_T.map((_, t) => t);
-    const block = transformerBlock(op, weight, config, layout, upstream, ropeTable(upstream.frequencies, positions_T));
+    const block = transformerBlock(
+      op,
+      weight,
+      config,
+      spelling,
+      upstream,
+      ropeTable(upstream.frequencies, positions_T),
+    );
 
     let x_TD = op.gather(weight("tok_embeddings.weight"), ids_T);
     yield { name: "embed", value: x_TD };
@@ -156,8 +170,7 @@ function forwardWith(config: DeepseekV3Config, layout: string, upstream: Upstrea
     }
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
@@ -165,7 +178,7 @@ function transformerBlock<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,
   config: DeepseekV3Config,
-  layout: string,
+  spelling: Spelling,
   { scale, latentEps }: Upstream,
   table: RopeTable,
 ) {
@@ -208,7 +221,7 @@ function transformerBlock<X extends Node>(
       project(op.mul(op.map("silu", project(m_TD, `${module}.w1`)), project(m_TD, `${module}.w3`)), `${module}.w2`);
     if (!moeEnabled) return op.add(x_TD, ffn(`${layer}.feed_forward`));
 
-    const { w1, w2, w3, bias } = expertWeights(weight, layout, `${layer}.moe`);
+    const { w1, w2, w3, bias } = expertWeights(weight, spelling, `${layer}.moe`);
     const of = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
     const routing = {
       name,
@@ -228,13 +241,11 @@ function transformerBlock<X extends Node>(
 }
 
 /** GroupedExperts: [E, F, D], [E, D, F], [E, F, D], under the names of the revision. */
-function expertWeights<N extends Node>(weight: Weights<N>, layout: string, moe: string) {
-  const named = layout === "torchtitan" || layout === "torchtitan-2026-05";
-  const module = layout === "torchtitan" ? `${moe}.routed_experts.inner_experts` : `${moe}.experts`;
+function expertWeights<N extends Node>(weight: Weights<N>, { expert, expertBias }: Spelling, moe: string) {
   return {
-    w1: weight(`${module}.${named ? "w1_EFD" : "w1"}`),
-    w2: weight(`${module}.${named ? "w2_EDF" : "w2"}`),
-    w3: weight(`${module}.${named ? "w3_EFD" : "w3"}`),
-    bias: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+    w1: weight(`${moe}.${expert("w1", "EFD")}`),
+    w2: weight(`${moe}.${expert("w2", "EDF")}`),
+    w3: weight(`${moe}.${expert("w3", "EFD")}`),
+    bias: weight(`${moe}.${expertBias}`),
   };
 }

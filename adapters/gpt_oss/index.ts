@@ -1,43 +1,43 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { GPT_OSS_LAYOUTS, gptOssAxes, gptOssRules } from "./mapping.ts";
+import { gptOssAxes, gptOssRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
-export const gptOss: Adapter = {
+const row = torchtitanRows({ rules: gptOssRules, graph: nativeForward, differences: nativeDifferences });
+
+export const gptOss = defineFamily({
   family: "gpt_oss",
   modelTypes: ["gpt_oss"],
   flavours: ["moe", "grouped-query", "biased", "sinks", "sliding-window", "yarn", "tied"],
   modalities: ["text"],
   encodings: ["mxfp4"],
-  layouts: GPT_OSS_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/gpt_oss/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/gpt_oss/modeling_gpt_oss.py",
   ],
-  graphs: ["native", "hf"],
   probes: [
     { model_type: "gpt_oss", num_hidden_layers: 1 },
     { model_type: "gpt_oss", num_hidden_layers: 1, tie_word_embeddings: true },
   ],
-  open: (json, where) => openFamily(parseGptOssConfig(json, where), json),
-};
-
-const openFamily = (config: GptOssConfig, json: JsonObject): Family => ({
-  family: "gpt_oss",
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
+  parse: (json, where) => parseGptOssConfig(json, where),
   encodable: { mxfp4: MXFP4_EXPERTS },
-  axes: () => gptOssAxes(config),
-  rules: (layout) => gptOssRules(config, layout),
-  hfConfig: () => (json.model_type === undefined ? gptOssHfConfig(config) : json),
-  math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  facts: (config) => config,
+  axes: gptOssAxes,
+  math: mathOf,
+  hfConfig: (config, json) => (json.model_type === undefined ? gptOssHfConfig(config) : json),
+  hf: { graph: hfForward },
+  layouts: [
+    row("torchtitan", TORCHTITAN["2026-07-16"]),
+    row("torchtitan-2026-05", TORCHTITAN["2026-05-27"], "2026-07-16"),
+    row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
+    row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
+    row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
+  ],
 });
 
 function mathOf(config: GptOssConfig) {

@@ -14,8 +14,16 @@ interface Upstream {
   readonly alpha: number;
 }
 
-export const nativeForward = (config: GptOssConfig, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+}
+
+export const nativeForward = (config: GptOssConfig, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 function torchtitan({ rope, headDim }: GptOssConfig): Upstream {
   const mscale = rope.kind === "yarn" && rope.factor > 1 ? 0.1 * Math.log(rope.factor) + 1 : 1;
@@ -23,7 +31,7 @@ function torchtitan({ rope, headDim }: GptOssConfig): Upstream {
 }
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: GptOssConfig, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: GptOssConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const { attentionFactor } = transformersFrequencies(config.rope);
@@ -35,7 +43,7 @@ export function nativeDifferences(config: GptOssConfig, layout: string): readonl
       explanation: `torchtitan takes 0.1 ln(factor) + 1 for YaRN's attention factor, transformers ${attentionFactor}`,
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/model.py",
       fix: "leave attention_factor, mscale and mscale_all_dim out of rope_parameters if the model was trained with torchtitan",
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   if (config.swigluAlpha !== upstream.alpha) {
@@ -45,7 +53,7 @@ export function nativeDifferences(config: GptOssConfig, layout: string): readonl
       explanation: `torchtitan's swiglu has alpha 1.702, the config ${config.swigluAlpha}`,
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/moe.py",
       fix: "set swiglu_alpha to 1.702 if the model was trained with torchtitan",
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   return differences;
@@ -62,11 +70,10 @@ const routerOf = (k: number): Router => ({
   },
 });
 
-function forwardWith(config: GptOssConfig, layout: string, { scale, alpha }: Upstream): Forward {
+function forwardWith(config: GptOssConfig, spelling: Spelling, { scale, alpha }: Upstream): Forward {
   const { nHeads: N, nKvHeads: K, headDim: H, expertDim: F, normEps, swigluLimit } = config;
   const frequencies = torchtitanFrequencies(config.rope, "CosSinRoPE");
   const router = routerOf(config.expertsPerToken);
-  const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
 
   return function* (op, weight, { ids_T }) {
     const T = ids_T.length;
@@ -83,7 +90,7 @@ function forwardWith(config: GptOssConfig, layout: string, { scale, alpha }: Ups
     for (let l = 0; l < config.nLayers; l++) {
       // x ← x + Wo · attention, rescaled by sigmoid(lse − sink): the softmax with one more logit
       const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-      const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
+      const module = `layers.${l}.${spelling.qkv}`;
       const q_TNH = op.rope(op.reshape(project(a_TD, `${module}.wq`), [T, N, H]), table, "half");
       const k_TKH = op.rope(op.reshape(project(a_TD, `${module}.wk`), [T, K, H]), table, "half");
       const v_TKH = op.reshape(project(a_TD, `${module}.wv`), [T, K, H]);
@@ -96,7 +103,7 @@ function forwardWith(config: GptOssConfig, layout: string, { scale, alpha }: Ups
 
       // x ← x + Σₑ sₑ · (W₂ₑ swiglu(W₁ₑ x + b₁ₑ) + b₂ₑ)
       const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
-      const { mlp1, bias1, mlp2, bias2, expertBias } = expertWeights(weight, layout, `layers.${l}.moe`);
+      const { mlp1, bias1, mlp2, bias2, expertBias } = expertWeights(weight, spelling, `layers.${l}.moe`);
       const of = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
       const routing = {
         name: `layers.${l}`,
@@ -123,19 +130,17 @@ function forwardWith(config: GptOssConfig, layout: string, { scale, alpha }: Ups
     const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : early ? "output.weight" : "lm_head.weight"));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
 /** GptOssGroupedExperts: [E, G, D], [E, G], [E, D, F], [E, D], under the names of the revision. */
-function expertWeights<X extends Node>(weight: Weights<X>, layout: string, moe: string) {
-  const named = layout === "torchtitan" || layout === "torchtitan-2026-05";
-  const module = layout === "torchtitan" ? `${moe}.routed_experts.inner_experts` : `${moe}.experts`;
+function expertWeights<X extends Node>(weight: Weights<X>, { expert, expertBias }: Spelling, moe: string) {
   return {
-    mlp1: weight(`${module}.${named ? "mlp1_weight_EGD" : "mlp1_weight"}`),
-    bias1: weight(`${module}.${named ? "mlp1_bias_EG" : "mlp1_bias"}`),
-    mlp2: weight(`${module}.${named ? "mlp2_weight_EDF" : "mlp2_weight"}`),
-    bias2: weight(`${module}.${named ? "mlp2_bias_ED" : "mlp2_bias"}`),
-    expertBias: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+    mlp1: weight(`${moe}.${expert("mlp1_weight", "EGD")}`),
+    bias1: weight(`${moe}.${expert("mlp1_bias", "EG")}`),
+    mlp2: weight(`${moe}.${expert("mlp2_weight", "EDF")}`),
+    bias2: weight(`${moe}.${expert("mlp2_bias", "ED")}`),
+    expertBias: weight(`${moe}.${expertBias}`),
   };
 }

@@ -1,4 +1,5 @@
-import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import { defineFamily } from "../../src/family/define.ts";
 import { isJsonObject } from "../common/config-reader.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
 import { ARCHITECTURES } from "./architectures.ts";
@@ -6,47 +7,49 @@ import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
 import { parseDecoder } from "./decoder-config.ts";
 import { nativeDecoder, withinKeepWindow } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
-import { HF_DENSE_LAYOUTS, hfDenseAxes, hfDenseRules } from "./mapping.ts";
+import { hfDenseAxes, hfDenseRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
 const SIZES = { vocab_size: 2, hidden_size: 2, num_hidden_layers: 1 };
 
-export const hfDense: Adapter = {
+export const hfDense = defineFamily({
   family: "hf-dense",
   modelTypes: [...ARCHITECTURES.keys()].toSorted(),
   generic: true,
   flavours: ["dense", "tied"],
   modalities: ["text"],
-  layouts: HF_DENSE_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/auto/modeling_auto.py",
   ],
-  graphs: ["native", "hf"],
   probes: ["mistral", "gemma2", "phi", "olmo"].map((model_type) => ({ model_type, ...SIZES })),
-  open: (json, where) => openFamily(parseHfDenseConfig(json, where), json, where),
-};
-
-function openFamily(config: HfDenseConfig, json: JsonObject, where: string): Family {
-  // Not before it is asked for: what no graph understands can still be converted.
-  const decoder = () => parseDecoder(json, where, config.tied);
-  return {
-    family: "hf-dense",
-    vocabSize: config.vocabSize,
-    maxPositions: config.maxPositions,
-    dtype: config.dtype,
-    encodable: { fp8: LATENT_FP8 },
-    axes: () => hfDenseAxes(config),
-    rules: () => hfDenseRules(config),
-    hfConfig: () => json,
-    math: () => mathOf(config, json),
-    forward(layout) {
+  parse(json, where) {
+    const config = parseHfDenseConfig(json, where);
+    // Not before it is asked for: what no graph understands can still be converted.
+    return { ...config, where, decoder: () => parseDecoder(json, where, config.tied) };
+  },
+  encodable: { fp8: LATENT_FP8 },
+  facts: (config) => config,
+  axes: hfDenseAxes,
+  math: mathOf,
+  hfConfig: (_, json) => json,
+  hf: {
+    graph({ decoder }) {
       const model = decoder();
-      return layout === "hf" ? withinKeepWindow(hfForward(model), model) : nativeForward(nativeDecoder(model, where));
+      return withinKeepWindow(hfForward(model), model);
     },
-    knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(decoder())),
-  };
-}
+  },
+  layouts: [
+    {
+      name: "torchtitan",
+      trainer: "torchtitan",
+      since: "2026-06-29",
+      rules: hfDenseRules,
+      graph: ({ decoder, where }) => nativeForward(nativeDecoder(decoder(), where)),
+      differences: ({ decoder }) => nativeDifferences(decoder()),
+    },
+  ],
+});
 
 type Facts = Record<string, number | boolean | string>;
 

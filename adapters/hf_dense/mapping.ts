@@ -5,8 +5,6 @@ import { type PassThroughException, passThrough, type Rule, rename, tie } from "
 import { ARCHITECTURES } from "./architectures.ts";
 import type { HfDenseConfig } from "./config.ts";
 
-export const HF_DENSE_LAYOUTS = ["torchtitan"] as const;
-
 export const hfDenseAxes = (c: HfDenseConfig) => ({ l: c.nLayers, v: c.vocabSize, d: c.dim });
 
 const EXCEPTIONS: readonly PassThroughException[] = [

@@ -1,30 +1,44 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import type { VisionInput } from "../../src/family/family.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
+import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { COLOURS, KIMI_LAYOUTS, kimiAxes, kimiRules } from "./mapping.ts";
+import { COLOURS, kimiAxes, kimiRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { kimiImageProcessor } from "./processor.ts";
 
-export const kimiK27: Adapter = {
+const row = torchtitanRows({
+  rules: kimiRules,
+  graph: (config: KimiConfig) => nativeForward(squarePatches(config)),
+  differences: nativeDifferences,
+});
+
+export const kimiK27 = defineFamily({
   family: "kimi_k2_7",
   modelTypes: KIMI_MODEL_TYPES,
   flavours: ["moe", "query-latent", "direct-query", "vision tower", "yarn", "tied"],
-  modalities: ["text", "image", "video"],
-  layouts: KIMI_LAYOUTS,
+  modalities: ["text", "image"],
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/kimi_k2_7/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/kimi_k25/modeling_kimi_k25.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
   ],
-  graphs: ["native", "hf"],
   probes: [{ q_lora_rank: 2 }, { q_lora_rank: null }].flatMap(probesOf),
-  open: (json, where) => openFamily(parseKimiConfig(json, where), json),
-};
+  parse: (json, where) => parseKimiConfig(json, where),
+  encodable: { fp8: LATENT_FP8 },
+  facts: (config) => ({ ...config.text, dtype: config.dtype, vision: visionInput(config) }),
+  axes: kimiAxes,
+  math: mathOf,
+  hfConfig: (_, json) => json,
+  hf: { graph: (config) => hfForward(squareTable(squarePatches(config))) },
+  layouts: [row("torchtitan", TORCHTITAN["2026-07-16"])],
+});
 
 /** Every kind of key, once: layers, blocks and experts differ in their numbers only. */
 function probesOf(text: JsonObject): JsonObject[] {
@@ -45,27 +59,18 @@ function probesOf(text: JsonObject): JsonObject[] {
   }));
 }
 
-const openFamily = (config: KimiConfig, json: JsonObject): Family => ({
-  family: "kimi_k2_7",
-  vocabSize: config.text.vocabSize,
-  maxPositions: config.text.maxPositions,
-  dtype: config.dtype,
-  encodable: { fp8: LATENT_FP8 },
-  axes: () => kimiAxes(config),
-  rules: (layout) => kimiRules(config, layout),
-  hfConfig: () => json,
-  math: () => mathOf(config),
-  vision: visionInput(config),
-  forward(layout) {
-    const { mergeRows, mergeColumns, positionRows, positionColumns } = config.vision;
-    if (mergeRows !== mergeColumns) throw noSuchTower("merge_kernel_size", mergeRows, mergeColumns);
-    if (layout !== "hf") return nativeForward(config);
-    // transformers takes the table of positions for a square.
-    if (positionRows !== positionColumns) throw noSuchTower("pos_emb_width", positionRows, positionColumns);
-    return hfForward(config);
-  },
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
-});
+function squarePatches(config: KimiConfig): KimiConfig {
+  const { mergeRows, mergeColumns } = config.vision;
+  if (mergeRows !== mergeColumns) throw noSuchTower("merge_kernel_size", mergeRows, mergeColumns);
+  return config;
+}
+
+/** transformers takes the table of positions for a square. */
+function squareTable(config: KimiConfig): KimiConfig {
+  const { positionRows, positionColumns } = config.vision;
+  if (positionRows !== positionColumns) throw noSuchTower("pos_emb_width", positionRows, positionColumns);
+  return config;
+}
 
 function visionInput({ vision, tokens, text }: KimiConfig): VisionInput {
   const { image, video, visionStart, visionEnd } = tokens;

@@ -6,10 +6,8 @@
 //   huggingface/transformers@v5.23.0:src/transformers/conversion_mapping.py#L596
 import { alsoSpelled, concat, drop, type MapRule, type Rule, rename, reorder, tower } from "../../src/table/rule.ts";
 import { decoderAxes, decoderRules } from "../common/deepseek-table.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import type { KimiConfig } from "./config.ts";
-
-/** 0.3.0, the first release with this family. */
-export const KIMI_LAYOUTS = ["torchtitan"] as const;
 
 /** A patch has the colours of an image. */
 export const COLOURS = 3;
@@ -31,9 +29,9 @@ export const kimiAxes = ({ text, vision }: KimiConfig) => ({
 });
 
 // biome-ignore format: a table
-export function kimiRules(c: KimiConfig, layout: string): Rule[] {
+export function kimiRules(c: KimiConfig, spelling: Spelling): Rule[] {
   return [
-    ...decoderRules(c.text, layout).map(inLanguageModel),
+    ...decoderRules(c.text, spelling).map(inLanguageModel),
     drop("hf", "language_model.model.layers.{l}.self_attn.rotary_emb.inv_freq", "a buffer that every model computes anew", { dims: "?" }),
     ...tower("vision tower", [
       // native                        Hugging Face                                      dims

@@ -6,13 +6,8 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama/modeling_llama.py
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { drop, map, permuteRope, type Rule, rename, tie } from "../../src/table/rule.ts";
-import { VLLM } from "../trainers/vllm.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Llama3Config } from "./config.ts";
-import { META, metaRules } from "./meta.ts";
-import { vllmRules } from "./vllm.ts";
-
-/** 0.3.0; what FusedQKVLinear saved before it had hooks; 0.2.2, before `qkv_linear` and `lm_head`; Meta's own; vLLM's. */
-export const LLAMA3_LAYOUTS = ["torchtitan", "torchtitan-fused", "torchtitan-0.2", META, VLLM] as const;
 
 export const llama3Axes = (c: Llama3Config) => ({
   l: c.nLayers,
@@ -30,12 +25,9 @@ export const llama3Axes = (c: Llama3Config) => ({
 type Attention = "layers.{l}.attention" | "layers.{l}.attention.qkv_linear";
 
 // biome-ignore format: a table
-export function llama3Rules(c: Llama3Config, layout: string): Rule[] {
-  if (layout === VLLM) return vllmRules(c);
-  if (layout === META) return metaRules(c);
-  const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
-  const qkv = layout === "torchtitan-fused" ? fusedQkv : splitQkv;
-  const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
+export function llama3Rules(c: Llama3Config, { head, fused, ...spelling }: Spelling): Rule[] {
+  const qkv = fused ? fusedQkv : splitQkv;
+  const attention = `layers.{l}.${spelling.qkv}` as const;
   return [
     // native                                    Hugging Face                                           dims
     rename("tok_embeddings.weight",              "model.embed_tokens.weight",                           "v d"),

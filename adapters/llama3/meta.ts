@@ -7,8 +7,6 @@ import { drop, onRanks, permuteRope, type Ranks, type Rule, rename, tie } from "
 import type { Llama3Config } from "./config.ts";
 import { isLlama3 } from "./params.ts";
 
-export const META = "meta";
-
 // biome-ignore format: a table
 export function metaRules(c: Llama3Config): Rule[] {
   const rows: Ranks = { cut: 0 };

@@ -10,12 +10,19 @@ import {
 } from "../../numerics/rope.ts";
 import type { Llama3Config } from "./config.ts";
 
-/** @param layout `torchtitan`, `torchtitan-fused` (one wqkv) or `torchtitan-0.2` (before `qkv_linear` and `lm_head`) */
-export const nativeForward = (config: Llama3Config, layout: string): Forward =>
-  forwardWith(config, layout, torchtitanFrequencies(config.rope, "ComplexRoPE"));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  /** One wqkv. */
+  readonly fused: boolean;
+}
+
+export const nativeForward = (config: Llama3Config, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitanFrequencies(config.rope, "ComplexRoPE"));
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Llama3Config, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Llama3Config, spelling: Spelling): readonly KnownDifference[] {
   const { attentionFactor } = transformersFrequencies(config.rope);
   if (attentionFactor === 1) return [];
   const frequencies = { ...torchtitanFrequencies(config.rope, "ComplexRoPE"), attentionFactor };
@@ -25,12 +32,12 @@ export function nativeDifferences(config: Llama3Config, layout: string): readonl
       explanation: `torchtitan's Llama 3 leaves out YaRN's attention factor, by which transformers scales cos and sin: ${attentionFactor}`,
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/common/rope.py",
       fix: 'set "attention_factor": 1 in rope_parameters if the model was trained with torchtitan',
-      undone: forwardWith(config, layout, frequencies),
+      undone: forwardWith(config, spelling, frequencies),
     },
   ];
 }
 
-function forwardWith(config: Llama3Config, layout: string, frequencies: RopeFrequencies): Forward {
+function forwardWith(config: Llama3Config, spelling: Spelling, frequencies: RopeFrequencies): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias, mlpBias } = config;
 
   return function* (op, weight, { ids_T }) {
@@ -45,7 +52,7 @@ function forwardWith(config: Llama3Config, layout: string, frequencies: RopeFreq
     for (let l = 0; l < config.nLayers; l++) {
       // x ← x + Wo · softmax(q kᵀ / √H) v
       const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, layout, a_TD, l);
+      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, spelling, a_TD, l);
       const attended_TNH = op.attention(op.rope(q_TNH, table, "adjacent"), op.rope(k_TKH, table, "adjacent"), v_TKH, {
         scale: H ** -0.5,
         mask: { kind: "causal" },
@@ -64,8 +71,7 @@ function forwardWith(config: Llama3Config, layout: string, frequencies: RopeFreq
     const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
@@ -81,21 +87,21 @@ function queriesKeysValues<X extends Node>(
   op: Ops<X>,
   project: Projection<X>,
   { nHeads: N, nKvHeads: K, headDim: H, attentionBias }: Llama3Config,
-  layout: string,
+  spelling: Spelling,
   a_TD: X,
   l: number,
 ): readonly [X, X, X] {
   const T = a_TD.shape[0]!;
-  if (layout === "torchtitan-fused") {
+  const module = `layers.${l}.${spelling.qkv}`;
+  if (spelling.fused) {
     // FusedQKVLinear: a group holds R query heads, one key head, one value head.
     const R = N / K;
-    const fused = project(a_TD, `layers.${l}.attention.qkv_linear.wqkv`, attentionBias);
+    const fused = project(a_TD, `${module}.wqkv`, attentionBias);
     const qkv_TKGH = op.reshape(fused, [T, K, R + 2, H]);
     const heads = (begin: number, end: number) =>
       op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
     return [heads(0, R), heads(R, R + 1), heads(R + 1, R + 2)];
   }
-  const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
   return [
     op.reshape(project(a_TD, `${module}.wq`, attentionBias), [T, N, H]),
     op.reshape(project(a_TD, `${module}.wk`, attentionBias), [T, K, H]),

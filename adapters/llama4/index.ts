@@ -1,8 +1,9 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import { fused, type Spelling, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type Llama4Config, parseLlama4Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { LLAMA4_LAYOUTS, llama4Axes, llama4Rules } from "./mapping.ts";
+import { llama4Axes, llama4Rules } from "./mapping.ts";
 import { llama4HfConfig, parseLlama4Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
@@ -10,7 +11,21 @@ import { nativeDifferences, nativeForward } from "./native.ts";
 const TEXT = { num_hidden_layers: 2, interleave_moe_layer_step: 2 };
 const ALL_MOE = { num_hidden_layers: 1 };
 
-export const llama4: Adapter = {
+type Llama4Spelling = Spelling & { readonly alwaysChunked: boolean };
+
+const row = torchtitanRows<Llama4Config, Llama4Spelling>({
+  rules: llama4Rules,
+  graph: nativeForward,
+  differences: nativeDifferences,
+});
+/** After 0.2 layers with RoPE are chunked whether or not some are without it. */
+const QKV_LINEAR = { ...TORCHTITAN["2026-04-16"], alwaysChunked: true };
+const LM_HEAD = { ...TORCHTITAN["2026-04-27"], alwaysChunked: true };
+const NAMED_AXES = { ...TORCHTITAN["2026-05-27"], alwaysChunked: true };
+/** When the family was taken out. */
+const REMOVED = "2026-06-08";
+
+export const llama4 = defineFamily({
   family: "llama4",
   modelTypes: ["llama4", "llama4_text"],
   flavours: [
@@ -23,36 +38,35 @@ export const llama4: Adapter = {
     "tied",
   ],
   modalities: ["text"],
-  layouts: LLAMA4_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torchtitan/models/llama4/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama4/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llama4/modeling_llama4.py",
   ],
-  graphs: ["native", "hf"],
   probes: [TEXT, ALL_MOE].flatMap((text) =>
     [{}, { tie_word_embeddings: true }, { attention_bias: true }].map((fields) => ({
       model_type: "llama4",
       text_config: { ...text, ...fields },
     })),
   ),
-  open(json, where) {
+  parse(json, where) {
     const parse = json.model_type === undefined ? parseLlama4Args : parseLlama4Config;
-    return openFamily(parse(json, where), json);
+    return parse(json, where);
   },
-};
-
-const openFamily = (config: Llama4Config, json: JsonObject): Family => ({
-  family: "llama4",
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  axes: () => llama4Axes(config),
-  rules: (layout) => llama4Rules(config, layout),
-  hfConfig: () => (json.model_type === undefined ? llama4HfConfig(config) : json),
-  math: () => mathOf(config),
-  forward: (layout) => (layout === "hf" ? hfForward(config) : nativeForward(config, layout)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
+  facts: (config) => config,
+  axes: llama4Axes,
+  math: mathOf,
+  hfConfig: (config, json) => (json.model_type === undefined ? llama4HfConfig(config) : json),
+  hf: { graph: hfForward },
+  layouts: [
+    row("torchtitan", NAMED_AXES, REMOVED),
+    row("torchtitan-fused", fused(NAMED_AXES), REMOVED),
+    row("torchtitan-2026-04-27", LM_HEAD, "2026-05-27"),
+    row("torchtitan-2026-04-27-fused", fused(LM_HEAD), "2026-05-27"),
+    row("torchtitan-2026-04-16", QKV_LINEAR, "2026-04-27"),
+    row("torchtitan-2026-04-16-fused", fused(QKV_LINEAR), "2026-04-27"),
+    row("torchtitan-0.2", { ...TORCHTITAN["0.2.0"], alwaysChunked: false }, "2026-04-16"),
+  ],
 });
 
 function mathOf(config: Llama4Config) {

@@ -6,21 +6,8 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/llama4/modeling_llama4.py
 import { critical, drop, map, optionalPrefix, type Rule, refuse, rename, split, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import { type Llama4Config, layers } from "./config.ts";
-
-/**
- * The last revision; before experts named their axes; before `lm_head`; 0.2 and until `qkv_linear`. `-fused`: with wqkv, as
- * FusedQKVLinear saved it.
- */
-export const LLAMA4_LAYOUTS = [
-  "torchtitan",
-  "torchtitan-fused",
-  "torchtitan-2026-04-27",
-  "torchtitan-2026-04-27-fused",
-  "torchtitan-2026-04-16",
-  "torchtitan-2026-04-16-fused",
-  "torchtitan-0.2",
-] as const;
 
 export const llama4Axes = (c: Llama4Config) => ({
   l: c.nLayers,
@@ -38,24 +25,23 @@ export const llama4Axes = (c: Llama4Config) => ({
 });
 
 // biome-ignore format: a table
-export function llama4Rules(c: Llama4Config, layout: string): Rule[] {
+export function llama4Rules(c: Llama4Config, spelling: Spelling): Rule[] {
   const text = c.sees ? "language_model." : "";
   const hf = `${text}model.layers.{l}` as const;
-  const early = layout === "torchtitan-0.2" || layout.startsWith("torchtitan-2026-04-16");
-  const head = early ? "output.weight" : "lm_head.weight";
+  const { head } = spelling;
   return [
     // native                                     Hugging Face                                   dims
     rename("tok_embeddings.weight",               `${text}model.embed_tokens.weight`,            "v d"),
     rename("layers.{l}.attention_norm.weight",    `${hf}.input_layernorm.weight`,                "d"),
-    ...qkv(layout, `${hf}.self_attn`, "weight", " d"),
-    ...(c.attentionBias ? qkv(layout, `${hf}.self_attn`, "bias", "") : []),
+    ...qkv(spelling, `${hf}.self_attn`, "weight", " d"),
+    ...(c.attentionBias ? qkv(spelling, `${hf}.self_attn`, "bias", "") : []),
     rename("layers.{l}.attention.wo.weight",      `${hf}.self_attn.o_proj.weight`,               "d (n H)"),
     ...(c.attentionBias
       ? [rename("layers.{l}.attention.wo.bias",   `${hf}.self_attn.o_proj.bias`,                 "d")]
       : []),
     rename("layers.{l}.ffn_norm.weight",          `${hf}.post_attention_layernorm.weight`,       "d"),
     ...(c.moeLayers.length < c.nLayers ? feedForward(`${text}model.layers.{dense}.feed_forward`) : []),
-    ...(c.moeLayers.length > 0 ? experts(layout, `${text}model.layers.{moe}.feed_forward`) : []),
+    ...(c.moeLayers.length > 0 ? experts(spelling, `${text}model.layers.{moe}.feed_forward`) : []),
     rename("norm.weight",                         `${text}model.norm.weight`,                    "d"),
     ...(c.tied
       ? [
@@ -83,35 +69,36 @@ const feedForward = (hf: InDenseLayers): Rule[] => [
 ];
 
 // biome-ignore format: a table
-function experts(layout: string, hf: `${string}model.layers.{moe}.feed_forward`): Rule[] {
+function experts({ expert, expertBias }: Spelling, hf: `${string}model.layers.{moe}.feed_forward`): Rule[] {
   const native = "layers.{moe}.moe";
-  const named = layout === "torchtitan" || layout === "torchtitan-fused";
-  const [w1, w2, w3] = named ? ["w1_EFD", "w2_EDF", "w3_EFD"] : ["w1", "w2", "w3"];
-  const bias = named ? "expert_bias_E" : "expert_bias";
   return [
     critical(ROUTER,
       rename(`${native}.router.gate.weight`,      `${hf}.router.weight`,                         "e d")),
     map("gateUp",
-      { [`${native}.experts.${w1}`]: "gate: e g d", [`${native}.experts.${w3}`]: "up: e g d" },
+      { [`${native}.${expert("w1", "EFD")}`]: "gate: e g d", [`${native}.${expert("w3", "EFD")}`]: "up: e g d" },
       { [`${hf}.experts.gate_up_proj`]: "e d (gate: g | up: g)" }),
     map("down",
-      { [`${native}.experts.${w2}`]: "e d g" },
+      { [`${native}.${expert("w2", "EDF")}`]: "e d g" },
       { [`${hf}.experts.down_proj`]: "e g d" }),
     rename(`${native}.shared_experts.w1.weight`,  `${hf}.shared_expert.gate_proj.weight`,        "g d"),
     rename(`${native}.shared_experts.w2.weight`,  `${hf}.shared_expert.down_proj.weight`,        "d g"),
     rename(`${native}.shared_experts.w3.weight`,  `${hf}.shared_expert.up_proj.weight`,          "g d"),
     critical(EXPERT_BIAS,
-      drop("native", `${native}.${bias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
+      drop("native", `${native}.${expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
   ];
 }
 
 /** Fused, rows lie by key head: its r query heads, the key head, its value head. */
-function qkv(layout: string, hf: `${string}model.layers.{l}.self_attn`, kind: "weight" | "bias", d: "" | " d"): Rule[] {
-  const native: string = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
+function qkv(
+  spelling: Spelling,
+  hf: `${string}model.layers.{l}.self_attn`,
+  kind: "weight" | "bias",
+  d: "" | " d",
+): Rule[] {
+  const native: string = `layers.{l}.${spelling.qkv}`;
   const of = (name: string) => `${hf}.${name}_proj.${kind}`;
   const { q, k, v } = { q: of("q"), k: of("k"), v: of("v") };
-  if (layout.endsWith("-fused"))
-    return [split(`${native}.wqkv.${kind}`, { q, k, v }, `(k (q: r H | k: H | v: H))${d}`)];
+  if (spelling.fused) return [split(`${native}.wqkv.${kind}`, { q, k, v }, `(k (q: r H | k: H | v: H))${d}`)];
   return [
     rename<string, string>(`${native}.wq.${kind}`, q, `(n H)${d}`),
     rename<string, string>(`${native}.wk.${kind}`, k, `(k H)${d}`),

@@ -14,13 +14,25 @@ const ATTENTION = "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torch
 /** What torchtitan and transformers do differently, where a config asks for it. */
 type Upstream = Pick<Llama4Config, "ropeLayers" | "chunkedLayers" | "qkNorm" | "temperature">;
 
-export const nativeForward = (config: Llama4Config, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config, layout));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  /** One wqkv. */
+  readonly fused: boolean;
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+  /** Whether layers with RoPE are chunked where no layer is without it. */
+  readonly alwaysChunked: boolean;
+}
 
-/** Its attention has neither norms nor temperatures; layers with RoPE are chunked, in 0.2 only if some are without. */
-function torchtitan(config: Llama4Config, layout: string): Upstream {
+export const nativeForward = (config: Llama4Config, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config, spelling));
+
+/** Its attention has neither norms nor temperatures; layers with RoPE are chunked. */
+function torchtitan(config: Llama4Config, spelling: Spelling): Upstream {
   const ropeLayers = ropeLayersOf(config);
-  const isChunked = layout !== "torchtitan-0.2" || ropeLayers.length < config.nLayers;
+  const isChunked = spelling.alwaysChunked || ropeLayers.length < config.nLayers;
   return { ropeLayers, chunkedLayers: isChunked ? ropeLayers : [], qkNorm: false, temperature: null };
 }
 
@@ -36,12 +48,12 @@ function ropeLayersOf({ nLayers, ropeLayers }: Llama4Config): readonly number[] 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Llama4Config, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Llama4Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
-  let upstream = torchtitan(config, layout);
+  let upstream = torchtitan(config, spelling);
   const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
     upstream = { ...upstream, ...change };
-    differences.push({ ...difference, undone: forwardWith(config, layout, upstream) });
+    differences.push({ ...difference, undone: forwardWith(config, spelling, upstream) });
   };
   const { ropeLayers, chunkedLayers, qkNorm, temperature } = config;
   if (`${ropeLayers}` !== `${upstream.ropeLayers}`) {
@@ -100,11 +112,10 @@ const routerOf = (topK: number): Router => ({
   weigh: (logits_E, experts) => experts.map((e) => sigmoid(logits_E[e]!)),
 });
 
-function forwardWith(config: Llama4Config, layout: string, upstream: Upstream): Forward {
+function forwardWith(config: Llama4Config, spelling: Spelling, upstream: Upstream): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias } = config;
   const frequencies = torchtitanFrequencies(config.rope, "ComplexRoPE");
   const router = routerOf(config.topK);
-  const early = layout === "torchtitan-0.2" || layout.startsWith("torchtitan-2026-04-16");
 
   return function* (op, weight, { ids_T }) {
     const T = ids_T.length;
@@ -125,7 +136,7 @@ function forwardWith(config: Llama4Config, layout: string, upstream: Upstream): 
     for (let l = 0; l < config.nLayers; l++) {
       // x ← x + Wo · softmax(q kᵀ / √H) v
       const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-      let [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, layout, a_TD, l);
+      let [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, spelling, a_TD, l);
       if (upstream.ropeLayers.includes(l)) {
         q_TNH = op.rope(q_TNH, table, "adjacent");
         k_TKH = op.rope(k_TKH, table, "adjacent");
@@ -145,7 +156,7 @@ function forwardWith(config: Llama4Config, layout: string, upstream: Upstream): 
       // x ← x + Σₑ W₂ₑ (silu(W₁ₑ sₑx) ⊙ W₃ₑ sₑx) + shared(x), or one feed-forward
       const m_TD = op.rmsNorm(x_TD, weight(`layers.${l}.ffn_norm.weight`), normEps);
       if (config.moeLayers.includes(l)) {
-        const { w1, w2, w3, bias } = expertWeights(weight, layout, `layers.${l}.moe`);
+        const { w1, w2, w3, bias } = expertWeights(weight, spelling, `layers.${l}.moe`);
         const of = (stacked: typeof w1, e: number) =>
           op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
         const routing = {
@@ -169,18 +180,17 @@ function forwardWith(config: Llama4Config, layout: string, upstream: Upstream): 
     const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : early ? "output.weight" : "lm_head.weight"));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
 /** GroupedExperts: [E, F, D], [E, D, F], [E, F, D], under the names of the revision. */
-function expertWeights<X extends Node>(weight: Weights<X>, layout: string, moe: string) {
-  const named = layout === "torchtitan" || layout === "torchtitan-fused";
+function expertWeights<X extends Node>(weight: Weights<X>, { expert, expertBias }: Spelling, moe: string) {
   return {
-    w1: weight(`${moe}.experts.${named ? "w1_EFD" : "w1"}`),
-    w2: weight(`${moe}.experts.${named ? "w2_EDF" : "w2"}`),
-    w3: weight(`${moe}.experts.${named ? "w3_EFD" : "w3"}`),
-    bias: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+    w1: weight(`${moe}.${expert("w1", "EFD")}`),
+    w2: weight(`${moe}.${expert("w2", "EDF")}`),
+    w3: weight(`${moe}.${expert("w3", "EFD")}`),
+    bias: weight(`${moe}.${expertBias}`),
   };
 }
 
@@ -196,21 +206,21 @@ function queriesKeysValues<X extends Node>(
   op: Ops<X>,
   project: Projection<X>,
   { nHeads: N, nKvHeads: K, headDim: H, attentionBias }: Llama4Config,
-  layout: string,
+  spelling: Spelling,
   a_TD: X,
   l: number,
 ): [X, X, X] {
   const T = a_TD.shape[0]!;
-  if (layout.endsWith("-fused")) {
+  const module = `layers.${l}.${spelling.qkv}`;
+  if (spelling.fused) {
     // FusedQKVLinear: a group holds R query heads, one key head, one value head.
     const R = N / K;
-    const fused = project(a_TD, `layers.${l}.attention.qkv_linear.wqkv`, attentionBias);
+    const fused = project(a_TD, `${module}.wqkv`, attentionBias);
     const qkv_TKGH = op.reshape(fused, [T, K, R + 2, H]);
     const heads = (begin: number, end: number) =>
       op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
     return [heads(0, R), heads(R, R + 1), heads(R + 1, R + 2)];
   }
-  const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
   const heads = (name: string, count: number) =>
     op.reshape(project(a_TD, `${module}.${name}`, attentionBias), [T, count, H]);
   return [heads("wq", N), heads("wk", K), heads("wv", K)];

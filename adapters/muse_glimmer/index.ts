@@ -1,10 +1,12 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import type { VisionInput } from "../../src/family/family.ts";
 import { prefixed } from "../common/prefixed.ts";
+import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { COLOURS, MUSE_GLIMMER_LAYOUTS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
+import { COLOURS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { museImageProcessor } from "./processor.ts";
 
@@ -15,33 +17,28 @@ const ONE_OF_EACH = {
   vision_config: { num_hidden_layers: 1 },
 };
 
-export const museGlimmer: Adapter = {
+const row = torchtitanRows({ rules: museGlimmerRules, graph: nativeForward, differences: nativeDifferences });
+
+export const museGlimmer = defineFamily({
   family: "muse_glimmer",
   modelTypes: ["muse_glimmer"],
   flavours: ["dense", "gated attention", "grouped-query", "sliding-window", "vision tower", "text alone", "tied"],
-  modalities: ["text", "image", "video"],
-  layouts: MUSE_GLIMMER_LAYOUTS,
+  modalities: ["text", "image"],
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/muse_glimmer/modeling_muse_glimmer.py",
   ],
-  graphs: ["native", "hf"],
   probes: [{}, { tie_word_embeddings: true }, { vision_config: null }].map((fields) => ({ ...ONE_OF_EACH, ...fields })),
-  open: (json, where) => openFamily(parseMuseGlimmerConfig(json, where), json),
-};
-
-const openFamily = (config: MuseGlimmerConfig, json: JsonObject): Family => ({
-  family: "muse_glimmer",
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  axes: () => museGlimmerAxes(config),
-  rules: () => museGlimmerRules(config),
-  hfConfig: () => json,
-  math: () => mathOf(config),
-  vision: config.vision === null ? undefined : visionInput(config.vision, config.tokens),
-  forward: (layout) => (layout === "hf" ? hfForward(squareTable(config)) : nativeForward(config)),
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config)),
+  parse: (json, where) => parseMuseGlimmerConfig(json, where),
+  facts: ({ vision, tokens, ...config }) => ({
+    ...config,
+    vision: vision === null ? undefined : visionInput(vision, tokens),
+  }),
+  axes: museGlimmerAxes,
+  math: mathOf,
+  hfConfig: (_, json) => json,
+  hf: { graph: (config) => hfForward(squareTable(config)) },
+  layouts: [row("torchtitan", TORCHTITAN["2026-07-16"])],
 });
 
 /** transformers takes the table of positions for a square of as many columns as it has rows. */

@@ -7,9 +7,6 @@
 import { type MapRule, permuteRope, type Rule, rename, reorder, tie, tower } from "../../src/table/rule.ts";
 import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
 
-/** 0.3.0, the first release with this family. */
-export const MUSE_GLIMMER_LAYOUTS = ["torchtitan"] as const;
-
 /** A patch has the colours of an image. */
 export const COLOURS = 3;
 

@@ -1,46 +1,42 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
-import { noGraph } from "../common/no-graph.ts";
-import { VLLM } from "../trainers/vllm.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
+import { vllmRow } from "../trainers/vllm.ts";
 import { parseQwen3Config, type Qwen3Config, qwen3HfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
-import { QWEN3_LAYOUTS, qwen3Axes, qwen3Rules } from "./mapping.ts";
+import { qwen3Axes, qwen3Rules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { vllmRules } from "./vllm.ts";
 
-export const qwen3: Adapter = {
+const row = torchtitanRows({ rules: qwen3Rules, graph: nativeForward, differences: nativeDifferences });
+
+export const qwen3 = defineFamily({
   family: "qwen3",
   modelTypes: ["qwen3"],
   flavours: ["dense", "tied", "grouped-query", "biased", "yarn", "sliding-window"],
   modalities: ["text"],
-  layouts: QWEN3_LAYOUTS,
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/qwen3/model/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/qwen3/modeling_qwen3.py",
   ],
-  graphs: ["native", "hf"],
   probes: [
     { model_type: "qwen3", attention_bias: true },
     { model_type: "qwen3", tie_word_embeddings: true },
     { model_type: "qwen3" },
   ],
-  open: (json, where) => openFamily(parseQwen3Config(json, where), json),
-};
-
-const openFamily = (config: Qwen3Config, json: JsonObject): Family => ({
-  family: "qwen3",
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  axes: () => qwen3Axes(config),
-  rules: (layout) => qwen3Rules(config, layout),
-  hfConfig: () => (json.model_type === undefined ? qwen3HfConfig(config) : json),
-  math: () => mathOf(config),
-  forward(layout) {
-    if (layout === VLLM) return noGraph("qwen3", layout);
-    return layout === "hf" ? hfForward(config) : nativeForward(config, layout);
-  },
-  knownDifferences: (layout) => (layout === "hf" || layout === VLLM ? [] : nativeDifferences(config, layout)),
+  parse: (json, where) => parseQwen3Config(json, where),
+  facts: (config) => config,
+  axes: qwen3Axes,
+  math: mathOf,
+  hfConfig: (config, json) => (json.model_type === undefined ? qwen3HfConfig(config) : json),
+  hf: { graph: hfForward },
+  layouts: [
+    row("torchtitan", TORCHTITAN["2026-04-27"]),
+    row("torchtitan-fused", fused(TORCHTITAN["2026-04-27"]), UNFUSED),
+    row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
+    vllmRow(vllmRules),
+  ],
 });
 
 function mathOf(config: Qwen3Config) {

@@ -6,12 +6,8 @@
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3/modeling_qwen3.py
 import { drop, type Rule, rename, split, tie } from "../../src/table/rule.ts";
-import { VLLM } from "../trainers/vllm.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen3Config } from "./config.ts";
-import { vllmRules } from "./vllm.ts";
-
-/** 0.3.0; what FusedQKVLinear saved before it had hooks; 0.2.2, before `qkv_linear` and `lm_head`; vLLM's. */
-export const QWEN3_LAYOUTS = ["torchtitan", "torchtitan-fused", "torchtitan-0.2", VLLM] as const;
 
 export const qwen3Axes = (c: Qwen3Config) => ({
   l: c.nLayers,
@@ -28,11 +24,9 @@ export const qwen3Axes = (c: Qwen3Config) => ({
 type Attention = "layers.{l}.attention" | "layers.{l}.attention.qkv_linear";
 
 // biome-ignore format: a table
-export function qwen3Rules(c: Qwen3Config, layout: string): Rule[] {
-  if (layout === VLLM) return vllmRules(c);
-  const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
-  const qkv = layout === "torchtitan-fused" ? fusedQkv : splitQkv;
-  const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
+export function qwen3Rules(c: Qwen3Config, { head, fused, ...spelling }: Spelling): Rule[] {
+  const qkv = fused ? fusedQkv : splitQkv;
+  const attention = `layers.{l}.${spelling.qkv}` as const;
   return [
     // native                                    Hugging Face                                           dims
     rename("tok_embeddings.weight",              "model.embed_tokens.weight",                           "v d"),

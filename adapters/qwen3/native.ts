@@ -18,9 +18,16 @@ interface Upstream {
   readonly mask: (layer: number) => AttentionMask;
 }
 
-/** @param layout `torchtitan`, `torchtitan-fused` (one wqkv) or `torchtitan-0.2` (before `qkv_linear` and `lm_head`) */
-export const nativeForward = (config: Qwen3Config, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  /** One wqkv. */
+  readonly fused: boolean;
+}
+
+export const nativeForward = (config: Qwen3Config, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 /** It has no sliding windows for this family: every layer sees all tokens, whatever the config says. */
 const torchtitan = (config: Qwen3Config): Upstream => ({
@@ -29,7 +36,7 @@ const torchtitan = (config: Qwen3Config): Upstream => ({
 });
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Qwen3Config, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Qwen3Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const { attentionFactor } = transformersFrequencies(config.rope);
@@ -40,7 +47,7 @@ export function nativeDifferences(config: Qwen3Config, layout: string): readonly
       explanation: `torchtitan's Qwen3 leaves out YaRN's attention factor, by which transformers scales cos and sin: ${attentionFactor}`,
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/common/rope.py",
       fix: 'set "attention_factor": 1 in rope_parameters if the model was trained with torchtitan',
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   if (config.windows.some((size) => size !== null)) {
@@ -53,13 +60,13 @@ export function nativeDifferences(config: Qwen3Config, layout: string): readonly
       explanation: "torchtitan's Qwen3 attends to all tokens in the layers that transformers gives a sliding window",
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/__init__.py",
       fix: "set use_sliding_window to false if the model was trained with torchtitan",
-      undone: forwardWith(config, layout, { ...upstream, mask }),
+      undone: forwardWith(config, spelling, { ...upstream, mask }),
     });
   }
   return differences;
 }
 
-function forwardWith(config: Qwen3Config, layout: string, { frequencies, mask }: Upstream): Forward {
+function forwardWith(config: Qwen3Config, spelling: Spelling, { frequencies, mask }: Upstream): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias } = config;
 
   return function* (op, weight, { ids_T }) {
@@ -74,7 +81,7 @@ function forwardWith(config: Qwen3Config, layout: string, { frequencies, mask }:
     for (let l = 0; l < config.nLayers; l++) {
       // x ← x + Wo · softmax(q kᵀ / √H) v
       const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, layout, a_TD, l);
+      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, spelling, a_TD, l);
       const normedQ_TNH = op.rmsNorm(q_TNH, weight(`layers.${l}.attention.q_norm.weight`), normEps);
       const normedK_TKH = op.rmsNorm(k_TKH, weight(`layers.${l}.attention.k_norm.weight`), normEps);
       const rotatedQ_TNH = op.rope(normedQ_TNH, table, "half");
@@ -94,8 +101,7 @@ function forwardWith(config: Qwen3Config, layout: string, { frequencies, mask }:
     const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    const head = layout === "torchtitan-0.2" ? "output.weight" : "lm_head.weight";
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
@@ -111,21 +117,21 @@ function queriesKeysValues<X extends Node>(
   op: Ops<X>,
   project: Projection<X>,
   { nHeads: N, nKvHeads: K, headDim: H, attentionBias }: Qwen3Config,
-  layout: string,
+  spelling: Spelling,
   a_TD: X,
   l: number,
 ): readonly [X, X, X] {
   const T = a_TD.shape[0]!;
-  if (layout === "torchtitan-fused") {
+  const module = `layers.${l}.${spelling.qkv}`;
+  if (spelling.fused) {
     // FusedQKVLinear: a group holds R query heads, one key head, one value head.
     const R = N / K;
-    const fused = project(a_TD, `layers.${l}.attention.qkv_linear.wqkv`, attentionBias);
+    const fused = project(a_TD, `${module}.wqkv`, attentionBias);
     const qkv_TKGH = op.reshape(fused, [T, K, R + 2, H]);
     const heads = (begin: number, end: number) =>
       op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
     return [heads(0, R), heads(R, R + 1), heads(R + 1, R + 2)];
   }
-  const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
   return [
     op.reshape(project(a_TD, `${module}.wq`, attentionBias), [T, N, H]),
     op.reshape(project(a_TD, `${module}.wk`, attentionBias), [T, K, H]),

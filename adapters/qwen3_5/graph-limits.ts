@@ -1,6 +1,7 @@
 // Configs and inputs that upstream's own forward passes fail on, and the graphs therefore refuse.
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { InputError } from "../../src/base/errors.ts";
+import type { Side } from "../../src/table/rule.ts";
 import type { Qwen35Config } from "./config.ts";
 
 const noGraph = (message: string, expected: string, found: string | number): InputError =>
@@ -48,9 +49,9 @@ export function checkTorchtitan({ vision, mropeSection, rope }: Qwen35Config): v
  * Both sides take a run of image tokens for one image: torchtitan to place its features, transformers for positions only.
  * @throws InputError INPUTS_INVALID where runs and images are not the same
  */
-export function withSeparateImages(forward: Forward, config: Qwen35Config, layout: string): Forward {
+export function withSeparateImages(forward: Forward, config: Qwen35Config, side: Side): Forward {
   return (op, weight, input) => {
-    if (layout !== "hf" || input.positions_T3 === undefined) checkRuns(input, config);
+    if (side === "native" || input.positions_T3 === undefined) checkRuns(input, config);
     return forward(op, weight, input);
   };
 }

@@ -1,27 +1,46 @@
+import type { Forward } from "../../numerics/graph.ts";
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import type { VisionInput } from "../../src/family/family.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
+import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
-import { QWEN3_5_LAYOUTS, QWEN3_5_MOE_LAYOUTS, qwen35Axes, qwen35Rules } from "./mapping.ts";
+import { qwen35Axes, qwen35Rules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
+/** When torchtitan first had the family. */
+const INTRODUCED = "2026-06-10";
 const FLAVOURS = ["gated delta net", "gated attention", "grouped-query", "vision tower", "text alone", "tied", "yarn"];
 
-export const qwen35: Adapter = {
+const row = torchtitanRows<Qwen35Config>({
+  rules: qwen35Rules,
+  graph(config, spelling) {
+    checkTower(config);
+    checkTorchtitan(config);
+    return withSeparateImages(nativeForward(config, spelling), config, "native");
+  },
+  differences: nativeDifferences,
+});
+
+export const qwen35 = defineFamily({
   ...common("qwen3_5"),
   flavours: ["dense", ...FLAVOURS],
-  layouts: QWEN3_5_LAYOUTS,
-};
+  layouts: [row("torchtitan", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED })],
+});
 
-export const qwen35Moe: Adapter = {
+export const qwen35Moe = defineFamily({
   ...common("qwen3_5_moe"),
   flavours: ["moe", "gated shared expert", ...FLAVOURS],
-  layouts: QWEN3_5_MOE_LAYOUTS,
-};
+  layouts: [
+    row("torchtitan", TORCHTITAN["2026-07-16"]),
+    row("torchtitan-2026-05", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }, "2026-07-16"),
+  ],
+});
 
 /** Every kind of key, once: layers and blocks differ in their numbers and their kind of attention only. */
 function probesOf(family: Qwen35Family): JsonObject[] {
@@ -36,36 +55,30 @@ function common(family: Qwen35Family) {
   return {
     family,
     modelTypes: [family, `${family}_text`],
-    modalities: ["text", "image", "video"],
+    modalities: ["text", "image"],
     sources: [
       "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3_5/state_dict_adapter.py",
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
     ],
-    graphs: ["native", "hf"] as const,
     probes: probesOf(family),
-    open: (json: JsonObject, where: string) => openFamily(family, parseQwen35Config(family, json, where), json),
+    parse: (json: JsonObject, where: string) => parseQwen35Config(family, json, where),
+    facts: ({ vision, tokens, ...config }: Qwen35Config) => ({
+      ...config,
+      vision: vision && tokens ? visionInput(vision, tokens) : undefined,
+    }),
+    encodable: { mxfp4: MXFP4_EXPERTS },
+    axes: qwen35Axes,
+    math: mathOf,
+    hfConfig: (_: Qwen35Config, json: JsonObject) => json,
+    hf: { graph: hfGraph },
   };
 }
 
-const openFamily = (family: Qwen35Family, config: Qwen35Config, json: JsonObject): Family => ({
-  family,
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  encodable: { mxfp4: MXFP4_EXPERTS },
-  axes: () => qwen35Axes(config),
-  rules: (layout) => qwen35Rules(config, layout),
-  hfConfig: () => json,
-  math: () => mathOf(config),
-  vision: config.vision && config.tokens ? visionInput(config.vision, config.tokens) : undefined,
-  forward(layout) {
-    checkTower(config);
-    if (layout !== "hf") checkTorchtitan(config);
-    return withSeparateImages(layout === "hf" ? hfForward(config) : nativeForward(config, layout), config, layout);
-  },
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
-});
+function hfGraph(config: Qwen35Config): Forward {
+  checkTower(config);
+  return withSeparateImages(hfForward(config), config, "hf");
+}
 
 const visionInput = (vision: Qwen35Vision, tokens: NonNullable<Qwen35Config["tokens"]>): VisionInput => ({
   patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,

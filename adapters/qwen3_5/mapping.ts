@@ -24,12 +24,8 @@ import {
   tower,
 } from "../../src/table/rule.ts";
 import { DECAY, EXPERT_BIAS, ROUTER, STATE_NORM } from "../common/critical.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import { type Qwen35Config, type Qwen35DeltaNet, type Qwen35Experts, type Qwen35Vision, range } from "./config.ts";
-
-export const QWEN3_5_LAYOUTS = ["torchtitan"] as const;
-
-/** 0.3.0; before `routed_experts`. */
-export const QWEN3_5_MOE_LAYOUTS = ["torchtitan", "torchtitan-2026-05"] as const;
 
 export const qwen35Axes = (c: Qwen35Config) => ({
   l: c.nLayers,
@@ -79,8 +75,8 @@ const MTP = {
   help: "--allow-drop 'mtp.*' converts the model without that head",
 };
 
-export const qwen35Rules = (c: Qwen35Config, layout: string): Rule[] =>
-  c.vision === null ? rulesOf(c, layout, "model").map(alsoAsPart) : rulesOf(c, layout, "model.language_model");
+export const qwen35Rules = (c: Qwen35Config, spelling: Spelling): Rule[] =>
+  c.vision === null ? rulesOf(c, spelling, "model").map(alsoAsPart) : rulesOf(c, spelling, "model.language_model");
 
 /** transformers reads, and writes again, text alone under the names that it has in the whole model. */
 const alsoAsPart = (rule: Rule): Rule =>
@@ -89,7 +85,7 @@ const alsoAsPart = (rule: Rule): Rule =>
     : rule;
 
 // biome-ignore format: a table
-function rulesOf(c: Qwen35Config, layout: string, text: string): Rule[] {
+function rulesOf(c: Qwen35Config, spelling: Spelling, text: string): Rule[] {
   const layer = `${text}.layers`;
   return [
     // native                                  Hugging Face                                     dims
@@ -98,7 +94,7 @@ function rulesOf(c: Qwen35Config, layout: string, text: string): Rule[] {
     ...(c.fullLayers.length < c.nLayers ? deltaNet(layer) : []),
     ...(c.fullLayers.length > 0 ? attention(layer) : []),
     rename("layers.{l}.ffn_norm.weight",       `${layer}.{l}.post_attention_layernorm.weight`,  "d"),
-    ...(c.moe === null ? feedForward(layer) : experts(layer, layout)),
+    ...(c.moe === null ? feedForward(layer) : experts(layer, spelling)),
     rename("norm.weight",                      `${text}.norm.weight`,                           "d"),
     ...(c.tied
       ? [
@@ -163,25 +159,27 @@ function feedForward(layer: string): Rule[] {
  * transformers 5.23.0 made itself, and did not load, it saves with a tensor for each expert; it reads both.
  */
 // biome-ignore format: a table
-function experts(layer: string, layout: string): Rule[] {
+function experts(layer: string, { expert, expertBias }: Spelling): Rule[] {
   const native: string = "layers.{l}.moe";
-  const inner: string = layout === "torchtitan" ? `${native}.routed_experts.inner_experts` : `${native}.experts`;
+  const w1 = `${native}.${expert("w1", "EFD")}`;
+  const w2 = `${native}.${expert("w2", "EDF")}`;
+  const w3 = `${native}.${expert("w3", "EFD")}`;
   const hf: string = `${layer}.{l}.mlp`;
   return [
     critical(ROUTER,
       rename(`${native}.router.gate.weight`,         `${hf}.gate.weight`,                    "e d")),
     ...inOrder("per expert",
       [
-        concat({ gate: `${inner}.w1_EFD`, up: `${inner}.w3_EFD` }, `${hf}.experts.gate_up_proj`, "e (gate: g | up: g) d"),
-        rename(`${inner}.w2_EDF`,                    `${hf}.experts.down_proj`,              "e d g"),
+        concat({ gate: w1, up: w3 },                 `${hf}.experts.gate_up_proj`,           "e (gate: g | up: g) d"),
+        rename(w2,                                   `${hf}.experts.down_proj`,              "e d g"),
       ],
       [
-        stackExperts(`${inner}.w1_EFD`,              `${hf}.experts.{e}.gate_proj.weight`,   "e g d"),
-        stackExperts(`${inner}.w3_EFD`,              `${hf}.experts.{e}.up_proj.weight`,     "e g d"),
-        stackExperts(`${inner}.w2_EDF`,              `${hf}.experts.{e}.down_proj.weight`,   "e d g"),
+        stackExperts(w1,                             `${hf}.experts.{e}.gate_proj.weight`,   "e g d"),
+        stackExperts(w3,                             `${hf}.experts.{e}.up_proj.weight`,     "e g d"),
+        stackExperts(w2,                             `${hf}.experts.{e}.down_proj.weight`,   "e d g"),
       ]),
     critical(EXPERT_BIAS,
-      drop("native", `${native}.expert_bias_E`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
+      drop("native", `${native}.${expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
     rename(`${native}.shared_experts.w1.weight`,     `${hf}.shared_expert.gate_proj.weight`, "y d"),
     rename(`${native}.shared_experts.w2.weight`,     `${hf}.shared_expert.down_proj.weight`, "d y"),
     rename(`${native}.shared_experts.w3.weight`,     `${hf}.shared_expert.up_proj.weight`,   "y d"),

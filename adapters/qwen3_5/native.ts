@@ -32,8 +32,14 @@ interface Upstream {
   readonly mergerGelu: MergerGelu;
 }
 
-export const nativeForward = (config: Qwen35Config, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+}
+
+export const nativeForward = (config: Qwen35Config, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 /** `_EPS`, of every norm of the text. */
 const torchtitan = (config: Qwen35Config): Upstream => ({
@@ -43,12 +49,12 @@ const torchtitan = (config: Qwen35Config): Upstream => ({
 });
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Qwen35Config, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Qwen35Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
     upstream = { ...upstream, ...change };
-    differences.push({ ...difference, undone: forwardWith(config, layout, upstream) });
+    differences.push({ ...difference, undone: forwardWith(config, spelling, upstream) });
   };
   if (config.normEps !== upstream.normEps) {
     add(
@@ -88,7 +94,7 @@ export function nativeDifferences(config: Qwen35Config, layout: string): readonl
   return differences;
 }
 
-function forwardWith(config: Qwen35Config, layout: string, upstream: Upstream): Forward {
+function forwardWith(config: Qwen35Config, spelling: Spelling, upstream: Upstream): Forward {
   const { vision, tokens, nLayers } = config;
   const { normEps, frequencies } = upstream;
 
@@ -97,7 +103,7 @@ function forwardWith(config: Qwen35Config, layout: string, upstream: Upstream): 
     const positions =
       positions_T3 ?? mropePositions(ids_T, grids, tokens?.image ?? null, vision === null ? 1 : vision.mergeSize);
     const table = mropeTable(frequencies, positions, config.mropeSection);
-    const block = transformerBlock(op, weight, config, layout, normEps, table);
+    const block = transformerBlock(op, weight, config, spelling, normEps, table);
 
     const embed = () => op.gather(weight("tok_embeddings.weight"), ids_T);
     let x_TD: ReturnType<typeof embed>;
@@ -201,7 +207,7 @@ function transformerBlock<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,
   config: Qwen35Config,
-  layout: string,
+  spelling: Spelling,
   normEps: number,
   table: RopeTable,
 ) {
@@ -265,21 +271,23 @@ function transformerBlock<X extends Node>(
     const h_TD = norm(x_TD, `layers.${l}.ffn_norm`);
     if (moe === null) return op.add(x_TD, swiglu(h_TD, `layers.${l}.feed_forward`));
     const module = `layers.${l}.moe`;
-    const inner = layout === "torchtitan" ? `${module}.routed_experts.inner_experts` : `${module}.experts`;
-    const of = (name: string, e: number) => {
-      const stacked = weight(`${inner}.${name}`);
+    const of = (name: string, axes: string, e: number) => {
+      const stacked = weight(`${module}.${spelling.expert(name, axes)}`);
       return op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
     };
     const routing = {
       name: `layers.${l}`,
       logits_TE: project(h_TD, `${module}.router.gate`),
-      bias_E: weight(`${module}.expert_bias_E`),
+      bias_E: weight(`${module}.${spelling.expertBias}`),
       router: routerOf(moe.topK),
       weighs: "output",
     } as const;
     const routed_TD = op.mixture(h_TD, routing, (x_nD, e) => {
-      const hidden_nF = op.mul(op.map("silu", op.linear(x_nD, of("w1_EFD", e))), op.linear(x_nD, of("w3_EFD", e)));
-      return op.linear(hidden_nF, of("w2_EDF", e));
+      const hidden_nF = op.mul(
+        op.map("silu", op.linear(x_nD, of("w1", "EFD", e))),
+        op.linear(x_nD, of("w3", "EFD", e)),
+      );
+      return op.linear(hidden_nF, of("w2", "EDF", e));
     });
     const gate_T1 = op.map("sigmoid", project(h_TD, `${module}.shared_experts.gate`));
     const shared_TD = op.mul(swiglu(h_TD, `${module}.shared_experts`), gate_T1);

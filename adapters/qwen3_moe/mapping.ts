@@ -6,23 +6,8 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
 import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
-import { VLLM } from "../trainers/vllm.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
-import { vllmRules } from "./vllm.ts";
-
-/**
- * 0.3.0; before `routed_experts`, with wqkv as FusedQKVLinear saved it then, too; before experts named their axes, with
- * wqkv, too; before `lm_head`; 0.2.2, before `qkv_linear`.
- */
-export const QWEN3_MOE_LAYOUTS = [
-  "torchtitan",
-  "torchtitan-2026-05",
-  "torchtitan-2026-05-fused",
-  "torchtitan-2026-04-27",
-  "torchtitan-2026-04-16",
-  "torchtitan-0.2",
-  VLLM,
-] as const;
 
 export const qwen3MoeAxes = (c: Qwen3MoeConfig) => ({
   l: c.nLayers,
@@ -39,35 +24,11 @@ export const qwen3MoeAxes = (c: Qwen3MoeConfig) => ({
   H: c.headDim,
 });
 
-/** How a layout spells the experts of a layer. */
-interface ExpertNames {
-  readonly w1: string;
-  readonly w2: string;
-  readonly w3: string;
-  readonly bias: string;
-}
-
-const WITH_AXES = { w1: "w1_EFD", w2: "w2_EDF", w3: "w3_EFD", bias: "expert_bias_E" };
-const inside = (module: string, names: ExpertNames): ExpertNames => ({
-  w1: `${module}.${names.w1}`,
-  w2: `${module}.${names.w2}`,
-  w3: `${module}.${names.w3}`,
-  bias: names.bias,
-});
-const EXPERTS: Readonly<Record<string, ExpertNames>> = {
-  torchtitan: inside("routed_experts.inner_experts", WITH_AXES),
-  "torchtitan-2026-05": inside("experts", WITH_AXES),
-  "torchtitan-2026-05-fused": inside("experts", WITH_AXES),
-};
-const OLD_EXPERTS = inside("experts", { w1: "w1", w2: "w2", w3: "w3", bias: "expert_bias" });
-
 // biome-ignore format: a table
-export function qwen3MoeRules(c: Qwen3MoeConfig, layout: string): Rule[] {
-  if (layout === VLLM) return vllmRules(c);
-  const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
-  const head = early ? "output.weight" : "lm_head.weight";
-  const attention = layout === "torchtitan-0.2" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
-  const qkv = layout.endsWith("-fused") ? fusedQkv : splitQkv;
+export function qwen3MoeRules(c: Qwen3MoeConfig, spelling: Spelling): Rule[] {
+  const { head } = spelling;
+  const attention = `layers.{l}.${spelling.qkv}`;
+  const qkv = spelling.fused ? fusedQkv : splitQkv;
   return [
     // native                                       Hugging Face                                           dims
     rename("tok_embeddings.weight",                 "model.embed_tokens.weight",                           "v d"),
@@ -82,7 +43,7 @@ export function qwen3MoeRules(c: Qwen3MoeConfig, layout: string): Rule[] {
     rename("layers.{l}.attention.k_norm.weight",    "model.layers.{l}.self_attn.k_norm.weight",            "H"),
     rename("layers.{l}.ffn_norm.weight",            "model.layers.{l}.post_attention_layernorm.weight",    "d"),
     ...(c.denseLayers.length > 0 ? feedForward : []),
-    ...(c.denseLayers.length < c.nLayers ? experts(layout) : []),
+    ...(c.denseLayers.length < c.nLayers ? experts(spelling) : []),
     rename("norm.weight",                           "model.norm.weight",                                   "d"),
     ...(c.tied
       ? [
@@ -101,17 +62,16 @@ const feedForward: readonly Rule[] = [
 ];
 
 // biome-ignore format: a table
-function experts(layout: string): Rule[] {
-  const name = EXPERTS[layout] ?? OLD_EXPERTS;
-  const expert = "model.layers.{moe}.mlp.experts.{e}";
+function experts({ expert, expertBias }: Spelling): Rule[] {
+  const hf = "model.layers.{moe}.mlp.experts.{e}";
   return [
     critical(ROUTER,
       rename("layers.{moe}.moe.router.gate.weight", "model.layers.{moe}.mlp.gate.weight",                  "e d")),
-    stackExperts(`layers.{moe}.moe.${name.w1}`,     `${expert}.gate_proj.weight`,                          "e g d"),
-    stackExperts(`layers.{moe}.moe.${name.w2}`,     `${expert}.down_proj.weight`,                          "e d g"),
-    stackExperts(`layers.{moe}.moe.${name.w3}`,     `${expert}.up_proj.weight`,                            "e g d"),
+    stackExperts(`layers.{moe}.moe.${expert("w1", "EFD")}`, `${hf}.gate_proj.weight`,                      "e g d"),
+    stackExperts(`layers.{moe}.moe.${expert("w2", "EDF")}`, `${hf}.down_proj.weight`,                      "e d g"),
+    stackExperts(`layers.{moe}.moe.${expert("w3", "EFD")}`, `${hf}.up_proj.weight`,                        "e g d"),
     critical(EXPERT_BIAS,
-      drop("native", `layers.{moe}.moe.${name.bias}`, "load-balancing bias, which HF has no place for",    { dims: "e", recreate: 0 })),
+      drop("native", `layers.{moe}.moe.${expertBias}`,"load-balancing bias, which HF has no place for",    { dims: "e", recreate: 0 })),
   ];
 }
 

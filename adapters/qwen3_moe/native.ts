@@ -19,8 +19,18 @@ interface Upstream {
   readonly routeNorm: boolean;
 }
 
-export const nativeForward = (config: Qwen3MoeConfig, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  /** One wqkv. */
+  readonly fused: boolean;
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+}
+
+export const nativeForward = (config: Qwen3MoeConfig, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 /** It has no sliding windows for this family, and every flavour of it has `route_norm=True`. */
 const torchtitan = (config: Qwen3MoeConfig): Upstream => ({
@@ -30,7 +40,7 @@ const torchtitan = (config: Qwen3MoeConfig): Upstream => ({
 });
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Qwen3MoeConfig, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Qwen3MoeConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const { attentionFactor } = transformersFrequencies(config.rope);
@@ -41,7 +51,7 @@ export function nativeDifferences(config: Qwen3MoeConfig, layout: string): reado
       explanation: `torchtitan's Qwen3 leaves out YaRN's attention factor, by which transformers scales cos and sin: ${attentionFactor}`,
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/common/rope.py",
       fix: 'set "attention_factor": 1 in rope_parameters if the model was trained with torchtitan',
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   if (config.window !== null) {
@@ -51,7 +61,7 @@ export function nativeDifferences(config: Qwen3MoeConfig, layout: string): reado
       explanation: "torchtitan's Qwen3 attends to all tokens where transformers has a sliding window",
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/__init__.py",
       fix: "set use_sliding_window to false if the model was trained with torchtitan",
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   if (!config.normTopK) {
@@ -61,7 +71,7 @@ export function nativeDifferences(config: Qwen3MoeConfig, layout: string): reado
       explanation: "torchtitan's Qwen3 makes the weights of the chosen experts sum to 1; norm_topk_prob is false",
       source: "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/__init__.py",
       fix: "set norm_topk_prob to true if the model was trained with torchtitan",
-      undone: forwardWith(config, layout, upstream),
+      undone: forwardWith(config, spelling, upstream),
     });
   }
   return differences;
@@ -79,7 +89,7 @@ const routerOf = (topK: number, routeNorm: boolean): Router => ({
   },
 });
 
-function forwardWith(config: Qwen3MoeConfig, layout: string, { frequencies, mask, routeNorm }: Upstream): Forward {
+function forwardWith(config: Qwen3MoeConfig, spelling: Spelling, { frequencies, mask, routeNorm }: Upstream): Forward {
   const { nHeads: N, headDim: H, normEps, attentionBias } = config;
   const router = routerOf(config.topK, routeNorm);
 
@@ -97,7 +107,7 @@ function forwardWith(config: Qwen3MoeConfig, layout: string, { frequencies, mask
     for (let l = 0; l < config.nLayers; l++) {
       // x ← x + Wo · softmax(q kᵀ / √H) v
       const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, layout, a_TD, l);
+      const [q_TNH, k_TKH, v_TKH] = queriesKeysValues(op, project, config, spelling, a_TD, l);
       const normedQ_TNH = op.rmsNorm(q_TNH, weight(`layers.${l}.attention.q_norm.weight`), normEps);
       const normedK_TKH = op.rmsNorm(k_TKH, weight(`layers.${l}.attention.k_norm.weight`), normEps);
       const rotatedQ_TNH = op.rope(normedQ_TNH, table, "half");
@@ -113,7 +123,7 @@ function forwardWith(config: Qwen3MoeConfig, layout: string, { frequencies, mask
         const up_TF = project(m_TD, `layers.${l}.feed_forward.w3`);
         x_TD = op.add(x_TD, project(op.mul(gate_TF, up_TF), `layers.${l}.feed_forward.w2`));
       } else {
-        const { w1, w2, w3, bias } = expertWeights(weight, layout, `layers.${l}.moe`);
+        const { w1, w2, w3, bias } = expertWeights(weight, spelling, `layers.${l}.moe`);
         const of = (stacked: typeof w1, e: number) =>
           op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
         const routing = {
@@ -135,20 +145,17 @@ function forwardWith(config: Qwen3MoeConfig, layout: string, { frequencies, mask
     const y_TD = op.rmsNorm(x_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    const early = layout === "torchtitan-0.2" || layout === "torchtitan-2026-04-16";
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : early ? "output.weight" : "lm_head.weight"));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
 /** GroupedExperts: [E, F, D], [E, D, F], [E, F, D], under the names of the revision. */
-function expertWeights<N extends Node>(weight: Weights<N>, layout: string, moe: string) {
-  const named = layout === "torchtitan" || layout.startsWith("torchtitan-2026-05");
-  const module = layout === "torchtitan" ? `${moe}.routed_experts.inner_experts` : `${moe}.experts`;
+function expertWeights<N extends Node>(weight: Weights<N>, { expert, expertBias }: Spelling, moe: string) {
   return {
-    w1: weight(`${module}.${named ? "w1_EFD" : "w1"}`),
-    w2: weight(`${module}.${named ? "w2_EDF" : "w2"}`),
-    w3: weight(`${module}.${named ? "w3_EFD" : "w3"}`),
-    bias: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+    w1: weight(`${moe}.${expert("w1", "EFD")}`),
+    w2: weight(`${moe}.${expert("w2", "EDF")}`),
+    w3: weight(`${moe}.${expert("w3", "EFD")}`),
+    bias: weight(`${moe}.${expertBias}`),
   };
 }
 
@@ -164,21 +171,21 @@ function queriesKeysValues<X extends Node>(
   op: Ops<X>,
   project: Projection<X>,
   { nHeads: N, nKvHeads: K, headDim: H, attentionBias }: Qwen3MoeConfig,
-  layout: string,
+  spelling: Spelling,
   a_TD: X,
   l: number,
 ): readonly [X, X, X] {
   const T = a_TD.shape[0]!;
-  if (layout.endsWith("-fused")) {
+  const module = `layers.${l}.${spelling.qkv}`;
+  if (spelling.fused) {
     // FusedQKVLinear: a group holds R query heads, one key head, one value head.
     const R = N / K;
-    const fused = project(a_TD, `layers.${l}.attention.qkv_linear.wqkv`, attentionBias);
+    const fused = project(a_TD, `${module}.wqkv`, attentionBias);
     const qkv_TKGH = op.reshape(fused, [T, K, R + 2, H]);
     const heads = (begin: number, end: number) =>
       op.reshape(op.slice(qkv_TKGH, 2, begin, end), [T, K * (end - begin), H]);
     return [heads(0, R), heads(R, R + 1), heads(R + 1, R + 2)];
   }
-  const module = layout === "torchtitan-0.2" ? `layers.${l}.attention` : `layers.${l}.attention.qkv_linear`;
   const heads = (name: string, count: number) =>
     op.reshape(project(a_TD, `${module}.${name}`, attentionBias), [T, count, H]);
   return [heads("wq", N), heads("wk", K), heads("wv", K)];

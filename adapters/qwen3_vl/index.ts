@@ -1,30 +1,58 @@
+import type { Forward } from "../../numerics/graph.ts";
 import { transformersFrequencies } from "../../numerics/rope.ts";
-import type { Adapter, Family, JsonObject, VisionInput } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import { defineFamily } from "../../src/family/define.ts";
+import type { VisionInput } from "../../src/family/family.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { prefixed } from "../common/prefixed.ts";
 import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
+import { fused, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
-import { QWEN3_VL_LAYOUTS, QWEN3_VL_MOE_LAYOUTS, qwen3VlAxes, qwen3VlRules } from "./mapping.ts";
+import { qwen3VlAxes, qwen3VlRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
 const FLAVOURS = ["vision tower with DeepStack", "tied", "grouped-query", "biased", "yarn"];
 
-export const qwen3Vl: Adapter = {
+const row = torchtitanRows<Qwen3VlConfig>({
+  rules: qwen3VlRules,
+  graph(config, spelling) {
+    checkTower(config);
+    checkTorchtitan(config);
+    return withSeparateImages(nativeForward(config, spelling), config, "native");
+  },
+  differences: nativeDifferences,
+});
+/** When the family was taken out. */
+const REMOVED = "2026-06-10";
+const LAYOUTS = [
+  row("torchtitan", TORCHTITAN["2026-05-27"], REMOVED),
+  row("torchtitan-fused", fused(TORCHTITAN["2026-05-27"]), REMOVED),
+  row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
+  row("torchtitan-2026-04-16-fused", fused(TORCHTITAN["2026-04-16"]), "2026-04-27"),
+  row("torchtitan-2026-04-11", { ...TORCHTITAN["0.2.0"], since: "2026-04-11" }, "2026-04-16"),
+] as const;
+
+export const qwen3Vl = defineFamily({
   ...common("qwen3_vl"),
   flavours: ["dense", ...FLAVOURS],
-  layouts: QWEN3_VL_LAYOUTS,
+  layouts: LAYOUTS,
   probes: [{}, { attention_bias: true }].flatMap((text) => probesOf("qwen3_vl", text)),
-};
+});
 
-export const qwen3VlMoe: Adapter = {
+export const qwen3VlMoe = defineFamily({
   ...common("qwen3_vl_moe"),
   flavours: ["moe", "dense layers between", ...FLAVOURS],
-  layouts: QWEN3_VL_MOE_LAYOUTS,
+  layouts: [
+    ...LAYOUTS,
+    row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
+    row("torchtitan-2026-04-27-fused", fused(TORCHTITAN["2026-04-27"]), "2026-05-27"),
+  ],
   probes: [{}, { attention_bias: true }, { num_hidden_layers: 2, mlp_only_layers: [0] }].flatMap((text) =>
     probesOf("qwen3_vl_moe", text),
   ),
-};
+});
 
 /** Every kind of key, once: layers, blocks and mergers differ in their numbers only. */
 function probesOf(family: Qwen3VlFamily, text: JsonObject): JsonObject[] {
@@ -37,36 +65,27 @@ function common(family: Qwen3VlFamily) {
   return {
     family,
     modelTypes: [family],
-    modalities: ["text", "image", "video"],
+    modalities: ["text", "image"],
     sources: [
       "https://github.com/pytorch/torchtitan/blob/adf340d3f9fa/torchtitan/models/qwen3_vl/state_dict_adapter.py",
       "https://github.com/pytorch/torchtitan/blob/12979c663/torchtitan/models/qwen3_vl/state_dict_adapter.py",
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
     ],
-    graphs: ["native", "hf"] as const,
-    open: (json: JsonObject, where: string) => openFamily(family, parseQwen3VlConfig(family, json, where), json),
+    parse: (json: JsonObject, where: string) => parseQwen3VlConfig(family, json, where),
+    facts: (config: Qwen3VlConfig) => ({ ...config, vision: visionInput(config) }),
+    encodable: { mxfp4: MXFP4_EXPERTS },
+    axes: qwen3VlAxes,
+    math: mathOf,
+    hfConfig: (_: Qwen3VlConfig, json: JsonObject) => json,
+    hf: { graph: hfGraph },
   };
 }
 
-const openFamily = (family: Qwen3VlFamily, config: Qwen3VlConfig, json: JsonObject): Family => ({
-  family,
-  vocabSize: config.vocabSize,
-  maxPositions: config.maxPositions,
-  dtype: config.dtype,
-  encodable: { mxfp4: MXFP4_EXPERTS },
-  axes: () => qwen3VlAxes(config),
-  rules: (layout) => qwen3VlRules(config, layout),
-  hfConfig: () => json,
-  math: () => mathOf(config),
-  vision: visionInput(config),
-  forward(layout) {
-    checkTower(config);
-    if (layout !== "hf") checkTorchtitan(config);
-    return withSeparateImages(layout === "hf" ? hfForward(config) : nativeForward(config, layout), config, layout);
-  },
-  knownDifferences: (layout) => (layout === "hf" ? [] : nativeDifferences(config, layout)),
-});
+function hfGraph(config: Qwen3VlConfig): Forward {
+  checkTower(config);
+  return withSeparateImages(hfForward(config), config, "hf");
+}
 
 const visionInput = ({ vision, tokens }: Qwen3VlConfig): VisionInput => ({
   patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
@@ -102,11 +121,3 @@ function mathOf(config: Qwen3VlConfig) {
     ],
   };
 }
-
-type Comparable = ReturnType<Family["math"]>;
-
-/** `dim` becomes `visionDim`. */
-const prefixed = (prefix: string, fields: Comparable): Comparable =>
-  Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [`${prefix}${name.charAt(0).toUpperCase()}${name.slice(1)}`, value]),
-  );

@@ -20,23 +20,8 @@ import {
   tower,
 } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import type { Spelling } from "../trainers/torchtitan.ts";
 import { type Qwen3VlConfig, type Qwen3VlExperts, range } from "./config.ts";
-
-/** The last revision; before `lm_head`; the first, before `qkv_linear`. `-fused`: with wqkv, as FusedQKVLinear saved it. */
-export const QWEN3_VL_LAYOUTS = [
-  "torchtitan",
-  "torchtitan-fused",
-  "torchtitan-2026-04-16",
-  "torchtitan-2026-04-16-fused",
-  "torchtitan-2026-04-11",
-] as const;
-
-/** Between them, before experts named their axes. */
-export const QWEN3_VL_MOE_LAYOUTS = [
-  ...QWEN3_VL_LAYOUTS,
-  "torchtitan-2026-04-27",
-  "torchtitan-2026-04-27-fused",
-] as const;
 
 export const qwen3VlAxes = (c: Qwen3VlConfig) => ({
   l: c.nLayers,
@@ -72,11 +57,10 @@ const expertAxes = (moe: Qwen3VlExperts, nLayers: number) => ({
 });
 
 // biome-ignore format: a table
-export function qwen3VlRules(c: Qwen3VlConfig, layout: string): Rule[] {
-  const early = layout.startsWith("torchtitan-2026-04-1");
-  const head = early ? "output.weight" : "lm_head.weight";
-  const attention = layout === "torchtitan-2026-04-11" ? "layers.{l}.attention" : "layers.{l}.attention.qkv_linear";
-  const qkv = layout.endsWith("-fused") ? fusedQkv : splitQkv;
+export function qwen3VlRules(c: Qwen3VlConfig, spelling: Spelling): Rule[] {
+  const { head } = spelling;
+  const attention = `layers.{l}.${spelling.qkv}`;
+  const qkv = spelling.fused ? fusedQkv : splitQkv;
   const text = "model.language_model";
   const nDense = c.moe === null ? c.nLayers : c.moe.denseLayers.length;
   return [
@@ -93,7 +77,7 @@ export function qwen3VlRules(c: Qwen3VlConfig, layout: string): Rule[] {
     rename("layers.{l}.attention.k_norm.weight", `${text}.layers.{l}.self_attn.k_norm.weight`,           "H"),
     rename("layers.{l}.ffn_norm.weight",         `${text}.layers.{l}.post_attention_layernorm.weight`,   "d"),
     ...(nDense > 0 ? feedForward : []),
-    ...(nDense < c.nLayers ? experts(layout) : []),
+    ...(nDense < c.nLayers ? experts(spelling) : []),
     rename("norm.weight",                        `${text}.norm.weight`,                                  "d"),
     ...(c.tied
       ? [
@@ -120,22 +104,19 @@ const feedForward: readonly Rule[] = [
  *   https://github.com/huggingface/transformers/pull/43201 has the shapes of Qwen3-VL-30B-A3B on the Hub.
  */
 // biome-ignore format: a table
-function experts(layout: string): Rule[] {
+function experts({ expert, expertBias }: Spelling): Rule[] {
   const native = "layers.{moe}.moe";
   const hf = "model.language_model.layers.{moe}.mlp";
-  const suffixed = layout === "torchtitan" || layout === "torchtitan-fused";
-  const [w1, w2, w3] = suffixed ? ["w1_EFD", "w2_EDF", "w3_EFD"] : ["w1", "w2", "w3"];
-  const bias = suffixed ? "expert_bias_E" : "expert_bias";
   return [
     critical(ROUTER, rename(`${native}.router.gate.weight`, `${hf}.gate.weight`, "e d")),
     map("gateUp",
-      { [`${native}.experts.${w1}`]: "gate: e g d", [`${native}.experts.${w3}`]: "up: e g d" },
+      { [`${native}.${expert("w1", "EFD")}`]: "gate: e g d", [`${native}.${expert("w3", "EFD")}`]: "up: e g d" },
       { [`${hf}.experts.gate_up_proj`]: { dims: "e d (gate: g | up: g)", orders: { "transformers-5": "e (gate: g | up: g) d" } } }),
     map("down",
-      { [`${native}.experts.${w2}`]: "e d g" },
+      { [`${native}.${expert("w2", "EDF")}`]: "e d g" },
       { [`${hf}.experts.down_proj`]: { dims: "e g d", orders: { "transformers-5": "e d g" } } }),
     critical(EXPERT_BIAS,
-      drop("native", `${native}.${bias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
+      drop("native", `${native}.${expertBias}`, "load-balancing bias, which HF has no place for", { dims: "e", recreate: 0 })),
   ];
 }
 

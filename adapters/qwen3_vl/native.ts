@@ -31,8 +31,18 @@ interface Upstream {
   readonly mergerGelu: MergerGelu;
 }
 
-export const nativeForward = (config: Qwen3VlConfig, layout: string): Forward =>
-  forwardWith(config, layout, torchtitan(config));
+/** How a revision spells its keys. */
+interface Spelling {
+  readonly head: string;
+  readonly qkv: string;
+  /** One wqkv. */
+  readonly fused: boolean;
+  readonly expert: (name: string, axes: string) => string;
+  readonly expertBias: string;
+}
+
+export const nativeForward = (config: Qwen3VlConfig, spelling: Spelling): Forward =>
+  forwardWith(config, spelling, torchtitan(config));
 
 const torchtitan = ({ rope }: Qwen3VlConfig): Upstream => ({
   frequencies: rope.kind === "yarn" ? yarn(rope) : torchtitanFrequencies(rope, "CosSinRoPE"),
@@ -49,12 +59,12 @@ function yarn(rope: YarnRope): RopeFrequencies {
 }
 
 /** Where that is not what transformers computes. */
-export function nativeDifferences(config: Qwen3VlConfig, layout: string): readonly KnownDifference[] {
+export function nativeDifferences(config: Qwen3VlConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
   const add = (change: Partial<Upstream>, difference: Omit<KnownDifference, "undone">) => {
     upstream = { ...upstream, ...change };
-    differences.push({ ...difference, undone: forwardWith(config, layout, upstream) });
+    differences.push({ ...difference, undone: forwardWith(config, spelling, upstream) });
   };
   const { invFreq, attentionFactor } = transformersFrequencies(config.rope);
   const own = upstream.frequencies;
@@ -93,13 +103,13 @@ export function nativeDifferences(config: Qwen3VlConfig, layout: string): readon
   return differences;
 }
 
-function forwardWith(config: Qwen3VlConfig, layout: string, { frequencies, mergerGelu }: Upstream): Forward {
+function forwardWith(config: Qwen3VlConfig, spelling: Spelling, { frequencies, mergerGelu }: Upstream): Forward {
   const { vision, tokens, normEps, nLayers } = config;
 
   return function* (op, weight, { ids_T, images, positions_T3 }) {
     const positions = positions_T3 ?? mropePositions(ids_T, images?.grids ?? [], tokens.image, vision.mergeSize);
     const table = mropeTable(frequencies, positions, config.mropeSection);
-    const block = transformerBlock(op, weight, config, layout, table);
+    const block = transformerBlock(op, weight, config, spelling, table);
     const encoded = images && (yield* visionEncoder(op, weight, vision, images, mergerGelu));
     const deepstack = encoded?.deepstack ?? [];
     const places = [...ids_T.keys()].filter((t) => ids_T[t] === tokens.image);
@@ -130,8 +140,7 @@ function forwardWith(config: Qwen3VlConfig, layout: string, { frequencies, merge
     const y_TD = op.rmsNorm(h_TD, weight("norm.weight"), normEps);
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.
-    const head = layout.startsWith("torchtitan-2026-04-1") ? "output.weight" : "lm_head.weight";
-    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : head));
+    return op.linear(y_TD, weight(config.tied ? "tok_embeddings.weight" : spelling.head));
   };
 }
 
@@ -195,7 +204,7 @@ function transformerBlock<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,
   config: Qwen3VlConfig,
-  layout: string,
+  spelling: Spelling,
   table: RopeTable,
 ) {
   const { nHeads: N, nKvHeads: K, headDim: H, normEps, attentionBias, moe } = config;
@@ -203,10 +212,10 @@ function transformerBlock<X extends Node>(
     op.linear(x_TI, weight(`${module}.weight`), bias ? weight(`${module}.bias`) : undefined);
 
   /** q [T, N, H], k and v [T, K, H]; fused, a key head's N/K queries, its key and its value lie together. */
-  function queriesKeysValues(a_TD: X, module: string): readonly [X, X, X] {
+  function queriesKeysValues(a_TD: X, l: number): readonly [X, X, X] {
     const T = a_TD.shape[0]!;
-    const linears = layout === "torchtitan-2026-04-11" ? module : `${module}.qkv_linear`;
-    if (layout.endsWith("-fused")) {
+    const linears = `layers.${l}.${spelling.qkv}`;
+    if (spelling.fused) {
       const R = N / K;
       const qkv_TKGH = op.reshape(project(a_TD, `${linears}.wqkv`, attentionBias), [T, K, R + 2, H]);
       const part = (begin: number, end: number) =>
@@ -222,7 +231,7 @@ function transformerBlock<X extends Node>(
   function attention(x_TD: X, l: number): X {
     const module = `layers.${l}.attention`;
     const a_TD = op.rmsNorm(x_TD, weight(`layers.${l}.attention_norm.weight`), normEps);
-    const [q, k, v_TKH] = queriesKeysValues(a_TD, module);
+    const [q, k, v_TKH] = queriesKeysValues(a_TD, l);
     const q_TNH = op.rope(op.rmsNorm(q, weight(`${module}.q_norm.weight`), normEps), table, "half");
     const k_TKH = op.rope(op.rmsNorm(k, weight(`${module}.k_norm.weight`), normEps), table, "half");
     const out_TNH = op.attention(q_TNH, k_TKH, v_TKH, { scale: 1 / Math.sqrt(H), mask: { kind: "causal" } });
@@ -237,7 +246,7 @@ function transformerBlock<X extends Node>(
       const hidden_TF = op.mul(op.map("silu", project(m_TD, `${module}.w1`)), project(m_TD, `${module}.w3`));
       return op.add(x_TD, project(hidden_TF, `${module}.w2`));
     }
-    const { w1, w2, w3, bias_E } = expertWeights(weight, layout, `layers.${l}.moe`);
+    const { w1, w2, w3, bias_E } = expertWeights(weight, spelling, `layers.${l}.moe`);
     const of = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
     const logits_TE = project(m_TD, `layers.${l}.moe.router.gate`);
     const routing = { name: `layers.${l}`, logits_TE, bias_E, router: routerOf(moe.topK), weighs: "output" } as const;
@@ -252,12 +261,11 @@ function transformerBlock<X extends Node>(
 }
 
 /** GroupedExperts: [E, F, D], [E, D, F], [E, F, D], under the names of the revision. */
-function expertWeights<X extends Node>(weight: Weights<X>, layout: string, moe: string) {
-  const named = layout === "torchtitan" || layout === "torchtitan-fused";
+function expertWeights<X extends Node>(weight: Weights<X>, { expert, expertBias }: Spelling, moe: string) {
   return {
-    w1: weight(`${moe}.experts.${named ? "w1_EFD" : "w1"}`),
-    w2: weight(`${moe}.experts.${named ? "w2_EDF" : "w2"}`),
-    w3: weight(`${moe}.experts.${named ? "w3_EFD" : "w3"}`),
-    bias_E: weight(`${moe}.${named ? "expert_bias_E" : "expert_bias"}`),
+    w1: weight(`${moe}.${expert("w1", "EFD")}`),
+    w2: weight(`${moe}.${expert("w2", "EDF")}`),
+    w3: weight(`${moe}.${expert("w3", "EFD")}`),
+    bias_E: weight(`${moe}.${expertBias}`),
   };
 }

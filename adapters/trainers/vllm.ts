@@ -1,9 +1,16 @@
 // vLLM's runtime names: HF's own, but for linear maps that it runs as one. The shard ids of its loaders give the order.
 //   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py, `stacked_params_mapping`
 //   vllm-project/vllm@0014ec6c58e1b74e660a1e6d059b5689716183ff:vllm/model_executor/layers/fused_moe/layer.py, `create_weights`, `_load_w13`
-import { alsoSpelled, type Dims, type MapRule, rename, split, stackExperts } from "../../src/table/rule.ts";
+import type { LayoutRow } from "../../src/family/define.ts";
+import { alsoSpelled, type Dims, type MapRule, type Rule, rename, split, stackExperts } from "../../src/table/rule.ts";
 
-export const VLLM = "vllm";
+/** vLLM's row of a family's list of layouts. */
+export const vllmRow = <C>(rules: (config: C) => readonly Rule[]): LayoutRow<C> => ({
+  name: "vllm",
+  trainer: "vllm",
+  rules,
+  graph: { none: "it names what vLLM holds at run time; what vLLM computes with it is not written as a graph" },
+});
 
 /** The same name on both sides. */
 export const sameName = (key: string, dims: Dims): MapRule => rename<string, string>(key, key, dims);

@@ -1,5 +1,6 @@
 // The matrix of what is supported: for `families`, and for the table of the README (scripts/readme.mjs).
 import type { Adapter } from "../family/adapter.ts";
+import { graphsOf, type LayoutFacts, layoutsOf } from "../family/layout.ts";
 import type { Table } from "../report/document.ts";
 
 const FORMATS = ["safetensors", "dcp", "pt"] as const;
@@ -10,17 +11,29 @@ export const familyRow = (adapter: Adapter) => ({
   modelTypes: adapter.modelTypes,
   flavours: adapter.flavours,
   modalities: adapter.modalities,
-  layouts: ["hf", ...adapter.layouts],
+  layouts: layoutsOf(adapter).map(({ name }) => name),
   encodings: adapter.encodings ?? [],
   formats: FORMATS,
-  graphs: adapter.graphs,
+  graphs: graphsOf(adapter),
+  nativeLayouts: adapter.layouts.map(layoutRow),
   sources: adapter.sources,
+});
+
+/** A layout as `families --json` shows it. */
+const layoutRow = ({ name, trainer, since, until, ranked, noGraph }: LayoutFacts) => ({
+  name,
+  trainer,
+  since: since ?? null,
+  until: until ?? null,
+  ranked,
+  graph: noGraph === null,
+  noGraph,
 });
 
 export type FamilyRow = ReturnType<typeof familyRow>;
 
 const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
-const graphsOf = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
+const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
 
 const WIDTH = 88;
 
@@ -31,7 +44,7 @@ export function familyTable(row: FamilyRow): Table {
     ["modalities", list(row.modalities)],
     ["layouts", list(row.layouts)],
     ["encodings", list(["plain", ...row.encodings])],
-    ["graphs", graphsOf(row)],
+    ["graphs", graphList(row)],
   ] as const;
   const [first = "", ...more] = wrapped(list(row.modelTypes), WIDTH);
   return {
@@ -74,9 +87,9 @@ export function familiesMarkdown(rows: readonly FamilyRow[]): string {
         types(row),
         list(row.flavours),
         list(row.modalities),
-        code(row.layouts.filter((layout) => layout !== "hf")),
+        code(row.nativeLayouts.map(({ name }) => name)),
         list(["plain", ...row.encodings]),
-        graphsOf(row),
+        graphList(row),
       ]),
     ),
   ].join("\n");

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Adapter } from "../family/adapter.ts";
+import { checkAdapter } from "../family/lacking.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** The built-in families and those of `--adapter`, which come first and replace a built-in one of their name. */
@@ -15,32 +16,22 @@ export async function loadAdapters(args: Arguments): Promise<readonly Adapter[]>
 /** The default export of a module, or what it makes of the kit for adapters. It runs with the rights of this process: the user names it, no checkpoint can. */
 async function loadPlugin(file: string): Promise<Adapter> {
   const { kit } = await import("../../adapters/plugin.ts");
-  let adapter: unknown;
-  const refuse = (problem: string, cause?: unknown): never => {
+  try {
+    const module: unknown = await import(pathToFileURL(resolve(file)).href);
+    const found = typeof module === "object" && module !== null && "default" in module ? module.default : null;
+    const adapter: unknown = typeof found === "function" ? found(kit) : found;
+    checkAdapter(adapter);
+    return guarded(adapter, file);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const problem = cause instanceof InputError ? message : `cannot be loaded: ${message}`;
     throw new InputError("ADAPTER_INVALID", `--adapter ${file}: ${problem}`, {
       file,
       expected: "a module whose default export is an adapter, or a function that makes one",
       help: "see docs/add-a-family.md for what an adapter has",
       cause,
     });
-  };
-  try {
-    const module: unknown = await import(pathToFileURL(resolve(file)).href);
-    const found = typeof module === "object" && module !== null && "default" in module ? module.default : null;
-    adapter = typeof found === "function" ? found(kit) : found;
-  } catch (cause) {
-    return refuse(`cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
   }
-  return isAdapter(adapter) ? guarded(adapter, file) : refuse("its default export is no adapter, nor makes one");
-}
-
-const LISTS = ["modelTypes", "flavours", "modalities", "layouts", "graphs", "probes", "sources"] as const;
-
-function isAdapter(value: unknown): value is Adapter {
-  if (typeof value !== "object" || value === null) return false;
-  const field = (name: string): unknown => Reflect.get(value, name);
-  const lists = LISTS.every((name) => Array.isArray(field(name)));
-  return lists && typeof field("family") === "string" && typeof field("open") === "function";
 }
 
 /** What a plugin throws that is no error of ours is the plugin's fault, and named as such. */
@@ -50,11 +41,14 @@ function guarded<T extends object>(target: T, file: string): T {
   return new Proxy(heir, {
     get(_, name) {
       const value: unknown = Reflect.get(target, name);
+      // The layouts of a family have functions of their own.
+      if (name === "layouts" && Array.isArray(value)) return value.map((layout) => guarded(layout, file));
+      if (name === "hf" && isObject(value)) return guarded(value, file);
       if (name === "vision") return guardedData(value, "vision", target, file);
       if (typeof value !== "function") return value;
       return (...args: unknown[]): unknown => {
         const result = called(value, target, args, String(name), file);
-        return name === "open" && typeof result === "object" && result !== null ? guarded(result, file) : result;
+        return name === "open" && isObject(result) ? guarded(result, file) : result;
       };
     },
   });
@@ -82,3 +76,5 @@ function called(method: CallableFunction, owner: object, args: unknown[], name: 
     });
   }
 }
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;

@@ -111,8 +111,8 @@ export function planJson(plan: ConversionPlan): object {
   return {
     verdict: "pass",
     family,
-    from: { path: source.path, layout: from, format: source.format },
-    to: { path: target.path || null, layout: to, format: target.format },
+    from: { path: source.path, layout: from.name, format: source.format },
+    to: { path: target.path || null, layout: to.name, format: target.format },
     tensors: [...mapping.tensors.values()].map(({ info, move, sources }) => ({
       key: info.key,
       dtype: info.dtype,

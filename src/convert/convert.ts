@@ -84,8 +84,8 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   return {
     verdict: "pass",
     family: plan.family,
-    from: { path: source.path, layout: plan.from, format: source.format },
-    to: { path: target.path, layout: plan.to, format: target.format },
+    from: { path: source.path, layout: plan.from.name, format: source.format },
+    to: { path: target.path, layout: plan.to.name, format: target.format },
     tensors: mapping.tensors.size,
     bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
     ties: plan.mappings.flatMap(({ equalities }) => equalities.map(({ alias, of }) => ({ alias, of }))),

@@ -17,6 +17,7 @@ import {
 } from "../encodings/quantisation.ts";
 import type { JsonObject } from "../family/adapter.ts";
 import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
+import type { Layout } from "../family/layout.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { directoryOf } from "../model/config-files.ts";
@@ -48,7 +49,7 @@ export interface TargetEncoding {
  */
 export function targetEncoding(
   side: Side,
-  to: string,
+  to: Layout,
   asked: string | undefined,
   record: ConversionRecord | null,
 ): TargetEncoding | null {
@@ -62,10 +63,10 @@ export function targetEncoding(
   const quantisation = quantisationOf(side.config.json);
   const named = encodingNamed(quantisation);
   const isForeign = quantisation !== null && named === null;
-  if (isForeign && (side.layout === "hf" || asked !== "none")) throw unsupported(side, quantisation);
-  if (named !== null && side.layout === "hf" && side.encoded.size === 0) throw absent(side, named);
-  if (to !== "hf") {
-    if (asked === "fp8" || asked === "mxfp4") throw notHf(asked, to);
+  if (isForeign && (side.layout.side === "hf" || asked !== "none")) throw unsupported(side, quantisation);
+  if (named !== null && side.layout.side === "hf" && side.encoded.size === 0) throw absent(side, named);
+  if (to.side !== "hf") {
+    if (asked === "fp8" || asked === "mxfp4") throw notHf(asked, to.name);
     return null;
   }
   const name = asked === "fp8" || asked === "mxfp4" ? asked : asked === "none" ? null : named;

@@ -2,6 +2,7 @@
 import { basename, join } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
+import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile } from "../formats/output.ts";
@@ -69,9 +70,10 @@ export function planConversion(
   const dtypes = dtypeChoice(options.dtype ?? []);
   const globs = (options.allowDrop ?? []).map(globMatcher);
   const isWaived = (key: string) => globs.some((matches) => matches(key));
-  const route = options.to === "raw" ? rawRoute(source, options) : layoutRoute(source, options, { dtypes, isWaived });
+  const route =
+    options.to === RAW.name ? rawRoute(source, options) : layoutRoute(source, options, { dtypes, isWaived });
   checkGlobs(dtypes);
-  const ranked = route.side === null ? null : rankedTensors(route.side.family, route.to);
+  const ranked = rankedTensors(route.to);
   const fallback = ranked === null ? defaultFormat(route, source) : "pt";
   const target = targetAt(targetPath ?? "", options.format, fallback);
   const casts = castsOf(route.mapping);
@@ -116,8 +118,8 @@ function pathsRead({ path, files }: Checkpoint, config: ConfigFile | null): stri
 }
 
 function defaultFormat({ to }: Route, { format }: Checkpoint): Format {
-  if (to === "raw") return format === "safetensors" ? "dcp" : "safetensors";
-  return to === "hf" ? "safetensors" : "dcp";
+  if (to.side === "raw") return format === "safetensors" ? "dcp" : "safetensors";
+  return to.side === "hf" ? "safetensors" : "dcp";
 }
 
 function castsOf({ tensors, source }: Mapping): Cast[] {
@@ -137,7 +139,7 @@ function originalsOf(source: Checkpoint, { mapping, record }: Route, casts: read
     });
     return { files: record.safetensors, cast };
   }
-  if (mapping.from !== mapping.to || source.safetensors === undefined) return null;
+  if (!isSameLayout(mapping.from, mapping.to) || source.safetensors === undefined) return null;
   return { files: source.safetensors, cast: casts.length > 0 };
 }
 
@@ -180,11 +182,12 @@ function targetConfigs(
   originals: Originals | null,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
   const name = basename(config.path);
-  const own = side?.family.layoutConfig?.(to) ?? null;
+  const own = to.side === "native" ? to.files() : [];
   const isLayouts = isLayoutConfig(name);
-  if (isLayouts && (side === null || own?.name === name)) return { files: [textFile(name, config.text)], notes: [] };
-  const beside = own === null ? [] : [textFile(own.name, `${JSON.stringify(own.json, null, 2)}\n`)];
-  if (side === null || (to !== "hf" && !isLayouts))
+  if (isLayouts && (side === null || own.some((file) => file.name === name)))
+    return { files: [textFile(name, config.text)], notes: [] };
+  const beside = own.map(({ name, json }: LayoutFile) => textFile(name, `${JSON.stringify(json, null, 2)}\n`));
+  if (side === null || (to.side !== "hf" && !isLayouts))
     return { files: [textFile("config.json", config.text), ...beside], notes: [] };
   // Critical tensors stay in F32 in models that are declared to be BF16.
   const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);

@@ -19,13 +19,13 @@ export function recordOf(
   isWaived: (key: string) => boolean,
 ): ConversionRecord | null {
   const { from, to, spelling, order } = mapping;
-  const isNative = from === "hf" && to !== "hf";
-  const isRaw = to === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
+  const isNative = from.side === "hf" && to.side === "native";
+  const isRaw = to.side === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
   if (!isNative && !isRaw) return null;
   return {
     family,
-    from: { layout: from, format: source.format },
-    to: { layout: to, format: target.format },
+    from: { layout: from.name, format: source.format },
+    to: { layout: to.name, format: target.format },
     safetensors: source.safetensors ?? null,
     casts: originalDtypes(mapping),
     aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),

@@ -2,19 +2,21 @@
 
 import { UsageError } from "../base/errors.ts";
 import type { EncodingCounts } from "../encodings/encoded.ts";
+import { oppositeLayout } from "../family/family.ts";
+import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { type ConfigFile, configBeside } from "../model/config-files.ts";
 import { type ConversionRecord, recordBeside } from "../model/record.ts";
 import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
 import { type DtypeChoice, dtypeChoice } from "../views/dtypes.ts";
-import { type Mapping, type MappingOptions, mapTensors, nativeLayout, wholeMove } from "../views/mapping.ts";
+import { type Mapping, type MappingOptions, mapTensors, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
 
 export interface RouteOptions {
-  /** Layout of the target, or `raw`; the other side's default layout unless given. */
+  /** Name of the target's layout, or `raw`; the other side's default layout unless given. */
   readonly to?: string | undefined;
   /** `keep|f32|bf16|f16` and `GLOB=TYPE`. */
   readonly dtype?: readonly string[] | undefined;
@@ -37,8 +39,8 @@ export interface Choices {
 export interface Route {
   /** Null where only the container changes. */
   readonly family: string | null;
-  readonly from: string;
-  readonly to: string;
+  readonly from: Place;
+  readonly to: Place;
   /** One step, or two through `hf`: the last makes the target's tensors. */
   readonly mappings: readonly Mapping[];
   readonly mapping: Mapping;
@@ -64,8 +66,8 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
   const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
   const mapping: Mapping = {
     source,
-    from: "raw",
-    to: "raw",
+    from: RAW,
+    to: RAW,
     tensors: new Map(moves.map((tensor) => [tensor.info.key, tensor])),
     equalities: [],
     dropped: [],
@@ -77,11 +79,11 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
   const record = recordBeside(source.path);
   return {
     family: null,
-    from: "raw",
-    to: "raw",
+    from: RAW,
+    to: RAW,
     mappings: [mapping],
     mapping,
-    record: record?.from.layout === "raw" ? record : null,
+    record: record?.from.layout === RAW.name ? record : null,
     side: null,
     config: configBeside(source.path),
     dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
@@ -114,7 +116,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     notes: [
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
-      ...(to === "hf" && side.layout !== "hf" && record === null ? [NO_RECORD] : []),
+      ...(to.side === "hf" && side.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
     encoding: encoding && encoded && { ...encoding, counts: encoded.source.counts },
@@ -128,7 +130,7 @@ const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shi
 
 function mapSteps(
   side: Side,
-  to: string,
+  to: Layout,
   record: ConversionRecord | null,
   encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
@@ -143,10 +145,11 @@ function mapSteps(
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
   };
-  const { layout, model } = side;
-  if (layout === "hf" || to === "hf" || to === layout) return [mapTensors(side, model, layout, to, last)];
-  const toHf = mapTensors(side, model, layout, "hf", { ...shared, dtypes: dtypeChoice([]) });
-  return [toHf, mapTensors(side, virtualSource(toHf), "hf", to, last)];
+  const { layout, model, family } = side;
+  if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
+    return [mapTensors(side, model, layout, to, last)];
+  const toHf = mapTensors(side, model, layout, family.hf, { ...shared, dtypes: dtypeChoice([]) });
+  return [toHf, mapTensors(side, virtualSource(toHf), family.hf, to, last)];
 }
 
 function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {
@@ -157,20 +160,21 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
   ];
 }
 
-function targetLayout({ adapter, layout }: Side, to: string | undefined): string {
-  const target = to ?? (layout === "hf" ? nativeLayout(adapter) : "hf");
-  if (target === "hf" || adapter.layouts.includes(target)) return target;
-  const expected = ["hf", ...adapter.layouts, "raw"].join(", ");
-  throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${target}: ${adapter.family} has no such layout`, {
+function targetLayout({ family, layout }: Side, to: string | undefined): Layout {
+  if (to === undefined) return oppositeLayout(family, layout);
+  const target = layoutNamed(family, to);
+  if (target !== undefined) return target;
+  const expected = [...layoutsOf(family), RAW].map(({ name }) => name).join(", ");
+  throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${to}: ${family.family} has no such layout`, {
     expected,
-    found: target,
+    found: to,
     help: `known are ${expected}`,
   });
 }
 
 /** The record beside the source, where it tells of a conversion from the layout that is now the target. */
-function recordFor({ checkpoint, layout, adapter }: Side, to: string): ConversionRecord | null {
+function recordFor({ checkpoint, layout, adapter }: Side, to: Layout): ConversionRecord | null {
   const record = recordBeside(checkpoint.path);
-  const fits = record?.family === adapter.family && record.to.layout === layout && record.from.layout === to;
+  const fits = record?.family === adapter.family && record.to.layout === layout.name && record.from.layout === to.name;
   return fits ? record : null;
 }

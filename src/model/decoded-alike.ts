@@ -13,7 +13,7 @@ export function decodedAlike([a, b]: readonly [Side, Side]): readonly [Side, Sid
 
 function decodedLike(side: Side, other: Side): Side {
   const { encoded, layout, model } = side;
-  if (encoded.size === 0 || layout !== "hf" || model.unrounded === undefined) return side;
+  if (encoded.size === 0 || layout.side !== "hf" || model.unrounded === undefined) return side;
   const theirs = hfView(other).source.tensors;
   const wide = new Set([...encoded.keys()].filter((key) => theirs.get(key)?.dtype === "F32"));
   return wide.size === 0 ? side : { ...side, model: model.unrounded(wide) };

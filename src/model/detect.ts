@@ -2,14 +2,16 @@
 
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Adapter, JsonObject } from "../family/adapter.ts";
+import { bound, type Family, tableLayout } from "../family/family.ts";
+import { type LayoutFacts, layoutNamed, layoutsOf, type NativeLayout } from "../family/layout.ts";
 import { abstractKey, axesOf } from "../table/dims/key-pattern.ts";
-import type { Rule, Side } from "../table/rule.ts";
+import type { Rule } from "../table/rule.ts";
 import { KnownKinds, share } from "./known-kinds.ts";
 
 export interface Detected {
   readonly adapter: Adapter;
-  /** `hf` or one of the adapter's native layouts. */
-  readonly layout: string;
+  /** One of the adapter's. */
+  readonly layout: LayoutFacts;
 }
 
 /** What the user settled with --family and --layout; both together are taken as they are. */
@@ -22,7 +24,7 @@ export interface Settled {
 export interface Evidence {
   /** Whether the files are rank shards. */
   readonly ranks?: boolean;
-  /** Layout that the record beside the checkpoint tells of. */
+  /** Name of the layout that the record beside the checkpoint tells of. */
   readonly recorded?: () => string | undefined;
 }
 
@@ -30,8 +32,6 @@ interface Candidate extends Detected {
   /** Kinds of keys of the checkpoint that the layout has, and kinds it requires that the checkpoint has, each 0 to 1. */
   readonly known: number;
   readonly present: number;
-  /** Whether it is saved as rank shards. */
-  readonly ranked: boolean;
 }
 
 /**
@@ -66,7 +66,7 @@ export function detect(
   const ownConfig = isSettled ? config : null;
   const candidates = families
     .flatMap((adapter) =>
-      layoutsOf(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, ownConfig, isSettled)),
+      possibleLayouts(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, ownConfig, isSettled)),
     )
     .filter(({ known, present }) => known >= enough && present >= enough);
   const score = ({ known, present }: Candidate) => known + present;
@@ -84,8 +84,8 @@ export function detect(
 /** Layouts of one family that differ in how they are saved only, as the evidence has it. */
 function likelier(candidates: readonly Candidate[], { ranks = false, recorded }: Evidence): readonly Candidate[] {
   if (candidates.length < 2) return candidates;
-  const named = candidates.filter(({ layout }) => layout === recorded?.());
-  const fitting = named.length > 0 ? named : candidates.filter(({ ranked }) => ranked === ranks);
+  const named = candidates.filter(({ layout }) => layout.name === recorded?.());
+  const fitting = named.length > 0 ? named : candidates.filter(({ layout }) => layout.ranked === ranks);
   return fitting.length > 0 ? fitting : candidates;
 }
 
@@ -97,15 +97,18 @@ function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): De
       `${family}`,
       adapters.map((adapter) => adapter.family),
     );
-  const named = possible.filter((adapter) => layout === undefined || layoutsOf(adapter, layout).length > 0);
-  if (named.length === 0)
+  if (layout === undefined) return undefined;
+  const [named] = possible.flatMap((adapter) => {
+    const found = layoutNamed(adapter, layout);
+    return found === undefined ? [] : [{ adapter, layout: found }];
+  });
+  if (named === undefined)
     throw noSuch(
       "layout",
-      `${layout}`,
-      possible.flatMap((adapter) => layoutsOf(adapter, undefined)),
+      layout,
+      possible.flatMap((adapter) => layoutsOf(adapter).map(({ name }) => name)),
     );
-  const [adapter] = named;
-  return family === undefined || layout === undefined || adapter === undefined ? undefined : { adapter, layout };
+  return family === undefined ? undefined : named;
 }
 
 function noSuch(what: "family" | "layout", found: string, known: readonly string[]): UsageError {
@@ -117,8 +120,8 @@ function noSuch(what: "family" | "layout", found: string, known: readonly string
   });
 }
 
-const layoutsOf = (adapter: Adapter, layout: string | undefined): string[] =>
-  ["hf", ...adapter.layouts].filter((name) => layout === undefined || name === layout);
+const possibleLayouts = (adapter: Adapter, settled: string | undefined): readonly LayoutFacts[] =>
+  layoutsOf(adapter).filter(({ name }) => settled === undefined || name === settled);
 
 function isPossible(adapter: Adapter, config: JsonObject | null, family: string | undefined): boolean {
   if (family !== undefined) return adapter.family === family;
@@ -129,45 +132,38 @@ function isPossible(adapter: Adapter, config: JsonObject | null, family: string 
 /** The best of the adapter's probes, the config among them: each shows one set of the keys that the family can have. */
 function judge(
   adapter: Adapter,
-  layout: string,
+  layout: LayoutFacts,
   kinds: ReadonlySet<string>,
   config: JsonObject | null,
   isSettled: boolean,
 ): Candidate {
-  const side = sideOf(layout);
   const scores = [...probed(adapter, layout), ...rulesAt(adapter, layout, config)].map((rules) => {
-    const known = new KnownKinds(rules, side);
+    const known = new KnownKinds(rules, layout.side);
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
-    return {
-      known: share(found.length, kinds.size),
-      present: known.presence(found, isSettled),
-      ranked: known.ranked,
-    };
+    return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
   });
-  const none = { known: 0, present: 0, ranked: false };
+  const none = { known: 0, present: 0 };
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), none);
   return { adapter, layout, ...best };
 }
 
-const sideOf = (layout: string): Side => (layout === "hf" ? "hf" : "native");
-
-const tableOf = (adapter: Adapter, layout: string): string => (layout === "hf" ? (adapter.layouts[0] ?? "hf") : layout);
+const tableAt = (family: Family, layout: LayoutFacts): NativeLayout => tableLayout(family, bound(family, layout));
 
 /** Tables of a layout, as the adapter's probes have them. */
-const probed = (adapter: Adapter, layout: string): (readonly Rule[])[] =>
-  adapter.probes.map((probe) => adapter.open(probe, adapter.family).rules(tableOf(adapter, layout)));
+const probed = (adapter: Adapter, layout: LayoutFacts): (readonly Rule[])[] =>
+  adapter.probes.map((probe) => tableAt(adapter.open(probe, adapter.family), layout).rules());
 
 /**
  * The table at a config, without the rules of layers that the model has none of; none where the config is not one of the
  * family's, which whoever opens it will be told.
  */
-function rulesAt(adapter: Adapter, layout: string, config: JsonObject | null): (readonly Rule[])[] {
+function rulesAt(adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): (readonly Rule[])[] {
   if (config === null) return [];
   try {
-    const family = adapter.open(config, adapter.family);
-    const axes = family.axes(tableOf(adapter, layout));
+    const table = tableAt(adapter.open(config, adapter.family), layout);
+    const axes = table.axes();
     const isEmpty = (axis: string) => axes[axis] === 0 || (Array.isArray(axes[axis]) && axes[axis].length === 0);
-    return [family.rules(tableOf(adapter, layout)).filter((rule) => !keyAxesOf(rule).some(isEmpty))];
+    return [table.rules().filter((rule) => !keyAxesOf(rule).some(isEmpty))];
   } catch (error) {
     if (error instanceof InputError) return [];
     throw error;
@@ -183,7 +179,7 @@ function keyAxesOf(rule: Rule): readonly string[] {
 
 /** Whether two layouts of a family are one here: they may differ in the experts alone, and the model have none. */
 function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds: ReadonlySet<string>): boolean {
-  if (config === null || a.adapter !== b.adapter || a.layout === "hf" || b.layout === "hf") return false;
+  if (config === null || a.adapter !== b.adapter || a.layout.side === "hf" || b.layout.side === "hf") return false;
   const isAbsent = (rule: Rule) =>
     rule.kind === "map" && rule.optional && !rule.native.some(({ key }) => kinds.has(abstractKey(key)));
   const [one, other] = [a, b].map(({ adapter, layout }) =>
@@ -194,7 +190,7 @@ function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds:
 
 /** Whether files of the family come in several orders of dims. */
 export const hasOrders = (adapter: Adapter): boolean =>
-  probed(adapter, "hf")
+  probed(adapter, adapter.hf)
     .flat()
     .some(
       (rule) => rule.kind === "map" && (rule.order !== undefined || rule.hf.some(({ orders }) => orders !== undefined)),
@@ -222,7 +218,9 @@ function unknownFamily(
       found,
       help,
     });
-  const expected = ["hf", ...only.layouts].join(", ");
+  const expected = layoutsOf(only)
+    .map(({ name }) => name)
+    .join(", ");
   return new InputError("UNKNOWN_FAMILY", `the keys fit no layout of ${only.family}`, {
     expected,
     found,
@@ -232,10 +230,10 @@ function unknownFamily(
 
 /** Layouts of one family may differ in a tensor or two: then it is they that are missing. */
 function ambiguous(candidates: readonly Candidate[]): InputError {
-  const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout}`);
+  const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout.name}`);
   const kinds = candidates.map(
     ({ adapter, layout }) =>
-      new Set(probed(adapter, layout).flatMap((rules) => [...new KnownKinds(rules, sideOf(layout)).spelled])),
+      new Set(probed(adapter, layout).flatMap((rules) => [...new KnownKinds(rules, layout.side).spelled])),
   );
   const marks = kinds.map((own, i) => [...own].filter((kind) => kinds.every((all, j) => j === i || !all.has(kind))));
   const [tensor] = marks[0] ?? [];

@@ -1,7 +1,7 @@
 // Kinds of keys, indices aside, that the rules of a table know on one side.
 import { abstractKey } from "../table/dims/key-pattern.ts";
 import { passesKind } from "../table/pass-through.ts";
-import { isRanked, type Rule, type Side } from "../table/rule.ts";
+import type { Rule, Side } from "../table/rule.ts";
 
 export const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
 
@@ -13,11 +13,7 @@ export class KnownKinds {
   private readonly prefixes: string[] = [];
   private readonly passed: string[] = [];
 
-  /** Whether it is saved as rank shards. */
-  readonly ranked: boolean;
-
   constructor(rules: readonly Rule[], side: Side) {
-    this.ranked = side === "native" && isRanked(rules);
     for (const rule of rules) this.add(rule, side);
   }
 

@@ -1,11 +1,11 @@
 // The tensors of rank shards as one model's: joined along the dimension that each is cut in, replicated ones compared.
 
 import { byteLengthOf } from "../base/dtype.ts";
-import type { Family } from "../family/adapter.ts";
+import type { Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { rankMissing, ranksDiffer } from "../formats/pt/ranks.ts";
 import { compileTable } from "../table/plan.ts";
-import { isRanked, type Ranks } from "../table/rule.ts";
+import type { Ranks } from "../table/rule.ts";
 import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
 /** What a table says of a tensor of a ranked layout. */
@@ -15,10 +15,9 @@ export interface RankedTensor {
 }
 
 /** By key; null for a layout that is not saved as rank shards. */
-export function rankedTensors(family: Family, layout: string): ReadonlyMap<string, RankedTensor> | null {
-  const rules = layout === "hf" || layout === "raw" ? [] : family.rules(layout);
-  if (!isRanked(rules)) return null;
-  const tensors = compileTable(rules, family.axes(layout)).tensors("native");
+export function rankedTensors(layout: Place): ReadonlyMap<string, RankedTensor> | null {
+  if (layout.side !== "native" || !layout.ranked) return null;
+  const tensors = compileTable(layout.rules(), layout.axes()).tensors("native");
   return new Map(tensors.map(({ key, shape, ranks }) => [key, { shape, ranks: ranks ?? "replicated" }]));
 }
 

@@ -2,7 +2,9 @@ import { basename, dirname } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { decodedSource } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import type { Adapter, Family, JsonObject } from "../family/adapter.ts";
+import type { Adapter, JsonObject } from "../family/adapter.ts";
+import { bound, type Family } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RANK_FILE } from "../formats/pt/ranks.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
@@ -29,7 +31,7 @@ export interface Side {
   readonly config: ConfigFile;
   readonly adapter: Adapter;
   readonly family: Family;
-  readonly layout: string;
+  readonly layout: Layout;
   /** The model's tensors, by the keys of the layout. */
   readonly model: TensorSource;
   /** Keys of the model's tensors in the checkpoint, those of codes and scales in place of what they encode. */
@@ -64,7 +66,7 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
     try {
       // What the user settles in full is not checked against the keys: the reading has to be found without it.
       const bySight = detect(adapters, keys.model, config, family === undefined ? {} : { family }, evidence);
-      if (layout === undefined || bySight.layout === layout) return { ...bySight, keys };
+      if (layout === undefined || bySight.layout.name === layout) return { ...bySight, keys };
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       failure ??= error;
@@ -113,7 +115,7 @@ const storedKeysOf = (keys: Iterable<string>, encoded: Logical["encoded"]): stri
 export function resolveSide(stored: Checkpoint, options: SideOptions): Side {
   const config = configOf(stored, options);
   const { checkpoint, encoded } = logicalCheckpoint(stored, config?.json ?? null);
-  const { adapter, layout, keys } = recognise(checkpoint, config?.json ?? null, options);
+  const { adapter, keys, ...detected } = recognise(checkpoint, config?.json ?? null, options);
   if (config === null) {
     throw new InputError("CONFIG_MISSING", `${checkpoint.path}: no config.json beside the checkpoint`, {
       file: checkpoint.path,
@@ -122,7 +124,8 @@ export function resolveSide(stored: Checkpoint, options: SideOptions): Side {
     });
   }
   const family = openFamily(checkpoint, { adapter, keys }, config);
-  const model = modelSource(checkpoint, { layout, keys }, family);
+  const layout = bound(family, detected.layout);
+  const model = modelSource(checkpoint, keys, layout);
   const storedKeys = storedKeysOf(keys.model.values(), encoded);
   const ofModel = [...keys.model].flatMap(([key, from]) => {
     const tensor = encoded.get(from);
@@ -155,17 +158,13 @@ export const openFamily = (
  * The model's tensors by the keys of its layout, rank shards joined. Throws InputError RANK_ALONE for one file of several
  * ranks, RANKS_UNKNOWN for shards in a layout that has none, and what joining throws.
  */
-export function modelSource(
-  checkpoint: Checkpoint & TensorSource,
-  { layout, keys }: Pick<Recognised, "layout" | "keys">,
-  family: Family,
-): TensorSource {
+export function modelSource(checkpoint: Checkpoint & TensorSource, keys: ModelKeys, layout: Layout): TensorSource {
   const { path, ranks } = checkpoint;
   if (ranks === undefined) {
     refuseLoneRank(path);
     return renamedSource(checkpoint, keys.model);
   }
-  const ranked = rankedTensors(family, layout);
+  const ranked = rankedTensors(layout);
   if (ranked === null) refuseRanks(checkpoint);
   return joinRanks(ranks, keys.model, ranked ?? new Map());
 }

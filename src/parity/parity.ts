@@ -77,7 +77,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const inputs = await allInputs(options.input, limits, golden);
     const passes = new Passes({
       sides: weights,
-      forwards: sides.map(({ family, layout }) => family.forward(layout)),
+      forwards: sides.map(({ layout }) => layout.forward()),
       golden,
       inputs,
       everyModality: limits.vision ? randomInputs({}, limits).input : null,
@@ -141,7 +141,7 @@ const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: 
 const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWeights): SideReport => ({
   path: checkpoint.path,
   family: family.family,
-  layout,
+  layout: layout.name,
   format: checkpoint.format,
   dtype,
   encoding: [...checkpoint.tensors.values()].find(({ encoding }) => encoding !== undefined)?.encoding ?? null,

@@ -61,7 +61,7 @@ export class Passes {
     this.forwards = of.forwards;
     this.inputs = of.inputs.map(({ input }) => input);
     const [a, b] = of.sides;
-    this.reference = of.golden !== null || (b?.layout === "hf" && a?.layout !== "hf") ? 1 : 0;
+    this.reference = of.golden !== null || (b?.layout.side === "hf" && a?.layout.side !== "hf") ? 1 : 0;
   }
 
   /**

@@ -5,7 +5,8 @@ import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
-import type { Family } from "../family/adapter.ts";
+import { type Family, tableLayout } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TablePlan } from "../table/move.ts";
 import { compileTable } from "../table/plan.ts";
@@ -15,20 +16,18 @@ import { inCanonicalOrder } from "../views/canonical-order.ts";
 export interface ParitySide {
   readonly checkpoint: Checkpoint;
   readonly family: Family;
-  /** `hf` or a native layout. */
-  readonly layout: string;
+  /** At the config of `family`. */
+  readonly layout: Layout;
   /** The model's tensors by the keys of the layout, where the checkpoint has others too or names them otherwise. */
   readonly model?: Pick<Checkpoint, "tensors" | "read">;
 }
 
-/** Every family has a table against this layout; the keys that an HF checkpoint must have do not depend on it. */
-export const ANY_NATIVE_LAYOUT = "torchtitan";
 const COMPARE_BYTES = 1 << 20;
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
   readonly path: string;
-  readonly layout: string;
+  readonly layout: Layout;
   private readonly model: Pick<Checkpoint, "tensors" | "read">;
   private readonly table: TablePlan;
   /** Buffers that a trainer makes itself where the checkpoint has none. */
@@ -38,15 +37,15 @@ export class SideWeights {
   constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
     this.path = checkpoint.path;
     this.layout = layout;
-    const isHf = layout === "hf";
-    const native = isHf ? ANY_NATIVE_LAYOUT : layout;
-    const table = compileTable(family.rules(native), family.axes(native));
+    const isHf = layout.side === "hf";
+    const native = tableLayout(family, layout);
+    const table = compileTable(native.rules(), native.axes());
     const planned = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
     const isCanonical = !isHf || planned.order === null;
-    this.model = isCanonical ? model : inCanonicalOrder(family, model, native);
+    this.model = isCanonical ? model : inCanonicalOrder(family, model);
     this.table = isCanonical ? planned : table.plan("fromHf", this.model.tensors, { mixedDtypes: true });
     this.buffers = new Map(
-      table.tensors(isHf ? "hf" : "native", model.tensors).flatMap(({ key, shape, recreate: value }) => {
+      table.tensors(layout.side, model.tensors).flatMap(({ key, shape, recreate: value }) => {
         return value === undefined ? [] : [[key, { shape: shape.map((size) => size ?? 0), value }] as const];
       }),
     );

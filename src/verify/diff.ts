@@ -2,6 +2,7 @@
 
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
+import { isSameLayout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { decodedAlike } from "../model/decoded-alike.ts";
 import { hasOrders } from "../model/detect.ts";
@@ -95,7 +96,7 @@ function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [Vie
   const encoding = pairs.some(([x, y]) => x.encoding !== y.encoding);
   const shapes = pairs.some(([x, y]) => x.shape.join() !== y.shape.join());
   const keys = pairs.some(([{ key }]) => !b.source.tensors.has(key));
-  return layout === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
+  return layout.side === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
 }
 
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
@@ -112,9 +113,9 @@ function viewsOf(
   if (x instanceof InputError) throw x;
   if (y instanceof InputError) throw y;
   const isWhole = ({ ranks = [] }: Checkpoint) => ranks.length < 2;
-  if (x.adapter === y.adapter && x.layout === y.layout && isWhole(a) && isWhole(b)) {
+  if (x.adapter === y.adapter && isSameLayout(x.layout, y.layout) && isWhole(a) && isWhole(b)) {
     const views = [plainView(a, x), plainView(b, y)] as const;
-    if (!mayDifferInOrder(x, views)) return { views, keys: x.layout };
+    if (!mayDifferInOrder(x, views)) return { views, keys: x.layout.name };
   }
   if (x.adapter !== y.adapter) {
     throw new InputError(
@@ -129,7 +130,7 @@ function viewsOf(
     );
   }
   const [left, right] = decodedAlike([resolveSide(storedA, options.a), resolveSide(storedB, options.b)]);
-  return { views: [convertedView(left), convertedView(right)], keys: "hf" };
+  return { views: [convertedView(left), convertedView(right)], keys: left.family.hf.name };
 }
 
 /** Encoded tensors are compared by their values; of an unknown family, as they are stored. */
@@ -164,7 +165,7 @@ const rawView = (checkpoint: Checkpoint): View => {
 };
 
 const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised): View => ({
-  about: { path: checkpoint.path, family: adapter.family, layout, format: checkpoint.format },
+  about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
   source: renamedSource(checkpoint, keys.model),
   verify: () => checkpoint.verify([...keys.model.values()]),
   faults: noFaults,
@@ -175,7 +176,7 @@ function convertedView(side: Side): View {
   const { source, tolerant } = hfView(side);
   const { mapping, standIns, faults } = tolerant;
   return {
-    about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout, format: checkpoint.format },
+    about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout.name, format: checkpoint.format },
     source,
     verify: () => checkpoint.verify(side.storedKeys),
     // What is missing on one side shows in the comparison, under its HF key.

@@ -4,7 +4,8 @@ import { basename } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
-import type { Adapter } from "../family/adapter.ts";
+import { bound, type Family, oppositeLayout } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { directoryOf } from "../model/config-files.ts";
 import { openCheckpoint } from "../model/open.ts";
@@ -14,12 +15,11 @@ import {
   logicalCheckpoint,
   modelSource,
   openFamily,
-  type Recognised,
   recognise,
   type SideOptions,
 } from "../model/sides.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
-import { mapTensors, nativeLayout } from "../views/mapping.ts";
+import { mapTensors } from "../views/mapping.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 
 /** Something a conversion would stop at, or ought to know. */
@@ -87,8 +87,9 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
   if (recognised !== null && config !== null) {
     attempt(() => {
       const family = openFamily(logical, recognised, config);
-      model = modelSource(logical, recognised, family);
-      checkTable(model, recognised, family);
+      const layout = bound(family, recognised.layout);
+      model = modelSource(logical, recognised.keys, layout);
+      checkTable(model, family, layout);
     });
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
@@ -102,7 +103,7 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
     path: checkpoint.path,
     format: checkpoint.format,
     family: recognised?.adapter.family ?? null,
-    layout: recognised?.layout ?? null,
+    layout: recognised?.layout.name ?? null,
     prefix: recognised?.keys.prefix ?? "",
     config: config?.path ?? null,
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : { ...checkpoint, ...joinedTensors(checkpoint, model) }),
@@ -139,9 +140,8 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 }
 
 /** Missing, unknown and misshapen tensors, as a conversion would find them. */
-function checkTable(source: TensorSource, { adapter, layout }: Recognised, family: ReturnType<Adapter["open"]>): void {
-  const to = layout === "hf" ? nativeLayout(adapter) : "hf";
-  mapTensors({ adapter, family }, source, layout, to, { dtypes: dtypeChoice([]) });
+function checkTable(source: TensorSource, family: Family, layout: Layout): void {
+  mapTensors({ family }, source, layout, oppositeLayout(family, layout), { dtypes: dtypeChoice([]) });
 }
 
 function containerProblems({ safetensors }: Checkpoint): Problem[] {

@@ -8,6 +8,8 @@ import { outputFiles } from "../convert/outputs.ts";
 import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
+import { oppositeLayout } from "../family/family.ts";
+import { type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
 import { directoryOf } from "../model/config-files.ts";
@@ -17,7 +19,7 @@ import { checkBytes, checkValues } from "../views/checks.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
-import { type Mapping, mapTensors, nativeLayout, wholeMove } from "../views/mapping.ts";
+import { type Mapping, mapTensors, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 
@@ -64,8 +66,8 @@ export async function roundtrip(side: Side, options: RoundTripOptions = {}): Pro
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
     family: side.adapter.family,
-    layout: side.layout,
-    via: there.to,
+    layout: side.layout.name,
+    via: there.to.name,
     tensors: trip.tensors,
     bytes,
     differences,
@@ -81,15 +83,7 @@ function mapBothWays(
   side: Side,
   to: string | undefined,
 ): { readonly there: Mapping; readonly back: Mapping; readonly notes: readonly string[] } {
-  const via = to ?? (side.layout === "hf" ? nativeLayout(side.adapter) : "hf");
-  if (via === side.layout || (via !== "hf" && side.layout !== "hf") || !["hf", ...side.adapter.layouts].includes(via)) {
-    const expected = side.layout === "hf" ? side.adapter.layouts.join(", ") : "hf";
-    throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${via}: no way there and back from ${side.layout}`, {
-      expected,
-      found: via,
-      help: `go through ${expected}`,
-    });
-  }
+  const via = layoutBetween(side, to);
   const dtypes = dtypeChoice([]);
   const there = mapTensors(side, side.model, side.layout, via, { dtypes });
   const target = { path: "", format: "dcp", fileName: null } as const;
@@ -103,6 +97,19 @@ function mapBothWays(
   if (record === null) return { there, back: plain, notes: [] };
   const { mapping, notes } = withKept(plain, record);
   return { there, back: mapping, notes };
+}
+
+/** A layout of the other side. */
+function layoutBetween({ family, layout }: Side, to: string | undefined): Layout {
+  const via = to === undefined ? oppositeLayout(family, layout) : layoutNamed(family, to);
+  if (via !== undefined && via.side !== layout.side) return via;
+  const others = layout.side === "hf" ? family.layouts : [family.hf];
+  const expected = others.map(({ name }) => name).join(", ");
+  throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${to}: no way there and back from ${layout.name}`, {
+    expected,
+    found: `${to}`,
+    help: `go through ${expected}`,
+  });
 }
 
 class Trip {

@@ -49,7 +49,7 @@ export async function validate(side: Side, options: StepOptions = {}): Promise<V
     path: side.checkpoint.path,
     format: side.checkpoint.format,
     family: side.adapter.family,
-    layout: side.layout,
+    layout: side.layout.name,
     tensors: tensors.length,
     bytes,
     checks: Object.entries(CHECKS).map(([name, kinds]) => ({
@@ -77,7 +77,7 @@ function* findFaults(side: Side): Generator<number, Difference[], void> {
 function notesOf({ family, layout, model }: Side): string[] {
   const dtype = commonFloat([...model.tensors.values()].map((info) => info.dtype));
   const name = dtype === null ? undefined : torchName(dtype);
-  if (layout !== "hf" || name === undefined || family.dtype === null || family.dtype === name) return [];
+  if (layout.side !== "hf" || name === undefined || family.dtype === null || family.dtype === name) return [];
   return [`the config declares ${family.dtype}, the weights are ${name}: transformers loads them as ${family.dtype}`];
 }
 

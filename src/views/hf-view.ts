@@ -1,17 +1,19 @@
 // A side as HF tensors, and what is wrong with it: a flawed checkpoint is compared as far as it goes.
 
 import { InputError } from "../base/errors.ts";
+import { oppositeLayout, tableLayout } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import { compileTable, type TableTensor } from "../table/plan.ts";
 import type { Difference } from "./difference.ts";
 import { dtypeChoice } from "./dtypes.ts";
-import { type Mapping, type Model, mapTensors, nativeLayout } from "./mapping.ts";
+import { type Mapping, type Model, mapByTable, mapTensors } from "./mapping.ts";
 import { virtualSource } from "./produce.ts";
 import { renamedSource, type TensorSource, tensorInfo } from "./tensor-source.ts";
 
 /** A checkpoint's model under its layout's keys. */
 export interface ViewedSide extends Model {
-  readonly layout: string;
+  readonly layout: Layout;
   readonly model: TensorSource;
 }
 
@@ -28,13 +30,11 @@ const MAX_FAULTS = 1000;
 
 /** Maps a side to the other one, listing what is missing, unknown or misshapen instead of stopping at it. */
 export function mapTolerantly(side: ViewedSide): TolerantMapping {
-  const { adapter, family, layout, model } = side;
-  const other = layout === "hf" ? nativeLayout(adapter) : "hf";
-  const native = layout === "hf" ? other : layout;
-  const table = compileTable(family.rules(native), family.axes(native));
-  const known = new Map(
-    table.tensors(layout === "hf" ? "hf" : "native", model.tensors).map((tensor) => [tensor.key, tensor]),
-  );
+  const { family, layout, model } = side;
+  const other = oppositeLayout(family, layout);
+  const native = tableLayout(family, layout);
+  const table = compileTable(native.rules(), native.axes());
+  const known = new Map(table.tensors(layout.side, model.tensors).map((tensor) => [tensor.key, tensor]));
   const headers = new Map(model.tensors);
   const standIns = new Set<string>();
   const faults: Difference[] = [];
@@ -106,7 +106,7 @@ export interface HfView {
 export function hfView(side: ViewedSide): HfView {
   const tolerant = mapTolerantly(side);
   const { mapping, standIns } = tolerant;
-  if (side.layout === "hf") {
+  if (side.layout.side === "hf") {
     const apart = new Set([...mapping.equalities.map(({ alias }) => alias), ...mapping.dropped.map(({ key }) => key)]);
     const canonical = new Map([...mapping.spelling].map(([key, spelled]) => [spelled, key]));
     const own = [...side.model.tensors.keys()].filter((key) => !apart.has(key) && !standIns.has(key));
@@ -123,7 +123,8 @@ export function hfView(side: ViewedSide): HfView {
 
 /** There and back: the way back writes the canonical order. */
 function reordered(side: ViewedSide, there: Mapping, names: ReadonlyMap<string, string>): TensorSource {
-  const back = mapTensors(side, virtualSource(there), there.to, "hf", { dtypes: dtypeChoice([]) });
+  const { family } = side;
+  const back = mapByTable(virtualSource(there), family.layouts[0], family.hf, { dtypes: dtypeChoice([]) });
   const own = new Set(names.values());
   // A key of the canonical order that the files do not have is made of what they have.
   const isMade = (key: string, sources: readonly string[]) =>

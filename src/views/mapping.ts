@@ -2,7 +2,8 @@
 
 import { type Dtype, elementCount } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
-import type { Adapter, Family } from "../family/adapter.ts";
+import { type Family, oppositeLayout, tableLayout } from "../family/family.ts";
+import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
 import { refusalOf } from "../table/pass-through.ts";
@@ -23,8 +24,8 @@ export interface MappedTensor {
 /** One step from layout to layout; `source` has the tensors that the moves name. */
 export interface Mapping {
   readonly source: TensorSource;
-  readonly from: string;
-  readonly to: string;
+  readonly from: Place;
+  readonly to: Place;
   /** Where the tensors stand in a nested state, where no table gave them their names. */
   readonly paths?: Checkpoint["paths"];
   /** In the order of the table. */
@@ -45,7 +46,6 @@ export interface MappingOptions extends PlanOptions {
 
 /** A family at the config of a checkpoint. */
 export interface Model {
-  readonly adapter: Adapter;
   readonly family: Family;
 }
 
@@ -53,29 +53,28 @@ export interface Model {
 export function mapTensors(
   model: Model,
   source: TensorSource,
-  from: string,
-  to: string,
+  from: Layout,
+  to: Layout,
   options: MappingOptions,
 ): Mapping {
-  if (from !== to) return mapByTable(model, source, from, to, options);
+  if (!isSameLayout(from, to)) return mapByTable(source, from, to, options);
   const { dtypes, ...others } = options;
   return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
 }
 
 /** From one layout to another, one of which is `hf`. Throws what a table's plan throws. */
 export function mapByTable(
-  model: Pick<Model, "family">,
   source: TensorSource,
-  from: string,
-  to: string,
+  from: Layout,
+  to: Layout,
   { dtypes, ...options }: MappingOptions,
 ): Mapping {
-  return mapped(source, [from, to], tablePlan(model, source, from, to, options), dtypes);
+  return mapped(source, [from, to], tablePlan(source, from, to, options), dtypes);
 }
 
 function mapped(
   source: TensorSource,
-  [from, to]: readonly [string, string],
+  [from, to]: readonly [Layout, Layout],
   plan: Planned,
   dtypes: DtypeChoice,
 ): Mapping {
@@ -103,28 +102,22 @@ function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSou
 
 type Planned = TablePlan & Pick<Mapping, "aliases">;
 
-function tablePlan(
-  { family }: Pick<Model, "family">,
-  source: TensorSource,
-  from: string,
-  to: string,
-  options: PlanOptions,
-): Planned {
-  if (from !== "hf" && to !== "hf") throw new RangeError(`no table leads from ${from} to ${to} directly`);
-  const native = from === "hf" ? to : from;
-  const table = compileTable(family.rules(native), family.axes(native));
-  const plan = table.plan(from === "hf" ? "fromHf" : "toHf", source.tensors, options);
-  const aliases = from === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+function tablePlan(source: TensorSource, from: Layout, to: Layout, options: PlanOptions): Planned {
+  const native = from.side === "native" ? from : to;
+  if (native.side !== "native" || from.side === to.side)
+    throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
+  const table = compileTable(native.rules(), native.axes());
+  const plan = table.plan(from.side === "hf" ? "fromHf" : "toHf", source.tensors, options);
+  const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
   const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
   return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
 }
 
 /** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
-function sameLayout(model: Model, source: TensorSource, layout: string, options: PlanOptions): Planned {
-  const other = layout === "hf" ? nativeLayout(model.adapter) : "hf";
-  const rules = model.family.rules(layout === "hf" ? other : layout);
-  const isKnown = (key: string) => refusalOf(rules, layout === "hf" ? "hf" : "native", key) !== undefined;
-  const { dropped, equalities, critical } = tablePlan(model, source, layout, other, {
+function sameLayout({ family }: Model, source: TensorSource, layout: Layout, options: PlanOptions): Planned {
+  const rules = tableLayout(family, layout).rules();
+  const isKnown = (key: string) => refusalOf(rules, layout.side, key) !== undefined;
+  const { dropped, equalities, critical } = tablePlan(source, layout, oppositeLayout(family, layout), {
     ...options,
     allowDrop: (key) => options.allowDrop?.(key) === true || isKnown(key),
     mixedDtypes: true,
@@ -142,13 +135,6 @@ function sameLayout(model: Model, source: TensorSource, layout: string, options:
     absent: [],
     aliases: new Map(),
   };
-}
-
-/** The native layout that HF checkpoints are converted to unless another is asked for. */
-export function nativeLayout({ layouts, family }: Adapter): string {
-  const [first] = layouts;
-  if (first === undefined) throw new RangeError(`${family} has no native layout`);
-  return layouts.includes("torchtitan") ? "torchtitan" : first;
 }
 
 /** A tensor as it is. */

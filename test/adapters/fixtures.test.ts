@@ -6,11 +6,11 @@ import { adapters } from "../../adapters/registry.ts";
 import type { Adapter, Family, JsonObject } from "../../src/family/adapter.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
-import { detect } from "../../src/model/detect.ts";
 import { modelKeyReadings } from "../../src/model/keys.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
 import { renamedSource, type TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, isTextAlone, type TensorHash, tableCases } from "../helpers/fixtures.ts";
+import { compiledTable, detected, nativeLayout } from "../helpers/layouts.ts";
 import { applyMove, type Bytes } from "../helpers/moves.ts";
 
 const configOf = (one: FixtureCase): JsonObject => JSON.parse(readFileSync(`${one.hf}/config.json`, "utf8"));
@@ -51,7 +51,7 @@ function spellingOf(one: FixtureCase, table: ReturnType<typeof compileTable>) {
 
 function converted(one: FixtureCase, direction: Direction, folder: string, checkpoint: TensorSource) {
   const family = familyOf(one, folder);
-  const table = compileTable(family.rules(one.layout), family.axes(one.layout));
+  const table = compiledTable(family, one.layout);
   const isSpelled = direction === "toHf" && !isTextAlone(folder);
   const plan = table.plan(direction, checkpoint.tensors, isSpelled ? { spelling: spellingOf(one, table) } : {});
   // Buffers that upstream's from_hf leaves to the model are made again here: they have no source
@@ -90,8 +90,9 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     const config = withConfig ? configOf(one) : null;
     const native = openNative(one.native);
     const hf = openSafetensors(one.hf);
-    expect(detect(adapters, native.tensors, config)).toEqual({ adapter: adapterOf(one), layout: one.layout });
-    expect(detect(adapters, hf.tensors, config)).toEqual({ adapter: adapterOf(one), layout: "hf" });
+    const adapter = adapterOf(one);
+    expect(detected(adapters, native.tensors, config)).toEqual({ adapter, layout: one.layout });
+    expect(detected(adapters, hf.tensors, config)).toEqual({ adapter, layout: "hf" });
     native.close();
     hf.close();
   });
@@ -100,12 +101,13 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
 test("a rule left out of the table shows in the bytes", () => {
   const one = tableCases.find(({ name }) => name === "llama3/split")!;
   const family = familyOf(one);
-  const rules = family.rules(one.layout).map((rule) => {
+  const layout = nativeLayout(family, one.layout);
+  const rules = layout.rules().map((rule) => {
     if (rule.kind !== "map" || rule.op !== "permuteRope") return rule;
     return { ...rule, hf: rule.hf.map((term, i) => ({ ...term, dims: rule.native[i]!.dims })) };
   });
   const checkpoint = openDcp(one.native);
-  const moves = compileTable(rules, family.axes(one.layout)).plan("toHf", checkpoint.tensors).moves;
+  const moves = compileTable(rules, layout.axes()).plan("toHf", checkpoint.tensors).moves;
   const wrong = moves.filter((move) => {
     const { data } = applyMove(move, (key) => payload(checkpoint, key));
     return createHash("sha256").update(data).digest("hex") !== one.toHf.get(move.key)?.sha256;

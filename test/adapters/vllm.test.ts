@@ -8,11 +8,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
-import { detect } from "../../src/model/detect.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { compileTable } from "../../src/table/plan.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { tableCases } from "../helpers/fixtures.ts";
+import { compiledTable, detected, layoutOf } from "../helpers/layouts.ts";
 import { edited, tensorsOf } from "./headers.ts";
 import { refusal } from "./refuse.ts";
 
@@ -80,7 +79,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, one) =>
 
   test("is recognised, with its config and without", () => {
     for (const config of [null, JSON.parse(readFileSync(join(target, "config.json"), "utf8"))])
-      expect(detect(adapters, vllm.tensors, config)).toMatchObject({
+      expect(detected(adapters, vllm.tensors, config)).toMatchObject({
         layout: "vllm",
         adapter: { family: one.family },
       });
@@ -98,7 +97,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, one) =>
   test("the ledger: a fused tensor missing, added, renamed or of another shape", () => {
     const adapter = adapters.find(({ family }) => family === one.family)!;
     const family = adapter.open(JSON.parse(readFileSync(join(one.hf, "config.json"), "utf8")), one.hf);
-    const table = compileTable(family.rules("vllm"), family.axes("vllm"));
+    const table = compiledTable(family, "vllm");
     for (const side of ["native", "hf"] as const) {
       const tensors = tensorsOf(table, side);
       for (const key of [...tensors.keys()].filter((each) => /layers\.1\.(?!mtp)/.test(each))) {
@@ -125,7 +124,7 @@ test("later spellings of the experts are read", async () => {
   const one = cases.find(({ name }) => name === "qwen3_moe/untied")!;
   const adapter = adapters.find(({ family }) => family === one.family)!;
   const family = adapter.open(JSON.parse(readFileSync(join(one.hf, "config.json"), "utf8")), one.hf);
-  const table = compileTable(family.rules("vllm"), family.axes("vllm"));
+  const table = compiledTable(family, "vllm");
   const later = new Map(
     [...tensorsOf(table, "native")].map(([key, value]) => [
       key.replace(/\.experts\.(w\d+_weight)$/, ".experts.routed_experts.$1"),
@@ -141,5 +140,5 @@ test("later spellings of the experts are read", async () => {
 test.each(["llama3", "qwen3", "qwen3_moe", "deepseek_v3"])("%s has no graph of this layout", (name) => {
   const adapter = adapters.find(({ family }) => family === name)!;
   const family = adapter.open(adapter.probes.at(-1)!, name);
-  expect(refusal(() => family.forward("vllm"))).toMatch(/there is no forward graph/);
+  expect(refusal(() => layoutOf(family, "vllm").forward())).toMatch(/there is no forward graph/);
 });

@@ -28,7 +28,7 @@ function read(begin, target) {
 
 async function bench(choice, layers) {
   const model = { ...shape, layers };
-  const forward = llama3.open(configOf(model), "config.json").forward("hf");
+  const forward = llama3.open(configOf(model), "config.json").hf.forward();
   const headers = new Map(shapes(model).map(([key, shape]) => [key, { key, dtype: "BF16", shape }]));
   const input = { ids_T: Array.from({ length: tokens }, (_, i) => (i * 7919 + 13) % shape.vocab) };
   const plan = planForward(forward, (key) => headers.get(key), { ...input, has: (key) => headers.has(key) });

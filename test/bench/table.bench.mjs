@@ -10,8 +10,8 @@ import { median } from "./measure.mjs";
 
 const rounds = 7;
 const config = { model_type: "deepseek_v3", rope_scaling: null };
-const family = deepseekV3.open(config, "config.json");
-const build = () => compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+const [layout] = deepseekV3.open(config, "config.json").layouts;
+const build = () => compileTable(layout.rules(), layout.axes());
 
 /** Text of the header of all HF tensors; with `scales`, of the FP8 weights of linear maps and a scale each. */
 function headerText(scales) {

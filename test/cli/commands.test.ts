@@ -232,16 +232,22 @@ describe("families and doctor", () => {
 
 describe("--adapter", () => {
   const plugin = `export default {
-    family: "tiny", modelTypes: ["tiny"], flavours: ["dense"], modalities: ["text"], layouts: ["theirs"], graphs: [],
-    probes: [{ model_type: "tiny" }], sources: [],
-    open: () => ({
-      family: "tiny", vocabSize: 2, maxPositions: 4, dtype: null,
-      axes: () => ({ v: 2, d: 3 }),
-      rules: () => [{ kind: "map", op: "transpose", optional: false,
-        native: [{ key: "theirs.weight", dims: "v d" }], hf: [{ key: "ours.weight", dims: "d v" }] }],
-      hfConfig: () => ({ model_type: "tiny" }), math: () => ({}), knownDifferences: () => [],
-      forward: () => { throw new Error("none"); },
-    }),
+    family: "tiny", modelTypes: ["tiny"], flavours: ["dense"], modalities: ["text"], probes: [{ model_type: "tiny" }],
+    sources: [], hf: { name: "hf", trainer: "transformers", side: "hf", ranked: false, noGraph: "none" },
+    layouts: [{ name: "theirs", trainer: "them", side: "native", ranked: false, noGraph: "none" }],
+    open() {
+      return {
+        family: "tiny", vocabSize: 2, maxPositions: 4, dtype: null, hf: this.hf,
+        layouts: [{
+          ...this.layouts[0],
+          axes: () => ({ v: 2, d: 3 }),
+          rules: () => [{ kind: "map", op: "transpose", optional: false,
+            native: [{ key: "theirs.weight", dims: "v d" }], hf: [{ key: "ours.weight", dims: "d v" }] }],
+          files: () => [],
+        }],
+        hfConfig: () => ({ model_type: "tiny" }), math: () => ({}),
+      };
+    },
   };`;
 
   it("adds a family from a module", async () => {
@@ -258,6 +264,20 @@ describe("--adapter", () => {
     expect(shape).toEqual([2, 3]);
     expect([...new Float32Array(bytes.buffer)]).toEqual([0, 2, 4, 1, 3, 5]);
     expect((await run("families", "--adapter", file, "--json")).json.families[0].family).toBe("tiny");
+  });
+
+  it.each([
+    [/modelTypes: \["tiny"\]/, "modelTypes: 'tiny'", 'in its adapter, "modelTypes" has to be a list'],
+    [/sources: \[\],/, "", 'in its adapter, "sources" is missing, a list'],
+    [/ open\(\)/, " close()", 'in its adapter, "open" is missing, a function'],
+    [/layouts: \[\{ name: "theirs", /, "layouts: [{ ", 'in its adapter, "layouts.0.name" is missing, a text'],
+    [/layouts: \[\{ name.*?\}\]/, "layouts: []", '"layouts" is empty: a family has at least one native layout'],
+  ])("names the field that is not as it has to be: %s", async (from, to, message) => {
+    const file = join(scratch(), "lacking.mjs");
+    writeFileSync(file, plugin.replace(from, to));
+    const { code, json } = await run("families", "--adapter", file, "--json");
+    expect([code, json.error.code]).toEqual([3, "ADAPTER_INVALID"]);
+    expect(json.error.message).toContain(message);
   });
 
   it("refuses what is no adapter", async () => {

@@ -1,6 +1,7 @@
 // What is supported, as people and programs read it.
 import { expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
+import { nativeNames } from "../helpers/layouts.ts";
 import { run } from "./command.ts";
 
 test("each family has its layouts, encodings, flavours, modalities and graphs, in lines that fit a terminal", async () => {
@@ -12,20 +13,28 @@ test("each family has its layouts, encodings, flavours, modalities and graphs, i
     const block = blocks.get(adapter.family) ?? "";
     for (const name of ["model_type", "flavours", "modalities", "layouts", "encodings", "graphs"])
       expect(block).toMatch(new RegExp(`^${name} `, "m"));
-    for (const item of [...adapter.layouts, ...adapter.modelTypes, ...adapter.flavours, ...(adapter.encodings ?? [])])
+    for (const item of [
+      ...nativeNames(adapter),
+      ...adapter.modelTypes,
+      ...adapter.flavours,
+      ...(adapter.encodings ?? []),
+    ])
       expect(block).toContain(item);
   }
 });
 
 test("as JSON, a family lists the same", async () => {
   const { json } = await run("families", "--json");
-  for (const [i, { family, layouts, graphs, modalities, flavours, encodings = [] }] of adapters.entries())
+  for (const [i, adapter] of adapters.entries()) {
+    const { family, layouts, modalities, flavours, encodings = [] } = adapter;
     expect(json.families[i]).toMatchObject({
       family,
-      layouts: ["hf", ...layouts],
-      graphs,
+      layouts: ["hf", ...nativeNames(adapter)],
+      nativeLayouts: layouts.map(({ name, trainer, noGraph }) => ({ name, trainer, graph: noGraph === null, noGraph })),
+      graphs: ["native", "hf"],
       modalities,
       flavours,
       encodings,
     });
+  }
 });

@@ -8,6 +8,7 @@ import { openCheckpoint } from "../../src/model/open.ts";
 import { readState, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
 import { tableCases } from "../helpers/fixtures.ts";
+import { nativeNames } from "../helpers/layouts.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 /** Both sides of a model in F32. */
@@ -43,7 +44,7 @@ it("no family is left out", () => {
   expect(Object.keys(CRITICAL).sort()).toEqual(adapters.map(({ family }) => family).sort());
 });
 
-const layoutsOf = (family: string) => adapters.find((adapter) => adapter.family === family)!.layouts;
+const layoutsOf = (family: string) => nativeNames(adapters.find((adapter) => adapter.family === family)!);
 
 const dtypes = (path: string) => [...hashes(path)].map(([key, { dtype }]) => [key, dtype] as const);
 

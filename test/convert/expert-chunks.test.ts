@@ -6,6 +6,7 @@ import { adapters } from "../../adapters/registry.ts";
 import { parseMetadata } from "../../src/formats/dcp/metadata.ts";
 import { converted } from "../helpers/converted.ts";
 import { tableCases } from "../helpers/fixtures.ts";
+import { nativeNames } from "../helpers/layouts.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const OLDER = "torchtitan-2026-05";
@@ -54,7 +55,7 @@ describe.each(cases)("%s", (_, one) => {
 });
 
 const withOlder = cases.filter(([, { family }]) =>
-  adapters.some((adapter) => adapter.family === family && adapter.layouts.includes(OLDER)),
+  adapters.some((adapter) => adapter.family === family && nativeNames(adapter).includes(OLDER)),
 );
 
 it.each(withOlder)("%s: from one native layout to another, too", async (_, one) => {

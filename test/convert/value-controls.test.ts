@@ -46,7 +46,7 @@ function tiedConfig(one: FixtureCase): JsonObject {
 
 /** The head's two names, as the family's own rules have them. */
 function headOf(adapter: Adapter, one: FixtureCase, side: "native" | "hf"): TieRule {
-  const rules = adapter.open(tiedConfig(one), one.hf).rules("torchtitan");
+  const rules = adapter.open(tiedConfig(one), one.hf).layouts[0].rules();
   const ties = rules.filter((rule): rule is TieRule => rule.kind === "tie" && rule.side === side);
   return ties.find(({ alias }) => !alias.includes("{"))!;
 }

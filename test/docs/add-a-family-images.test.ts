@@ -30,29 +30,33 @@ const forwardOf = ({ embed, patch, head }) =>
     return op.linear(x_TD, w(head));
   };
 
-export default (kit) => ({
+export default (kit) => kit.defineFamily({
   family: "seer",
   modelTypes: ["seer"],
   flavours: ["dense"],
   modalities: ["text", "image"],
-  layouts: ["theirs"],
-  graphs: ["native", "hf"],
   probes: [{ model_type: "seer" }],
   sources: [],
-  open: (json) => ({
-    family: "seer",
-    vocabSize: config.v,
+  encodable: { fp8: { keys: ["model.patch.weight"] } },
+  parse: () => config,
+  facts: ({ v, p }) => ({
+    vocabSize: v,
     maxPositions: 512,
     dtype: null,
-    vision: { patchDim: config.p, mergeSize: 1, imageToken: 7, around: null, reserved: [7], processor: oneSizeProcessor(kit) },
-    encodable: { fp8: { keys: ["model.patch.weight"] } },
-    axes: () => config,
-    rules: () => Object.keys(keys).map((name) => kit.rename(native[name], keys[name], name === "patch" ? "d p" : "v d")),
-    hfConfig: () => json,
-    math: () => config,
-    forward: (layout) => forwardOf(layout === "hf" ? keys : native),
-    knownDifferences: () => [],
+    vision: { patchDim: p, mergeSize: 1, imageToken: 7, around: null, reserved: [7], processor: oneSizeProcessor(kit) },
   }),
+  axes: (sizes) => sizes,
+  math: (sizes) => sizes,
+  hfConfig: (_, json) => json,
+  hf: { graph: () => forwardOf(keys) },
+  layouts: [
+    {
+      name: "theirs",
+      trainer: "them",
+      rules: () => Object.keys(keys).map((name) => kit.rename(native[name], keys[name], name === "patch" ? "d p" : "v d")),
+      graph: () => forwardOf(native),
+    },
+  ],
 });
 `;
 

@@ -135,13 +135,26 @@ describe("mistakes", () => {
 
   test("a frozen object of a class is an adapter too", async () => {
     const file = join(directory, "class.mjs");
-    const lists = ["modelTypes", "flavours", "modalities", "layouts", "graphs", "probes", "sources"];
-    const fields = ['family = "tiny"', ...lists.map((name) => `${name} = []`)];
+    const lists = ["modelTypes", "flavours", "modalities", "probes", "sources"];
+    const layouts = 'hf = { name: "hf" }; layouts = [{ name: "theirs", trainer: "them" }]';
+    const fields = ['family = "tiny"', layouts, ...lists.map((name) => `${name} = []`)];
     const source = `class Tiny { ${fields.join("; ")}; open() { throw new Error("shut"); } }`;
     writeFileSync(file, `${source}\nexport default Object.freeze(new Tiny());`);
     expect((await run("families", "--adapter", file, "--json")).json.families[0].family).toBe("tiny");
     const { json } = await run("plan", olmo2.hf, "--adapter", file, "--family", "tiny", "--layout", "hf", "--json");
     expect(json.error).toMatchObject({ code: "ADAPTER_FAILED", message: expect.stringContaining("shut") });
+  });
+
+  test.each([
+    ["    parse: readConfig,\n", "", '"parse" is missing, a function'],
+    ["    hf: { graph },\n", "    hf: {},\n", '"hf.graph" has to be a function, or { none: "why there is no graph" }'],
+    [" rules: olmoRules,", "", '"layouts.1.rules" is missing, a function'],
+    ['trainer: "OLMo"', "trainer: 2", '"layouts.1.trainer" has to be a text'],
+  ])("in the description of the family, %s → %s: the field is named", async (from, to, message) => {
+    const wrong = changed("wrong.mjs", [from, to]);
+    const { json, code } = await run("families", "--adapter", wrong, "--json");
+    expect([code, json.error.code, json.error.file]).toEqual([3, "ADAPTER_INVALID", wrong]);
+    expect(json.error.message).toContain(`in the description of family "olmo2", ${message}`);
   });
 
   test("in the config: the field is named, as of a built-in family", async () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Family } from "../../src/family/family.ts";
 import type { Fault } from "../../src/faults/fault.ts";
 import { unusedTensors } from "../../src/faults/model/unused-tensors.ts";
 import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
@@ -68,11 +69,10 @@ describe("a tensor that the config has no use for", () => {
 
   test("is named where the table has one, and the graph does not read it", async () => {
     const side = faulty(name, unusedTensors, place!);
-    const rules = (layout: string) => [
-      ...side.family.rules(layout),
-      rename("layers.0.feed_forward.w2.bias", place!, "d"),
-    ];
-    const { cause } = await compare(name, { ...side, family: { ...side.family, rules } });
+    const [native, ...others] = side.family.layouts;
+    const rules = () => [...native.rules(), rename("layers.0.feed_forward.w2.bias", place!, "d")];
+    const family: Family = { ...side.family, layouts: [{ ...native, rules }, ...others] };
+    const { cause } = await compare(name, { ...side, family });
     expect(cause).toMatchObject({ code: unusedTensors.code, tensors: [place] });
   });
 });

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { adapters } from "../../adapters/registry.ts";
 import type { Adapter } from "../../src/family/adapter.ts";
+import { graphsOf } from "../../src/family/layout.ts";
 
 export const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));
 
@@ -152,7 +153,7 @@ export const tableCases = casesOf(adapters).filter((one) => !isEncoded(one));
 export const encodedCases = casesOf(adapters).filter(isEncoded);
 
 /** Cases of the families that can also be run forward, quantised ones among them. */
-export const fixtureCases = casesOf(adapters.filter(({ graphs }) => graphs.length === 2));
+export const fixtureCases = casesOf(adapters.filter((adapter) => graphsOf(adapter).length === 2));
 
 const foldersOf = ({ natives, hfs }: FixtureCase): number => Object.keys(natives).length + Object.keys(hfs).length;
 

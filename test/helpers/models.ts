@@ -12,6 +12,7 @@ import { logicalCheckpoint } from "../../src/model/sides.ts";
 import type { ParitySide } from "../../src/parity/side.ts";
 import type { TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, fixtureCases } from "./fixtures.ts";
+import { layoutOf } from "./layouts.ts";
 
 export { bytesOf };
 
@@ -31,7 +32,8 @@ export function familyOf(entry: FixtureCase, change: JsonObject = {}) {
 
 export function hfSide(name: string, change: JsonObject = {}): ParitySide {
   const entry = fixtureCase(name);
-  return { checkpoint: openHf(entry.hf), family: familyOf(entry, change), layout: "hf" };
+  const family = familyOf(entry, change);
+  return { checkpoint: openHf(entry.hf), family, layout: family.hf };
 }
 
 /** A Hugging Face folder, decoded where it is quantised. */
@@ -42,10 +44,11 @@ export function openHf(folder: string): Checkpoint {
 
 export function nativeSide(name: string, change: JsonObject = {}): ParitySide {
   const entry = fixtureCase(name);
+  const family = familyOf(entry, change);
   return {
     checkpoint: withoutTrainerState(openDcp(entry.native)),
-    family: familyOf(entry, change),
-    layout: entry.layout,
+    family,
+    layout: layoutOf(family, entry.layout),
   };
 }
 

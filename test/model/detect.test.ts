@@ -2,10 +2,11 @@ import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { InputError, UsageError } from "../../src/base/errors.ts";
 import type { Adapter, JsonObject } from "../../src/family/adapter.ts";
+import { layoutsOf } from "../../src/family/layout.ts";
 import { detect } from "../../src/model/detect.ts";
 import { abstractKey } from "../../src/table/dims/key-pattern.ts";
-import { compileTable } from "../../src/table/plan.ts";
 import { alsoSpelled, optional, optionalPrefix, passThrough, rename } from "../../src/table/rule.ts";
+import { compiledTable, layoutOf } from "../helpers/layouts.ts";
 
 const adapterNamed = (family: string): Adapter => adapters.find((adapter) => adapter.family === family)!;
 
@@ -13,11 +14,9 @@ const adapterNamed = (family: string): Adapter => adapters.find((adapter) => ada
 function keysOf(name: string, layout: string, config: JsonObject = {}): Map<string, null> {
   const adapter = adapterNamed(name);
   const family = adapter.open({ model_type: adapter.modelTypes[0], num_hidden_layers: 12, ...config }, "test");
-  const native = layout === "hf" ? adapter.layouts[0]! : layout;
-  const table = compileTable(family.rules(native), family.axes(native));
-  const side = layout === "hf" ? "hf" : "native";
+  const { side } = layoutOf(family, layout);
   return new Map(
-    table
+    compiledTable(family, layout)
       .tensors(side)
       .filter(({ need }) => need === "required" || (need === "alias" && side === "native"))
       .map(({ key }) => [key, null]),
@@ -26,7 +25,7 @@ function keysOf(name: string, layout: string, config: JsonObject = {}): Map<stri
 
 const found = (keys: Map<string, null>, config: JsonObject | null = null, settled = {}, evidence = {}) => {
   const { adapter, layout } = detect(adapters, keys, config, settled, evidence);
-  return `${adapter.family} ${layout}`;
+  return `${adapter.family} ${layout.name}`;
 };
 
 const failure = (run: () => unknown): unknown => {
@@ -41,7 +40,7 @@ const failure = (run: () => unknown): unknown => {
 /** Families that have keys of their own. */
 const all = adapters
   .filter(({ generic }) => generic !== true)
-  .flatMap(({ family, layouts }) => ["hf", ...layouts].map((layout) => [family, layout] as const));
+  .flatMap((adapter) => layoutsOf(adapter).map(({ name }) => [adapter.family, name] as const));
 
 describe.each(all)("%s %s", (family, layout) => {
   const evidence = { ranks: layout === "meta" };
@@ -113,7 +112,7 @@ test("layouts that fit equally well are listed", () => {
   });
   expect(detect([...adapters, twin], keysOf("llama3", "hf"), null, { family: "twin" })).toEqual({
     adapter: twin,
-    layout: "hf",
+    layout: twin.hf,
   });
 });
 
@@ -128,7 +127,7 @@ test.each(all.filter(([, layout]) => layout !== "hf"))(
         const config = { model_type: adapter.modelTypes[0] };
         const keys = new Map(others.map((key) => [key, null]));
         const { layout: detected } = detect([adapter], keys, config, {}, { ranks: layout === "meta" });
-        expect([kind, detected]).toEqual([kind, layout]);
+        expect([kind, detected.name]).toEqual([kind, layout]);
       });
       if (outcome === undefined) continue;
       expect(outcome, kind).toMatchObject({ code: "AMBIGUOUS_LAYOUT", message: expect.stringContaining(`"${kind}"`) });
@@ -171,9 +170,9 @@ describe("rules that accept several spellings", () => {
   const adapter: Adapter = {
     ...llama,
     family: "spelled",
-    layouts: ["native"],
+    layouts: [llama.layouts[0]],
     probes: [{}],
-    open: () => ({ ...family, rules: () => rules }),
+    open: () => ({ ...family, layouts: [{ ...family.layouts[0], rules: () => rules }] }),
   };
   const fits = (keys: readonly string[]) => {
     const error = failure(() => detect([adapter], new Map(keys.map((key) => [key, null])), null));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Forward } from "../../numerics/graph.ts";
 import { planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
+import { layoutOf } from "../helpers/layouts.ts";
 import { familyOf, fixtureCase, hfSide } from "../helpers/models.ts";
 
 const shapes: Readonly<Record<string, readonly number[]>> = {
@@ -76,7 +77,7 @@ test("attention counts the pairs that the mask lets see each other", () => {
 
 test("a family's pass reads every tensor of its checkpoint", () => {
   const { checkpoint, family } = hfSide("qwen3/split");
-  const plan = planForward(family.forward("hf"), (key) => checkpoint.tensors.get(key)!, { ids_T: [1, 2] });
+  const plan = planForward(layoutOf(family, "hf").forward(), (key) => checkpoint.tensors.get(key)!, { ids_T: [1, 2] });
   expect(plan.steps.flatMap((step) => step.weights).sort()).toEqual([...checkpoint.tensors.keys()].sort());
   expect(plan.steps.map(({ tap }) => tap).slice(0, 4)).toEqual([
     "embed",
@@ -112,8 +113,8 @@ describe("refused, naming the tensor", () => {
   test("heads that do not divide the projection", () => {
     const family = familyOf(fixtureCase("qwen3/split"), { head_dim: 12 });
     const { checkpoint } = hfSide("qwen3/split");
-    expect(() => planForward(family.forward("hf"), (key) => checkpoint.tensors.get(key)!, { ids_T: [1] })).toThrow(
-      expect.objectContaining({ code: "SHAPE_MISMATCH" }),
-    );
+    expect(() =>
+      planForward(layoutOf(family, "hf").forward(), (key) => checkpoint.tensors.get(key)!, { ids_T: [1] }),
+    ).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
   });
 });

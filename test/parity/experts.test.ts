@@ -56,7 +56,7 @@ test("MTP layers: torchtitan's own logits", async () => {
   const weights = new SideWeights({ family, checkpoint, layout });
   const golden = recorded(`${FIXTURES}deepseek_v3/mtp/native-mtp.safetensors`, "mtp_logits.0");
   const forward: Forward = function* (op, weight, input) {
-    for (const tap of family.forward(layout)(op, weight, input)) {
+    for (const tap of layout.forward()(op, weight, input)) {
       yield tap;
       if (tap.name === "mtp.0") return op.linear(tap.value, weight("lm_head.weight"));
     }

@@ -12,6 +12,7 @@ import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
+import { runBy } from "../helpers/layouts.ts";
 import { bytesOf, faulty, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
 import { recorded } from "../helpers/tensors.ts";
 
@@ -330,8 +331,8 @@ describe("refused", () => {
 
 test("a tensor that the table knows but no step reads fails, by name", async () => {
   const hf = hfSide("llama3/split");
-  const { forward } = hfSide("llama3/split", { tie_word_embeddings: true }).family;
-  const forgetful = { ...hf, family: { ...hf.family, forward } };
+  const tied = hfSide("llama3/split", { tie_word_embeddings: true });
+  const forgetful = { ...hf, layout: runBy(hf.layout, tied.layout.forward()) };
   const report = await runParity({ a: forgetful, b: forgetful, backend });
   expect(report).toMatchObject({
     verdict: "fail",

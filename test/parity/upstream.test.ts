@@ -7,27 +7,28 @@ import type { Adapter, JsonObject } from "../../src/family/adapter.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import type { ParitySide } from "../../src/parity/side.ts";
-import { compileTable } from "../../src/table/plan.ts";
 import { FIXTURES, fixtureCases } from "../helpers/fixtures.ts";
+import { compiledTable } from "../helpers/layouts.ts";
 
 const backend = "cpu";
 const sliding = `${FIXTURES}numerics/sliding-window`;
 
 function open(adapter: Adapter, folder: string, change: JsonObject = {}): ParitySide {
   const json: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
-  return { checkpoint: openSafetensors(folder), family: adapter.open({ ...json, ...change }, folder), layout: "hf" };
+  const family = adapter.open({ ...json, ...change }, folder);
+  return { checkpoint: openSafetensors(folder), family, layout: family.hf };
 }
 
 /** The same weights under native keys, for a family whose rules are renamings. */
 function asNative(side: ParitySide): ParitySide {
   const { checkpoint, family } = side;
-  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  const table = compiledTable(family, "torchtitan");
   const sources = new Map(
     table.plan("fromHf", checkpoint.tensors).moves.map(({ key, pieces }) => [key, pieces[0]!.source] as const),
   );
   const tensors = new Map([...sources].map(([key, from]) => [key, { ...checkpoint.tensors.get(from)!, key }]));
   const read: typeof checkpoint.read = (key, begin, target) => checkpoint.read(sources.get(key)!, begin, target);
-  return { ...side, layout: "torchtitan", model: { tensors, read } };
+  return { ...side, layout: family.layouts[0], model: { tensors, read } };
 }
 
 test("sliding windows: the HF graph gives transformers' f64 logits", async () => {
@@ -60,7 +61,7 @@ test("sliding windows: torchtitan has none, which is a known difference and the 
 test("linear scaling of RoPE: torchtitan cannot run the model, and that is said", async () => {
   const { hf } = fixtureCases.find(({ name }) => name === "llama3/split")!;
   const rope = { rope_parameters: { rope_type: "linear", rope_theta: 1e4, factor: 2 } };
-  expect(() => open(llama3, hf, rope).family.forward("torchtitan")).toThrow(
+  expect(() => open(llama3, hf, rope).family.layouts[0].forward()).toThrow(
     expect.objectContaining({ code: "ROPE_NOT_IN_TORCHTITAN", exitCode: 3 }),
   );
 });

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import type { Dtype } from "../../src/base/dtype.ts";
+import { RAW } from "../../src/family/layout.ts";
 import { Gatherer } from "../../src/views/gather.ts";
 import type { Mapping } from "../../src/views/mapping.ts";
 import { Producer } from "../../src/views/produce.ts";
@@ -21,8 +22,8 @@ function mapping(
   const shape = [targetOffset];
   const tensor = { info: tensorInfo("t", to, shape), move: { key: "t", shape, pieces, rule: "test" }, sources: keys };
   return {
-    from: "a",
-    to: "b",
+    from: RAW,
+    to: RAW,
     tensors: new Map([["t", tensor]]),
     equalities: [],
     dropped: [],

@@ -3,7 +3,7 @@
 
 import type { ForwardInput, ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";
-import type { VisionInput } from "../../family/adapter.ts";
+import type { VisionInput } from "../../family/family.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { openSafetensors } from "../../formats/safetensors/open.ts";
 import { readIntegers } from "./golden.ts";

@@ -2,7 +2,7 @@
 
 import type { ForwardInput } from "../../../numerics/graph.ts";
 import type { PromptMetrics } from "../../../numerics/metrics.ts";
-import type { VisionInput } from "../../family/adapter.ts";
+import type { VisionInput } from "../../family/family.ts";
 
 /** What the report says of the input; the input itself stays inside. */
 export interface ParityInputs {

@@ -2,7 +2,7 @@
 
 import type { ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";
-import type { VisionInput } from "../../family/adapter.ts";
+import type { VisionInput } from "../../family/family.ts";
 import { imagePatches, patchDimOf } from "../images/patches.ts";
 import { type ConfiguredSteps, readSteps, withoutProcessor } from "../images/steps.ts";
 import { renderChat } from "./chat.ts";

@@ -1,7 +1,7 @@
 // Input that is made up: what it takes to show the faults that models have.
 
 import type { ImageInput } from "../../../numerics/graph.ts";
-import type { VisionInput } from "../../family/adapter.ts";
+import type { VisionInput } from "../../family/family.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 
 /** Shorter inputs do not show what a wrong rotary embedding does. */

@@ -3,6 +3,7 @@ import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
+import { bound } from "../../family/family.ts";
 import { compareConfigs } from "../../faults/model/config-differs.ts";
 import type { ParitySide } from "../side.ts";
 
@@ -38,8 +39,8 @@ export function mayRunAgain(sides: readonly ParitySide[]): boolean {
 
 /** What the native side is known to compute otherwise. Two native sides have it in common, and HF sides have none. */
 function knownOf(sides: readonly ParitySide[]): readonly KnownDifference[] {
-  const [native, ...more] = sides.filter(({ layout }) => layout !== "hf");
-  return native === undefined || more.length > 0 ? [] : native.family.knownDifferences(native.layout);
+  const [native, ...more] = sides.flatMap(({ layout }) => (layout.side === "native" ? [layout] : []));
+  return native === undefined || more.length > 0 ? [] : native.differences();
 }
 
 /**
@@ -69,7 +70,7 @@ export async function withReferenceConfig(
 ): Promise<Metrics | null> {
   const [right, other] = [sides[reference]!, sides[1 - reference]!];
   try {
-    return (await rerun(right.family.forward(other.layout))).metrics;
+    return (await rerun(bound(right.family, other.layout).forward())).metrics;
   } catch (error) {
     if (error instanceof InputError) return null;
     throw error;

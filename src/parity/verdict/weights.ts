@@ -8,7 +8,7 @@ import { dtypeChoice } from "../../views/dtypes.ts";
 import { mapByTable } from "../../views/mapping.ts";
 import { virtualSource } from "../../views/produce.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
-import { ANY_NATIVE_LAYOUT, type ParitySide } from "../side.ts";
+import type { ParitySide } from "../side.ts";
 
 export interface WeightFault extends Recognised {
   /** Hugging Face key. */
@@ -37,9 +37,9 @@ export function weightFaults(
 
 function asHf({ family, layout, checkpoint, model = checkpoint }: ParitySide): TensorSource {
   const source = { tensors: model.tensors, read: model.read.bind(model) };
-  if (layout === "hf") return inCanonicalOrder(family, source, ANY_NATIVE_LAYOUT);
+  if (layout.side === "hf") return inCanonicalOrder(family, source);
   const options = { dtypes: dtypeChoice([]), mixedDtypes: true, buffers: false };
-  return virtualSource(mapByTable({ family }, source, layout, "hf", options));
+  return virtualSource(mapByTable(source, layout, family.hf, options));
 }
 
 function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {

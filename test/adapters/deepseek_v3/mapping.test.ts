@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { deepseekV3 } from "../../../adapters/deepseek_v3/index.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected, nativeNames } from "../../helpers/layouts.ts";
 import { edited, tensorsOf as headersOf, type Tensors } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -31,14 +30,14 @@ const json = {
 
 function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = deepseekV3.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
 const NEEDED = ["required", "optional"];
 const tensorsOf = (table: ReturnType<typeof tableOf>, side: "native" | "hf", needs = NEEDED): Tensors =>
   headersOf(table, side, needs);
 
-describe.each(deepseekV3.layouts)("%s", (layout) => {
+describe.each(nativeNames(deepseekV3))("%s", (layout) => {
   test.each([{}, { q_lora_rank: null }, { tie_word_embeddings: true }, { first_k_dense_replace: 0 }])(
     "with %o: what one direction makes, the other takes",
     (fields) => {
@@ -62,7 +61,7 @@ test.each([
 ])("%s has the keys and shapes of upstream's history", (layout, file) => {
   const history = JSON.parse(readFileSync(`${FIXTURES}layouts/${file}.json`, "utf8")).deepseek_v3["671B"];
   const family = deepseekV3.open({ model_type: "deepseek_v3", num_nextn_predict_layers: 0 }, "config.json");
-  const table = compileTable(family.rules(layout), family.axes(layout));
+  const table = compiledTable(family, layout);
   const ours = new Map(
     [...tensorsOf(table, "native")].map(([key, { shape }]) => [
       key.replace(/\d+/, "{}").replace(/^w\{\}/, "w"),
@@ -111,9 +110,9 @@ test("the Hub's copies of embedding and head in an MTP layer must be copies, and
   const home = `${FIXTURES}deepseek_v3/mtp/hf-hub`;
   const config = JSON.parse(readFileSync(`${home}/config.json`, "utf8"));
   const checkpoint = openSafetensors(home);
-  expect(detect([deepseekV3], checkpoint.tensors, config).layout).toBe("hf");
+  expect(detected([deepseekV3], checkpoint.tensors, config).layout).toBe("hf");
   const family = deepseekV3.open(config, home);
-  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  const table = compiledTable(family, "torchtitan");
   const plan = table.plan("fromHf", checkpoint.tensors);
   expect(plan.equalities).toEqual([
     expect.objectContaining({ alias: "model.layers.2.embed_tokens.weight", of: "model.embed_tokens.weight" }),

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { gptOss } from "../../../adapters/gpt_oss/index.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, nativeNames } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -20,10 +20,10 @@ const json = {
 
 function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = gptOss.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
-describe.each(gptOss.layouts)("%s", (layout) => {
+describe.each(nativeNames(gptOss))("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }])("with %o: what one direction makes, the other takes", (fields) => {
     const table = tableOf(layout, fields);
     const hf = tensorsOf(table, "hf");

@@ -5,9 +5,8 @@ import { ARCHITECTURES } from "../../../adapters/hf_dense/architectures.ts";
 import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
 import type { JsonObject } from "../../../src/family/adapter.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected } from "../../helpers/layouts.ts";
 import type { Tensors } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -51,7 +50,7 @@ const biased = Object.entries(architectures).filter(([, upstream]) => isBiased(u
 
 describe.each(sound)("%s", (name, { config, tied, hf, native }) => {
   const family = hfDense.open(config, "config.json");
-  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  const table = compiledTable(family, "torchtitan");
 
   test("has the backend's keys and shapes, and gives transformers its own back", () => {
     const saved = headers(hf);
@@ -69,9 +68,9 @@ describe.each(sound)("%s", (name, { config, tied, hf, native }) => {
   });
 
   test("is recognised by its config alone", () => {
-    expect(detect(adapters, headers(hf), config)).toEqual({ adapter: hfDense, layout: "hf" });
-    expect(detect(adapters, headers(native), config)).toEqual({ adapter: hfDense, layout: "torchtitan" });
-    expect(refusal(() => detect([hfDense], headers(native), null))).toContain("UNKNOWN_FAMILY");
+    expect(detected(adapters, headers(hf), config)).toEqual({ adapter: hfDense, layout: "hf" });
+    expect(detected(adapters, headers(native), config)).toEqual({ adapter: hfDense, layout: "torchtitan" });
+    expect(refusal(() => detected([hfDense], headers(native), null))).toContain("UNKNOWN_FAMILY");
   });
 
   test.each(["native", "hf"] as const)("on side %s, each tensor that is missing or one too many is named", (side) => {
@@ -96,7 +95,7 @@ test.each(biased)("%s is refused, for torchtitan leaves its biases out", (_, { c
 
 test.each(biased)("%s without biases has the backend's keys and shapes", (_, { config, hf, native }) => {
   const family = hfDense.open({ ...config, attention_bias: false, mlp_bias: false }, "config.json");
-  const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  const table = compiledTable(family, "torchtitan");
   const built = Object.fromEntries(Object.entries(hf).filter(([key]) => `model.${key}` in native));
   expect(shapesOf(table.plan("fromHf", headers(built)).moves)).toEqual(native);
   for (const kind of ["mlp.down_proj.weight", "post_attention_layernorm.weight"]) {

@@ -9,9 +9,10 @@ import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { nativeForward } from "../../../adapters/hf_dense/native.ts";
 import type { Forward } from "../../../numerics/graph.ts";
 import { planForward } from "../../../numerics/shapes/plan.ts";
-import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { FIXTURES, fixtureCases } from "../../helpers/fixtures.ts";
+import { layoutOf, runBy } from "../../helpers/layouts.ts";
 import { fixtureCase, hfSide, nativeSide } from "../../helpers/models.ts";
 import { refusal } from "../refuse.ts";
 
@@ -134,8 +135,7 @@ describe("the native graph", () => {
   const native = (name: string, change: (decoder: Decoder) => Partial<Decoder>) => {
     const side = nativeSide(`hf_dense/${name}`);
     const decoder = decoderOf(name);
-    const family: Family = { ...side.family, forward: () => nativeForward({ ...decoder, ...change(decoder) }) };
-    return { ...side, family };
+    return { ...side, layout: runBy(side.layout, nativeForward({ ...decoder, ...change(decoder) })) };
   };
 
   test("leaves out what torchtitan leaves out, and no more", async () => {
@@ -192,13 +192,13 @@ const parameters = ({ tied }: Upstream, keys: readonly string[]) =>
 
 test.each(Object.entries(upstream))("%s: the HF graph reads every tensor that transformers has", (name, one) => {
   const built = Object.keys(one.hf).filter((key) => `model.${key}` in one.native);
-  expect(keysRead(openBuilt(name, one).forward("hf"), one.hf)).toEqual(parameters(one, built));
+  expect(keysRead(openBuilt(name, one).hf.forward(), one.hf)).toEqual(parameters(one, built));
 });
 
 test.each(Object.entries(upstream).filter(([name]) => name !== "doge"))(
   "%s: the native graph reads every tensor that torchtitan has",
   (name, one) => {
-    expect(keysRead(openBuilt(name, one).forward("torchtitan"), one.native)).toEqual(
+    expect(keysRead(openBuilt(name, one).layouts[0].forward(), one.native)).toEqual(
       parameters(one, Object.keys(one.native)),
     );
   },
@@ -217,7 +217,7 @@ describe("no graph, and why", () => {
   const forward =
     (fields: JsonObject, layout = "hf") =>
     () =>
-      hfDense.open({ ...olmo2, ...fields }, "config.json").forward(layout);
+      layoutOf(hfDense.open({ ...olmo2, ...fields }, "config.json"), layout).forward();
 
   test.each([
     [{ hidden_act: "laplace" }, '"hidden_act" is "laplace", which has no graph here'],
@@ -261,13 +261,17 @@ describe("no graph, and why", () => {
 
   test("an architecture that is not in the list, by its name", () => {
     const family = hfDense.open({ ...olmo2, model_type: "falcon", tie_word_embeddings: false }, "config.json");
-    expect(refusal(() => family.forward("hf"))).toContain("NO_GRAPH: hf-dense: there is no forward graph of falcon");
+    expect(refusal(() => layoutOf(family, "hf").forward())).toContain(
+      "NO_GRAPH: hf-dense: there is no forward graph of falcon",
+    );
   });
 
   test("Doge's native side, whose tokens see those after them, and more tokens than its window keeps", () => {
     const family = hfDense.open({ ...upstream.doge!.config, keep_window_size: 2 }, "config.json");
-    expect(refusal(() => family.forward("torchtitan"))).toContain("NO_GRAPH");
-    expect(refusal(() => keysRead(family.forward("hf"), upstream.doge!.hf))).toContain("a dynamic mask over 3 tokens");
+    expect(refusal(() => layoutOf(family, "torchtitan").forward())).toContain("NO_GRAPH");
+    expect(refusal(() => keysRead(layoutOf(family, "hf").forward(), upstream.doge!.hf))).toContain(
+      "a dynamic mask over 3 tokens",
+    );
   });
 
   test("a native side whose RoPE follows from the length of training", () => {
@@ -279,14 +283,14 @@ describe("no graph, and why", () => {
     };
     const open = (more: JsonObject) =>
       hfDense.open({ ...upstream.phi3!.config, rope_parameters: { ...rope, ...more } }, "config.json");
-    expect(refusal(() => open({}).forward("torchtitan"))).toContain("NO_GRAPH");
-    expect(() => open({}).forward("hf")).not.toThrow();
-    expect(() => open({ factor: 4 }).forward("torchtitan")).not.toThrow();
+    expect(refusal(() => open({}).layouts[0].forward())).toContain("NO_GRAPH");
+    expect(() => open({}).hf.forward()).not.toThrow();
+    expect(() => open({ factor: 4 }).layouts[0].forward()).not.toThrow();
     const whole = { original_max_position_embeddings: 4096 };
     const unscaled = hfDense.open(
       { ...upstream.phi3!.config, max_position_embeddings: 4096, ...whole, rope_parameters: { ...rope, ...whole } },
       "config.json",
     );
-    expect(() => unscaled.forward("torchtitan")).not.toThrow();
+    expect(() => layoutOf(unscaled, "torchtitan").forward()).not.toThrow();
   });
 });

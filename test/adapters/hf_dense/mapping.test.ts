@@ -2,10 +2,9 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/model/detect.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { fixture } from "../../helpers/fixtures.ts";
+import { compiledTable, detected } from "../../helpers/layouts.ts";
 import { edited, type Tensors } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -14,7 +13,7 @@ const json = { vocab_size: 7, hidden_size: 10, num_hidden_layers: LAYERS };
 
 function tableOf(fields: Record<string, unknown>) {
   const family = hfDense.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  return compiledTable(family, "torchtitan");
 }
 
 /** What a Llama-like model has, by HF key. */
@@ -135,10 +134,10 @@ describe("an architecture that is not in the list", () => {
   const table = tableOf(fields);
 
   test("is taken at the user's word alone", () => {
-    const unknown = () => detect(adapters, hfTensors(), { ...json, ...fields });
+    const unknown = () => detected(adapters, hfTensors(), { ...json, ...fields });
     expect(refusal(unknown)).toBe('UNKNOWN_FAMILY: no family for model_type "never_seen"');
-    expect(detect(adapters, hfTensors(), { ...json, ...fields }, { family: "hf-dense" }).layout).toBe("hf");
-    expect(detect(adapters, hfTensors("model."), { ...json, ...fields }, { family: "hf-dense" }).layout).toBe(
+    expect(detected(adapters, hfTensors(), { ...json, ...fields }, { family: "hf-dense" }).layout).toBe("hf");
+    expect(detected(adapters, hfTensors("model."), { ...json, ...fields }, { family: "hf-dense" }).layout).toBe(
       "torchtitan",
     );
   });
@@ -155,7 +154,8 @@ test("a family with a table of its own comes first, with its config or by its ke
   const { hf } = fixture("llama3/split");
   const checkpoint = openCheckpoint(hf);
   const config = JSON.parse(readFileSync(`${hf}/config.json`, "utf8"));
-  for (const known of [config, null]) expect(detect(adapters, checkpoint.tensors, known).adapter.family).toBe("llama3");
-  expect(detect(adapters, checkpoint.tensors, config, { family: "hf-dense" }).adapter.family).toBe("hf-dense");
+  for (const known of [config, null])
+    expect(detected(adapters, checkpoint.tensors, known).adapter.family).toBe("llama3");
+  expect(detected(adapters, checkpoint.tensors, config, { family: "hf-dense" }).adapter.family).toBe("hf-dense");
   checkpoint.close();
 });

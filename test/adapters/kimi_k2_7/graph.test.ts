@@ -112,8 +112,8 @@ describe("configs", () => {
     const open = (fields: JsonObject) =>
       kimiK27.open({ ...json, vision_config: { ...json.vision_config, ...fields } }, "config.json");
     const none = expect.objectContaining({ code: "NO_GRAPH" });
-    expect(() => open({ pos_emb_width: 8 }).forward("hf")).toThrow(none);
-    expect(() => open({ pos_emb_width: 8 }).forward("torchtitan")).not.toThrow();
-    expect(() => open({ merge_kernel_size: [2, 1] }).forward("torchtitan")).toThrow(none);
+    expect(() => open({ pos_emb_width: 8 }).hf.forward()).toThrow(none);
+    expect(() => open({ pos_emb_width: 8 }).layouts[0].forward()).not.toThrow();
+    expect(() => open({ merge_kernel_size: [2, 1] }).layouts[0].forward()).toThrow(none);
   });
 });

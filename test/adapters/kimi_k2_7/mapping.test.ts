@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kimiK27 } from "../../../adapters/kimi_k2_7/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -51,7 +50,7 @@ const configOf = (top: Fields = {}, inText: Fields = {}, inVision: Fields = {}) 
 
 function tableOf(top: Fields = {}, inText: Fields = {}, inVision: Fields = {}) {
   const family = kimiK27.open(configOf(top, inText, inVision), "config.json");
-  return compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  return compiledTable(family, "torchtitan");
 }
 
 test.each<[Fields, Fields, Fields]>([
@@ -85,13 +84,13 @@ test("has the keys and shapes of upstream's debug model", () => {
 
 test("is recognised, with its config and without, and is no DeepSeek-V3", () => {
   const native = tensorsOf(tableOf(), "native");
-  expect(detect(adapters, native, configOf())).toEqual({ adapter: kimiK27, layout: "torchtitan" });
-  expect(detect(adapters, native, null)).toEqual({ adapter: kimiK27, layout: "torchtitan" });
-  expect(detect(adapters, tensorsOf(tableOf(), "hf"), null)).toEqual({ adapter: kimiK27, layout: "hf" });
+  expect(detected(adapters, native, configOf())).toEqual({ adapter: kimiK27, layout: "torchtitan" });
+  expect(detected(adapters, native, null)).toEqual({ adapter: kimiK27, layout: "torchtitan" });
+  expect(detected(adapters, tensorsOf(tableOf(), "hf"), null)).toEqual({ adapter: kimiK27, layout: "hf" });
   const textAlone = edited(native, (all) => {
     for (const key of [...all.keys()]) if (key.startsWith("vision_encoder.")) all.delete(key);
   });
-  expect(detect(adapters, textAlone, { model_type: "deepseek_v3" }).adapter.family).toBe("deepseek_v3");
+  expect(detected(adapters, textAlone, { model_type: "deepseek_v3" }).adapter.family).toBe("deepseek_v3");
 });
 
 const K25 = ["pre_norm", "proj.0", "proj.2"].map((name) => `mm_projector.${name}`);
@@ -222,7 +221,7 @@ describe("the ledger", () => {
     expect(refusal(() => table.plan(direction, textOnly))).toMatch(
       /^MISSING_TOWER: the vision tower is absent as a whole/,
     );
-    expect(detect(adapters, textOnly, configOf()).layout).toBe(side === "hf" ? "hf" : "torchtitan");
+    expect(detected(adapters, textOnly, configOf()).layout).toBe(side === "hf" ? "hf" : "torchtitan");
   });
 
   test("experts packed into int4 are named", () => {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { llama3 } from "../../../adapters/llama3/index.ts";
 import type { Dtype } from "../../../src/base/dtype.ts";
-import { compileTable, type SourceTensor } from "../../../src/table/plan.ts";
+import type { SourceTensor } from "../../../src/table/plan.ts";
+import { compiledTable, nativeNames } from "../../helpers/layouts.ts";
 
 const json = {
   model_type: "llama",
@@ -16,7 +17,7 @@ const json = {
 
 function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = llama3.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
 function tensorsOf(table: ReturnType<typeof tableOf>, side: "native" | "hf", needs: readonly string[] = ["required"]) {
@@ -26,7 +27,7 @@ function tensorsOf(table: ReturnType<typeof tableOf>, side: "native" | "hf", nee
   );
 }
 
-describe.each(llama3.layouts)("%s", (layout) => {
+describe.each(nativeNames(llama3))("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }, { attention_bias: true, mlp_bias: true }])(
     "with %o: what one direction makes, the other takes",
     (fields) => {

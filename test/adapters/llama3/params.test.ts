@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { llama3 } from "../../../adapters/llama3/index.ts";
+import { nativeLayout } from "../../helpers/layouts.ts";
 import { refusal } from "../refuse.ts";
 
 const open = (params: Record<string, unknown>, shapes?: ReadonlyMap<string, readonly number[]>) =>
@@ -40,8 +41,9 @@ test.each([
 ])("%o", (params, expected) => {
   const family = open(params);
   expect(family.math()).toMatchObject(expected);
-  expect(open({ ...family.layoutConfig?.("meta")?.json }).math()).toEqual(family.math());
-  expect(family.layoutConfig?.("torchtitan")).toBe(null);
+  const [file] = nativeLayout(family, "meta").files();
+  expect(open({ ...file?.json }).math()).toEqual(family.math());
+  expect(nativeLayout(family, "torchtitan").files()).toEqual([]);
 });
 
 test("a vocabulary of -1 is that of the tensors, cut either way", () => {
@@ -70,8 +72,8 @@ test("the factor of scaled RoPE is 8, and 32 at the sizes of Llama 3.2", () => {
 test("feed-forwards of any size can be said", () => {
   for (const size of [1, 75, 133, 1000, 4097, 14336]) {
     const config = { model_type: "llama", hidden_size: 96, num_attention_heads: 4, intermediate_size: size };
-    const { json } = llama3.open(config, "config.json").layoutConfig!("meta")!;
-    expect(open({ ...json }).math(), `${size}`).toMatchObject({ ffnDim: size });
+    const [file] = nativeLayout(llama3.open(config, "config.json"), "meta").files();
+    expect(open({ ...file?.json }).math(), `${size}`).toMatchObject({ ffnDim: size });
   }
 });
 
@@ -81,7 +83,7 @@ test.each([
   ["RoPE of type linear", { rope_parameters: { rope_type: "linear", factor: 2, rope_theta: 1e4 } }],
 ])("%s cannot be said", (what, fields) => {
   const config = { model_type: "llama", hidden_size: 96, num_attention_heads: 4, ...fields };
-  expect(refusal(() => llama3.open(config, "config.json").layoutConfig?.("meta"))).toContain(
+  expect(refusal(() => nativeLayout(llama3.open(config, "config.json"), "meta").files())).toContain(
     `CONFIG_UNSUPPORTED: params.json cannot say ${what}`,
   );
 });

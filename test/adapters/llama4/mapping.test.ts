@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { llama4 } from "../../../adapters/llama4/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected, nativeNames } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -27,14 +26,14 @@ const whole = (fields: Fields = {}) => ({ model_type: "llama4", text_config: { .
 
 function tableOf(layout: string, config: Fields = whole()) {
   const family = llama4.open(config, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
 const all = ["required", "dropped"];
 const shapesOf = (tensors: Iterable<readonly [string, { readonly shape: readonly number[] }]>) =>
   new Map([...tensors].map(([key, { shape }]) => [key, shape]));
 
-describe.each(llama4.layouts)("%s", (layout) => {
+describe.each(nativeNames(llama4))("%s", (layout) => {
   test.each<Fields>([
     whole(),
     alone(),
@@ -56,8 +55,8 @@ describe.each(llama4.layouts)("%s", (layout) => {
     const table = tableOf(layout, config);
     const native = tensorsOf(table, "native", all);
     for (const known of [config, null]) {
-      expect(detect(adapters, native, known)).toEqual({ adapter: llama4, layout });
-      expect(detect(adapters, tensorsOf(table, "hf"), known)).toEqual({ adapter: llama4, layout: "hf" });
+      expect(detected(adapters, native, known)).toEqual({ adapter: llama4, layout });
+      expect(detected(adapters, tensorsOf(table, "hf"), known)).toEqual({ adapter: llama4, layout: "hf" });
     }
   });
 });
@@ -170,7 +169,7 @@ describe("the text model's prefix", () => {
     for (const config of [whole(), alone()]) {
       expect(native(prefixed!, config)).toEqual(native(bare!, config));
       for (const keys of [prefixed!, bare!])
-        expect(detect(adapters, keys, config)).toEqual({ adapter: llama4, layout: "hf" });
+        expect(detected(adapters, keys, config)).toEqual({ adapter: llama4, layout: "hf" });
     }
   });
 
@@ -205,7 +204,7 @@ describe("a model that sees, as the Hub has it", () => {
   });
 
   test.each([whole(), alone(), null])("is recognised, with its config and without", (config) => {
-    expect(detect(adapters, seeing, config)).toEqual({ adapter: llama4, layout: "hf" });
+    expect(detected(adapters, seeing, config)).toEqual({ adapter: llama4, layout: "hf" });
   });
 
   test("its tower is refused by name, with the way out", () => {

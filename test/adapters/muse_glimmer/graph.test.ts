@@ -5,6 +5,7 @@ import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
 import type { JsonObject } from "../../../src/family/adapter.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
+import { layoutOf } from "../../helpers/layouts.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 
@@ -97,8 +98,8 @@ describe("a config of other mathematics fails against transformers' logits", () 
 
   test("transformers has no tables of positions that are not square", () => {
     const family = museGlimmer.open({ ...json, ...vision({ pos_emb_width: 8 }) }, "config.json");
-    expect(() => family.forward("hf")).toThrow(expect.objectContaining({ code: "NO_GRAPH" }));
-    expect(() => family.forward("torchtitan")).not.toThrow();
+    expect(() => layoutOf(family, "hf").forward()).toThrow(expect.objectContaining({ code: "NO_GRAPH" }));
+    expect(() => layoutOf(family, "torchtitan").forward()).not.toThrow();
   });
 });
 
@@ -106,8 +107,8 @@ test("a model of text alone, as both sides have it", async () => {
   const { textNatives, textHfs, hf: folder } = fixtureCase("muse_glimmer/text");
   const json: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
   const family = museGlimmer.open({ ...json, vision_config: null }, "config.json");
-  const a = { checkpoint: openCheckpoint(textNatives["native-text"]!), family, layout: "torchtitan" };
-  const b = { checkpoint: openCheckpoint(textHfs["hf-text"]!), family, layout: "hf" };
+  const a = { checkpoint: openCheckpoint(textNatives["native-text"]!), family, layout: family.layouts[0] };
+  const b = { checkpoint: openCheckpoint(textHfs["hf-text"]!), family, layout: family.hf };
   const report = await runParity({ a, b, backend, maxKlNats: 1e-13 });
   expect(report).toMatchObject({ verdict: "pass", unusedTensors: [], inputs: { tokens: 512 } });
   expect(report.inputs.images).toBeUndefined();

@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -36,7 +35,7 @@ const json = {
 
 function tableOf(fields: Fields = {}) {
   const family = museGlimmer.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+  return compiledTable(family, "torchtitan");
 }
 
 test.each<Fields>([{}, { tie_word_embeddings: true }, { vision_config: null }])(
@@ -64,11 +63,11 @@ test("has the keys and shapes of upstream's debug model, which is text alone", (
 test.each<Fields>([{}, { vision_config: null }])("with %o: is recognised, with its config and without", (fields) => {
   const table = tableOf(fields);
   for (const config of [{ ...json, ...fields }, null]) {
-    expect(detect(adapters, tensorsOf(table, "native"), config)).toEqual({
+    expect(detected(adapters, tensorsOf(table, "native"), config)).toEqual({
       adapter: museGlimmer,
       layout: "torchtitan",
     });
-    expect(detect(adapters, tensorsOf(table, "hf"), config)).toEqual({ adapter: museGlimmer, layout: "hf" });
+    expect(detected(adapters, tensorsOf(table, "hf"), config)).toEqual({ adapter: museGlimmer, layout: "hf" });
   }
 });
 
@@ -163,6 +162,6 @@ describe("the ledger", () => {
     expect(refusal(() => tableOf().plan(direction, textAlone))).toMatch(
       /^MISSING_TOWER: the vision tower is absent as a whole: 41 tensors/,
     );
-    expect(detect(adapters, textAlone, json).adapter).toBe(museGlimmer);
+    expect(detected(adapters, textAlone, json).adapter).toBe(museGlimmer);
   });
 });

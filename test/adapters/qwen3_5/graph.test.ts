@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { qwen35, qwen35Moe } from "../../../adapters/qwen3_5/index.ts";
 import type { Forward, Ops } from "../../../numerics/graph.ts";
-import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import type { ParitySide } from "../../../src/parity/side.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
+import { differencesOf, layoutOf, runBy } from "../../helpers/layouts.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
@@ -62,9 +63,9 @@ const configOf = (name: string): JsonObject & Record<"text_config" | "vision_con
 
 /** torchtitan's side with all that upstream is known to do differently undone, so that it hides no fault. */
 function exact(side: ParitySide): ParitySide {
-  const { family, layout } = side;
-  const undone = family.knownDifferences(layout).at(-1)?.undone ?? family.forward(layout);
-  return { ...side, family: { ...family, forward: () => undone, knownDifferences: () => [] } };
+  const { layout } = side;
+  const undone = differencesOf(layout).at(-1)?.undone ?? layout.forward();
+  return { ...side, layout: runBy(layout, undone) };
 }
 
 type Input = Parameters<typeof runParity>[0]["input"];
@@ -124,7 +125,8 @@ test("experts under the names that they had before routed_experts", async () => 
   const layout = "torchtitan-2026-05";
   await converted(fixtureCase(MOE).hf, folder, { to: layout });
   const checkpoint = openCheckpoint(folder);
-  const report = await compare({ ...nativeSide(MOE), checkpoint, layout }, hfSide(MOE), given(MOE));
+  const a = nativeSide(MOE);
+  const report = await compare({ ...a, checkpoint, layout: layoutOf(a.family, layout) }, hfSide(MOE), given(MOE));
   expect(report).toMatchObject({ verdict: "pass", firstDivergence: null, unusedTensors: [] });
 });
 
@@ -331,9 +333,9 @@ describe.each<[string, Fault, readonly string[]]>([
       ["hf", hfSide(name), golden],
       ["native", nativeSide(name), nativeGolden ?? ""],
     ])("%s: fails", async (_side, right, truth) => {
-      const forward = faulty(right.family.forward(right.layout), fault);
-      const family: Family = { ...right.family, forward: () => forward, knownDifferences: () => [] };
-      const report = await runParity({ a: { ...right, family }, golden: truth, backend, input: given(name) });
+      const forward = faulty(right.layout.forward(), fault);
+      const layout = runBy(right.layout, forward);
+      const report = await runParity({ a: { ...right, layout }, golden: truth, backend, input: given(name) });
       expect(report).toMatchObject({
         verdict: "fail",
         findings: expect.arrayContaining([expect.objectContaining({ code: "KL" })]),
@@ -399,7 +401,7 @@ describe("no graph where upstream has none", () => {
 
   test("a head of the tower that rows and columns cannot share", () => {
     for (const layout of ["hf", "torchtitan"])
-      expect(() => open({ num_heads: 4 }).forward(layout)).toThrow(none("NO_GRAPH"));
+      expect(() => layoutOf(open({ num_heads: 4 }), layout).forward()).toThrow(none("NO_GRAPH"));
   });
 
   test.each<[string, JsonObject, JsonObject, string]>([
@@ -413,8 +415,8 @@ describe("no graph where upstream has none", () => {
     ],
   ])("%s: in torchtitan alone", (_name, inVision, inText, code) => {
     const family = open(inVision, inText);
-    expect(() => family.forward("torchtitan")).toThrow(none(code));
-    expect(() => family.forward("hf")).not.toThrow();
+    expect(() => layoutOf(family, "torchtitan").forward()).toThrow(none(code));
+    expect(() => layoutOf(family, "hf").forward()).not.toThrow();
   });
 });
 

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import { qwen35, qwen35Moe } from "../../../adapters/qwen3_5/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
 import type { Adapter } from "../../../src/family/adapter.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable, type Direction } from "../../../src/table/plan.ts";
+import type { Direction } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected, nativeNames } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -49,14 +49,14 @@ const aloneOf = (adapter: Adapter) => ({ model_type: `${adapter.family}_text`, .
 
 function tableAt(adapter: Adapter, layout: string, config: Fields) {
   const family = adapter.open(config, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 const tableOf = (adapter: Adapter, layout: string, ...fields: Fields[]) =>
   tableAt(adapter, layout, configOf(adapter, ...fields));
 
 const sourceOf = (direction: Direction) => (direction === "toHf" ? "native" : "hf");
 const both = [qwen35, qwen35Moe];
-const tables = both.flatMap((adapter) => adapter.layouts.map((layout) => ({ adapter, layout })));
+const tables = both.flatMap((adapter) => nativeNames(adapter).map((layout) => ({ adapter, layout })));
 
 describe.each(tables)("$adapter.family $layout", ({ adapter, layout }) => {
   const returns = (config: Fields) => {
@@ -87,9 +87,9 @@ describe.each(tables)("$adapter.family $layout", ({ adapter, layout }) => {
   ])("is recognised, with its config and without: %s", (_, config) => {
     const table = tableAt(adapter, layout, config);
     const native = tensorsOf(table, "native");
-    expect(detect(adapters, native, config)).toEqual({ adapter, layout });
-    expect(detect(adapters, native, null)).toEqual({ adapter, layout });
-    expect(detect(adapters, tensorsOf(table, "hf"), null)).toEqual({ adapter, layout: "hf" });
+    expect(detected(adapters, native, config)).toEqual({ adapter, layout });
+    expect(detected(adapters, native, null)).toEqual({ adapter, layout });
+    expect(detected(adapters, tensorsOf(table, "hf"), null)).toEqual({ adapter, layout: "hf" });
   });
 });
 
@@ -219,7 +219,7 @@ describe("the ledger", () => {
     expect(refusal(() => table.plan(direction, textOnly))).toMatch(
       /^MISSING_TOWER: the vision tower is absent as a whole: \d+ tensors, from "(model\.visual|vision_encoder)\.patch/,
     );
-    expect(detect(adapters, textOnly, configOf(qwen35Moe)).adapter).toBe(qwen35Moe);
+    expect(detected(adapters, textOnly, configOf(qwen35Moe)).adapter).toBe(qwen35Moe);
   });
 });
 
@@ -244,7 +244,7 @@ describe("the head that predicts a second token", () => {
     );
     const { dropped } = table.plan("fromHf", hf, { allowDrop: (key) => key.startsWith("mtp.") });
     expect(dropped.map(({ key }) => key)).toEqual(keys);
-    expect(detect(adapters, hf, null)).toEqual({ adapter, layout: "hf" });
+    expect(detected(adapters, hf, null)).toEqual({ adapter, layout: "hf" });
   });
 
   test("elsewhere the name is as unknown as any other", () => {

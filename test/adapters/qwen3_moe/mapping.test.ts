@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { qwen3Moe } from "../../../adapters/qwen3_moe/index.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, nativeNames } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -22,10 +22,10 @@ const json = {
 
 function tableOf(layout: string, fields: Record<string, unknown> = {}) {
   const family = qwen3Moe.open({ ...json, ...fields }, "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
-describe.each(qwen3Moe.layouts)("%s", (layout) => {
+describe.each(nativeNames(qwen3Moe))("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }, { attention_bias: true }, { decoder_sparse_step: 2 }])(
     "with %o: what one direction makes, the other takes",
     (fields) => {

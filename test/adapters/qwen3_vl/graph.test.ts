@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { qwen3Vl, qwen3VlMoe } from "../../../adapters/qwen3_vl/index.ts";
 import type { Forward, Node, Ops, Weights } from "../../../numerics/graph.ts";
-import type { Family, JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/family/adapter.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import type { ParitySide } from "../../../src/parity/side.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
+import { compiledTable, differencesOf, layoutOf, nativeNames, runBy } from "../../helpers/layouts.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../../helpers/models.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { randomTensor } from "../../helpers/tensors.ts";
@@ -38,9 +38,9 @@ const configOf = (name: string): JsonObject & Record<"text_config" | "vision_con
 
 /** torchtitan's side with all that upstream is known to do differently undone, so that it hides no fault. */
 function exact(side: ParitySide): ParitySide {
-  const { family, layout } = side;
-  const undone = family.knownDifferences(layout).at(-1)!.undone;
-  return { ...side, family: { ...family, forward: () => undone, knownDifferences: () => [] } };
+  const { layout } = side;
+  const undone = differencesOf(layout).at(-1)!.undone;
+  return { ...side, layout: runBy(layout, undone) };
 }
 
 const compare = (a: ParitySide, b: ParitySide, input = images()) =>
@@ -95,19 +95,20 @@ const integers = (shape: readonly number[], values: readonly number[]): Stored =
   bytes: new Uint8Array(BigInt64Array.from(values, BigInt).buffer),
 });
 
-describe.each([qwen3Vl, qwen3VlMoe].flatMap((adapter) => adapter.layouts.map((layout) => [adapter.family, layout])))(
-  "%s as %s",
-  (family, layout) => {
-    test("the graph reads the keys of the layout", async () => {
-      const name = family === "qwen3_vl" ? DENSE! : MOE!;
-      const folder = join(scratch(), "native");
-      await converted(fixtureCase(name).hf, folder, { to: layout! });
-      const checkpoint = openCheckpoint(folder);
-      const report = await compare({ ...nativeSide(name), checkpoint, layout: layout! }, hfSide(name), given(name));
-      expect(report).toMatchObject({ verdict: "pass", firstDivergence: null, unusedTensors: [] });
-    });
-  },
-);
+describe.each(
+  [qwen3Vl, qwen3VlMoe].flatMap((adapter) => nativeNames(adapter).map((layout) => [adapter.family, layout])),
+)("%s as %s", (family, layout) => {
+  test("the graph reads the keys of the layout", async () => {
+    const name = family === "qwen3_vl" ? DENSE! : MOE!;
+    const folder = join(scratch(), "native");
+    await converted(fixtureCase(name).hf, folder, { to: layout! });
+    const checkpoint = openCheckpoint(folder);
+    const a = nativeSide(name);
+    const named = layoutOf(a.family, layout!);
+    const report = await compare({ ...a, checkpoint, layout: named }, hfSide(name), given(name));
+    expect(report).toMatchObject({ verdict: "pass", firstDivergence: null, unusedTensors: [] });
+  });
+});
 
 describe("a fault in the weights fails where it is", () => {
   const hf = hfSide(DENSE!);
@@ -206,7 +207,7 @@ describe("experts", () => {
       },
       "config.json",
     );
-    const table = compileTable(family.rules("torchtitan"), family.axes("torchtitan"));
+    const table = compiledTable(family, "torchtitan");
     const hub: State = new Map(
       [...tensorsOf(table, "hf")].map(([key, { shape }], i) => {
         const { values } = randomTensor(shape, i);
@@ -219,7 +220,7 @@ describe("experts", () => {
     );
     const [a, b] = [hub, saved].map((state) => {
       const checkpoint = openCheckpoint(writeSafetensors(scratch(), state));
-      return { checkpoint, family, layout: "hf" };
+      return { checkpoint, family, layout: family.hf };
     });
     const report = await runParity({ a: a!, b: b!, backend, input: images(), maxKlNats: 1e-15 });
     expect(report).toMatchObject({ verdict: "pass", routing: { flipped: 0 } });
@@ -288,9 +289,9 @@ describe.each(["merger", "deepstack_merger_list.0"] as const)(
       ["hf", hfSide(DENSE!), golden],
       ["native", nativeSide(DENSE!), nativeGolden ?? ""],
     ])("%s: fails", async (_side, right, truth) => {
-      const forward = normsMoved(right.family.forward(right.layout), merger);
-      const family: Family = { ...right.family, forward: () => forward, knownDifferences: () => [] };
-      const report = await runParity({ a: { ...right, family }, golden: truth, backend, input: given(DENSE!) });
+      const forward = normsMoved(right.layout.forward(), merger);
+      const layout = runBy(right.layout, forward);
+      const report = await runParity({ a: { ...right, layout }, golden: truth, backend, input: given(DENSE!) });
       expect(report).toMatchObject({ verdict: "fail", findings: [{ code: "KL" }] });
     });
   },
@@ -313,7 +314,7 @@ describe("no graph where upstream has none", () => {
 
   test("a head of the tower that rows and columns cannot share", () => {
     for (const layout of ["hf", "torchtitan"])
-      expect(() => open({ num_heads: 4 }).forward(layout)).toThrow(none("NO_GRAPH"));
+      expect(() => layoutOf(open({ num_heads: 4 }), layout).forward()).toThrow(none("NO_GRAPH"));
   });
 
   test.each<[string, JsonObject, JsonObject, string]>([
@@ -323,8 +324,8 @@ describe("no graph where upstream has none", () => {
     ["YaRN of so short a context", {}, { rope_parameters: short }, "ROPE_NOT_IN_TORCHTITAN"],
   ])("%s: in torchtitan alone", (_name, inVision, inText, code) => {
     const family = open(inVision, inText);
-    expect(() => family.forward("torchtitan")).toThrow(none(code));
-    expect(() => family.forward("hf")).not.toThrow();
+    expect(() => layoutOf(family, "torchtitan").forward()).toThrow(none(code));
+    expect(() => layoutOf(family, "hf").forward()).not.toThrow();
   });
 
   test("YaRN's cutoffs are whole channels in transformers alone, and its factor what a config says", async () => {

@@ -3,9 +3,8 @@ import { describe, expect, test } from "vitest";
 import { qwen3Vl, qwen3VlMoe } from "../../../adapters/qwen3_vl/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
 import type { Adapter } from "../../../src/family/adapter.ts";
-import { detect } from "../../../src/model/detect.ts";
-import { compileTable } from "../../../src/table/plan.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
+import { compiledTable, detected, nativeNames } from "../../helpers/layouts.ts";
 import { edited, type Tensors, tensorsOf } from "../headers.ts";
 import { refusal } from "../refuse.ts";
 
@@ -42,11 +41,11 @@ const configOf = (adapter: Adapter, top: Fields = {}, inText: Fields = {}, inVis
 
 function tableOf(adapter: Adapter, layout: string, top: Fields = {}, inText: Fields = {}, inVision: Fields = {}) {
   const family = adapter.open(configOf(adapter, top, inText, inVision), "config.json");
-  return compileTable(family.rules(layout), family.axes(layout));
+  return compiledTable(family, layout);
 }
 
 const both = [qwen3Vl, qwen3VlMoe];
-const tables = both.flatMap((adapter) => adapter.layouts.map((layout) => ({ adapter, layout })));
+const tables = both.flatMap((adapter) => nativeNames(adapter).map((layout) => ({ adapter, layout })));
 
 describe.each(tables)("$adapter.family $layout", ({ adapter, layout }) => {
   test.each<[Fields, Fields, Fields]>([
@@ -68,9 +67,9 @@ describe.each(tables)("$adapter.family $layout", ({ adapter, layout }) => {
   test("is recognised, with its config and without", () => {
     const table = tableOf(adapter, layout);
     const native = tensorsOf(table, "native");
-    expect(detect(adapters, native, configOf(adapter))).toEqual({ adapter, layout });
-    expect(detect(adapters, native, null)).toEqual({ adapter, layout });
-    expect(detect(adapters, tensorsOf(table, "hf"), null)).toEqual({ adapter, layout: "hf" });
+    expect(detected(adapters, native, configOf(adapter))).toEqual({ adapter, layout });
+    expect(detected(adapters, native, null)).toEqual({ adapter, layout });
+    expect(detected(adapters, tensorsOf(table, "hf"), null)).toEqual({ adapter, layout: "hf" });
   });
 });
 
@@ -179,7 +178,7 @@ describe("the ledger", () => {
     expect(refusal(() => table.plan(direction, textOnly))).toMatch(
       /^MISSING_TOWER: the vision tower is absent as a whole: 39 tensors, from "(model\.visual|vision_encoder)\.patch_embed/,
     );
-    const found = detect(adapters, textOnly, configOf(qwen3VlMoe));
+    const found = detected(adapters, textOnly, configOf(qwen3VlMoe));
     expect(found.layout).toBe(side === "hf" ? "hf" : "torchtitan");
   });
 });

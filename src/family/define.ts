@@ -1,0 +1,136 @@
+// An adapter from a description of a family: what it reads of a config, and a row a layout. The config's type stays inside.
+import type { Forward, KnownDifference } from "../../numerics/graph.ts";
+import { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import { isRanked, type Rule } from "../table/rule.ts";
+import type { Adapter, Shapes } from "./adapter.ts";
+import type { Encodable } from "./encodable.ts";
+import type { Family, MathFacts, ModelFacts } from "./family.ts";
+import { checkSpec } from "./lacking.ts";
+import type { Axes, HfLayout, LayoutFacts, LayoutFile, NativeLayout } from "./layout.ts";
+
+/** A forward pass at a config, or why there is none. Throws InputError NO_GRAPH for a config that upstream's own fails on. */
+export type Graph<C> = ((config: C) => Forward) | { readonly none: string };
+
+/** A native layout of a family whose config is a `C`. */
+export interface LayoutRow<C> {
+  readonly name: string;
+  readonly trainer: string;
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  /** Its rules say how rank shards lie. */
+  readonly ranked?: boolean | undefined;
+  readonly rules: (config: C) => readonly Rule[];
+  /** Where its axes are not those of the family. */
+  readonly axes?: ((config: C) => Axes) | undefined;
+  readonly graph: Graph<C>;
+  readonly differences?: ((config: C) => readonly KnownDifference[]) | undefined;
+  readonly files?: ((config: C) => readonly LayoutFile[]) | undefined;
+}
+
+/** A family whose config is a `C`; fields as in Adapter, Family and Layout. */
+export interface FamilySpec<C>
+  extends Pick<
+    Adapter,
+    "family" | "modelTypes" | "generic" | "flavours" | "modalities" | "encodings" | "probes" | "sources"
+  > {
+  readonly encodable?: Encodable | undefined;
+  /** As `open` of an Adapter. */
+  readonly parse: (json: JsonObject, where: string, shapes?: Shapes) => C;
+  readonly facts: (config: C) => ModelFacts;
+  readonly axes: (config: C) => Axes;
+  readonly math: (config: C, json: JsonObject) => MathFacts;
+  /** @param json what was parsed, which is given back as it is where it is HF's own */
+  readonly hfConfig: (config: C, json: JsonObject) => JsonObject;
+  readonly hf: { readonly graph: Graph<C> };
+  readonly layouts: readonly [LayoutRow<C>, ...LayoutRow<C>[]];
+}
+
+/** @throws InputError ADAPTER_INVALID, naming a field that is missing, as it may be in a module in JavaScript */
+export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
+  checkSpec(spec);
+  const { family, modelTypes, generic, flavours, modalities, encodings, probes, sources } = spec;
+  const hf = {
+    name: "hf",
+    trainer: "transformers",
+    side: "hf",
+    ranked: false,
+    noGraph: reasonOf(spec.hf.graph),
+  } as const;
+  const [first, ...rest] = spec.layouts;
+  return {
+    ...{ family, modelTypes, flavours, modalities, probes, sources },
+    ...(generic === undefined ? {} : { generic }),
+    ...(encodings === undefined ? {} : { encodings }),
+    hf,
+    layouts: [factsOf(first), ...rest.map(factsOf)],
+    open(json, where, shapes): Family {
+      const config = spec.parse(json, where, shapes);
+      const { vocabSize, maxPositions, dtype, vision } = spec.facts(config);
+      const forward = (layout: LayoutFacts, graph: Graph<C>): Forward =>
+        typeof graph === "function" ? graph(config) : noGraph(spec, layout);
+      const bind = (row: LayoutRow<C>): NativeLayout =>
+        bindRow(spec, config, row, (facts) => forward(facts, row.graph));
+      return {
+        ...{ family, vocabSize, maxPositions, dtype },
+        ...(vision === undefined ? {} : { vision }),
+        ...(spec.encodable === undefined ? {} : { encodable: spec.encodable }),
+        hf: { ...hf, forward: () => forward(hf, spec.hf.graph) } satisfies HfLayout,
+        layouts: [bind(first), ...rest.map(bind)],
+        hfConfig: () => spec.hfConfig(config, json),
+        math: () => spec.math(config, json),
+      };
+    },
+  };
+}
+
+const reasonOf = <C>(graph: Graph<C>): string | null => (typeof graph === "function" ? null : graph.none);
+
+const factsOf = <C>({ name, trainer, since, until, ranked = false, graph }: LayoutRow<C>) =>
+  ({ name, trainer, side: "native", since, until, ranked, noGraph: reasonOf(graph) }) as const;
+
+function bindRow<C>(
+  spec: FamilySpec<C>,
+  config: C,
+  row: LayoutRow<C>,
+  forward: (layout: LayoutFacts) => Forward,
+): NativeLayout {
+  const facts = factsOf(row);
+  return {
+    ...facts,
+    rules() {
+      const rules = row.rules(config);
+      if (isRanked(rules) === facts.ranked) return rules;
+      throw new RangeError(`layout ${row.name}: "ranked" is ${facts.ranked}, its rules say otherwise`);
+    },
+    axes: () => (row.axes ?? spec.axes)(config),
+    forward: () => forward(facts),
+    differences: () => row.differences?.(config) ?? [],
+    files: () => row.files?.(config) ?? [],
+  };
+}
+
+function noGraph<C>({ family, hf, layouts }: FamilySpec<C>, { name, side }: LayoutFacts): never {
+  const trainers = new Set(layouts.filter(({ graph }) => typeof graph === "function").map(({ trainer }) => trainer));
+  const runnable = [
+    ...(typeof hf.graph === "function" ? ["hf"] : []),
+    ...[...trainers].map((each) => `a ${each} layout`),
+  ];
+  if (runnable.length === 0) {
+    throw new InputError("NO_GRAPH", `${family}: there is no forward graph of this family yet`, {
+      expected: "a family with graphs (see `convert-checkpoint families`)",
+      found: family,
+      help: WITHOUT_GRAPH,
+    });
+  }
+  throw new InputError("NO_GRAPH", `${family}: there is no forward graph of layout ${name}`, {
+    expected: runnable.join(" or "),
+    found: name,
+    help:
+      side === "hf"
+        ? WITHOUT_GRAPH
+        : "convert it to hf first and compare that: `diff` shows that both hold the same weights",
+  });
+}
+
+const WITHOUT_GRAPH = "use `roundtrip`, `diff` and `validate`, which need no graph";

@@ -1,0 +1,63 @@
+// What the core sees of a family at one concrete config; the typed config stays inside.
+import type { JsonObject } from "../base/json.ts";
+import type { Encodable } from "./encodable.ts";
+import { type HfLayout, type Layout, type LayoutFacts, layoutNamed, type NativeLayout } from "./layout.ts";
+import type { ImageProcessor } from "./processor.ts";
+
+/** How a model that sees takes images, for inputs that are checked or made up. */
+export interface VisionInput {
+  /** Values of one patch as the Hugging Face processor lays it out. */
+  readonly patchDim: number;
+  /** Rows (and columns) of patches that become one token. */
+  readonly mergeSize: number;
+  /** Id of the token that stands for one merged patch. */
+  readonly imageToken: number;
+  /** Ids around the tokens of an image, where the model has such. */
+  readonly around: readonly [number, number] | null;
+  /** Ids that ordinary text cannot have, `imageToken` among them. */
+  readonly reserved: readonly number[];
+  /** What makes patches of images. Without it they have to be given as pixels. */
+  readonly processor?: ImageProcessor | undefined;
+}
+
+/** What a config says of inputs and weights. */
+export interface ModelFacts {
+  readonly vocabSize: number;
+  readonly maxPositions: number;
+  /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
+  readonly dtype: string | null;
+  /** Only of a model that sees. */
+  readonly vision?: VisionInput | undefined;
+}
+
+/** What the mathematics uses: effective inverse frequencies, attention scale, eps, tying, sizes. */
+export type MathFacts = Readonly<Record<string, number | boolean | string | readonly number[]>>;
+
+/** A family at one concrete config. */
+export interface Family extends ModelFacts {
+  readonly family: string;
+  /** What `--encoding` encodes. */
+  readonly encodable?: Encodable | undefined;
+  readonly hf: HfLayout;
+  /** Native layouts; an HF checkpoint is converted to the first unless another is asked for. */
+  readonly layouts: readonly [NativeLayout, ...NativeLayout[]];
+  /** config.json for transformers. */
+  hfConfig(): JsonObject;
+  /** For comparison of configs. */
+  math(): MathFacts;
+}
+
+/** A layout at this family's config. Throws RangeError for one of another family. */
+export function bound(family: Family, { name }: Pick<LayoutFacts, "name">): Layout {
+  const layout = layoutNamed(family, name);
+  if (layout === undefined) throw new RangeError(`${family.family} has no layout ${name}`);
+  return layout;
+}
+
+/** The layout whose table knows the keys of `layout`: its own, or for `hf` that of the first native one. */
+export const tableLayout = ({ layouts }: Pick<Family, "layouts">, layout: Layout): NativeLayout =>
+  layout.side === "native" ? layout : layouts[0];
+
+/** Where tensors of `layout` go unless another is asked for: the first native one from `hf`, `hf` from any other. */
+export const oppositeLayout = ({ hf, layouts }: Pick<Family, "hf" | "layouts">, layout: Layout): Layout =>
+  layout.side === "hf" ? layouts[0] : hf;

@@ -1,0 +1,89 @@
+// A layout: the keys and dims under which one trainer saves the models of a family. Nobody compares names of layouts;
+// whoever asks on which side of the tables one stands looks at `side`.
+import type { Forward, KnownDifference } from "../../numerics/graph.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { Rule, Side } from "../table/rule.ts";
+
+/** Sizes of the named axes; a list instead of a size names the indices in use. */
+export type Axes = Readonly<Record<string, number | readonly number[]>>;
+
+/** What is known of a layout whatever the config. */
+export interface LayoutFacts {
+  /** As users, records and reports name it: `hf`, `torchtitan-0.2`. */
+  readonly name: string;
+  /** Who saves it: `transformers`, `torchtitan`, `vllm`. */
+  readonly trainer: string;
+  readonly side: Side;
+  /** First revision of the trainer that saves it, a release or a day of its main branch; absent where it is not known. */
+  readonly since?: string | undefined;
+  /** First revision that does so no more; absent where it still does. */
+  readonly until?: string | undefined;
+  /** Whether it is saved as rank shards, a file each. */
+  readonly ranked: boolean;
+  /** Why `parity` cannot run it; null where there is a forward graph. */
+  readonly noGraph: string | null;
+}
+
+interface BoundLayout extends LayoutFacts {
+  /** Forward pass over its keys. Throws InputError NO_GRAPH where there is none, of the layout or at this config. */
+  forward(): Forward;
+}
+
+/** Hugging Face's own: what every table leads to, so that it needs none. */
+export interface HfLayout extends BoundLayout {
+  readonly side: "hf";
+}
+
+/** A trainer's layout at one config: a table against `hf`. */
+export interface NativeLayout extends BoundLayout {
+  readonly side: "native";
+  rules(): readonly Rule[];
+  axes(): Axes;
+  /** Where `forward` computes something else than that of `hf`, because upstream does. */
+  differences(): readonly KnownDifference[];
+  /**
+   * What the layout's own loader reads beside config.json. Throws InputError CONFIG_UNSUPPORTED where it has no way to say
+   * what the config says.
+   */
+  files(): readonly LayoutFile[];
+}
+
+export interface LayoutFile {
+  readonly name: string;
+  readonly json: JsonObject;
+}
+
+/** A layout at one config. */
+export type Layout = HfLayout | NativeLayout;
+
+/** The keys as they stand in the files, of whatever model: `--to raw`. */
+export const RAW = { name: "raw", side: "raw" } as const;
+
+/** Where tensors stand: in a layout, or as they are. */
+export type Place = Layout | typeof RAW;
+
+/** Whether two layouts of one family are one. */
+export const isSameLayout = (a: Pick<LayoutFacts, "name">, b: Pick<LayoutFacts, "name">): boolean => a.name === b.name;
+
+interface Layouts<H extends LayoutFacts, N extends LayoutFacts> {
+  readonly hf: H;
+  readonly layouts: readonly N[];
+}
+
+/** Every layout of an adapter or of a family, `hf` first. */
+export const layoutsOf = <H extends LayoutFacts, N extends LayoutFacts>({ hf, layouts }: Layouts<H, N>): (H | N)[] => [
+  hf,
+  ...layouts,
+];
+
+/** The layout that a user or a record names; undefined where there is none of that name. */
+export const layoutNamed = <H extends LayoutFacts, N extends LayoutFacts>(
+  of: Layouts<H, N>,
+  name: string,
+): H | N | undefined => layoutsOf(of).find((layout) => layout.name === name);
+
+/** Sides of which some layout has a forward graph: with both, `parity` can compare them. */
+export const graphsOf = ({ hf, layouts }: Layouts<LayoutFacts, LayoutFacts>): readonly Side[] => [
+  ...(layouts.some(({ noGraph }) => noGraph === null) ? (["native"] as const) : []),
+  ...(hf.noGraph === null ? (["hf"] as const) : []),
+];
