@@ -1,18 +1,18 @@
 // The f64 reference: every other backend is measured against it. Plain loops, one thread.
 import { SHORT_CHAIN } from "../graph.ts";
-import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
-import { attention } from "../host/attention.ts";
-import { HostBackend } from "../host/backend.ts";
-import { decode } from "../host/decode.ts";
-import { map, zip } from "../host/kernels.ts";
-import type { Memory } from "../host/memory.ts";
-import type { HostNode } from "../host/node.ts";
+import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
+import { attention } from "../js/attention.ts";
+import { JsBackend } from "../js/backend.ts";
+import { decode } from "../js/decode.ts";
+import { map, zip } from "../js/kernels.ts";
+import type { Memory } from "../js/memory.ts";
+import type { JsNode } from "../js/node.ts";
 import { matmulTransposed } from "./matmul.ts";
 
 /** Bytes of f64 values that a large weight is decoded to at a time. */
 const WINDOW_BYTES = 8 << 20;
 
-export type CpuNode = HostNode<Float64Array>;
+export type CpuNode = JsNode<Float64Array>;
 
 class F64Arithmetic implements Arithmetic<Float64Array> {
   readonly name = "cpu";
@@ -53,7 +53,7 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
   async close(): Promise<void> {}
 }
 
-export class CpuBackend extends HostBackend<Float64Array> {
+export class CpuBackend extends JsBackend<Float64Array> {
   constructor() {
     super(new F64Arithmetic());
   }

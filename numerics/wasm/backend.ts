@@ -2,14 +2,14 @@
 // kernels of WebGPU where those run without fused multiply-add (numerics/webgpu/kernels/gemm-subgroup.ts), unless a native
 // library makes them.
 import type { Pointwise } from "../graph.ts";
-import type { Arithmetic, LinearOperands } from "../host/arithmetic.ts";
-import type { AttentionOperands, AttentionSizes } from "../host/attention.ts";
-import { HostBackend } from "../host/backend.ts";
-import { map } from "../host/kernels.ts";
+import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
+import type { AttentionOperands, AttentionSizes } from "../js/attention.ts";
+import { JsBackend } from "../js/backend.ts";
+import { map } from "../js/kernels.ts";
 import { attentionScratch, CHUNK, FAST_POINTWISE, type PointwiseJob, pointwiseScratch } from "./jobs.ts";
 import { kernelLinear } from "./kernel-linear.ts";
-import type { Library } from "./library.ts";
-import { libraryLinear } from "./library-linear.ts";
+import type { OnnxRuntime } from "./onnx.ts";
+import { onnxLinear } from "./onnx-linear.ts";
 import { shares, Threads } from "./threads.ts";
 
 /** Multiply-adds from which a library's product repays the copies it needs. */
@@ -21,7 +21,7 @@ export interface WasmOptions {
   /** As many as there are cores unless given. */
   readonly threads?: number;
   /** Multiplies large matrices; their bits are the library's then. */
-  readonly library?: Library | null;
+  readonly library?: OnnxRuntime | null;
 }
 
 class F32Arithmetic implements Arithmetic<Float32Array> {
@@ -45,7 +45,7 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
   linear(operands: LinearOperands<Float32Array>, out: Float32Array): Promise<void> {
     const { T, O, I, summation } = operands;
     return this.threads.library !== null && summation === "usual" && T * O * I >= WORTH_LIBRARY
-      ? libraryLinear(this.threads, operands, out)
+      ? onnxLinear(this.threads, operands, out)
       : kernelLinear(this.threads, operands, out);
   }
 
@@ -100,7 +100,7 @@ class F32Arithmetic implements Arithmetic<Float32Array> {
   }
 }
 
-export class WasmBackend extends HostBackend<Float32Array> {
+export class WasmBackend extends JsBackend<Float32Array> {
   constructor({ threads, library }: WasmOptions = {}) {
     super(new F32Arithmetic(new Threads(threads, library)));
   }

@@ -1,7 +1,7 @@
 // x · Wᵀ + b by our own kernels: W is read in windows of rows, each while the one before is at work.
 import { SHORT_CHAIN } from "../graph.ts";
-import type { LinearOperands } from "../host/arithmetic.ts";
-import { decode } from "../host/decode.ts";
+import type { LinearOperands } from "../js/arithmetic.ts";
+import { decode } from "../js/decode.ts";
 import { CHAIN, type LinearJob, linearScratch, X_BLOCK } from "./jobs.ts";
 import { shares, type Threads } from "./threads.ts";
 

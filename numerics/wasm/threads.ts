@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { CHAIN, CHUNK, type Job, jobRunner, QUERY_BLOCK, type Workshop, X_BLOCK } from "./jobs.ts";
-import { type Library, type LibraryJob, libraryRunner } from "./library.ts";
+import { type OnnxJob, type OnnxRuntime, onnxRunner } from "./onnx.ts";
 import { SIMD_KERNELS } from "./simd-kernels.ts";
 
 const PAGE = 65_536;
@@ -17,7 +17,7 @@ const run = (${jobRunner.toString()})(workerData.workshop);
 let multiply;
 parentPort.on("message", async (job) => {
   try {
-    if (job.kind === "library") await (multiply ??= (${libraryRunner.toString()})(workerData.library, require))(job);
+    if (job.kind === "onnx") await (multiply ??= (${onnxRunner.toString()})(workerData.library, require))(job);
     else run(job);
     parentPort.postMessage(null);
   } catch (error) { parentPort.postMessage(String(error?.stack ?? error)); }
@@ -48,7 +48,7 @@ export class Threads {
   /** @param count threads that work at a time; one works without any other than the caller's, but for a library */
   constructor(
     count = availableParallelism(),
-    readonly library: Library | null = null,
+    readonly library: OnnxRuntime | null = null,
   ) {
     this.count = count;
   }
@@ -74,7 +74,7 @@ export class Threads {
   }
 
   /** As `run`, always in other threads: a library's calls block. */
-  runLibrary(jobs: readonly LibraryJob[]): Promise<void> {
+  runOnnx(jobs: readonly OnnxJob[]): Promise<void> {
     return this.send(jobs);
   }
 
@@ -84,7 +84,7 @@ export class Threads {
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 
-  private async send(jobs: readonly (Job | LibraryJob)[]): Promise<void> {
+  private async send(jobs: readonly (Job | OnnxJob)[]): Promise<void> {
     while (this.workers.length < jobs.length) this.workers.push(this.start());
     await Promise.all(jobs.map((job, i) => send(this.workers[i]!, job)));
   }
@@ -98,7 +98,7 @@ export class Threads {
 }
 
 /** An idle worker does not keep the process; one at work does. */
-async function send(worker: Worker, job: Job | LibraryJob): Promise<void> {
+async function send(worker: Worker, job: Job | OnnxJob): Promise<void> {
   worker.ref();
   try {
     await new Promise<void>((resolve, reject) => {

@@ -2,7 +2,7 @@
 
 import { elementCount } from "../../src/base/dtype.ts";
 import type { AttentionOptions, Ops, Pointwise, RopePairs, RopeTable, Routing, Summation } from "../graph.ts";
-import { broadcastStrides, stridesOf } from "../host/kernels.ts";
+import { broadcastStrides, stridesOf } from "../js/kernels.ts";
 import * as shapes from "../shapes/infer.ts";
 import { visibleRanges } from "../visible.ts";
 import { attentionFor, type KernelTraits, normLanes } from "./choice.ts";

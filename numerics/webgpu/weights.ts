@@ -1,7 +1,7 @@
 // Weights as they lie in the checkpoint, read by range and laid out for the device.
 import { FLOAT_BYTES, type Float, valuesFromBits } from "../../src/base/floats.ts";
 import type { WeightSource } from "../backend.ts";
-import { storedAs } from "../host/decode.ts";
+import { storedAs } from "../js/decode.ts";
 import type { Packing } from "./kernels/gemm.ts";
 
 /** A contiguous row-major part of a weight. */

@@ -1,7 +1,7 @@
 import type { Backend } from "../../numerics/backend.ts";
 import { CpuBackend } from "../../numerics/cpu/backend.ts";
 import { WasmBackend } from "../../numerics/wasm/backend.ts";
-import { findLibrary } from "../../numerics/wasm/library.ts";
+import { findOnnx } from "../../numerics/wasm/onnx.ts";
 import { EnvironmentError } from "../base/errors.ts";
 
 export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
@@ -42,7 +42,7 @@ export async function openBackend(choice: BackendChoice, flops: number): Promise
   }
 }
 
-const openWasm = (): Backend => new WasmBackend({ library: findLibrary().library });
+const openWasm = (): Backend => new WasmBackend({ library: findOnnx().library });
 
 /** Loaded only when asked for: the native library takes a while to start. */
 async function openWebGpu() {
@@ -52,7 +52,7 @@ async function openWebGpu() {
 
 async function openAnyWebGpu(flops: number): Promise<OpenedBackend> {
   const backend = await openWebGpu();
-  const library = backend.isSoftware && flops >= WORTH_A_HINT ? findLibrary().library : null;
+  const library = backend.isSoftware && flops >= WORTH_A_HINT ? findOnnx().library : null;
   if (library === null) return { backend };
   return { backend, hint: `this adapter computes on the CPU, where --backend wasm with ${library.name} is faster` };
 }

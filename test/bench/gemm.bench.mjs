@@ -4,7 +4,7 @@
 // Target on lavapipe and in WASM: at least 12× naive, and at most 2e-6 relative rms from f64.
 
 import { WasmBackend } from "../../dist/numerics/wasm/backend.js";
-import { findLibrary } from "../../dist/numerics/wasm/library.js";
+import { findOnnx } from "../../dist/numerics/wasm/onnx.js";
 import { gemmFor } from "../../dist/numerics/webgpu/choice.js";
 import { Device, usage } from "../../dist/numerics/webgpu/device/device.js";
 import { Memory } from "../../dist/numerics/webgpu/device/memory.js";
@@ -206,7 +206,7 @@ async function openDevice() {
 export async function run() {
   const device = await openDevice();
   if (device) console.log(`${device.name}, ${device.kernels} kernels`);
-  const found = findLibrary();
+  const found = findOnnx();
   if (found.library === null) console.log(found.reason);
   const backends = [new WasmBackend(), ...(found.library ? [new WasmBackend(found)] : [])];
   for (const sizes of [

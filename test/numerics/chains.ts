@@ -1,5 +1,5 @@
 import type { WeightSource } from "../../numerics/backend.ts";
-import { decode } from "../../numerics/host/decode.ts";
+import { decode } from "../../numerics/js/decode.ts";
 import { elementCount } from "../../src/base/dtype.ts";
 
 export function floats(source: WeightSource): Float32Array {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { findLibrary } from "../../numerics/wasm/library.ts";
+import { findOnnx } from "../../numerics/wasm/onnx.ts";
 import { describeAdapter } from "../../numerics/webgpu/device/adapter.ts";
 import { type BackendChoice, openBackend } from "../../src/parity/backend.ts";
 import { describeGpu } from "../helpers/gpu.ts";
@@ -11,7 +11,7 @@ async function opened(choice: BackendChoice, flops: number) {
 }
 
 it("wasm leaves large products to the library that is installed; cpu and webgpu have none", async () => {
-  const { library } = findLibrary();
+  const { library } = findOnnx();
   expect(await opened("wasm", 1)).toMatchObject({ name: "wasm", library: library?.name ?? null });
   expect(await opened("cpu", 1)).toMatchObject({ name: "cpu", library: null });
 });
@@ -20,7 +20,7 @@ describeGpu("a software adapter", () => {
   it("that auto takes for much work comes with a hint at what is faster; one that was asked for does not", async () => {
     const { isFallback } = await describeAdapter();
     const hint =
-      isFallback && findLibrary().library ? expect.stringContaining("--backend wasm with ONNX Runtime") : undefined;
+      isFallback && findOnnx().library ? expect.stringContaining("--backend wasm with ONNX Runtime") : undefined;
     expect(await opened("auto", 1e12)).toEqual({ name: "webgpu", library: null, hint });
     expect((await opened("auto", 1e9)).hint).toBeUndefined();
     expect((await opened("webgpu", 1e12)).hint).toBeUndefined();

@@ -1,4 +1,4 @@
-import type { LibrarySearch } from "../../../numerics/wasm/library.ts";
+import type { OnnxSearch } from "../../../numerics/wasm/onnx.ts";
 import type { AdapterDescription } from "../../../numerics/webgpu/device/adapter.ts";
 import type { MatrixUse } from "../../../numerics/webgpu/device/matrices.ts";
 import { VERSION } from "../../base/version.ts";
@@ -14,17 +14,17 @@ export const doctor: Command = {
   options: {},
   examples: [],
   async run() {
-    const [{ adapters }, { describeAdapter }, { describeMatrices }, { findLibrary }] = await Promise.all([
+    const [{ adapters }, { describeAdapter }, { describeMatrices }, { findOnnx }] = await Promise.all([
       import("../../../adapters/registry.ts"),
       import("../../../numerics/webgpu/device/adapter.ts"),
       import("../../../numerics/webgpu/backend.ts"),
-      import("../../../numerics/wasm/library.ts"),
+      import("../../../numerics/wasm/onnx.ts"),
     ]);
     const gpu = await probe(async () => ({ ...(await describeAdapter()), matrices: await describeMatrices() }));
     const machine = await describeMachine();
     const families = adapters.map(({ family }) => family);
     const webgpu = "value" in gpu ? { available: true, ...gpu.value } : { available: false, ...gpu.failure };
-    const found = findLibrary();
+    const found = findOnnx();
     // Every Node.js that runs this has SIMD and shared memory.
     const wasm = {
       available: true,
@@ -127,7 +127,7 @@ async function probe<T>(find: () => Promise<T>): Promise<Probed<T>> {
   }
 }
 
-const wasmLine = (cores: number, found: LibrarySearch): string =>
+const wasmLine = (cores: number, found: OnnxSearch): string =>
   `f32, ${cores} threads; ${found.library ? `matrix products by ${found.library.name}` : `${found.reason}, with it matrix products are several times as fast`}`;
 
 function gpuLine({ name, isFallback, kernels, matrices }: GpuFinding): string {

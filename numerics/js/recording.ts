@@ -1,24 +1,20 @@
 import type { Arithmetic } from "./arithmetic.ts";
 import type { Memory, Values } from "./memory.ts";
-import type { HostNode } from "./node.ts";
+import type { JsNode } from "./node.ts";
 
-/** What ops need of a host backend. */
+/** What ops need of a backend in JavaScript. */
 export interface Recording<V extends Values> {
   readonly arithmetic: Arithmetic<V>;
   readonly memory: Memory<V>;
   /** A node whose values `kernel` writes. */
-  record(
-    shape: readonly number[],
-    inputs: readonly HostNode<V>[],
-    kernel: (out: V) => void | Promise<void>,
-  ): HostNode<V>;
+  record(shape: readonly number[], inputs: readonly JsNode<V>[], kernel: (out: V) => void | Promise<void>): JsNode<V>;
   /** The values of x under another shape. */
-  alias(x: HostNode<V>, shape: readonly number[]): HostNode<V>;
+  alias(x: JsNode<V>, shape: readonly number[]): JsNode<V>;
   /** Elements of a weight from `begin` on; nothing is read yet. */
-  part(x: HostNode<V>, shape: readonly number[], begin: number): HostNode<V>;
+  part(x: JsNode<V>, shape: readonly number[], begin: number): JsNode<V>;
   /** Evaluates a graph of its own in the middle of another; all it made is freed but its result. */
-  nested(graph: () => HostNode<V>): Promise<HostNode<V>>;
+  nested(graph: () => JsNode<V>): Promise<JsNode<V>>;
   /** Values of an evaluated node; a weight is read whole. */
-  values(node: HostNode<V>): V;
-  free(node: HostNode<V>): void;
+  values(node: JsNode<V>): V;
+  free(node: JsNode<V>): void;
 }

@@ -5,7 +5,7 @@ import type * as Runtime from "onnxruntime-node";
 import { gemmModel } from "./onnx-gemm.ts";
 import { WIDEN_KERNEL } from "./simd-kernels.ts";
 
-export interface Library {
+export interface OnnxRuntime {
   readonly name: string;
   /** The file that `require` loads. */
   readonly path: string;
@@ -16,7 +16,7 @@ export interface Library {
 }
 
 /** A library, or why there is none. */
-export type LibrarySearch = { readonly library: Library } | { readonly library: null; readonly reason: string };
+export type OnnxSearch = { readonly library: OnnxRuntime } | { readonly library: null; readonly reason: string };
 
 const PACKAGE = "onnxruntime-node";
 
@@ -24,7 +24,7 @@ const PACKAGE = "onnxruntime-node";
  * Loads what is installed, if anything is.
  * @param beside the module whose packages are looked through: this one, unless a test has others
  */
-export function findLibrary(beside = import.meta.url): LibrarySearch {
+export function findOnnx(beside = import.meta.url): OnnxSearch {
   const require = createRequire(beside);
   let path: string;
   try {
@@ -42,8 +42,8 @@ export function findLibrary(beside = import.meta.url): LibrarySearch {
 }
 
 /** Part of y = x · Wᵀ + b. Arrays are shared; the library takes none that are, so a thread copies what it needs. */
-export interface LibraryJob {
-  readonly kind: "library";
+export interface OnnxJob {
+  readonly kind: "onnx";
   /** Rows of x [rows, depth], and where they begin. */
   readonly x: Float32Array;
   readonly xBegin: number;
@@ -67,10 +67,10 @@ export interface LibraryJob {
  * Makes what runs jobs, in a thread of its own. It names nothing outside itself: a worker gets its text.
  * @param load `require`
  */
-export function libraryRunner(
-  { path, model, widener }: Library,
+export function onnxRunner(
+  { path, model, widener }: OnnxRuntime,
   load: (path: string) => unknown,
-): (job: LibraryJob) => Promise<void> {
+): (job: OnnxJob) => Promise<void> {
   const { env, InferenceSession, Tensor } = load(path) as typeof Runtime;
   // It warns on stderr of GPUs that it did not find.
   env.logLevel = "error";

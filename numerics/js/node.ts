@@ -1,4 +1,4 @@
-// What ops of a host backend work on: activations, and weights that are read when a step needs them.
+// What ops of a backend in JavaScript work on: activations, and weights that are read when a step needs them.
 import type { WeightSource } from "../backend.ts";
 import type { Node } from "../graph.ts";
 import type { Values } from "./memory.ts";
@@ -15,7 +15,7 @@ export interface WeightView {
   readonly begin: number;
 }
 
-export interface HostNode<V extends Values = Values> extends Node {
+export interface JsNode<V extends Values = Values> extends Node {
   /** Key of the tensor, if this node is a weight or a part of one. */
   readonly key?: string;
   readonly view?: WeightView;
@@ -25,7 +25,7 @@ export interface HostNode<V extends Values = Values> extends Node {
 
 /** A recorded op. */
 export interface Step<V extends Values> {
-  readonly out: HostNode<V>;
-  readonly inputs: readonly HostNode<V>[];
+  readonly out: JsNode<V>;
+  readonly inputs: readonly JsNode<V>[];
   run(): void | Promise<void>;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WasmBackend } from "../../../numerics/wasm/backend.ts";
-import { findLibrary, type Library } from "../../../numerics/wasm/library.ts";
+import { findOnnx, type OnnxRuntime } from "../../../numerics/wasm/onnx.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { floats } from "../chains.ts";
 import { broken, errorOf, normal, values, watched, weight } from "../harness.ts";
@@ -18,8 +18,8 @@ const SIZES = [
   [1100, 8195, 9],
 ] as const;
 
-const found = findLibrary();
-const library = (): Library => {
+const found = findOnnx();
+const library = (): OnnxRuntime => {
   if (found.library === null) throw new Error(found.reason);
   return found.library;
 };
@@ -126,12 +126,12 @@ describe("looking for the library", () => {
   });
 
   it("says that nothing is installed", () => {
-    expect(findLibrary(beside)).toMatchObject({ library: null, reason: expect.stringContaining("is not installed") });
+    expect(findOnnx(beside)).toMatchObject({ library: null, reason: expect.stringContaining("is not installed") });
   });
 
   it("says why what is installed does not load", () => {
     writeFileSync(join(place, "index.js"), 'throw new Error("libonnxruntime.so.1: cannot open shared object file")');
-    expect(findLibrary(beside)).toMatchObject({
+    expect(findOnnx(beside)).toMatchObject({
       library: null,
       reason: expect.stringMatching(/does not load: .*cannot open shared object file/),
     });

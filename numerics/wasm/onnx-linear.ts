@@ -1,7 +1,7 @@
 // x · Wᵀ + b by a native library: W is read in windows of rows, each while the one before is at work.
-import type { LinearOperands } from "../host/arithmetic.ts";
-import { decode } from "../host/decode.ts";
-import type { WeightView } from "../host/node.ts";
+import type { LinearOperands } from "../js/arithmetic.ts";
+import { decode } from "../js/decode.ts";
+import type { WeightView } from "../js/node.ts";
 import { elementBytesOf } from "./kernel-linear.ts";
 import { shares, type Threads } from "./threads.ts";
 
@@ -15,7 +15,7 @@ type Window = Float32Array | Uint16Array;
 /** Reads rows [begin, end) of W into one of two windows; bf16 stays as it is stored, all else becomes f32. */
 type ReadWindow = (begin: number, end: number, at: 0 | 1) => Window;
 
-export async function libraryLinear(threads: Threads, operands: Linear, out: Float32Array): Promise<void> {
+export async function onnxLinear(threads: Threads, operands: Linear, out: Float32Array): Promise<void> {
   const { x, weight, bias, T, O, I } = operands;
   const elementBytes = elementBytesOf(weight);
   const rows = Math.max(1, Math.min(T, Math.floor(X_BYTES / (4 * I))));
@@ -30,9 +30,9 @@ export async function libraryLinear(threads: Threads, operands: Linear, out: Flo
     const next = begin + columns;
     let nextWindow = window;
     for (let row = 0; row < T; row += rows) {
-      const done = threads.runLibrary(
+      const done = threads.runOnnx(
         shares(count, 16, threads.count).map(([first, end]) => ({
-          kind: "library",
+          kind: "onnx",
           x,
           xBegin: row * I,
           rows: Math.min(rows, T - row),

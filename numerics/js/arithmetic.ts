@@ -1,4 +1,4 @@
-// What host backends differ in: the type of their values, and the ops that take nearly all the time.
+// What the backends in JavaScript, cpu and wasm, differ in: the type of their values, and the ops that take nearly all the time.
 import type { Pointwise, Summation } from "../graph.ts";
 import type { AttentionOperands, AttentionSizes } from "./attention.ts";
 import type { Memory, Values } from "./memory.ts";

@@ -1,4 +1,4 @@
-// Runs graphs on the host: records ops, evaluates them in order, frees every value after its last use.
+// Runs graphs in JavaScript: records ops, evaluates them in order, frees every value after its last use.
 import { setImmediate } from "node:timers/promises";
 import { elementCount } from "../../src/base/dtype.ts";
 import type { Backend, WeightSource } from "../backend.ts";
@@ -7,20 +7,20 @@ import type { Arithmetic } from "./arithmetic.ts";
 import { decode, SCRATCH_BYTES } from "./decode.ts";
 import { Memory, type Values } from "./memory.ts";
 import { mixture } from "./mixture.ts";
-import type { HostNode, Step } from "./node.ts";
-import { hostOps } from "./ops.ts";
+import type { JsNode, Step } from "./node.ts";
+import { jsOps } from "./ops.ts";
 import type { Recording } from "./recording.ts";
 
-export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Recording<V> {
+export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recording<V> {
   readonly adapter = null;
-  readonly ops: Ops<HostNode<V>>;
+  readonly ops: Ops<JsNode<V>>;
   readonly memory: Memory<V>;
-  private alive = new Set<HostNode<V>>();
+  private alive = new Set<JsNode<V>>();
   private steps: Step<V>[] = [];
 
   constructor(readonly arithmetic: Arithmetic<V>) {
     this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES);
-    this.ops = { ...hostOps(this), mixture: (x, routing, expert) => mixture(this, x, routing, expert) };
+    this.ops = { ...jsOps(this), mixture: (x, routing, expert) => mixture(this, x, routing, expert) };
   }
 
   get name(): "cpu" | "wasm" {
@@ -35,18 +35,18 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     return this.memory.peakBytes + this.arithmetic.heldBytes;
   }
 
-  weight(source: WeightSource): HostNode<V> {
+  weight(source: WeightSource): JsNode<V> {
     return this.watch({ shape: source.shape, key: source.key, view: { source, begin: 0 }, state: "recorded" });
   }
 
-  async evaluate(keep: readonly HostNode<V>[]): Promise<void> {
+  async evaluate(keep: readonly JsNode<V>[]): Promise<void> {
     const kept = new Set(keep);
     await this.run(kept);
     for (const node of [...this.alive]) if (!kept.has(node)) this.free(node);
     this.memory.trim();
   }
 
-  async readback(x: HostNode<V>, begin = 0, end = elementCount(x.shape)): Promise<V> {
+  async readback(x: JsNode<V>, begin = 0, end = elementCount(x.shape)): Promise<V> {
     if (x.view === undefined && x.state !== "evaluated") throw new Error(`readback of a node that is ${x.state}`);
     return this.values(x).slice(begin, end) as V;
   }
@@ -58,11 +58,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     await this.arithmetic.close();
   }
 
-  record(
-    shape: readonly number[],
-    inputs: readonly HostNode<V>[],
-    kernel: (out: V) => void | Promise<void>,
-  ): HostNode<V> {
+  record(shape: readonly number[], inputs: readonly JsNode<V>[], kernel: (out: V) => void | Promise<void>): JsNode<V> {
     return this.add(shape, inputs, (out) => {
       const data = this.memory.acquire(elementCount(shape));
       out.storage = { data, owners: 1 };
@@ -70,7 +66,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     });
   }
 
-  alias(x: HostNode<V>, shape: readonly number[]): HostNode<V> {
+  alias(x: JsNode<V>, shape: readonly number[]): JsNode<V> {
     if (x.view && x.storage === undefined) return this.part(x, shape, 0);
     return this.add(shape, [x], (out) => {
       this.values(x);
@@ -79,12 +75,12 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     });
   }
 
-  part(x: HostNode<V>, shape: readonly number[], begin: number): HostNode<V> {
+  part(x: JsNode<V>, shape: readonly number[], begin: number): JsNode<V> {
     const { source, begin: first } = x.view!;
     return this.watch({ shape, key: source.key, view: { source, begin: first + begin }, state: "recorded" });
   }
 
-  async nested(graph: () => HostNode<V>): Promise<HostNode<V>> {
+  async nested(graph: () => JsNode<V>): Promise<JsNode<V>> {
     const [steps, alive] = [this.steps, this.alive];
     this.steps = [];
     this.alive = new Set();
@@ -99,7 +95,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     }
   }
 
-  values(node: HostNode<V>): V {
+  values(node: JsNode<V>): V {
     if (node.storage === undefined) {
       if (node.view === undefined || node.state === "freed") throw new Error(`no values: the node is ${node.state}`);
       const data = this.memory.acquire(elementCount(node.shape));
@@ -109,7 +105,7 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
     return node.storage.data;
   }
 
-  free(node: HostNode<V>): void {
+  free(node: JsNode<V>): void {
     const { storage } = node;
     node.storage = undefined;
     node.state = "freed";
@@ -119,24 +115,24 @@ export class HostBackend<V extends Values> implements Backend<HostNode<V>>, Reco
 
   private add(
     shape: readonly number[],
-    inputs: readonly HostNode<V>[],
-    run: (out: HostNode<V>) => void | Promise<void>,
-  ): HostNode<V> {
+    inputs: readonly JsNode<V>[],
+    run: (out: JsNode<V>) => void | Promise<void>,
+  ): JsNode<V> {
     for (const input of inputs) if (input.state === "freed") throw new Error("use of a node that was freed");
     const out = this.watch({ shape, state: "recorded" });
     this.steps.push({ out, inputs, run: () => run(out) });
     return out;
   }
 
-  private watch(node: HostNode<V>): HostNode<V> {
+  private watch(node: JsNode<V>): JsNode<V> {
     this.alive.add(node);
     return node;
   }
 
-  private async run(kept: ReadonlySet<HostNode<V>>): Promise<void> {
+  private async run(kept: ReadonlySet<JsNode<V>>): Promise<void> {
     const steps = this.steps;
     this.steps = [];
-    const lastUse = new Map<HostNode<V>, number>();
+    const lastUse = new Map<JsNode<V>, number>();
     for (const [i, step] of steps.entries()) for (const node of [...step.inputs, step.out]) lastUse.set(node, i);
     for (const [i, step] of steps.entries()) {
       // A step may take seconds: signals and timers get their turn before each.

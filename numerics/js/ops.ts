@@ -1,4 +1,4 @@
-// The op interface of host backends: checks shapes, records kernels.
+// The op interface of the backends in JavaScript: checks shapes, records kernels.
 import { elementCount } from "../../src/base/dtype.ts";
 import type { AttentionOptions, Ops } from "../graph.ts";
 import * as shapes from "../shapes/infer.ts";
@@ -7,12 +7,12 @@ import { decode } from "./decode.ts";
 import { deltaRule } from "./delta-rule.ts";
 import * as kernels from "./kernels.ts";
 import type { Values } from "./memory.ts";
-import type { HostNode } from "./node.ts";
+import type { JsNode } from "./node.ts";
 import type { Recording } from "./recording.ts";
 
 /** All but `mixture`. */
-export function hostOps<V extends Values>(backend: Recording<V>): Omit<Ops<HostNode<V>>, "mixture"> {
-  type X = HostNode<V>;
+export function jsOps<V extends Values>(backend: Recording<V>): Omit<Ops<JsNode<V>>, "mixture"> {
+  type X = JsNode<V>;
   const values = (x: X) => backend.values(x);
   const inner = (x: X, axis: number) => elementCount(x.shape.slice(axis));
 

@@ -2,16 +2,16 @@ import type { Routing } from "../graph.ts";
 import { chooseExperts, type Share, sharesOf } from "../routing.ts";
 import * as shapes from "../shapes/infer.ts";
 import type { Values } from "./memory.ts";
-import type { HostNode } from "./node.ts";
+import type { JsNode } from "./node.ts";
 import type { Recording } from "./recording.ts";
 
 /** Experts one after another, each on the rows that chose it: weights of one expert are read at a time. */
 export function mixture<V extends Values>(
   backend: Recording<V>,
-  x: HostNode<V>,
-  routing: Routing<HostNode<V>>,
-  expert: (x_nD: HostNode<V>, e: number) => HostNode<V>,
-): HostNode<V> {
+  x: JsNode<V>,
+  routing: Routing<JsNode<V>>,
+  expert: (x_nD: JsNode<V>, e: number) => JsNode<V>,
+): JsNode<V> {
   const { logits_TE, bias_E, weighs } = routing;
   const D = x.shape[1]!;
   return backend.record(

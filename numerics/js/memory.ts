@@ -1,4 +1,4 @@
-/** Element type of a host backend: f64 in the reference, f32 in WASM. */
+/** Element type of a backend in JavaScript: f64 in the reference, f32 in WASM. */
 export type Values = Float64Array | Float32Array;
 
 /** Evaluations of a graph that a size is kept for without being asked for. */
