@@ -1,5 +1,4 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
-import type { Backend } from "../../numerics/backend.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
@@ -13,7 +12,7 @@ import { flopsOf, Passes } from "./passes.ts";
 import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParitySide, SideWeights } from "./side.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
-import { type Judgement, type JudgeOptions, judge } from "./verdict/judgement.ts";
+import { type Judgement, type JudgeOptions, judge, type Trial } from "./verdict/judgement.ts";
 
 export interface ParityOptions extends JudgeOptions {
   readonly a: ParitySide;
@@ -87,8 +86,9 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const plans = passes.plan(passes.forwards);
     const { backend, ...fallback } = await openBackend(options.backend ?? "auto", flopsOf(plans));
     try {
-      const memory = reserve(options, sides, passes, plans, backend);
-      const { prompts, ...judgement } = await judge(options, sides, passes, backend);
+      const trial = { options, sides, passes, backend };
+      const memory = reserve(options, trial, plans);
+      const { prompts, ...judgement } = await judge(trial);
       return {
         ...judgement,
         inputs: describeInputs(inputs, prompts),
@@ -117,10 +117,8 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
 /** The memory that the run takes, with room for what the reference leaves behind where further runs may use it. */
 function reserve(
   { maxRamBytes, routing }: ParityOptions,
-  sides: readonly ParitySide[],
-  passes: Passes,
+  { sides, passes, backend: { name } }: Trial,
   plans: readonly ForwardPlan[],
-  { name }: Backend,
 ): MemoryPlan {
   const inputs = passes.byInput(plans);
   const needed = inputs

@@ -2,10 +2,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { nonFinite } from "../../src/faults/model/non-finite.ts";
+import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openGolden } from "../../src/parity/inputs/golden.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
-import { bytesOf, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
+import { faulty, hfSide, nativeSide, openHf } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 /**
@@ -54,16 +56,13 @@ export function wholeModels(backend: "webgpu" | "wasm"): void {
     const [a, b] = [nativeSide("llama3/split"), hfSide("llama3/split")];
     const good = await runParity({ a, b, backend, localise: true });
     expect(good).toMatchObject({ verdict: "pass", firstDivergence: null });
-    const bytes = bytesOf(b.checkpoint, "model.layers.1.mlp.gate_proj.weight");
-    const bad = await runParity({ a, b: mutated(b, { [key]: { bytes } }), backend });
+    const bad = await runParity({ a, b: faulty("llama3/split", tensorsSwapped, key), backend });
     expect(bad).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.1.ffn" } });
   });
 
   it("NaN in one weight is seen", async () => {
     const key = "model.layers.0.self_attn.k_proj.weight";
-    const [a, b] = [nativeSide("llama3/split"), hfSide("llama3/split")];
-    const bytes = bytesOf(b.checkpoint, key);
-    new Float32Array(bytes.buffer)[17] = Number.NaN;
-    expect((await runParity({ a, b: mutated(b, { [key]: { bytes } }), backend })).verdict).toBe("fail");
+    const [a, b] = [nativeSide("llama3/split"), faulty("llama3/split", nonFinite, key)];
+    expect((await runParity({ a, b, backend })).verdict).toBe("fail");
   });
 }

@@ -1,9 +1,10 @@
 // The noise floor: what rounding alone does, measured in each run, and the limit that follows from it.
 import { expect, test } from "vitest";
+import { nonFinite } from "../../src/faults/model/non-finite.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { thresholds } from "../../src/parity/verdict/limits.ts";
 import { describeGpu } from "../helpers/gpu.ts";
-import { bytesOf, hfSide, mutated, nativeSide } from "../helpers/models.ts";
+import { faulty, hfSide, nativeSide } from "../helpers/models.ts";
 
 const [a, b] = [nativeSide("llama3/split"), hfSide("llama3/split")];
 
@@ -15,10 +16,7 @@ test("in f64 another order of summation does not show in logits", async () => {
 });
 
 test("logits that are not finite have no noise floor", async () => {
-  const key = "model.norm.weight";
-  const bytes = bytesOf(b.checkpoint, key);
-  new Float32Array(bytes.buffer)[3] = Number.NaN;
-  const report = await runParity({ a, b: mutated(b, { [key]: { bytes } }), backend: "cpu" });
+  const report = await runParity({ a, b: faulty("llama3/split", nonFinite, "model.norm.weight"), backend: "cpu" });
   expect(report).toMatchObject({ verdict: "fail", noiseFloor: null, thresholds: { origin: "default" } });
 });
 

@@ -55,20 +55,20 @@ export interface JudgeOptions extends ForwardOptions {
   readonly routing?: "free" | "pinned" | undefined;
 }
 
+/** What is judged. */
+export interface Trial {
+  readonly options: JudgeOptions;
+  readonly sides: readonly ParitySide[];
+  readonly passes: Passes;
+  readonly backend: Backend;
+}
+
 /** Runs the forward passes, and where they differ runs them again in search of the reason. */
-export async function judge(
-  options: JudgeOptions,
-  sides: readonly ParitySide[],
-  passes: Passes,
-  backend: Backend,
-): Promise<Judgement> {
-  const { outcome, noiseFloor } = await firstRun(options, passes, backend);
-  const evidence = evidenceOf(options, sides, passes, outcome, noiseFloor, backend);
-  const { signal, onProgress } = options;
-  const rerun: RunAgain = async (candidate) => {
-    const { comparison, taps } = await passes.runAgain(backend, candidate, { signal, onProgress });
-    return { metrics: comparison.metrics(), taps };
-  };
+export async function judge(trial: Trial): Promise<Judgement> {
+  const { options, sides, passes } = trial;
+  const { outcome, noiseFloor } = await firstRun(trial);
+  const evidence = evidenceOf(trial, outcome, noiseFloor);
+  const rerun = rerunOf(trial);
   const all = find(evidence);
   const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
   const remaining = known === null ? all : find({ ...evidence, ...known.without });
@@ -89,12 +89,7 @@ export async function judge(
     verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
     knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
-    metrics: evidence.metrics,
-    positions: outcome.comparison.positions(evidence.thresholds.klMeanNats),
-    prompts: outcome.comparison.prompts(),
-    nextTokens: outcome.nextTokens,
-    nonFinite: evidence.nonFinite,
-    thresholds: evidence.thresholds,
+    ...measured(evidence, outcome),
     noiseFloor,
     findings,
     configDifferences: evidence.configDifferences,
@@ -106,13 +101,22 @@ export async function judge(
   };
 }
 
+const measured = ({ metrics, nonFinite, thresholds }: Evidence, { comparison, nextTokens }: ForwardOutcome) => ({
+  metrics,
+  positions: comparison.positions(thresholds.klMeanNats),
+  prompts: comparison.prompts(),
+  nextTokens,
+  nonFinite,
+  thresholds,
+});
+
 interface FirstRun {
   readonly outcome: ForwardOutcome;
   readonly noiseFloor: NoiseFloor | null;
 }
 
 /** The passes as they were asked for, then what rounding alone makes of one of them. */
-async function firstRun(options: JudgeOptions, passes: Passes, backend: Backend): Promise<FirstRun> {
+async function firstRun({ options, passes, backend }: Trial): Promise<FirstRun> {
   const { signal, onProgress } = options;
   const { noiseFlops } = passes;
   const outcome = await passes.run(backend, {
@@ -127,28 +131,31 @@ async function firstRun(options: JudgeOptions, passes: Passes, backend: Backend)
   return { outcome, noiseFloor };
 }
 
+/** Further runs save no logits. */
+const rerunOf =
+  ({ options: { signal, onProgress }, passes, backend }: Trial): RunAgain =>
+  async (candidate) => {
+    const { comparison, taps } = await passes.runAgain(backend, candidate, { signal, onProgress });
+    return { metrics: comparison.metrics(), taps };
+  };
+
 /** Whether logits or hidden states differ by more than rounding, be it below the limits. */
 function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, noise: NoiseFloor | null): boolean {
   const differs = findings.some(({ code }) => code === "KL" || code === "TOP1" || code === "MTP");
   return differs || isBeyondNoise(metrics.klMeanNats, noise);
 }
 
-function evidenceOf(
-  options: JudgeOptions,
-  [a, b]: readonly ParitySide[],
-  passes: Passes,
-  outcome: ForwardOutcome,
-  noise: NoiseFloor | null,
-  backend: Backend,
-): Evidence {
+function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, noise: NoiseFloor | null): Evidence {
+  const { options, passes, backend } = trial;
+  const [a, b] = trial.sides;
   return {
-    metrics: outcome.comparison.metrics(),
-    nonFinite: outcome.comparison.nonFinite(),
+    metrics: comparison.metrics(),
+    nonFinite: comparison.nonFinite(),
     thresholds: thresholds(options, noise),
-    taps: outcome.taps,
-    plans: outcome.plans,
+    taps,
+    plans,
     configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family),
-    unusedTensors: passes.unused(outcome.plans),
+    unusedTensors: passes.unused(plans),
     brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
     exact: backend.name === "cpu",
     golden: b === undefined,

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kimiK27 } from "../../../adapters/kimi_k2_7/index.ts";
 import type { JsonObject } from "../../../src/family/adapter.ts";
+import { toHalves } from "../../../src/faults/order/rope-permuted.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
@@ -56,8 +57,7 @@ describe("a fault in the weights fails where it is", () => {
   });
 
   test("queries and keys in halves, as transformers turns them after loading", async () => {
-    const toHalf = (row: number) => row - (row % 16) + 2 * (row % 8) + ((row % 16) >> 3);
-    const b = fault(`${BLOCK}.1.wqkv.weight`, 96, (row) => (row < 64 ? toHalf(row) : row));
+    const b = fault(`${BLOCK}.1.wqkv.weight`, 96, (row) => (row < 64 ? toHalves(16)(row) : row));
     expect(await compare(b)).toMatchObject({ verdict: "fail", firstDivergence: { tap: "vision.1" } });
   });
 

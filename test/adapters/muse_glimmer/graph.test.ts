@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
 import type { JsonObject } from "../../../src/family/adapter.ts";
+import { toPairs } from "../../../src/faults/order/rope-permuted.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { layoutOf } from "../../helpers/layouts.ts";
@@ -48,8 +49,7 @@ describe("a fault in the weights fails where it is", () => {
   });
 
   test("queries of one block of the tower not permuted", async () => {
-    const toAdjacent = (row: number) => row - (row % 12) + 6 * ((row % 12) % 2) + ((row % 12) >> 1);
-    const b = fault(`${TOWER}.layers.1.attn.q_proj.weight`, 24, toAdjacent);
+    const b = fault(`${TOWER}.layers.1.attn.q_proj.weight`, 24, toPairs(12));
     expect(await compare(b)).toMatchObject({ verdict: "fail", firstDivergence: { tap: "vision.1" } });
   });
 
