@@ -135,7 +135,7 @@ export class LogitComparison {
 
   positions(limitNats: number): Positions {
     const prompts = this.starts.map((begin, i) => this.kl.subarray(begin, this.starts[i + 1] ?? this.rows));
-    const longest = Math.max(...prompts.map((kl) => kl.length));
+    const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
     const bands: Band[] = [];
     for (let begin = 0, end = 1; begin < longest; begin = end, end = Math.min(2 * end, longest)) {
       const kl = Float64Array.from(prompts.flatMap((prompt) => [...prompt.subarray(begin, end)]));
@@ -151,7 +151,7 @@ export class LogitComparison {
         referenceTop: this.tops[2 * row]!,
         candidateTop: this.tops[2 * row + 1]!,
       },
-      firstOver: over.length === 0 ? null : Math.min(...over),
+      firstOver: over.length === 0 ? null : over.reduce((least, position) => Math.min(least, position)),
     };
   }
 

@@ -249,8 +249,10 @@ function sparsePermutation(shapes: readonly Shape[], { positionRows, positionCol
       const window = Math.floor(p / width / positionRows) * across + Math.floor((p % width) / positionColumns);
       windows[window]!.push(offset + p);
     }
-    perm_P.push(...windows.flat());
-    windowLengths.push(...windows.map(({ length }) => length));
+    for (const window of windows) {
+      perm_P.push(...window);
+      windowLengths.push(window.length);
+    }
     offset += height * width;
   }
   return { perm_P, windowLengths };

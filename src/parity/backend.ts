@@ -3,8 +3,7 @@ import { CpuBackend } from "../../numerics/cpu/backend.ts";
 import { WasmBackend } from "../../numerics/wasm/backend.ts";
 import { findOnnx } from "../../numerics/wasm/onnx.ts";
 import { EnvironmentError } from "../base/errors.ts";
-
-export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
+import type { BackendChoice } from "./choices.ts";
 
 export interface OpenedBackend {
   readonly backend: Backend;

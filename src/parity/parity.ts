@@ -2,7 +2,8 @@
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
-import { type BackendChoice, openBackend } from "./backend.ts";
+import { openBackend } from "./backend.ts";
+import type { BackendChoice } from "./choices.ts";
 import { openGolden } from "./inputs/golden.ts";
 import type { InputLimits, ParityInputs } from "./inputs/inputs.ts";
 import { randomInputs } from "./inputs/random.ts";
@@ -142,7 +143,7 @@ const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWei
   layout: layout.name,
   format: checkpoint.format,
   dtype,
-  encoding: [...checkpoint.tensors.values()].find(({ encoding }) => encoding !== undefined)?.encoding ?? null,
+  encoding: [...new Set([...checkpoint.tensors.values()].flatMap(({ encoding }) => encoding ?? []))].join(", ") || null,
 });
 
 function checkUsage({ a, b, golden, input }: ParityOptions): void {

@@ -275,6 +275,6 @@ function worstTaps(inputs: readonly (readonly TapComparison[])[]): TapComparison
   const longest = inputs.reduce((a, b) => (b.length > a.length ? b : a));
   return longest.map(({ tap }) => {
     const errors = inputs.flatMap((taps) => taps.filter((other) => other.tap === tap));
-    return { tap, relativeRms: Math.max(...errors.map(({ relativeRms }) => relativeRms)) };
+    return { tap, relativeRms: errors.reduce((most, { relativeRms: x }) => Math.max(most, x), 0) };
   });
 }

@@ -1,5 +1,6 @@
 // Whether both sides sent tokens to the same experts: a near-tie may flip by rounding, which is no fault of a conversion.
 import type { Choice } from "../../numerics/routing.ts";
+import type { RoutingChoice } from "./choices.ts";
 
 /** One mixture of experts. */
 export interface RoutingComparison {
@@ -16,7 +17,7 @@ export interface RoutingComparison {
 }
 
 export interface RoutingReport {
-  readonly mode: "free" | "pinned";
+  readonly mode: RoutingChoice;
   /** Tokens × mixtures, and how many of them flipped. */
   readonly choices: number;
   readonly flipped: number | null;
@@ -36,25 +37,28 @@ export function compareChoices(name: string, [first, second]: readonly Choice[])
     name,
     tokens,
     flipped: flipped?.length ?? null,
-    largestFlippedMargin: flipped?.length ? Math.max(...flipped.map((t) => margins[t]!)) : null,
+    largestFlippedMargin: flipped?.length ? flipped.reduce((most, t) => Math.max(most, margins[t]!), 0) : null,
     smallestMargin: margins.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
     expertsUsed: new Set(experts).size,
   };
 }
 
 /** Null for a model without mixtures of experts. */
-export function routingReport(mode: "free" | "pinned", layers: readonly RoutingComparison[]): RoutingReport | null {
+export function routingReport(mode: RoutingChoice, layers: readonly RoutingComparison[]): RoutingReport | null {
   if (layers.length === 0) return null;
-  const margins = layers.flatMap(({ largestFlippedMargin }) =>
-    largestFlippedMargin === null ? [] : [largestFlippedMargin],
-  );
   const compared = layers.every(({ flipped }) => flipped !== null);
   return {
     mode,
     choices: layers.reduce((sum, { tokens }) => sum + tokens, 0),
     flipped: compared ? layers.reduce((sum, { flipped }) => sum + (flipped ?? 0), 0) : null,
-    largestFlippedMargin: margins.length > 0 ? Math.max(...margins) : null,
-    smallestMargin: Math.min(...layers.map(({ smallestMargin }) => smallestMargin)),
+    largestFlippedMargin: layers.reduce<number | null>(
+      (most, { largestFlippedMargin: x }) => (x === null ? most : Math.max(most ?? x, x)),
+      null,
+    ),
+    smallestMargin: layers.reduce(
+      (least, { smallestMargin }) => Math.min(least, smallestMargin),
+      Number.POSITIVE_INFINITY,
+    ),
     layers,
   };
 }

@@ -78,7 +78,7 @@ const named = (pattern: string, rest: string, dims = UNKNOWN_SIZE): Terms => ({
 function commonest(shapes: readonly Shape[]): Shape {
   const counts = new Map<string, number>();
   for (const shape of shapes) counts.set(shape.join(), (counts.get(shape.join()) ?? 0) + 1);
-  const most = Math.max(...counts.values());
+  const most = [...counts.values()].reduce((a, b) => Math.max(a, b), 0);
   return shapes.find((shape) => counts.get(shape.join()) === most)!;
 }
 

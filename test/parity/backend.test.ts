@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { findOnnx } from "../../numerics/wasm/onnx.ts";
 import { describeAdapter } from "../../numerics/webgpu/device/adapter.ts";
-import { type BackendChoice, openBackend } from "../../src/parity/backend.ts";
+import { openBackend } from "../../src/parity/backend.ts";
+import type { BackendChoice } from "../../src/parity/choices.ts";
 import { describeGpu } from "../helpers/gpu.ts";
 
 async function opened(choice: BackendChoice, flops: number) {

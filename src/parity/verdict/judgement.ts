@@ -2,6 +2,7 @@
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import { type ConfigDifference, compareConfigs } from "../../faults/model/config-differs.ts";
+import type { RoutingChoice } from "../choices.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
@@ -52,7 +53,7 @@ export interface JudgeOptions extends ForwardOptions {
   /** Lets known upstream differences pass. */
   readonly acceptKnown?: boolean | undefined;
   /** Whether the second side takes the experts that the first one chose; free unless given. */
-  readonly routing?: "free" | "pinned" | undefined;
+  readonly routing?: RoutingChoice | undefined;
 }
 
 /** What is judged. */

@@ -1,0 +1,9 @@
+// Options of a parity run that have a few values: apart from what runs, so that `--help` need not load it.
+
+/** `auto` takes WebGPU where an adapter is found, else WASM. */
+export const BACKEND_CHOICES = ["auto", "webgpu", "wasm", "cpu"] as const;
+export type BackendChoice = (typeof BACKEND_CHOICES)[number];
+
+/** Whether the second side takes the experts that the first one chose. */
+export const ROUTING_CHOICES = ["free", "pinned"] as const;
+export type RoutingChoice = (typeof ROUTING_CHOICES)[number];
