@@ -15,8 +15,8 @@ async function familiesTable() {
     stdin: {
       contents: `
         import { adapters } from "./adapters/registry.ts";
-        import { familiesMarkdown, familyRow } from "./src/cli/families-view.ts";
-        export const table = familiesMarkdown(adapters.map(familyRow));`,
+        import { familiesMarkdown } from "./src/report/views/families.ts";
+        export const table = familiesMarkdown(adapters);`,
       resolveDir: root,
     },
     bundle: true,

@@ -1,6 +1,19 @@
 import { UsageError } from "../base/errors.ts";
 import { parseSize } from "./size.ts";
 
+const emptyOption = (name: string): UsageError =>
+  new UsageError("OPTION_EMPTY", `--${name} needs a value`, { help: `write --${name} VALUE; see --help` });
+
+/** Of an option that has a few values. */
+export function notOneOf(name: string, value: string, choices: readonly string[]): UsageError {
+  if (value === "") return emptyOption(name);
+  return new UsageError("OPTION_VALUE", `--${name} ${value}: not one of ${choices.join(", ")}`, {
+    expected: choices.join(", "),
+    found: value,
+    help: `choose one of: ${choices.join(", ")}`,
+  });
+}
+
 /** What yargs parsed, read by type. Every option arrives as text or as a flag; numbers are read here. */
 export class Arguments {
   readonly #values: Readonly<Record<string, unknown>>;
@@ -20,9 +33,7 @@ export class Arguments {
     const values = value === undefined ? [] : Array.isArray(value) ? value : [value];
     return values.map((each: unknown) => {
       if (typeof each === "string" && each !== "") return each;
-      throw new UsageError("OPTION_EMPTY", `--${name} needs a value`, {
-        help: `write --${name} VALUE; see --help`,
-      });
+      throw emptyOption(name);
     });
   }
 
@@ -48,11 +59,7 @@ export class Arguments {
     if (value === undefined) return undefined;
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
-    throw new UsageError("OPTION_VALUE", `--${name} ${value}: not one of ${choices.join(", ")}`, {
-      expected: choices.join(", "),
-      found: value,
-      help: `choose one of: ${choices.join(", ")}`,
-    });
+    throw notOneOf(name, value, choices);
   }
 
   size(name: string): number | undefined {

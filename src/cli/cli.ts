@@ -1,7 +1,7 @@
 import yargs, { type Argv } from "yargs";
 import { UsageError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
-import { Arguments } from "./arguments.ts";
+import { Arguments, notOneOf } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";
 import { failureOf } from "./fail.ts";
@@ -93,6 +93,14 @@ function register(parser: Argv, command: Command, select: (selection: Selection)
 
 function usageError(message: string, argv: readonly string[]): UsageError {
   const help = "see convert-checkpoint --help, or convert-checkpoint <command> --help";
+  const [, option, value, choices] = /^ {2}Argument: (.*?), Given: "(.*?)".*, Choices: (.*)$/m.exec(message) ?? [];
+  if (option !== undefined && value !== undefined && choices !== undefined) {
+    return notOneOf(
+      option,
+      value,
+      [...choices.matchAll(/"(.*?)"/g)].map(([, name = ""]) => name),
+    );
+  }
   const [, unknown] = /^Unknown arguments?: (.*)$/.exec(message) ?? [];
   if (unknown === undefined) {
     const words = message.replace(/^./, (c) => c.toLowerCase()).replace("non-option arguments", "arguments");

@@ -2,12 +2,6 @@ import type { Options } from "yargs";
 import type { ReportDocument } from "../report/document.ts";
 import type { Arguments } from "./arguments.ts";
 
-/** What came out of a command: the JSON document of the contract, and the same for people. */
-export interface Outcome {
-  readonly json: object;
-  readonly document: ReportDocument;
-}
-
 /** A step of work under way; `total` is 0 where it is not known. */
 export interface ProgressEvent {
   readonly label: string;
@@ -33,6 +27,6 @@ export interface Command {
   readonly positionals: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, Options>>;
   readonly examples: readonly (readonly [command: string, description: string])[];
-  /** Loads what it needs when it runs: `--help` must not wait for it. */
-  run(args: Arguments, context: Context): Promise<Outcome>;
+  /** Loads what it needs when it runs: `--help` must not wait for it. What it returns is printed. */
+  run(args: Arguments, context: Context): Promise<ReportDocument>;
 }

@@ -1,14 +1,9 @@
 import { getSystemErrorName } from "node:util";
-import { ConvertCheckpointError, type ErrorDetails } from "../base/errors.ts";
-import type { ReportDocument } from "../report/document.ts";
+import { ConvertCheckpointError } from "../base/errors.ts";
+import type { Failure } from "../report/views/failure.ts";
 
-/** An error as the contract shows it. */
-export interface Failure {
+export interface Failed extends Failure {
   readonly exitCode: number;
-  readonly code: string;
-  readonly message: string;
-  readonly details: ErrorDetails;
-  readonly stack: string | undefined;
 }
 
 /** Why a run was stopped from outside: the reason that its abort signal carries. */
@@ -42,7 +37,8 @@ const SYSTEM: Readonly<Record<string, { readonly exitCode: 3 | 4; readonly help:
   ENAMETOOLONG: { exitCode: 3, help: "use a shorter path" },
 };
 
-export function failureOf(error: unknown): Failure {
+/** Whatever was thrown, as an error of the contract. */
+export function failureOf(error: unknown): Failed {
   if (error instanceof ConvertCheckpointError) {
     const { exitCode, code, message, details, stack } = error;
     return { exitCode, code, message, details, stack };
@@ -77,37 +73,3 @@ function systemName(error: unknown): string | undefined {
 
 const pathOf = (error: unknown): string | undefined =>
   error instanceof Error && "path" in error && typeof error.path === "string" ? error.path : undefined;
-
-/** Lines for stderr: code and message first, the way out last. */
-export function failureText({ code, message, details, stack }: Failure, color: boolean, debug: boolean): string {
-  const head = color ? `\u001b[31merror[${code}]\u001b[0m` : `error[${code}]`;
-  const lines = [`${head}: ${message}`];
-  for (const name of ["tensor", "file", "expected", "found"] as const) {
-    const value = details[name];
-    if (value !== undefined && !message.includes(value)) lines.push(`  ${`${name}:`.padEnd(9)} ${value}`);
-  }
-  if (debug && stack !== undefined) lines.push(stack);
-  lines.push(`help: ${details.help}`);
-  return `${lines.join("\n")}\n`;
-}
-
-export function failureJson({ code, message, details }: Failure): object {
-  const { tensor, file, expected, found, help } = details;
-  return { verdict: "error", error: { code, message, tensor, file, expected, found, help } };
-}
-
-export function failureDocument(command: string, { code, message, details }: Failure): ReportDocument {
-  const facts = (["tensor", "file", "expected", "found", "help"] as const).flatMap((label) => {
-    const value = details[label];
-    return value === undefined ? [] : [{ label, value }];
-  });
-  return {
-    command,
-    verdict: "error",
-    headline: `error[${code}]: ${message}`,
-    facts,
-    checks: [{ name: command, status: "fail", detail: `error[${code}]: ${message}` }],
-    tables: [],
-    notes: [],
-  };
-}

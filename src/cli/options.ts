@@ -1,4 +1,11 @@
+// Options that several commands have, and what they ask for.
 import type { Options } from "yargs";
+import type { ConversionOptions } from "../convert/plan.ts";
+import { ENCODING_CHOICES } from "../encodings/encoding.ts";
+import type { Adapter } from "../family/adapter.ts";
+import { FORMATS } from "../formats/checkpoint.ts";
+import type { SideOptions } from "../model/sides.ts";
+import type { Arguments } from "./arguments.ts";
 
 const text = (describe: string, extra: Options = {}): Options => ({
   type: "string",
@@ -7,6 +14,8 @@ const text = (describe: string, extra: Options = {}): Options => ({
   ...extra,
 });
 const flag = (describe: string): Options => ({ type: "boolean", describe });
+/** One of a few values, which `--help` lists. */
+const choice = (describe: string, choices: readonly string[]): Options => text(describe, { choices });
 
 const SHARED = "Shared options:";
 
@@ -41,9 +50,9 @@ export const pairOptions = {
 /** What a conversion takes; `plan` takes the same. */
 export const convertOptions = {
   to: text("Layout of the target (hf, torchtitan, …), or raw: change the container only"),
-  format: text("Container of the target: safetensors, dcp or pt"),
+  format: choice("Container of the target", FORMATS),
   dtype: text("keep, f32, bf16 or f16 for all weights, or GLOB=TYPE for some; repeatable", { alias: "out-dtype" }),
-  encoding: text("Storage encoding of the target: auto or none"),
+  encoding: choice("Storage encoding of the target [auto: what its config says]", ENCODING_CHOICES),
   "max-shard-size": text("Largest safetensors shard [5GB]"),
   ranks: text("Number of ranks that a DCP or meta target is cut for, a file each [1]"),
   "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
@@ -52,4 +61,31 @@ export const convertOptions = {
   ...sideOptions,
 } as const satisfies Readonly<Record<string, Options>>;
 
-export { flag, text };
+/** What `--family`, `--layout` and `--config` say of a side, and `--config-a`, `--config-b` of one of two. */
+export function sideOptionsOf(args: Arguments, adapters: readonly Adapter[], side?: "a" | "b"): SideOptions {
+  return {
+    adapters,
+    family: args.text("family"),
+    layout: args.text("layout"),
+    config: args.text("config"),
+    ownConfig: side === undefined ? undefined : args.text(`config-${side}`),
+  };
+}
+
+/** What the options of `convert` and `plan` ask for. */
+export function conversionOptionsOf(args: Arguments, adapters: readonly Adapter[]): ConversionOptions {
+  return {
+    to: args.text("to"),
+    format: args.choice("format", FORMATS),
+    dtype: args.list("dtype"),
+    encoding: args.choice("encoding", ENCODING_CHOICES),
+    maxShardSize: args.size("max-shard-size"),
+    ranks: args.count("ranks"),
+    maxRam: args.size("max-ram"),
+    allowDrop: args.list("allow-drop"),
+    buffers: !args.flag("no-buffers"),
+    side: sideOptionsOf(args, adapters),
+  };
+}
+
+export { choice, flag, text };

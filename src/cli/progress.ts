@@ -1,17 +1,28 @@
-import type { ProgressView, TerminalStream } from "./progress-view.ts";
+// Progress on stderr: a bar with bytes done, rate and time left of the step under way.
+import type { SingleBar } from "cli-progress";
+import { formatBytes, formatSeconds } from "../report/units.ts";
+import type { ProgressEvent } from "./command.ts";
 
-const silent: ProgressView = { show() {}, stop() {} };
+/** Where progress goes: stderr. */
+export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
 
-/** A bar with bytes, rate and ETA on stderr. The library is loaded with the first event: short runs never need it. */
+export interface ProgressView {
+  show(event: ProgressEvent): void;
+  stop(): void;
+}
+
+const SILENT: ProgressView = { show() {}, stop() {} };
+
+/** The library is loaded with the first event: short runs never need it. */
 export function progressView(on: boolean, stream: TerminalStream): ProgressView {
-  if (!on) return silent;
+  if (!on) return SILENT;
   let bar: ProgressView | undefined;
   let loading = false;
   let stopped = false;
   const load = async () => {
     loading = true;
-    const { progressBar } = await import("./progress-bar.ts");
-    if (!stopped) bar = progressBar(stream);
+    const opened = await openBar(stream);
+    if (!stopped) bar = stepView(opened);
   };
   return {
     show(event) {
@@ -22,5 +33,52 @@ export function progressView(on: boolean, stream: TerminalStream): ProgressView 
       stopped = true;
       bar?.stop();
     },
+  };
+}
+
+async function openBar(stream: TerminalStream): Promise<SingleBar> {
+  const { Presets, SingleBar } = await import("cli-progress");
+  return new SingleBar(
+    {
+      stream,
+      hideCursor: true,
+      clearOnComplete: true,
+      noTTYOutput: stream.isTTY !== true,
+      notTTYSchedule: 2000,
+      format: "{label} {bar} {percentage}%  {bytes}  {rate}  {left}",
+    },
+    Presets.rect,
+  );
+}
+
+/** One bar for the steps one after the other. */
+function stepView(bar: SingleBar): ProgressView {
+  let step: { readonly label: string; readonly begin: number; readonly first: number } | undefined;
+  return {
+    show(event) {
+      const { label, done, total } = event;
+      if (step?.label !== label) {
+        if (step !== undefined) bar.stop();
+        step = { label, begin: performance.now(), first: done };
+        bar.start(total, done, payload(event, 0));
+      } else {
+        bar.setTotal(total);
+        const seconds = (performance.now() - step.begin) / 1e3;
+        bar.update(done, payload(event, seconds > 0 ? (done - step.first) / seconds : 0));
+      }
+    },
+    stop() {
+      if (step !== undefined) bar.stop();
+    },
+  };
+}
+
+function payload({ label, done, total, unit }: ProgressEvent, rate: number) {
+  const amount = (n: number) => (unit === undefined ? formatBytes(n) : `${(n / 1e9).toPrecision(3)} G${unit}`);
+  return {
+    label,
+    bytes: `${amount(done)} of ${amount(total)}`,
+    rate: rate > 0 ? `${amount(rate)}/s` : "",
+    left: rate > 0 ? `${formatSeconds((total - done) / rate)} left` : "",
   };
 }

@@ -2,13 +2,14 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { EnvironmentError } from "../base/errors.ts";
 import type { ReportDocument } from "../report/document.ts";
-import { rendererFor } from "../report/report.ts";
+import { renderJson } from "../report/json.ts";
+import { rendererFor } from "../report/renderers.ts";
 import { renderText } from "../report/text.ts";
+import { failureDocument, failureJson, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
-import type { Command, Context, Outcome } from "./command.ts";
-import { type Failure, failureDocument, failureJson, failureOf, failureText } from "./fail.ts";
-import { progressView } from "./progress.ts";
-import type { TerminalStream } from "./progress-view.ts";
+import type { Command, Context } from "./command.ts";
+import { type Failed, failureOf } from "./fail.ts";
+import { progressView, type TerminalStream } from "./progress.ts";
 
 /** Where a run prints. */
 export interface Io {
@@ -21,8 +22,6 @@ export interface Io {
   readonly debug: boolean;
   readonly signal: AbortSignal;
 }
-
-type Report = (document: ReportDocument, json: unknown) => void;
 
 /** Runs a command, prints what came out and writes its reports; returns the exit code. */
 export async function runCommand(command: Command, name: string, args: Arguments, io: Io): Promise<number> {
@@ -40,35 +39,35 @@ export async function runCommand(command: Command, name: string, args: Arguments
     signal: io.signal,
   };
   const begin = performance.now();
-  let outcome: Outcome;
+  let document: ReportDocument;
   try {
-    outcome = await command.run(args, context);
+    document = await command.run(args, context);
   } catch (error) {
     view.stop();
     const failure = failureOf(error);
     printFailure(failure, json, color, io);
-    for (const report of reports) report(failureDocument(name, failure), failureJson(failure));
+    for (const report of reports) report(failureDocument(name, failure));
     return failure.exitCode;
   }
   view.stop();
-  const document = { seconds: (performance.now() - begin) / 1e3, ...outcome.document };
-  if (json) io.stdout(`${JSON.stringify(outcome.json, null, 2)}\n`);
+  document = { seconds: (performance.now() - begin) / 1e3, ...document };
+  if (json) io.stdout(renderJson(document));
   else context.print(renderText(document, { color: context.color }));
-  for (const report of reports) report(document, outcome.json);
+  for (const report of reports) report(document);
   return document.verdict === "pass" ? 0 : 1;
 }
 
-export function printFailure(failure: Failure, json: boolean, color: boolean, io: Io): void {
-  io.stderr(failureText(failure, color && io.stderrColor, io.debug));
-  if (json) io.stdout(`${JSON.stringify(failureJson(failure), null, 2)}\n`);
+export function printFailure(failure: Failed, json: boolean, color: boolean, io: Io): void {
+  io.stderr(failureText(failure, { color: color && io.stderrColor }, io.debug));
+  if (json) io.stdout(renderJson({ data: failureJson(failure) }));
 }
 
-function reportWriter(file: string): Report {
+function reportWriter(file: string): (document: ReportDocument) => void {
   const render = rendererFor(file);
-  return (document, json) => {
+  return (document) => {
     try {
       mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, render(document, json));
+      writeFileSync(file, render(document));
     } catch (cause) {
       throw new EnvironmentError("REPORT_UNWRITABLE", `--report ${file}: ${causeOf(cause)}`, {
         file,

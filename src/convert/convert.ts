@@ -33,8 +33,9 @@ export interface Conversion {
   readonly family: string | null;
   readonly from: { readonly path: string; readonly layout: string; readonly format: Format };
   readonly to: { readonly path: string; readonly layout: string; readonly format: Format };
-  /** Number of tensors of the target. */
+  /** Number of tensors of the target, and of the source that they were made from. */
   readonly tensors: number;
+  readonly sourceTensors: number;
   /** Of tensor data in the target. */
   readonly bytes: number;
   readonly ties: readonly { readonly alias: string; readonly of: string }[];
@@ -87,6 +88,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     from: { path: source.path, layout: plan.from.name, format: source.format },
     to: { path: target.path, layout: plan.to.name, format: target.format },
     tensors: mapping.tensors.size,
+    sourceTensors: mapping.source.tensors.size,
     bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
     ties: plan.mappings.flatMap(({ equalities }) => equalities.map(({ alias, of }) => ({ alias, of }))),
     dropped: plan.dropped,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
-import type { EncodedTensor } from "../encodings/encoding.ts";
+import { ENCODING_CHOICES, type EncodedTensor } from "../encodings/encoding.ts";
 import {
   blockSizeOf,
   encodableTensors,
@@ -26,8 +26,6 @@ import type { Side } from "../model/sides.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
 import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
-
-const NAMES = ["auto", "none", "fp8", "mxfp4"];
 
 /** What `--encoding` comes to for an HF target. */
 export interface TargetEncoding {
@@ -53,9 +51,9 @@ export function targetEncoding(
   asked: string | undefined,
   record: ConversionRecord | null,
 ): TargetEncoding | null {
-  if (asked !== undefined && !NAMES.includes(asked)) {
+  if (asked !== undefined && !ENCODING_CHOICES.some((name) => name === asked)) {
     throw new UsageError("ENCODING_UNKNOWN", `--encoding ${asked}: no such encoding`, {
-      expected: NAMES.join(", "),
+      expected: ENCODING_CHOICES.join(", "),
       found: asked,
       help: "leave it out to write what the config says",
     });

@@ -1,6 +1,9 @@
 // What a storage encoding is: codes and scales that stand for one logical tensor. Tables see the logical one alone.
-import type { EncodingName } from "../family/encodable.ts";
+import { ENCODINGS, type EncodingName } from "../family/encodable.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
+
+/** What a conversion may be asked to write: `auto` is what the target's config says, `none` is plain. */
+export const ENCODING_CHOICES = ["auto", "none", ...ENCODINGS] as const;
 
 /** One logical tensor and what it is stored as. */
 export interface EncodedTensor {

@@ -1,7 +1,8 @@
 // Which tensors of a family a storage encoding takes, where nothing but the encoding's name tells: files that are stored
 // so, or were, tell by themselves.
 
-export type EncodingName = "fp8" | "mxfp4";
+export const ENCODINGS = ["fp8", "mxfp4"] as const;
+export type EncodingName = (typeof ENCODINGS)[number];
 
 export interface EncodableTensors {
   /** Ends of their HF keys: `.mlp.experts.down_proj`. */

@@ -1,7 +1,8 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
 import type { Dtype } from "../base/dtype.ts";
 
-export type Format = "safetensors" | "dcp" | "pt";
+export const FORMATS = ["safetensors", "dcp", "pt"] as const;
+export type Format = (typeof FORMATS)[number];
 
 export interface TensorInfo {
   readonly key: string;

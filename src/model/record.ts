@@ -6,8 +6,8 @@ import { byteLengthOf, DTYPES, type Dtype } from "../base/dtype.ts";
 import { type ErrorDetails, InputError } from "../base/errors.ts";
 import { type JsonFault, JsonReader } from "../base/json.ts";
 import { VERSION } from "../base/version.ts";
-import type { EncodingName } from "../family/encodable.ts";
-import type { Format, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import { ENCODINGS, type EncodingName } from "../family/encodable.ts";
+import { FORMATS, type Format, type SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { directoryOf } from "./config-files.ts";
 
@@ -154,9 +154,6 @@ function parseKept(kept: JsonReader): KeptTensor {
   const bytes = kept.field("base64").nullable((base64) => bytesOf(base64, byteLengthOf(dtype, shape)));
   return { key, reason: kept.field("reason").text(), dtype, shape, bytes };
 }
-
-const FORMATS: readonly Format[] = ["safetensors", "dcp", "pt"];
-const ENCODINGS: readonly EncodingName[] = ["fp8", "mxfp4"];
 
 const dtypeOf = (reader: JsonReader): Dtype => reader.oneOf(DTYPES, "element type");
 

@@ -1,4 +1,5 @@
-// What a command found, in a form that every renderer understands. `text.ts` prints it, the others make --report files.
+// What a command found, in a form that every renderer understands. `views/` makes it of a command's result, `text.ts`
+// prints it, the other renderers make --report files of it.
 
 export type Verdict = "pass" | "fail" | "error";
 
@@ -9,21 +10,41 @@ export interface Check {
   readonly detail?: string;
 }
 
+export interface Fact {
+  readonly label: string;
+  readonly value: string;
+}
+
 export interface Table {
   readonly title: string;
   readonly columns: readonly { readonly name: string; readonly align?: "left" | "right" }[];
   readonly rows: readonly (readonly string[])[];
+  /** Rows that are worth a person's time, the first ones; all unless given. Renderers may show fewer, never more. */
+  readonly most?: number;
 }
 
-export interface ReportDocument {
-  /** What was run, e.g. `convert`. */
-  readonly command: string;
+/** What every report has, and every part of one. */
+interface Findings {
   readonly verdict: Verdict;
   /** One sentence: what came out. */
   readonly headline: string;
-  readonly facts: readonly { readonly label: string; readonly value: string }[];
+  readonly facts: readonly Fact[];
   readonly checks: readonly Check[];
   readonly tables: readonly Table[];
   readonly notes: readonly string[];
   readonly seconds?: number;
+}
+
+/** One of several runs that a report is about: a suite of its own in JUnit. */
+export interface Section extends Findings {
+  /** What was run, e.g. `parity step-1000 my-model`. */
+  readonly title: string;
+}
+
+export interface ReportDocument extends Findings {
+  /** What was run, e.g. `convert`. */
+  readonly command: string;
+  readonly sections?: readonly Section[];
+  /** The result with nothing left out: the JSON document of the contract. */
+  readonly data: object;
 }

@@ -1,13 +1,15 @@
-import type { ReportDocument, Table } from "./document.ts";
+import type { Check, Fact, ReportDocument, Section, Table } from "./document.ts";
+import { visible } from "./escape.ts";
+import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
 
 const STYLE = `
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --dim: color-mix(in srgb, currentColor 62%, transparent); }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2.5rem auto; padding: 0 1.25rem; }
 header { border-left: .5rem solid var(--verdict); padding: .25rem 1rem; margin-bottom: 2rem; }
 header p { margin: 0; font-size: 1.15rem; }
-h1 { font-size: 1rem; font-weight: 600; margin: 0; color: var(--dim); }
-h1 b { color: var(--verdict); text-transform: uppercase; letter-spacing: .04em; }
-h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
+header :is(h1, h2) { font-size: 1rem; font-weight: 600; margin: 0; color: var(--dim); }
+header b { color: var(--verdict); text-transform: uppercase; letter-spacing: .04em; }
+h2, h3 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
@@ -21,47 +23,89 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 `;
 
+/** A browser takes a moment for more; an artifact store keeps it as it is. */
+const LIMITS: Limits = { rows: 5_000, text: 10_000, bytes: 1_000_000 };
+
 /** One page without scripts or outside resources: it opens from an artifact store as it is. */
 export function renderHtml(document: ReportDocument): string {
-  const { command, verdict, headline, facts, checks, tables, notes } = document;
+  const { command, verdict } = document;
   const blocks = [
-    `<header class="${verdict}"><h1>convert-checkpoint ${escapeHtml(command)} · <b>${verdict}</b></h1><p>${escapeHtml(headline)}</p></header>`,
+    ...findings(`convert-checkpoint ${command}`, document, 1),
+    ...(document.sections ?? []).flatMap((section) => findings(section.title, section, 2)),
   ];
-  if (facts.length > 0) {
-    blocks.push(
-      `<dl>${facts.map(({ label, value }) => `<dt>${escapeHtml(label)}</dt><dd>${escapeHtml(value)}</dd>`).join("")}</dl>`,
-    );
-  }
-  if (checks.length > 0) blocks.push(renderChecks(checks));
-  for (const table of tables) if (table.rows.length > 0) blocks.push(renderTable(table));
-  if (notes.length > 0) {
-    blocks.push(`<h2>Notes</h2><ul class="notes">${notes.map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul>`);
-  }
-  return [
+  const head = [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>${escapeHtml(command)}: ${verdict}</title><style>${STYLE}</style></head><body>`,
-    ...blocks,
-    "</body></html>\n",
+    `<title>${escaped(command)}: ${verdict}</title><style>${STYLE}</style></head><body>\n`,
   ].join("\n");
+  const end = "\n</body></html>\n";
+  const bytes = LIMITS.bytes - head.length - end.length;
+  return head + fitted(blocks, { bytes, between: "\n", rest: "<p>The rest is in the JSON report.</p>" }) + end;
 }
 
-function renderChecks(checks: ReportDocument["checks"]): string {
-  const rows = checks.map(
+/** @param level of the heading */
+function findings(title: string, found: ReportDocument | Section, level: 1 | 2): Block[] {
+  const { verdict, headline, facts, checks, tables, notes } = found;
+  const [h, below] = [`h${level}`, `h${level + 1}`];
+  const blocks = [
+    text(
+      `<header class="${verdict}"><${h}>${escaped(title)} · <b>${verdict}</b></${h}><p>${escaped(headline)}</p></header>`,
+    ),
+  ];
+  if (facts.length > 0) blocks.push(factBlock(facts));
+  if (checks.length > 0) blocks.push(checkBlock(checks, below));
+  for (const table of tables) if (table.rows.length > 0) blocks.push(tableBlock(table, below));
+  if (notes.length > 0) blocks.push(noteBlock(notes, below));
+  return blocks;
+}
+
+const text = (begin: string): Block => ({ begin, rows: [], end: "", left: 0, more: () => "" });
+
+const factBlock = (facts: readonly Fact[]): Block => ({
+  begin: "<dl>",
+  rows: facts.map(({ label, value }) => `<dt>${escaped(label)}</dt><dd>${escaped(value)}</dd>`),
+  end: "</dl>",
+  left: 0,
+  more: more("row"),
+});
+
+function checkBlock(checks: readonly Check[], h: string): Block {
+  const { shown, left } = shownChecks(checks, LIMITS.rows);
+  const rows = shown.map(
     ({ name, status, detail }) =>
-      `<tr><td>${escapeHtml(name)}</td><td class="${status}"><span class="status">${status}</span></td><td>${escapeHtml(detail ?? "")}</td></tr>`,
+      `<tr><td>${escaped(name)}</td><td class="${status}"><span class="status">${status}</span></td><td>${escaped(detail ?? "")}</td></tr>`,
   );
-  return `<h2>Checks</h2><div class="scroll"><table><thead><tr><th>Check</th><th>Status</th><th>Detail</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  const head = "<th>Check</th><th>Status</th><th>Detail</th>";
+  return { ...table(`<${h}>Checks</${h}>`, head, rows), left, more: more("check") };
 }
 
-function renderTable({ title, columns, rows }: Table): string {
+function tableBlock(found: Table, h: string): Block {
+  const { title, columns } = found;
+  const { shown, left } = shownRows(found, LIMITS.rows);
   const classOf = (c: number) => (columns[c]?.align === "right" ? ' class="right"' : "");
-  const head = columns.map(({ name }, c) => `<th${classOf(c)}>${escapeHtml(name)}</th>`).join("");
-  const body = rows.map(
-    (row) => `<tr>${row.map((cell, c) => `<td${classOf(c)}>${escapeHtml(cell)}</td>`).join("")}</tr>`,
+  const head = columns.map(({ name }, c) => `<th${classOf(c)}>${escaped(name)}</th>`).join("");
+  const rows = shown.map(
+    (row) => `<tr>${row.map((cell, c) => `<td${classOf(c)}>${escaped(cell)}</td>`).join("")}</tr>`,
   );
-  return `<h2>${escapeHtml(title)}</h2><div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${body.join("")}</tbody></table></div>`;
+  return { ...table(`<${h}>${escaped(title)}</${h}>`, head, rows), left };
 }
+
+const table = (heading: string, head: string, rows: readonly string[]): Block => ({
+  begin: `${heading}<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>`,
+  rows,
+  end: "</tbody></table></div>",
+  left: 0,
+  more: more("row"),
+});
+
+function noteBlock(notes: readonly string[], h: string): Block {
+  const shown = notes.slice(0, LIMITS.rows);
+  const rows = shown.map((note) => `<li>${escaped(note)}</li>`);
+  const left = notes.length - shown.length;
+  return { begin: `<${h}>Notes</${h}><ul class="notes">`, rows, end: "</ul>", left, more: more("note") };
+}
+
+const more = (what: string) => (left: number) => `<p class="notes">${moreRows(left, what)}</p>`;
 
 const ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -71,4 +115,5 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => ENTITIES[c] ?? c);
+const escaped = (name: string): string =>
+  visible(clipped(name, LIMITS.text)).replace(/[&<>"']/g, (c) => ENTITIES[c] ?? c);

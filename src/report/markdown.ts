@@ -1,43 +1,67 @@
-import type { ReportDocument, Table } from "./document.ts";
+import type { Check, ReportDocument, Section, Table } from "./document.ts";
+import { visible } from "./escape.ts";
+import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
+
+/** GitHub takes 65,536 characters for a comment (and 1 MiB for a step summary); a frame of the user's own has to fit, too. */
+const LIMITS: Limits = { rows: 100, text: 2_000, bytes: 60_000 };
 
 const STATUS = { pass: "✅ pass", fail: "❌ fail", skipped: "⚠️ skipped" } as const;
 
 /** The report as GitHub-flavoured Markdown, short enough for a pull request comment or a step summary. */
 export function renderMarkdown(document: ReportDocument): string {
-  const blocks = [`# ${document.command}: ${document.verdict.toUpperCase()}`, escapeMarkdown(document.headline)];
-  if (document.facts.length > 0) {
-    blocks.push(
-      table({
-        title: "",
-        columns: [{ name: "" }, { name: "" }],
-        rows: document.facts.map(({ label, value }) => [label, value]),
-      }),
-    );
-  }
-  if (document.checks.length > 0) {
-    blocks.push(
-      "## Checks",
-      table({
-        title: "",
-        columns: [{ name: "check" }, { name: "status" }, { name: "detail" }],
-        rows: document.checks.map(({ name, status, detail }) => [name, STATUS[status], detail ?? ""]),
-      }),
-    );
-  }
-  for (const each of document.tables)
-    if (each.rows.length > 0) blocks.push(`## ${escapeMarkdown(each.title)}`, table(each));
-  if (document.notes.length > 0) blocks.push(document.notes.map((note) => `> ${escapeMarkdown(note)}`).join("\n>\n"));
-  return `${blocks.join("\n\n")}\n`;
+  const blocks = [
+    ...findings(document.command, document, "#"),
+    ...(document.sections ?? []).flatMap((section) => findings(section.title, section, "##")),
+  ];
+  return `${fitted(blocks, { bytes: LIMITS.bytes, between: "\n\n", rest: "The rest is in the JSON report." })}\n`;
 }
 
-function table({ columns, rows }: Table): string {
-  const line = (cells: readonly string[]) => `| ${cells.map(escapeMarkdown).join(" | ")} |`;
-  return [
-    line(columns.map(({ name }) => name)),
-    `|${columns.map(({ align }) => (align === "right" ? " ---: " : " --- ")).join("|")}|`,
-    ...rows.map((row) => line(columns.map((_, c) => row[c] ?? ""))),
-  ].join("\n");
+/** @param level of the heading */
+function findings(title: string, found: ReportDocument | Section, level: string): Block[] {
+  const { verdict, headline, facts, checks, tables, notes } = found;
+  const blocks = [text(`${level} ${escaped(title)}: ${verdict.toUpperCase()}`), text(escaped(headline))];
+  if (facts.length > 0) {
+    const rows = facts.map(({ label, value }) => [label, value]);
+    blocks.push(tableBlock("", { title: "", columns: [{ name: "" }, { name: "" }], rows }));
+  }
+  if (checks.length > 0) blocks.push(checkBlock(`${level}# Checks\n\n`, checks));
+  for (const table of tables) {
+    if (table.rows.length > 0) blocks.push(tableBlock(`${level}# ${escaped(table.title)}\n\n`, table));
+  }
+  if (notes.length > 0) blocks.push(noteBlock(notes));
+  return blocks;
 }
+
+const text = (begin: string): Block => ({ begin, rows: [], end: "", left: 0, more: () => "" });
+
+function checkBlock(begin: string, checks: readonly Check[]): Block {
+  const { shown, left } = shownChecks(checks, LIMITS.rows);
+  const rows = shown.map(({ name, status, detail }) => [name, STATUS[status], detail ?? ""]);
+  const columns = [{ name: "check" }, { name: "status" }, { name: "detail" }];
+  return { ...tableBlock(begin, { title: "", columns, rows }), left, more: more("check") };
+}
+
+function tableBlock(begin: string, table: Table): Block {
+  const { columns } = table;
+  const { shown, left } = shownRows(table, LIMITS.rows);
+  const line = (cells: readonly string[]) => `| ${cells.map(escaped).join(" | ")} |`;
+  const rule = columns.map(({ align }) => (align === "right" ? " ---: " : " --- ")).join("|");
+  return {
+    begin: `${begin}${line(columns.map(({ name }) => name))}\n|${rule}|`,
+    rows: shown.map((row) => `\n${line(columns.map((_, c) => row[c] ?? ""))}`),
+    end: "",
+    left,
+    more: more("row"),
+  };
+}
+
+function noteBlock(notes: readonly string[]): Block {
+  const shown = notes.slice(0, LIMITS.rows);
+  const rows = shown.map((note, i) => `${i === 0 ? "" : "\n>\n"}> ${escaped(note)}`);
+  return { begin: "", rows, end: "", left: notes.length - shown.length, more: more("note") };
+}
+
+const more = (what: string) => (left: number) => `\n\n_${moreRows(left, what)}._`;
 
 /** Tensor names hold `_`, `*` and `<`: they must come out as written. */
-const escapeMarkdown = (text: string): string => text.replace(/[\\`*_{}[\]<>|#]/g, "\\$&").replace(/\r?\n/g, " ");
+const escaped = (name: string): string => visible(clipped(name, LIMITS.text)).replace(/[\\`*_{}[\]<>|#]/g, "\\$&");

@@ -1,4 +1,6 @@
-import type { ReportDocument, Table, Verdict } from "./document.ts";
+import type { Check, Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
+import { visible } from "./escape.ts";
+import { moreRows, shownRows } from "./fit.ts";
 
 export interface TextStyle {
   readonly color: boolean;
@@ -7,52 +9,72 @@ export interface TextStyle {
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
 type Style = keyof typeof CODES;
 
-const paint = (style: TextStyle, name: Style, text: string): string =>
+export const paint = (style: TextStyle, name: Style, text: string): string =>
   style.color ? `\u001b[${CODES[name]}m${text}\u001b[0m` : text;
 
 const VERDICT_STYLE: Readonly<Record<Verdict, Style>> = { pass: "green", fail: "red", error: "red" };
 const MARK = { pass: "✓", fail: "✗", skipped: "–" } as const;
 const MARK_STYLE = { pass: "green", fail: "red", skipped: "yellow" } as const;
 
-/** The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. */
+/**
+ * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables are whole: what
+ * is printed is searched with grep.
+ */
 export function renderText(document: ReportDocument, style: TextStyle): string {
+  const sections = (document.sections ?? []).map(
+    (section) => `${paint(style, "bold", visible(section.title))}\n\n${findings(section, style)}`,
+  );
+  return `${[...sections, findings(document, style)].join("\n\n")}\n`;
+}
+
+function findings(document: ReportDocument | Section, style: TextStyle): string {
+  const { facts, tables, checks, notes, verdict, headline } = document;
   const blocks: string[] = [];
-  if (document.facts.length > 0) blocks.push(renderFacts(document.facts, style));
-  for (const table of document.tables) if (table.rows.length > 0) blocks.push(renderTable(table, style));
-  if (document.checks.length > 0) {
-    blocks.push(
-      document.checks
-        .map(
-          ({ name, status, detail }) =>
-            `${paint(style, MARK_STYLE[status], MARK[status])} ${name}${detail ? paint(style, "dim", `: ${detail}`) : ""}`,
-        )
-        .join("\n"),
-    );
-  }
-  if (document.notes.length > 0) blocks.push(document.notes.map((note) => `note: ${note}`).join("\n"));
-  blocks.push(paint(style, VERDICT_STYLE[document.verdict], document.headline));
-  return `${blocks.join("\n\n")}\n`;
+  if (facts.length > 0) blocks.push(renderFacts(facts, style));
+  for (const table of tables) if (table.rows.length > 0) blocks.push(renderTable(table, style));
+  if (checks.length > 0) blocks.push(checks.map((check) => renderCheck(check, style)).join("\n"));
+  if (notes.length > 0) blocks.push(notes.map((note) => `note: ${visible(note)}`).join("\n"));
+  blocks.push(paint(style, VERDICT_STYLE[verdict], visible(headline)));
+  return blocks.join("\n\n");
 }
 
 /** Labels and values in two columns. */
-export function renderFacts(facts: ReportDocument["facts"], style: TextStyle): string {
-  const width = Math.max(...facts.map(({ label }) => label.length));
-  return facts.map(({ label, value }) => `${paint(style, "dim", label.padEnd(width))}  ${value}`).join("\n");
+export function renderFacts(facts: readonly Fact[], style: TextStyle): string {
+  const width = widthOf(facts.map(({ label }) => label));
+  return facts
+    .map(({ label, value }) => `${paint(style, "dim", visible(label).padEnd(width))}  ${visible(value)}`)
+    .join("\n");
 }
 
-function renderTable({ title, columns, rows }: Table, style: TextStyle): string {
-  const widths = columns.map(({ name }, c) => Math.max(name.length, ...rows.map((row) => (row[c] ?? "").length)));
-  const line = (cells: readonly string[]) =>
+function renderCheck({ name, status, detail }: Check, style: TextStyle): string {
+  const mark = paint(style, MARK_STYLE[status], MARK[status]);
+  return `${mark} ${visible(name)}${detail ? paint(style, "dim", `: ${visible(detail)}`) : ""}`;
+}
+
+function renderTable(table: Table, style: TextStyle): string {
+  const { title, columns } = table;
+  const { shown, left } = shownRows(table, Number.POSITIVE_INFINITY);
+  const cells = shown.map((row) => columns.map((_, c) => visible(row[c] ?? "")));
+  const widths = columns.map(({ name }, c) => widthOf([name, ...cells.map((row) => row[c]!)]));
+  const line = (row: readonly string[]) =>
     columns
-      .map(({ align }, c) => {
-        const cell = cells[c] ?? "";
-        return align === "right" ? cell.padStart(widths[c] ?? 0) : cell.padEnd(widths[c] ?? 0);
-      })
+      .map(({ align }, c) => (align === "right" ? row[c]!.padStart(widths[c]!) : row[c]!.padEnd(widths[c]!)))
       .join("  ")
       .trimEnd();
   return [
-    paint(style, "bold", title),
-    paint(style, "dim", line(columns.map(({ name }) => name))),
-    ...rows.map(line),
+    paint(style, "bold", visible(title)),
+    paint(style, "dim", line(columns.map(({ name }) => visible(name)))),
+    ...cells.map(line),
+    ...(left > 0 ? [paint(style, "dim", moreRows(left))] : []),
   ].join("\n");
+}
+
+/** Columns align up to here; one hostile name must not widen every row of a hundred thousand to its own length. */
+const WIDEST = 256;
+
+/** No spread over rows: a call takes no more than some 125,000 arguments. */
+function widthOf(cells: readonly string[]): number {
+  let width = 0;
+  for (const cell of cells) if (cell.length > width) width = cell.length;
+  return Math.min(width, WIDEST);
 }

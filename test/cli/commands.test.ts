@@ -6,6 +6,7 @@ import { adapters } from "../../adapters/registry.ts";
 import { f32, flipped, readState, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
+import { runOf, shapeOf, stored } from "../report/stored.ts";
 import { run } from "./command.ts";
 
 const split = fixture("llama3/split");
@@ -208,6 +209,42 @@ describe("roundtrip, diff, validate", () => {
     expect(code).toBe(1);
     expect(stderr).toBe("");
   });
+});
+
+describe("reports that the tests of views are fed with have the fields of today's", () => {
+  it.each([
+    "convert",
+    "convert-raw",
+    "diff-fail",
+    "diff-pass",
+    "inspect",
+    "inspect-unknown",
+    "parity-pass",
+    "roundtrip",
+    "validate-pass",
+  ])("%s", async (name) => {
+    const place = scratch();
+    const argv = runOf(name).map((word) => (word.startsWith("made/") ? join(place, word) : word));
+    const { json } = await run(...argv, "--json");
+    expect(shapeOf(json)).toEqual(shapeOf(stored(name)));
+  });
+});
+
+it("names from files move no cursor and forge no line, on stdout and on stderr", async () => {
+  const name = "w\u001b]0;owned\u0007\n✓ all is well\u202e";
+  const path = writeSafetensors(join(scratch(), "hostile"), new Map([[name, f32([2], () => 1)]]));
+  const { stdout } = await run("inspect", path);
+  expect(stdout).toContain("w\\u001b]0;owned\\u0007\\n✓ all is well\\u202e  F32 ");
+  const state = readState(split.hf);
+  state.set(
+    name,
+    f32([2], () => 1),
+  );
+  const { stderr } = await run("plan", writeSafetensors(join(scratch(), "hostile"), state, { config }));
+  expect(stderr).toMatch(/^error\[UNKNOWN_TENSOR\]: /);
+  expect(stderr).toContain("\\u202e");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+  expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]|^✓/m);
 });
 
 describe("families and doctor", () => {

@@ -1,12 +1,13 @@
-// What a person reads of a parity run, and what a file that is not right says.
+// Parity through the command line: what a run reports, and what a file that is not right says.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { outcome } from "../../src/cli/parity-view.ts";
+import { parityDocument } from "../../src/report/views/parity.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
 import { fixtureCase } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
+import { shapeOf, stored, textOf } from "../report/stored.ts";
 import { run } from "./command.ts";
 
 function parity(name: string, ...args: string[]) {
@@ -24,8 +25,9 @@ const copyOf = (path: string, change: (state: State) => void): string => {
 const notFinite = ({ bytes }: Stored): void =>
   new DataView(bytes.buffer, bytes.byteOffset).setFloat32(400, Number.NaN, true);
 
-describe("known differences upstream", () => {
-  it("are shown below the limit, too, with their share and both verdicts", async () => {
+/** What the view shows of such reports is tested in test/report/views/parity.test.ts, by stored ones. */
+describe("a run", () => {
+  it("with known differences upstream below the limit passes, and has their share and both verdicts", async () => {
     const { code, json } = await parity("qwen3_vl_moe/bf16", "--json");
     expect(code).toBe(0);
     expect(json).toMatchObject({
@@ -38,119 +40,39 @@ describe("known differences upstream", () => {
     expect(klMeanNats).toBeLessThan(1e-8);
     expect(json.klMeanNatsWithoutKnown).toBeLessThan(1e-12);
     expect(json.knownDifferences[0].klMeanNats).toBeCloseTo(klMeanNats, 12);
-    const { stdout } = await parity("qwen3_vl_moe/bf16");
-    expect(stdout).toMatch(/^Known differences upstream\ncode .*\nVISION_MERGER_GELU +\d\.\d\de-9 /m);
-    expect(stdout).toMatch(/^✓ the same with known upstream differences undone: mean KL \d\.\d\de-1\d$/m);
-    expect(stdout).toMatch(/\nthe same model: .*\n$/);
+    expect(shapeOf(json)).toEqual(shapeOf(stored("parity-known-below")));
   });
 
-  it("are not looked for where rounding explains all", async () => {
-    const { json } = await parity("qwen3_moe/untied", "--json");
-    expect(json).toMatchObject({ verdict: "pass", knownDifferences: [], klMeanNatsWithoutKnown: null });
-  });
-
-  it("fail, and the last line says how to let them pass", async () => {
-    const { code, stdout } = await parity("qwen3_vl/tied", "--max-kl", "1e-9");
-    expect(code).toBe(1);
-    expect(stdout).toMatch(/^✗ mean KL at most .*\n✓ the same with known upstream differences undone: /m);
-    expect(stdout).toMatch(/\nNOT the same model: .* by known .* alone \(VISION_MERGER_GELU\); --accept-known .*\n$/);
-    const accepted = await parity("qwen3_vl/tied", "--max-kl", "1e-9", "--accept-known");
-    expect(accepted.code).toBe(0);
-    expect(accepted.stdout).toMatch(
-      /\nthe same model but for known upstream differences \(VISION_MERGER_GELU\): .*\n$/,
-    );
-  });
-
-  it("of MTP layers move no logit: told by what does differ, also when they are accepted", async () => {
-    const { code, stdout, json } = await parity("deepseek_v3/mtp", "--json");
+  it("of MTP layers that differ fails, told by what does differ, and prints what its view says", async () => {
+    const reports = ["r.json", "r.md"].map((name) => join(scratch(), name));
+    const { code, stdout } = await parity("deepseek_v3/mtp", ...reports.flatMap((file) => ["--report", file]));
     expect(code, stdout).toBe(1);
+    const json = JSON.parse(readFileSync(reports[0]!, "utf8"));
     expect(json.cause).toMatchObject({
       code: "MTP_BEFORE_NORM",
       evidence: expect.stringMatching(/^no logit .* by \d/),
     });
-    const accepted = await parity("deepseek_v3/mtp", "--accept-known");
-    expect(accepted.code).toBe(0);
-    expect(accepted.stdout).toMatch(/\nthe same model but for known upstream differences \(MTP_BEFORE_NORM\)/);
+    expect(shapeOf(json)).toEqual(shapeOf(stored("parity-mtp")));
+    expect(stdout).toBe(textOf(parityDocument(json)));
+    expect(readFileSync(reports[1]!, "utf8")).toContain("| multi-token prediction agrees | ❌ fail | ");
   });
 });
 
-describe("checks", () => {
-  it("that held are listed with those that failed", async () => {
-    const { hf } = fixtureCase("llama3/split");
-    const { stdout } = await parity("llama3/split", "--min-top1", "0.99");
-    expect(stdout).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite$/m);
-    expect(stdout).toMatch(/^✓ the configs give the same mathematics$/m);
-    const config = join(scratch(), "config.json");
-    writeFileSync(
-      config,
-      readFileSync(join(hf, "config.json"), "utf8").replace('"rms_norm_eps": 1e-05', '"rms_norm_eps": 2e-05'),
-    );
-    const other = await parity("llama3/split", "--config-b", config);
-    expect(other.code).toBe(1);
-    expect(other.stdout).toMatch(/^✗ the configs give the same mathematics: .*normEps$/m);
-    expect(other.stdout).toMatch(/^✓ tied tensors are equal$/m);
-  });
-
-  it("of a golden are of one side; one that is not finite is to be recorded again", async () => {
-    const { hf, golden } = fixtureCase("llama3/split");
-    const file = join(
-      copyOf(golden, (state) => notFinite(state.get("logits")!)),
-      "model.safetensors",
-    );
-    const { code, json } = await run("parity", hf, "--golden", file, "--backend", "cpu", "--json");
-    expect(code).toBe(1);
-    expect(json.cause).toMatchObject({ code: "NON_FINITE", fix: expect.stringMatching(/^record the golden again/) });
-    const { stdout } = await run("parity", hf, "--golden", file, "--backend", "cpu");
-    expect(stdout).toMatch(/^✗ every logit is finite: .* at position 0 is NaN; 1 position has such logits$/m);
-    expect(stdout).not.toContain("the configs");
-  });
-});
-
-describe("experts", () => {
-  it("that differ have a line a layer; none that agree", async () => {
-    const { stdout } = await parity("deepseek_v3/mtp");
-    expect(stdout).toMatch(/^routing +166 of 1,024 choices of experts \(each token at 2 layers\) differ, made by a /m);
-    expect(stdout).toMatch(/^Experts by layer\nlayer .*\nmtp\.0 +512 +166 +8\.\d\de-1\n\n/m);
-    const agreed = await parity("qwen3_moe/untied");
-    expect(agreed.stdout).toMatch(
-      /^routing +0 of 1,024 choices .* differ; the closest made by a margin of \d\.\d\de-5$/m,
-    );
-    expect(agreed.stdout).not.toContain("Experts by layer");
-  });
-
-  it("that are pinned cannot differ, and the report does not say that they agree", async () => {
-    const { stdout } = await parity("qwen3_moe/untied", "--routing", "pinned");
-    expect(stdout).toMatch(/^routing +pinned, b takes those of a: 1,024 choices .*, the closest made by a margin of /m);
-  });
-});
-
-describe("numbers", () => {
-  it("a KL that f64 cannot tell from 0 is 0", async () => {
-    const { json: report } = await parity("llama3/split", "--json");
-    report.positions.bands[0].klMeanNats = -1e-16;
-    const { document } = outcome(report, new Map());
-    expect(document.tables[0]!.rows[0]!.slice(0, 2)).toEqual(["0", "0"]);
-  });
-
-  it("of NaN are no probabilities; the weight that has one is named", async () => {
-    const { native, hf } = fixtureCase("llama3/split");
-    const key = "model.layers.1.mlp.up_proj.weight";
-    const copy = copyOf(hf, (state) => notFinite(state.get(key)!));
-    const sides = [native, copy, "--config", hf, "--backend", "cpu"];
-    const { code, stdout } = await run("parity", ...sides);
-    expect(code).toBe(1);
-    expect(stdout).not.toContain("NaN %");
-    expect(stdout).not.toContain("Likeliest next tokens");
-    const { json } = await run("parity", ...sides, "--json");
-    expect(json.cause).toMatchObject({ code: "NON_FINITE", tensors: [key] });
-  });
-
-  it("names a few of the tensors of a step, and all in JSON", async () => {
-    const { stdout } = await parity("qwen3_vl/tied", "--localise");
-    expect(stdout).toMatch(/^note: first difference at .* that step read (\S+, ){3}\S+ and 8 more tensors$/m);
-    const { json } = await parity("qwen3_vl/tied", "--localise", "--json");
-    expect(json.firstDivergence.tensors).toHaveLength(12);
-  });
+it("a golden that is not finite is to be recorded again", async () => {
+  const { hf, golden } = fixtureCase("llama3/split");
+  const copy = copyOf(golden, (state) => notFinite(state.get("logits")!));
+  const { code, json } = await run(
+    "parity",
+    hf,
+    "--golden",
+    join(copy, "model.safetensors"),
+    "--backend",
+    "cpu",
+    "--json",
+  );
+  expect(code).toBe(1);
+  expect(json.cause).toMatchObject({ code: "NON_FINITE", fix: expect.stringMatching(/^record the golden again/) });
+  expect(shapeOf(json)).toEqual(shapeOf(stored("parity-golden-nan")));
 });
 
 describe("a file that is not right", () => {

@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { VERSION } from "../../src/base/version.ts";
+import { LEAST_NODE, VERSION } from "../../src/base/version.ts";
+import { commands } from "../../src/cli/commands/commands.ts";
+import { ENCODING_CHOICES } from "../../src/encodings/encoding.ts";
 import { fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { run } from "./command.ts";
@@ -24,9 +26,30 @@ describe("help and version", () => {
     expect(stdout).toContain("--max-shard-size");
   });
 
+  it("names every value of an option that has a few", async () => {
+    for (const { usage, options } of commands) {
+      const [name = ""] = [usage].flat()[0]!.split(" ");
+      const { stdout } = await run(name, "--help");
+      const text = stdout.replaceAll(/\s+/g, " ");
+      for (const { choices = [] } of Object.values(options)) {
+        if (choices.length > 0) expect(text).toContain(`[choices: ${choices.map((each) => `"${each}"`).join(", ")}]`);
+      }
+    }
+    const { stdout } = await run("convert", "--help");
+    expect(stdout.replaceAll(/\s+/g, " ")).toMatch(/--encoding [^-]*\[choices: "auto", "none", "fp8", "mxfp4"\]/);
+  });
+
+  it("knows no encoding that a conversion refuses", async () => {
+    for (const encoding of ENCODING_CHOICES) {
+      const { json } = await run("plan", hf, "--to", "hf", "--encoding", encoding, "--json");
+      expect(json.error?.code).not.toBe("ENCODING_UNKNOWN");
+    }
+  });
+
   it("prints the version of the package", async () => {
-    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    const { version, engines } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     expect(VERSION).toBe(version);
+    expect(`>=${LEAST_NODE}`).toBe(engines.node);
     expect((await run("--version")).stdout).toBe(`${version}\n`);
   });
 });
@@ -57,6 +80,9 @@ describe("wrong usage exits 2", () => {
     ["an encoding that is not written yet", ["plan", hf, "--encoding", "fp8"]],
     ["an encoding that is none", ["plan", hf, "--encoding", "gzip"]],
     ["a dtype with --to raw", ["plan", hf, "--to", "raw", "--dtype", "bf16"]],
+    ["a backend that is none", ["parity", hf, "--backend", "gpu"]],
+    ["routing that is none", ["parity", hf, "--routing", "fixed"]],
+    ["an empty value of a few", ["plan", hf, "--format", ""]],
     ["a report of unknown format", ["inspect", hf, "--report", "report.pdf"]],
     ["a way back that is none", ["roundtrip", hf, "--to", "hf"]],
   ])("%s", async (_, argv) => {
@@ -66,6 +92,21 @@ describe("wrong usage exits 2", () => {
     expect(code).toBe(2);
     expect(stdout).toBe("");
   });
+});
+
+it("says which values an option has", async () => {
+  const { json } = await run("plan", hf, "--format", "gguf", "--json");
+  expect(json.error).toEqual({
+    code: "OPTION_VALUE",
+    message: "--format gguf: not one of safetensors, dcp, pt",
+    expected: "safetensors, dcp, pt",
+    found: "gguf",
+    help: "choose one of: safetensors, dcp, pt",
+  });
+  expect((await run("plan", hf, "--format", "dcp", "--format", "pt", "--json")).json.error.code).toBe(
+    "OPTION_REPEATED",
+  );
+  expect((await run("plan", hf, "--encoding", "", "--json")).json.error.code).toBe("OPTION_EMPTY");
 });
 
 describe("--json", () => {

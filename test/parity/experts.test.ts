@@ -23,6 +23,8 @@ test("the same weights choose the same experts, and the report says by how much"
   expect(report.routing).toMatchObject({ mode: "free", flipped: 0, largestFlippedMargin: null });
   expect(report.routing?.choices).toBe(report.routing!.layers.length * 512);
   expect(report.routing?.smallestMargin).toBeGreaterThan(0);
+  // Known differences are not looked for where rounding explains all.
+  expect(report).toMatchObject({ verdict: "pass", knownDifferences: [], klMeanNatsWithoutKnown: null });
   expect((await runParity({ a: hfSide("llama3/split"), b: hfSide("llama3/split"), backend })).routing).toBeNull();
 });
 

@@ -137,7 +137,7 @@ describe("a fault in the weights fails", () => {
       verdict: "fail",
       nonFinite: { first: { side: "reference", position: 0, value: "NaN" } },
       firstDivergence: { tap: "layers.0.ffn" },
-      cause: { code: "NON_FINITE" },
+      cause: { code: "NON_FINITE", tensors: ["model.layers.0.mlp.down_proj.weight"] },
     });
     expect(report.metrics.klMeanNats).toBeNaN();
     expect(report.metrics.top1).toBe(0);

@@ -1,14 +1,9 @@
-import type { Conversion } from "../../convert/convert.ts";
-import type { ConversionPlan } from "../../convert/plan.ts";
 import { renderFacts } from "../../report/text.ts";
-import { formatBytes, formatSeconds } from "../../report/units.ts";
-import type { Command, Outcome } from "../command.ts";
-import { conversionOptionsOf } from "../convert-options.ts";
-import { loadAdapters } from "../load-adapters.ts";
-import { convertOptions, flag } from "../options.ts";
-import { keptTable, leftOutTable, planFacts } from "../plan-view.ts";
-import { withCheckpoints } from "../with-checkpoints.ts";
-import { planOutcome } from "./plan.ts";
+import { convertDocument } from "../../report/views/convert.ts";
+import { planDocument, planFacts } from "../../report/views/plan.ts";
+import type { Command } from "../command.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
+import { conversionOptionsOf, convertOptions, flag } from "../options.ts";
 
 export const convert: Command = {
   usage: ["convert <source> <target>", "$0"],
@@ -40,7 +35,7 @@ export const convert: Command = {
     const target = args.required("target");
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, target, options);
-      if (args.flag("dry-run")) return planOutcome(plan);
+      if (args.flag("dry-run")) return planDocument(plan);
       const force = args.flag("force");
       checkTarget(target, { force, reads: plan.reads });
       context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`);
@@ -51,54 +46,7 @@ export const convert: Command = {
         onProgress: context.progress,
         signal: context.signal,
       });
-      return outcome(result, plan);
+      return convertDocument(result);
     });
   },
 };
-
-function outcome(result: Conversion, plan: ConversionPlan): Outcome {
-  const { to, tensors, bytes, casts, kept, dropped, ties, files, peakRamBytes, seconds, notes } = result;
-  const written = files.reduce((sum, file) => sum + file.bytes, 0);
-  return {
-    json: result,
-    document: {
-      command: "convert",
-      verdict: "pass",
-      headline: `${to.path}: ${tensors} tensors, ${formatBytes(bytes)}, in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
-      facts: [],
-      checks: [
-        {
-          name: "every tensor has its place",
-          status: "pass",
-          detail: `${plan.mapping.source.tensors.size} → ${tensors}`,
-        },
-        ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "pass" as const })),
-      ],
-      tables: [
-        {
-          title: "Casts",
-          columns: [
-            { name: "tensor" },
-            { name: "from" },
-            { name: "to" },
-            { name: "largest relative error", align: "right" },
-          ],
-          rows: casts.map(({ key, from, to: dtype, maxRelativeError }) => [
-            key,
-            from,
-            dtype,
-            maxRelativeError === null ? "not measured" : maxRelativeError.toExponential(2),
-          ]),
-        },
-        keptTable(kept),
-        leftOutTable(dropped),
-        {
-          title: "Files",
-          columns: [{ name: "name" }, { name: "bytes", align: "right" }, { name: "xxh64" }],
-          rows: files.map(({ name, bytes: size, xxh64 }) => [name, formatBytes(size), xxh64]),
-        },
-      ],
-      notes,
-    },
-  };
-}

@@ -1,7 +1,6 @@
-import { plural } from "../../report/units.ts";
+import { familiesDocument } from "../../report/views/families.ts";
 import type { Command } from "../command.ts";
-import { familyRow, familyTable } from "../families-view.ts";
-import { loadAdapters } from "../load-adapters.ts";
+import { loadAdapters } from "../load.ts";
 import { adapterOptions } from "../options.ts";
 
 /** What is supported: a table a family. */
@@ -12,19 +11,6 @@ export const families: Command = {
   options: adapterOptions,
   examples: [["families --adapter ./my-family.mjs", "with one that is loaded from outside"]],
   async run(args) {
-    const rows = (await loadAdapters(args)).map(familyRow);
-    const formats = rows[0]?.formats.join(", ") ?? "";
-    return {
-      json: { verdict: "pass", families: rows },
-      document: {
-        command: "families",
-        verdict: "pass",
-        headline: `${plural(rows.length, "family", "families")}, each between all formats; any checkpoint at all with --to raw`,
-        facts: [{ label: "formats", value: formats }],
-        checks: [],
-        tables: rows.map(familyTable),
-        notes: [],
-      },
-    };
+    return familiesDocument(await loadAdapters(args));
   },
 };

@@ -1,13 +1,9 @@
-import type { BackendChoice } from "../../parity/backend.ts";
+import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
+import { parityDocument } from "../../report/views/parity.ts";
 import type { Command } from "../command.ts";
-import { loadAdapters } from "../load-adapters.ts";
-import { flag, pairOptions, text } from "../options.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
+import { choice, flag, pairOptions, sideOptionsOf, text } from "../options.ts";
 import { inputsOf, tokenizerBeside, tokenTexts } from "../parity-inputs.ts";
-import { outcome } from "../parity-view.ts";
-import { sideOptionsOf } from "../side-options.ts";
-import { withCheckpoints } from "../with-checkpoints.ts";
-
-const BACKENDS = ["auto", "webgpu", "wasm", "cpu"] as const satisfies readonly BackendChoice[];
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
 export const parity: Command = {
@@ -26,9 +22,9 @@ export const parity: Command = {
     ),
     golden: text("safetensors with input_ids and logits to compare with"),
     "save-logits": text("Write input_ids, logits_a and logits_b as safetensors"),
-    backend: text("auto, webgpu, wasm or cpu (f64) [auto]"),
+    backend: choice("Where it is computed; cpu in f64 [auto]", BACKEND_CHOICES),
     tokens: text("Number of random ids [512]"),
-    routing: text("free or pinned: whether the second side takes the first one's experts [free]"),
+    routing: choice("Whether the second side takes the first one's experts [free]", ROUTING_CHOICES),
     localise: flag("Name the first place where the sides part, whatever the verdict"),
     "accept-known": flag("Let known differences between the upstreams pass"),
     "max-kl": text("Largest mean KL in nats per token [1e-8]"),
@@ -62,18 +58,18 @@ export const parity: Command = {
         b: sides[1],
         golden: args.text("golden"),
         input: await inputsOf(args, paths),
-        backend: args.choice("backend", BACKENDS),
+        backend: args.choice("backend", BACKEND_CHOICES),
         maxKlNats: args.number("max-kl", 0),
         minTop1: args.number("min-top1", 0),
         saveLogits: args.text("save-logits"),
         localise: args.flag("localise"),
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
-        routing: args.choice("routing", ["free", "pinned"] as const),
+        routing: args.choice("routing", ROUTING_CHOICES),
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
-      return outcome(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, paths)));
+      return parityDocument(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, paths)));
     });
   },
 };

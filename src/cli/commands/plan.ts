@@ -1,11 +1,7 @@
-import type { ConversionPlan } from "../../convert/plan.ts";
-import { formatBytes } from "../../report/units.ts";
-import type { Command, Outcome } from "../command.ts";
-import { conversionOptionsOf } from "../convert-options.ts";
-import { loadAdapters } from "../load-adapters.ts";
-import { convertOptions } from "../options.ts";
-import { planFacts, planJson, planTables } from "../plan-view.ts";
-import { withCheckpoints } from "../with-checkpoints.ts";
+import { planDocument } from "../../report/views/plan.ts";
+import type { Command } from "../command.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
+import { conversionOptionsOf, convertOptions } from "../options.ts";
 
 export const plan: Command = {
   usage: "plan <source> [target]",
@@ -18,22 +14,7 @@ export const plan: Command = {
     const options = conversionOptionsOf(args, adapters);
     const target = args.text("target");
     return withCheckpoints([args.required("source")], async ([source]) =>
-      planOutcome(planConversion(source!, target, options)),
+      planDocument(planConversion(source!, target, options)),
     );
   },
 };
-
-export function planOutcome(planned: ConversionPlan): Outcome {
-  return {
-    json: planJson(planned),
-    document: {
-      command: "plan",
-      verdict: "pass",
-      headline: `${planned.from} → ${planned.to}: ${formatBytes(planned.diskBytes)} to write; nothing is written yet`,
-      facts: planFacts(planned),
-      checks: [],
-      tables: planTables(planned),
-      notes: planned.notes,
-    },
-  };
-}

@@ -1,11 +1,7 @@
-import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
-import type { RoundTrip } from "../../verify/roundtrip.ts";
-import type { Command, Outcome } from "../command.ts";
-import { loadAdapters } from "../load-adapters.ts";
-import { sideOptions, text } from "../options.ts";
-import { sideOptionsOf } from "../side-options.ts";
-import { check, differenceTable } from "../verdict-view.ts";
-import { withCheckpoints } from "../with-checkpoints.ts";
+import { roundtripDocument } from "../../report/views/roundtrip.ts";
+import type { Command } from "../command.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
+import { sideOptions, sideOptionsOf, text } from "../options.ts";
 
 export const roundtrip: Command = {
   usage: "roundtrip <source>",
@@ -22,40 +18,7 @@ export const roundtrip: Command = {
     const to = args.text("to");
     return withCheckpoints([args.required("source")], async ([source]) => {
       const side = resolveSide(source!, sideOptionsOf(args, adapters));
-      return outcome(await run(side, { to, onProgress: context.progress, signal: context.signal }));
+      return roundtripDocument(await run(side, { to, onProgress: context.progress, signal: context.signal }));
     });
   },
 };
-
-function outcome(result: RoundTrip): Outcome {
-  const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
-  const way = `${layout} → ${via} → ${layout}`;
-  return {
-    json: result,
-    document: {
-      command: "roundtrip",
-      verdict,
-      headline:
-        verdict === "pass"
-          ? `${way}: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, came back bit for bit (${formatSeconds(seconds)})`
-          : `${way}: ${plural(differences.length, "difference")}`,
-      facts: [
-        { label: "family", value: family },
-        { label: "way", value: way },
-      ],
-      checks: [
-        check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
-        ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
-      ],
-      tables: [
-        differenceTable(differences),
-        {
-          title: "Hashes",
-          columns: [{ name: "tensor" }, { name: "xxh64" }],
-          rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
-        },
-      ],
-      notes: [...notes, "a round trip proves that the conversion can be undone, not that it is right: see `parity`"],
-    },
-  };
-}

@@ -1,11 +1,7 @@
-import { formatBytes, formatSeconds, plural } from "../../report/units.ts";
-import type { Validation } from "../../verify/validate.ts";
-import type { Command, Outcome } from "../command.ts";
-import { loadAdapters } from "../load-adapters.ts";
-import { sideOptions } from "../options.ts";
-import { sideOptionsOf } from "../side-options.ts";
-import { check, differenceTable } from "../verdict-view.ts";
-import { withCheckpoints } from "../with-checkpoints.ts";
+import { validateDocument } from "../../report/views/validate.ts";
+import type { Command } from "../command.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
+import { sideOptions, sideOptionsOf } from "../options.ts";
 
 export const validate: Command = {
   usage: "validate <path>",
@@ -21,32 +17,7 @@ export const validate: Command = {
     ]);
     return withCheckpoints([args.required("path")], async ([checkpoint]) => {
       const side = resolveSide(checkpoint!, sideOptionsOf(args, adapters));
-      return outcome(await run(side, { onProgress: context.progress, signal: context.signal }));
+      return validateDocument(await run(side, { onProgress: context.progress, signal: context.signal }));
     });
   },
 };
-
-function outcome(result: Validation): Outcome {
-  const { verdict, family, layout, format, tensors, bytes, checks, differences, notes, seconds } = result;
-  return {
-    json: result,
-    document: {
-      command: "validate",
-      verdict,
-      headline:
-        verdict === "pass"
-          ? `valid: ${plural(tensors, "tensor")}, ${formatBytes(bytes)} (${formatSeconds(seconds)})`
-          : plural(differences.length, "finding"),
-      facts: [{ label: "what", value: `${family} in layout ${layout}, ${format}` }],
-      checks: [
-        // What is wrong with these ends the run with exit 3.
-        check("container: headers, sizes, index and checksums", true),
-        ...checks.map(({ name, failed }) =>
-          check(name, failed === 0, failed === 0 ? undefined : plural(failed, "finding")),
-        ),
-      ],
-      tables: [differenceTable(differences)],
-      notes,
-    },
-  };
-}

@@ -1,12 +1,26 @@
 // The matrix of what is supported: for `families`, and for the table of the README (scripts/readme.mjs).
-import type { Adapter } from "../family/adapter.ts";
-import { graphsOf, type LayoutFacts, layoutsOf } from "../family/layout.ts";
-import type { Table } from "../report/document.ts";
+import type { Adapter } from "../../family/adapter.ts";
+import { graphsOf, type LayoutFacts, layoutsOf } from "../../family/layout.ts";
+import { FORMATS } from "../../formats/checkpoint.ts";
+import type { ReportDocument, Table } from "../document.ts";
+import { plural } from "../units.ts";
 
-const FORMATS = ["safetensors", "dcp", "pt"] as const;
+export function familiesDocument(adapters: readonly Adapter[]): ReportDocument {
+  const rows = adapters.map(familyRow);
+  return {
+    command: "families",
+    data: { verdict: "pass", families: rows },
+    verdict: "pass",
+    headline: `${plural(rows.length, "family", "families")}, each between all formats; any checkpoint at all with --to raw`,
+    facts: [{ label: "formats", value: FORMATS.join(", ") }],
+    checks: [],
+    tables: rows.map(familyTable),
+    notes: [],
+  };
+}
 
 /** A family as `families --json` shows it. */
-export const familyRow = (adapter: Adapter) => ({
+const familyRow = (adapter: Adapter) => ({
   family: adapter.family,
   modelTypes: adapter.modelTypes,
   flavours: adapter.flavours,
@@ -30,7 +44,7 @@ const layoutRow = ({ name, trainer, since, until, ranked, noGraph }: LayoutFacts
   noGraph,
 });
 
-export type FamilyRow = ReturnType<typeof familyRow>;
+type FamilyRow = ReturnType<typeof familyRow>;
 
 const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
 const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
@@ -38,7 +52,7 @@ const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
 const WIDTH = 88;
 
 /** One family, a property a line; long lists go on below. */
-export function familyTable(row: FamilyRow): Table {
+function familyTable(row: FamilyRow): Table {
   const properties = [
     ["flavours", list(row.flavours)],
     ["modalities", list(row.modalities)],
@@ -71,7 +85,7 @@ function wrapped(text: string, width: number): string[] {
 const TYPES_SHOWN = 4;
 
 /** All families as one table of Markdown. */
-export function familiesMarkdown(rows: readonly FamilyRow[]): string {
+export function familiesMarkdown(adapters: readonly Adapter[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const code = (items: readonly string[]) => items.map((item) => `\`${item}\``).join(", ");
   const types = ({ modelTypes }: FamilyRow) =>
@@ -81,16 +95,18 @@ export function familiesMarkdown(rows: readonly FamilyRow[]): string {
   return [
     line(["family", "`model_type`", "flavours", "modalities", "native layouts", "encodings", "graphs"]),
     line(Array(7).fill("---")),
-    ...rows.map((row) =>
-      line([
-        `\`${row.family}\``,
-        types(row),
-        list(row.flavours),
-        list(row.modalities),
-        code(row.nativeLayouts.map(({ name }) => name)),
-        list(["plain", ...row.encodings]),
-        graphList(row),
-      ]),
-    ),
+    ...adapters
+      .map(familyRow)
+      .map((row) =>
+        line([
+          `\`${row.family}\``,
+          types(row),
+          list(row.flavours),
+          list(row.modalities),
+          code(row.nativeLayouts.map(({ name }) => name)),
+          list(["plain", ...row.encodings]),
+          graphList(row),
+        ]),
+      ),
   ].join("\n");
 }

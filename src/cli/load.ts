@@ -1,9 +1,26 @@
+// What commands work with: families and checkpoints. Each is loaded when it is asked for.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { checkAdapter } from "../family/lacking.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Arguments } from "./arguments.ts";
+
+/** Opens checkpoints one after the other, and closes those that are open when `use` is done or one cannot be opened. */
+export async function withCheckpoints<T>(
+  paths: readonly string[],
+  use: (checkpoints: readonly Checkpoint[]) => Promise<T>,
+): Promise<T> {
+  const { openCheckpoint } = await import("../model/open.ts");
+  const open: Checkpoint[] = [];
+  try {
+    for (const path of paths) open.push(openCheckpoint(path));
+    return await use(open);
+  } finally {
+    for (const checkpoint of open) checkpoint.close();
+  }
+}
 
 /** The built-in families and those of `--adapter`, which come first and replace a built-in one of their name. */
 export async function loadAdapters(args: Arguments): Promise<readonly Adapter[]> {

@@ -1,9 +1,18 @@
 // A conversion's plan for people and for --json.
-import type { ConversionPlan } from "../convert/plan.ts";
-import type { Table } from "../report/document.ts";
-import { formatBytes, formatCount, formatShape, plural } from "../report/units.ts";
+import type { ConversionPlan } from "../../convert/plan.ts";
+import type { Fact, ReportDocument, Table } from "../document.ts";
+import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
 
-type Fact = { readonly label: string; readonly value: string };
+export const planDocument = (plan: ConversionPlan): ReportDocument => ({
+  command: "plan",
+  data: planJson(plan),
+  verdict: "pass",
+  headline: `${plan.from} → ${plan.to}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
+  facts: planFacts(plan),
+  checks: [],
+  tables: planTables(plan),
+  notes: plan.notes,
+});
 
 export function planFacts({
   source,
@@ -49,7 +58,7 @@ function castSummary(casts: ConversionPlan["casts"]): string {
 const MANY = 3;
 
 /** Source keys → target key, with shape, dtype and rule. */
-export function planTables({ mapping, files, kept, dropped }: ConversionPlan): Table[] {
+function planTables({ mapping, files, kept, dropped }: ConversionPlan): Table[] {
   const { source, tensors } = mapping;
   return [
     {
@@ -106,7 +115,7 @@ export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
   };
 }
 
-export function planJson(plan: ConversionPlan): object {
+function planJson(plan: ConversionPlan): object {
   const { source, target, family, from, to, mapping, files, dropped, casts, kept, memory, diskBytes, notes } = plan;
   return {
     verdict: "pass",

@@ -1,12 +1,11 @@
 // What `parity` shows of its report.
 
-import type { NextTokens } from "../parity/next-tokens.ts";
-import type { NoiseFloor } from "../parity/noise.ts";
-import type { ParityReport } from "../parity/parity.ts";
-import type { RoutingReport } from "../parity/routing.ts";
-import type { Check, Table } from "../report/document.ts";
-import { formatBytes, formatCount, formatSeconds, plural } from "../report/units.ts";
-import type { Outcome } from "./command.ts";
+import type { NextTokens } from "../../parity/next-tokens.ts";
+import type { NoiseFloor } from "../../parity/noise.ts";
+import type { ParityReport } from "../../parity/parity.ts";
+import type { RoutingReport } from "../../parity/routing.ts";
+import type { Check, Fact, ReportDocument, Table } from "../document.ts";
+import { formatBytes, formatCount, formatSeconds, plural } from "../units.ts";
 
 const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
   texts.has(id) ? `${JSON.stringify(texts.get(id))} (${id})` : String(id);
@@ -28,19 +27,17 @@ const beginning = (text: string): string => {
 const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
 
-/** @param texts of the tokens that the report names */
-export function outcome(report: ParityReport, texts: ReadonlyMap<number, string>): Outcome {
+/** @param texts of the tokens that the report names, by id */
+export function parityDocument(report: ParityReport, texts: ReadonlyMap<number, string> = new Map()): ReportDocument {
   return {
-    json: report,
-    document: {
-      command: "parity",
-      verdict: report.verdict,
-      headline: headline(report),
-      facts: facts(report),
-      checks: checks(report),
-      tables: tables(report, texts),
-      notes: notes(report),
-    },
+    command: "parity",
+    data: report,
+    verdict: report.verdict,
+    headline: headline(report),
+    facts: facts(report),
+    checks: checks(report),
+    tables: tables(report, texts),
+    notes: notes(report),
   };
 }
 
@@ -207,7 +204,7 @@ function nextTokenRows({ a, b }: NextTokens, texts: ReadonlyMap<number, string>)
 const noiseText = ({ klMeanNats, klMaxNats, side, tokens }: NoiseFloor): string =>
   `mean KL ${scientific(klMeanNats)}, largest ${scientific(klMaxNats)} of rounding alone (${side} summed in two orders, ${plural(tokens, "token")})`;
 
-function facts(report: ParityReport) {
+function facts(report: ParityReport): Fact[] {
   const { a, b, backend, inputs, metrics, memory, reference, positions, routing, noiseFloor } = report;
   const side = ({ path, family, layout, format, dtype, encoding }: ParityReport["a"]) => {
     const kind = family === null ? "recorded logits" : `${family}, ${layout}, ${format}`;

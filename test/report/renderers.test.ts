@@ -1,13 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
-import type { ReportDocument } from "../../src/report/document.ts";
-import { rendererFor } from "../../src/report/report.ts";
+import type { ReportDocument, Section } from "../../src/report/document.ts";
+import { rendererFor } from "../../src/report/renderers.ts";
 import { renderText } from "../../src/report/text.ts";
 import { formatBytes, formatSeconds } from "../../src/report/units.ts";
 
 const key = 'layers.0.<b>"q"&_w|*';
 const document: ReportDocument = {
   command: "diff",
+  data: { verdict: "fail", n: 1 },
   verdict: "fail",
   headline: `1 tensor differs: ${key}`,
   facts: [{ label: "family", value: "llama3" }],
@@ -44,7 +45,7 @@ describe("renderText", () => {
 });
 
 describe("JUnit", () => {
-  const xml = rendererFor("out/report.xml")(document, {});
+  const xml = rendererFor("out/report.xml")(document);
 
   it("counts failures and skipped checks apart", () => {
     expect(xml).toContain('tests="3" failures="1" errors="0" skipped="1" time="1.250"');
@@ -58,7 +59,7 @@ describe("JUnit", () => {
   });
 
   it("calls a command that could not run an error", () => {
-    const broken = rendererFor("r.xml")({ ...document, verdict: "error", checks: [] }, {});
+    const broken = rendererFor("r.xml")({ ...document, verdict: "error", checks: [] });
     expect(broken).toContain('failures="0" errors="1"');
     expect(broken).toContain("<error message=");
   });
@@ -66,24 +67,68 @@ describe("JUnit", () => {
 
 describe("other formats", () => {
   it("writes Markdown that shows keys as they are", () => {
-    const markdown = rendererFor("r.md")(document, {});
+    const markdown = rendererFor("r.md")(document);
     expect(markdown).toContain("# diff: FAIL");
     expect(markdown).toContain('layers.0.\\<b\\>"q"&\\_w\\|\\*');
   });
 
   it("writes HTML without markup from the input, scripts or links", () => {
-    const html = rendererFor("r.HTML")(document, {});
+    const html = rendererFor("r.HTML")(document);
     expect(html).toContain("layers.0.&lt;b&gt;&quot;q&quot;&amp;_w|*");
     expect(html).not.toMatch(/<b>"|<script|https?:/);
   });
 
   it("writes the JSON document itself", () => {
-    expect(JSON.parse(rendererFor("r.json")(document, { verdict: "fail", n: 1 }))).toEqual({ verdict: "fail", n: 1 });
+    expect(JSON.parse(rendererFor("r.json")(document))).toEqual({ verdict: "fail", n: 1 });
   });
 
   it("refuses an unknown extension", () => {
     expect(() => rendererFor("report.pdf")).toThrow(UsageError);
     expect(() => rendererFor("report")).toThrow(/report/);
+  });
+});
+
+describe("a report of several runs", () => {
+  const section = (title: string, status: "pass" | "fail"): Section => ({
+    title,
+    verdict: status,
+    headline: `${title} came to ${status}`,
+    facts: [],
+    checks: [
+      { name: "same keys", status: "pass" },
+      { name: "same values", status },
+    ],
+    tables: [],
+    notes: [],
+    seconds: 2,
+  });
+  const gathered: ReportDocument = {
+    ...document,
+    checks: [],
+    sections: [section("diff a b", "pass"), section("parity a b", "fail")],
+  };
+
+  it("is a JUnit suite for each, and one of its own where it has checks", () => {
+    const xml = rendererFor("r.xml")(gathered);
+    expect(xml).toContain('<testsuites name="convert-checkpoint" tests="4" failures="1" errors="0" skipped="0" ');
+    expect(xml.match(/<testsuite name="(.*?)" tests="\d+" failures="\d+"/g)).toEqual([
+      '<testsuite name="diff a b" tests="2" failures="0"',
+      '<testsuite name="parity a b" tests="2" failures="1"',
+    ]);
+    const withOwn = rendererFor("r.xml")({ ...gathered, checks: document.checks });
+    expect(withOwn).toContain('<testsuites name="convert-checkpoint" tests="7" failures="2" errors="0" skipped="1" ');
+    expect(withOwn.match(/<testsuite /g)).toHaveLength(3);
+  });
+
+  it("has each under its title in every other format, and ends in the verdict on a terminal", () => {
+    const lines = renderText(gathered, { color: false }).trimEnd().split("\n");
+    expect(lines).toContain("diff a b");
+    expect(lines).toContain("parity a b came to fail");
+    expect(lines.at(-1)).toBe(document.headline);
+    expect(rendererFor("r.md")(gathered)).toContain("## parity a b: FAIL\n\nparity a b came to fail\n\n### Checks\n");
+    expect(rendererFor("r.html")(gathered)).toContain(
+      '<header class="fail"><h2>parity a b · <b>fail</b></h2><p>parity a b came to fail</p></header>',
+    );
   });
 });
 

@@ -2,18 +2,21 @@ import { extname } from "node:path";
 import { UsageError } from "../base/errors.ts";
 import type { ReportDocument } from "./document.ts";
 import { renderHtml } from "./html.ts";
+import { renderJson } from "./json.ts";
 import { renderJunit } from "./junit.ts";
 import { renderMarkdown } from "./markdown.ts";
 
-const RENDERERS: Readonly<Record<string, (document: ReportDocument, json: unknown) => string>> = {
-  ".json": (_, json) => `${JSON.stringify(json, null, 2)}\n`,
+export type Renderer = (document: ReportDocument) => string;
+
+const RENDERERS: Readonly<Record<string, Renderer>> = {
+  ".json": renderJson,
   ".xml": renderJunit,
   ".md": renderMarkdown,
   ".html": renderHtml,
 };
 
 /** The renderer that a report's file name asks for. Throws UsageError for any other extension. */
-export function rendererFor(file: string): (document: ReportDocument, json: unknown) => string {
+export function rendererFor(file: string): Renderer {
   const renderer = RENDERERS[extname(file).toLowerCase()];
   if (renderer === undefined) {
     throw new UsageError("REPORT_FORMAT_UNKNOWN", `--report ${file}: the extension names no report format`, {

@@ -1,0 +1,35 @@
+import type { RoundTrip } from "../../verify/roundtrip.ts";
+import type { ReportDocument } from "../document.ts";
+import { formatBytes, formatSeconds, plural } from "../units.ts";
+import { check, differenceTable } from "./differences.ts";
+
+export function roundtripDocument(result: RoundTrip): ReportDocument {
+  const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
+  const way = `${layout} → ${via} → ${layout}`;
+  return {
+    command: "roundtrip",
+    data: result,
+    verdict,
+    headline:
+      verdict === "pass"
+        ? `${way}: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, came back bit for bit (${formatSeconds(seconds)})`
+        : `${way}: ${plural(differences.length, "difference")}`,
+    facts: [
+      { label: "family", value: family },
+      { label: "way", value: way },
+    ],
+    checks: [
+      check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
+      ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
+    ],
+    tables: [
+      differenceTable(differences),
+      {
+        title: "Hashes",
+        columns: [{ name: "tensor" }, { name: "xxh64" }],
+        rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
+      },
+    ],
+    notes: [...notes, "a round trip proves that the conversion can be undone, not that it is right: see `parity`"],
+  };
+}

@@ -1,0 +1,142 @@
+// What a person reads of a parity run.
+import { describe, expect, it } from "vitest";
+import type { ParityReport } from "../../../src/parity/parity.ts";
+import { renderHtml } from "../../../src/report/html.ts";
+import { renderMarkdown } from "../../../src/report/markdown.ts";
+import { parityDocument } from "../../../src/report/views/parity.ts";
+import { stored, textOf } from "../stored.ts";
+
+/** JSON has null where a number is NaN; of these parts of a report no number is null otherwise. */
+const withNaN = <T>(part: T): T => JSON.parse(JSON.stringify(part), (_, value) => value ?? Number.NaN);
+
+function report(name: string): ParityReport {
+  const found = stored<ParityReport>(`parity-${name}`);
+  if (found.nonFinite === null) return found;
+  const { metrics, positions, nextTokens } = found;
+  return { ...found, metrics: withNaN(metrics), positions: withNaN(positions), nextTokens: withNaN(nextTokens) };
+}
+
+const textOfRun = (name: string): string => textOf(parityDocument(report(name)));
+
+describe("known differences upstream", () => {
+  it("are shown below the limit, too, with their share and both verdicts", () => {
+    const text = textOfRun("known-below");
+    expect(text).toMatch(/^Known differences upstream\ncode .*\nVISION_MERGER_GELU +\d\.\d\de-9 /m);
+    expect(text).toMatch(/^✓ the same with known upstream differences undone: mean KL \d\.\d\de-1\d$/m);
+    expect(text).toMatch(/\nthe same model: .*\n$/);
+  });
+
+  it("have no table where there are none", () => {
+    expect(report("untied")).toMatchObject({ knownDifferences: [], klMeanNatsWithoutKnown: null });
+    expect(textOfRun("untied")).not.toMatch(/known/i);
+  });
+
+  it("fail, and the last line says how to let them pass", () => {
+    const text = textOfRun("known-fail");
+    expect(text).toMatch(/^✗ mean KL at most .*\n✓ the same with known upstream differences undone: /m);
+    expect(text).toMatch(/\nNOT the same model: .* by known .* alone \(VISION_MERGER_GELU\); --accept-known .*\n$/);
+    expect(textOfRun("known-accepted")).toMatch(
+      /\nthe same model but for known upstream differences \(VISION_MERGER_GELU\): .*\n$/,
+    );
+  });
+
+  it("of MTP layers move no logit: told by what does differ, also when they are accepted", () => {
+    expect(report("mtp").cause).toMatchObject({
+      code: "MTP_BEFORE_NORM",
+      evidence: expect.stringMatching(/^no logit .* by \d/),
+    });
+    expect(textOfRun("mtp")).toMatch(/^✗ multi-token prediction agrees: /m);
+    expect(textOfRun("mtp-accepted")).toMatch(
+      /\nthe same model but for known upstream differences \(MTP_BEFORE_NORM\)/,
+    );
+  });
+});
+
+describe("checks", () => {
+  it("that held are listed with those that failed", () => {
+    const pass = textOfRun("pass");
+    expect(pass).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite$/m);
+    expect(pass).toMatch(/^✓ the configs give the same mathematics$/m);
+    const other = textOfRun("config");
+    expect(other).toMatch(/^✗ the configs give the same mathematics: .*normEps$/m);
+    expect(other).toMatch(/^✓ tied tensors are equal$/m);
+  });
+
+  it("of a golden are of one side; one that is not finite is to be recorded again", () => {
+    const golden = report("golden-nan");
+    expect(golden.cause).toMatchObject({ code: "NON_FINITE", fix: expect.stringMatching(/^record the golden again/) });
+    const text = textOfRun("golden-nan");
+    expect(text).toMatch(/^✗ every logit is finite: .* at position 0 is NaN; 1 position has such logits$/m);
+    expect(text).not.toContain("the configs");
+    expect(text).toMatch(/^b +.*golden-nan\.safetensors \(recorded logits, F32\)$/m);
+  });
+});
+
+describe("experts", () => {
+  it("that differ have a line a layer; none that agree", () => {
+    const text = textOfRun("mtp");
+    expect(text).toMatch(/^routing +166 of 1,024 choices of experts \(each token at 2 layers\) differ, made by a /m);
+    expect(text).toMatch(/^Experts by layer\nlayer .*\nmtp\.0 +512 +166 +8\.\d\de-1\n\n/m);
+    const agreed = textOfRun("untied");
+    expect(agreed).toMatch(/^routing +0 of 1,024 choices .* differ; the closest made by a margin of \d\.\d\de-5$/m);
+    expect(agreed).not.toContain("Experts by layer");
+  });
+
+  it("that are pinned cannot differ, and the report does not say that they agree", () => {
+    const text = textOfRun("pinned");
+    expect(text).toMatch(/^routing +pinned, b takes those of a: 1,024 choices .*, the closest made by a margin of /m);
+  });
+});
+
+describe("numbers", () => {
+  it("a KL that f64 cannot tell from 0 is 0", () => {
+    const pass = report("pass");
+    const [first, ...bands] = pass.positions.bands;
+    const positions = { ...pass.positions, bands: [{ ...first!, klMeanNats: -1e-16 }, ...bands] };
+    const { tables } = parityDocument({ ...pass, positions });
+    expect(tables[0]!.rows[0]!.slice(0, 2)).toEqual(["0", "0"]);
+  });
+
+  it("of NaN are no probabilities; the weight that has one is named", () => {
+    const text = textOfRun("nan-weight");
+    expect(text).not.toContain("NaN %");
+    expect(text).not.toContain("Likeliest next tokens");
+    expect(report("nan-weight").cause).toMatchObject({
+      code: "NON_FINITE",
+      tensors: ["model.layers.1.mlp.up_proj.weight"],
+    });
+    expect(text).toMatch(/^note: NON_FINITE: .*model\.layers\.1\.mlp\.up_proj\.weight/m);
+  });
+
+  it("names a few of the tensors of a step, and all in JSON", () => {
+    expect(textOfRun("localised")).toMatch(
+      /^note: first difference at .* that step read (\S+, ){3}\S+ and 8 more tensors$/m,
+    );
+    expect(report("localised").firstDivergence?.tensors).toHaveLength(12);
+  });
+});
+
+describe("inputs", () => {
+  it("of several kinds of text have a line each; one has none", () => {
+    expect(textOfRun("prompts")).toMatch(
+      /^Inputs\n.* tokens .*\n1 This program is +\d+ .*\n2 free +\d+ .*\n\nLikeliest next tokens, behind the last input\n/m,
+    );
+    expect(textOfRun("pass")).not.toMatch(/^Inputs$/m);
+  });
+
+  it("are named by the words of their tokens where a tokenizer told them", () => {
+    const prompts = report("prompts");
+    const { id } = prompts.nextTokens.a[0]!;
+    expect(textOf(parityDocument(prompts, new Map([[id, " the"]])))).toMatch(
+      new RegExp(`^" the" \\(${id}\\) +\\d`, "m"),
+    );
+    expect(textOf(parityDocument(prompts))).toMatch(new RegExp(`^${id} +\\d`, "m"));
+  });
+});
+
+it("says the same in Markdown and HTML", () => {
+  const document = parityDocument(report("mtp"));
+  expect(renderMarkdown(document)).toMatch(/^# parity: FAIL\n\nNOT the same model: /);
+  expect(renderMarkdown(document)).toContain("| multi-token prediction agrees | ❌ fail | ");
+  expect(renderHtml(document)).toContain('<td class="fail"><span class="status">fail</span></td>');
+});
