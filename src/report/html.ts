@@ -12,9 +12,9 @@ header b { color: var(--verdict); text-transform: uppercase; letter-spacing: .04
 h2, h3 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
 thead th { color: var(--dim); font-weight: 500; }
-th { white-space: nowrap; } td:first-child:not(:last-child) { overflow-wrap: normal; }
+th { white-space: nowrap; } .prose { min-width: 10rem; }
 .right { text-align: right; }
 .pass { --verdict: #1a7f37; } .fail, .error { --verdict: #cf222e; } .skipped { --verdict: #9a6700; }
 .status { color: var(--verdict); font-weight: 600; }
@@ -73,7 +73,7 @@ function checkBlock(checks: readonly Check[], h: string): Block {
   const { shown, left } = shownChecks(checks, LIMITS.rows);
   const rows = shown.map(
     ({ name, status, detail }) =>
-      `<tr><td>${escaped(name)}</td><td class="${status}"><span class="status">${status}</span></td><td>${escaped(detail ?? "")}</td></tr>`,
+      `<tr><td>${escaped(name)}</td><td class="${status}"><span class="status">${status}</span></td>${cell(detail ?? "")}</tr>`,
   );
   const head = "<th>Check</th><th>Status</th><th>Detail</th>";
   return { ...table(`<${h}>Checks</${h}>`, head, rows), left, more: more("check") };
@@ -82,12 +82,18 @@ function checkBlock(checks: readonly Check[], h: string): Block {
 function tableBlock(found: Table, h: string): Block {
   const { title, columns } = found;
   const { shown, left } = shownRows(found, LIMITS.rows);
-  const classOf = (c: number) => (columns[c]?.align === "right" ? ' class="right"' : "");
-  const head = columns.map(({ name }, c) => `<th${classOf(c)}>${escaped(name)}</th>`).join("");
-  const rows = shown.map(
-    (row) => `<tr>${row.map((cell, c) => `<td${classOf(c)}>${escaped(cell)}</td>`).join("")}</tr>`,
-  );
+  const head = columns.map(({ name, align }) => `<th${align === "right" ? RIGHT : ""}>${escaped(name)}</th>`).join("");
+  const rows = shown.map((row) => `<tr>${row.map((text, c) => cell(text, columns[c]?.align)).join("")}</tr>`);
   return { ...table(`<${h}>${escaped(title)}</${h}>`, head, rows), left };
+}
+
+const RIGHT = ' class="right"';
+/** Characters of a sentence that a narrow page must not squeeze into a column of single words. */
+const PROSE = 40;
+
+function cell(text: string, align: "left" | "right" = "left"): string {
+  const isProse = text.length > PROSE && text.includes(" ");
+  return `<td${align === "right" ? RIGHT : isProse ? ' class="prose"' : ""}>${escaped(text)}</td>`;
 }
 
 const table = (heading: string, head: string, rows: readonly string[]): Block => ({

@@ -78,6 +78,17 @@ describe("other formats", () => {
     expect(html).not.toMatch(/<b>"|<script|https?:/);
   });
 
+  it("gives a sentence a column of some width on a narrow page, and keeps keys whole", () => {
+    const rows = [[key, "1 of 4050 elements are NaN; the first at [1, 46]"]];
+    const html = rendererFor("r.html")({
+      ...document,
+      tables: [{ ...document.tables[0]!, columns: [{ name: "key" }, { name: "what" }], rows }],
+    });
+    expect(html).toContain('<td class="prose">1 of 4050 elements');
+    expect(html).toContain("<td>layers.0.");
+    expect(html).not.toMatch(/\btd [^}]*overflow-wrap: anywhere/);
+  });
+
   it("writes the JSON document itself", () => {
     expect(JSON.parse(rendererFor("r.json")(document))).toEqual({ verdict: "fail", n: 1 });
   });
