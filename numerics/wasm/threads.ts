@@ -43,7 +43,7 @@ export class Threads {
     chunk: CHUNK,
   };
   private readonly here = jobRunner(this.workshop);
-  private workers: Worker[] = [];
+  private threads: Thread[] = [];
 
   /** @param count threads that work at a time; one works without any other than the caller's, but for a library */
   constructor(
@@ -79,44 +79,57 @@ export class Threads {
   }
 
   async close(): Promise<void> {
-    const workers = this.workers;
-    this.workers = [];
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    const threads = this.threads;
+    this.threads = [];
+    await Promise.all(threads.map((thread) => thread.terminate()));
   }
 
   private async send(jobs: readonly (Job | OnnxJob)[]): Promise<void> {
-    while (this.workers.length < jobs.length) this.workers.push(this.start());
-    await Promise.all(jobs.map((job, i) => send(this.workers[i]!, job)));
-  }
-
-  private start(): Worker {
-    const workerData = { workshop: this.workshop, library: this.library };
-    const worker = new Worker(WORKER, { eval: true, workerData });
-    worker.unref();
-    return worker;
+    while (this.threads.length < jobs.length) {
+      this.threads.push(new Thread({ workshop: this.workshop, library: this.library }));
+    }
+    await Promise.all(jobs.map((job, i) => this.threads[i]!.run(job)));
   }
 }
 
-/** An idle worker does not keep the process; one at work does. */
-async function send(worker: Worker, job: Job | OnnxJob): Promise<void> {
-  worker.ref();
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const settle = (failure: unknown) => {
-        worker.off("message", answered);
-        worker.off("error", settle);
-        worker.off("exit", stopped);
+/** Does jobs one after the other. An idle thread does not keep the process; one at work does. */
+class Thread {
+  private readonly worker: Worker;
+  /** Of the jobs that were sent, in order. */
+  private readonly waiting: ((failure: unknown) => void)[] = [];
+  /** Why no job comes to an end here any more. */
+  private stopped: string | null = null;
+
+  constructor(workerData: { readonly workshop: Workshop; readonly library: OnnxRuntime | null }) {
+    this.worker = new Worker(WORKER, { eval: true, workerData });
+    this.worker.unref();
+    this.worker.on("message", (answer) => this.settle(answer));
+    // An exit follows.
+    this.worker.on("error", (error) => this.settle(error));
+    this.worker.on("exit", (code) => {
+      this.stopped = `a thread of the wasm backend stopped with code ${code}`;
+      while (this.waiting.length > 0) this.settle(this.stopped);
+    });
+  }
+
+  run(job: Job | OnnxJob): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.stopped !== null) throw new Error(this.stopped);
+      this.worker.postMessage(job);
+      this.worker.ref();
+      this.waiting.push((failure) => {
         if (failure === null) resolve();
         else reject(failure instanceof Error ? failure : new Error(String(failure)));
-      };
-      const answered = (answer: unknown) => settle(answer);
-      const stopped = (code: number) => settle(`a thread of the wasm backend stopped with code ${code}`);
-      worker.on("message", answered);
-      worker.on("error", settle);
-      worker.on("exit", stopped);
-      worker.postMessage(job);
+      });
     });
-  } finally {
-    worker.unref();
+  }
+
+  private settle(failure: unknown): void {
+    this.waiting.shift()?.(failure);
+    if (this.waiting.length === 0) this.worker.unref();
+  }
+
+  async terminate(): Promise<void> {
+    await this.worker.terminate();
   }
 }

@@ -1,8 +1,11 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { SHORT_CHAIN, type Summation } from "../../../numerics/graph.ts";
 import { WasmBackend } from "../../../numerics/wasm/backend.ts";
 import { CHAIN } from "../../../numerics/wasm/jobs.ts";
+import { WIDEN_KERNEL } from "../../../numerics/wasm/simd-kernels.ts";
 import { Threads } from "../../../numerics/wasm/threads.ts";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { file, simdKernels, source } from "../../../scripts/simd-kernels.mjs";
@@ -152,6 +155,20 @@ it("a fault in a thread reaches the caller", async () => {
   const beyond = { ...job, scratch: 2 ** 31, out, outWidth: 8, outRow: 0, outColumn: 0, bias: null };
   await expect(threads.run([beyond, beyond], 1e9)).rejects.toThrow(/Error/);
   await threads.close();
+});
+
+it("a thread that died fails the job at work and every later one, rather than leave them waiting", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "threads-"));
+  const path = join(folder, "library.cjs");
+  writeFileSync(path, "process.exit(3);");
+  const widener = new WebAssembly.Module(Buffer.from(WIDEN_KERNEL, "base64"));
+  const threads = new Threads(1, { name: "none", path, model: new Uint8Array(), widener });
+  const none = new Float32Array(new SharedArrayBuffer(4));
+  const part = { x: none, xBegin: 0, rows: 1, depth: 1, xIsNew: true, weights: none, begin: 0, end: 1 };
+  const job = { kind: "onnx", ...part, out: none, outWidth: 1, outBegin: 0, bias: null } as const;
+  for (let i = 0; i < 2; i++) await expect(threads.runOnnx([job])).rejects.toThrow("stopped with code 3");
+  await threads.close();
+  rmSync(folder, { recursive: true });
 });
 
 it("the kernels are those that the script makes", async () => {
