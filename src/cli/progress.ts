@@ -37,7 +37,8 @@ export function progressView(on: boolean, stream: TerminalStream): ProgressView 
 }
 
 async function openBar(stream: TerminalStream): Promise<SingleBar> {
-  const { Presets, SingleBar } = await import("cli-progress");
+  // CommonJS: a bundle has its names on the default alone.
+  const { Presets, SingleBar } = (await import("cli-progress")).default;
   return new SingleBar(
     {
       stream,

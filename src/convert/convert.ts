@@ -18,6 +18,8 @@ export interface ConvertOptions extends StepOptions {
   readonly resume?: boolean;
   /** Replaces a target that is a checkpoint, at the end. */
   readonly force?: boolean;
+  /** Called once it is sure that the target may be written, before weights are read. */
+  readonly onStart?: () => void;
   /** Makes the output durable before it gets its name; true unless given. */
   readonly fsync?: boolean;
 }
@@ -58,6 +60,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const { source, target, mapping, memory, reads } = plan;
   const { force = false } = options;
   checkTarget(target.path, { force, reads });
+  options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
   await runSteps(checkAll(plan), "checking", total, options);
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));

@@ -25,23 +25,19 @@ export const convert: Command = {
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
   async run(args, context) {
-    const [adapters, { planConversion }, { convert: execute }, { checkTarget }] = await Promise.all([
+    const [adapters, { planConversion }, { convert: execute }] = await Promise.all([
       loadAdapters(args),
       import("../../convert/plan.ts"),
       import("../../convert/convert.ts"),
-      import("../../output/safe-target.ts"),
     ]);
     const options = conversionOptionsOf(args, adapters);
-    const target = args.required("target");
     return withCheckpoints([args.required("source")], async ([source]) => {
-      const plan = planConversion(source!, target, options);
+      const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan);
-      const force = args.flag("force");
-      checkTarget(target, { force, reads: plan.reads });
-      context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`);
       const result = await execute(plan, {
+        onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
         resume: args.flag("resume"),
-        force,
+        force: args.flag("force"),
         fsync: !args.flag("no-fsync"),
         onProgress: context.progress,
         signal: context.signal,
