@@ -18,7 +18,7 @@ test("the table is written from the registry, and the check sees a change", () =
   const written = readFileSync(file, "utf8");
   for (const { family, layouts } of adapters) {
     const row = written.split("\n").find((line) => line.startsWith(`| \`${family}\` |`));
-    for (const layout of layouts) expect(row).toContain(`\`${layout}\``);
+    for (const { name } of layouts) expect(row).toContain(`\`${name}\``);
   }
   expect(script("--check", file)).toMatchObject({ status: 0, stderr: "" });
   expect(readFileSync(file, "utf8")).toBe(written);
