@@ -51,6 +51,9 @@ async function loadPlugin(file: string): Promise<Adapter> {
   }
 }
 
+/** Fields of a family whose objects have functions of their own. */
+const LAYOUTS: ReadonlySet<string | symbol> = new Set(["hf", "layouts"]);
+
 /** What a plugin throws that is no error of ours is the plugin's fault, and named as such. */
 function guarded<T extends object>(target: T, file: string): T {
   // The proxy of a frozen object could not give other functions than that object's own.
@@ -58,9 +61,8 @@ function guarded<T extends object>(target: T, file: string): T {
   return new Proxy(heir, {
     get(_, name) {
       const value: unknown = Reflect.get(target, name);
-      // The layouts of a family have functions of their own.
-      if (name === "layouts" && Array.isArray(value)) return value.map((layout) => guarded(layout, file));
-      if (name === "hf" && isObject(value)) return guarded(value, file);
+      if (LAYOUTS.has(name) && isObject(value))
+        return Array.isArray(value) ? value.map((layout) => guarded(layout, file)) : guarded(value, file);
       if (name === "vision") return guardedData(value, "vision", target, file);
       if (typeof value !== "function") return value;
       return (...args: unknown[]): unknown => {

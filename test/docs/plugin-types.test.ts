@@ -61,13 +61,19 @@ test("a plugin in TypeScript, and the one of the walk-through", () => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
+  const layoutPage = readFileSync(join(root, "docs", "add-a-layout.md"), "utf8");
+  const [table, row] = ["vllm\\.mjs", "row"].map(
+    (name) => new RegExp(`^\`\`\`js ${name}\\n(.*?)^\`\`\`$`, "ms").exec(layoutPage)!.at(1)!,
+  );
+  const LAST = "rules: olmoRules, graph },\n";
+  const vllm = file("vllm.mjs", `${blocks.join("\n").replace(LAST, `${LAST}${row}`)}\n${table}`);
   const [tiny, olmo2] = [file("tiny.mts", typed), file("olmo2.mjs", blocks.join("\n"))];
   const otherAxes = file("axes.mts", typed.replace('"model.layers.{l}.w"', '"model.layers.{e}.w"'));
   const noFamily = file("family.mts", typed.replace('family: "tiny",\n    modelTypes', "modelTypes"));
   const [seeing] = [...page.matchAll(/^```js sees\.mjs\n(.*?)^```$/gms)].map(([, code]) => code!);
   const sees = file("sees.mjs", `${seeing}export { oneSizeProcessor };\n`);
   const noAxes = file("no-axes.mjs", `${seeing!.replace(/patchAxes.*$/m, "")}export { oneSizeProcessor };\n`);
-  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, otherAxes, noFamily, sees, noAxes);
+  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, vllm, otherAxes, noFamily, sees, noAxes);
   const errors = stdout.split("\n").filter((line) => line.includes("error TS"));
   expect(errors.map((line) => line.replace(/^.*\//, ""))).toEqual([
     expect.stringMatching(/^axes\.mts\(3,75\): error TS2345/),

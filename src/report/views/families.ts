@@ -84,8 +84,9 @@ function wrapped(text: string, width: number): string[] {
 
 const TYPES_SHOWN = 4;
 
-/** All families as one table of Markdown. */
+/** All families as one table of Markdown, and which layouts have no forward graph. */
 export function familiesMarkdown(adapters: readonly Adapter[]): string {
+  const rows = adapters.map(familyRow);
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const code = (items: readonly string[]) => items.map((item) => `\`${item}\``).join(", ");
   const types = ({ modelTypes }: FamilyRow) =>
@@ -95,18 +96,26 @@ export function familiesMarkdown(adapters: readonly Adapter[]): string {
   return [
     line(["family", "`model_type`", "flavours", "modalities", "native layouts", "encodings", "graphs"]),
     line(Array(7).fill("---")),
-    ...adapters
-      .map(familyRow)
-      .map((row) =>
-        line([
-          `\`${row.family}\``,
-          types(row),
-          list(row.flavours),
-          list(row.modalities),
-          code(row.nativeLayouts.map(({ name }) => name)),
-          list(["plain", ...row.encodings]),
-          graphList(row),
-        ]),
-      ),
+    ...rows.map((row) =>
+      line([
+        `\`${row.family}\``,
+        types(row),
+        list(row.flavours),
+        list(row.modalities),
+        code(row.nativeLayouts.map(({ name }) => name)),
+        list(["plain", ...row.encodings]),
+        graphList(row),
+      ]),
+    ),
+    ...withoutGraph(rows).map(
+      (names) => `\nEvery layout has a forward graph, which \`parity\` runs, but these: ${code(names)}.`,
+    ),
   ].join("\n");
+}
+
+/** Names of the layouts that no family has a graph of; none where there are no such. */
+function withoutGraph(rows: readonly FamilyRow[]): string[][] {
+  const layouts = rows.flatMap(({ nativeLayouts }) => nativeLayouts);
+  const names = [...new Set(layouts.filter(({ graph }) => !graph).map(({ name }) => name))].toSorted();
+  return names.length === 0 ? [] : [names];
 }
