@@ -38,3 +38,10 @@ test("as JSON, a family lists the same", async () => {
     });
   }
 });
+
+test("no family claims a modality that its inputs refuse: a video has more frames than a grid may have", () => {
+  for (const { family, modalities } of adapters) {
+    expect(["text", "image"], family).toEqual(expect.arrayContaining([...modalities]));
+    expect(modalities, family).toContain("text");
+  }
+});

@@ -20,6 +20,10 @@ test("the table is written from the registry, and the check sees a change", () =
     const row = written.split("\n").find((line) => line.startsWith(`| \`${family}\` |`));
     for (const { name } of layouts) expect(row).toContain(`\`${name}\``);
   }
+  const without = new Set(adapters.flatMap(({ layouts }) => layouts.filter(({ noGraph }) => noGraph !== null)));
+  const [sentence] = /^Every layout has a forward graph, .* but these: .*$/m.exec(written) ?? [""];
+  const named = [...sentence.matchAll(/(?<=these.*)`([^`]+)`/g)].map(([, name]) => name);
+  expect(new Set(named)).toEqual(new Set([...without].map(({ name }) => name)));
   expect(script("--check", file)).toMatchObject({ status: 0, stderr: "" });
   expect(readFileSync(file, "utf8")).toBe(written);
   writeFileSync(file, written.replace("| `llama3` |", "| `llama4` |"));
