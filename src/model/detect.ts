@@ -93,6 +93,7 @@ function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): De
   const possible = adapters.filter((adapter) => family === undefined || adapter.family === family);
   if (possible.length === 0)
     throw noSuch(
+      "UNKNOWN_FAMILY_NAME",
       "family",
       `${family}`,
       adapters.map((adapter) => adapter.family),
@@ -104,6 +105,7 @@ function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): De
   });
   if (named === undefined)
     throw noSuch(
+      "UNKNOWN_LAYOUT_NAME",
       "layout",
       layout,
       possible.flatMap((adapter) => layoutsOf(adapter).map(({ name }) => name)),
@@ -111,9 +113,9 @@ function chosenBy(adapters: readonly Adapter[], { family, layout }: Settled): De
   return family === undefined ? undefined : named;
 }
 
-function noSuch(what: "family" | "layout", found: string, known: readonly string[]): UsageError {
+function noSuch(code: string, what: "family" | "layout", found: string, known: readonly string[]): UsageError {
   const expected = [...new Set(known)].join(", ");
-  return new UsageError(`UNKNOWN_${what.toUpperCase()}_NAME`, `there is no ${what} "${found}"`, {
+  return new UsageError(code, `there is no ${what} "${found}"`, {
     expected,
     found,
     help: `known are ${expected}`,

@@ -46,7 +46,7 @@ class Faults {
   fail(code: string, problem: string, fault: Fault = {}): never {
     const { help = "download or write the file again: no reader can use it safely", ...rest } = fault;
     const subject = fault.tensor === undefined ? this.#file : `${this.#file}: tensor ${JSON.stringify(fault.tensor)}`;
-    throw new InputError(`SAFETENSORS_${code}`, `${subject}: ${problem}`, { ...rest, file: this.#file, help });
+    throw new InputError(code, `${subject}: ${problem}`, { ...rest, file: this.#file, help });
   }
 }
 
@@ -57,22 +57,26 @@ class Faults {
 export function headerLength(prefix: Uint8Array, fileBytes: number, file: string): number {
   const faults = new Faults(file);
   if (fileBytes < LENGTH_BYTES) {
-    faults.fail("TOO_SMALL", `the file has ${fileBytes} bytes, too few for the header length`, {
+    faults.fail("SAFETENSORS_TOO_SMALL", `the file has ${fileBytes} bytes, too few for the header length`, {
       expected: "at least 8 bytes",
       found: `${fileBytes} bytes`,
     });
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    faults.fail("HEADER_TOO_LARGE", `the header length field says ${length} bytes, the limit is ${MAX_HEADER_BYTES}`, {
-      expected: `at most ${MAX_HEADER_BYTES} bytes`,
-      found: `${length} bytes`,
-      help: "check that this is a safetensors file at all; the format allows headers of up to 100 MB",
-    });
+    faults.fail(
+      "SAFETENSORS_HEADER_TOO_LARGE",
+      `the header length field says ${length} bytes, the limit is ${MAX_HEADER_BYTES}`,
+      {
+        expected: `at most ${MAX_HEADER_BYTES} bytes`,
+        found: `${length} bytes`,
+        help: "check that this is a safetensors file at all; the format allows headers of up to 100 MB",
+      },
+    );
   }
   const left = fileBytes - LENGTH_BYTES;
   if (Number(length) > left) {
-    faults.fail("HEADER_TRUNCATED", `the file ends inside its header`, {
+    faults.fail("SAFETENSORS_HEADER_TRUNCATED", `the file ends inside its header`, {
       expected: `${length} header bytes`,
       found: `${left} bytes`,
       help: "the download or copy is incomplete: fetch the file again",
@@ -86,7 +90,7 @@ export function decodeHeader(bytes: Uint8Array, file: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    return new Faults(file).fail("HEADER_NOT_UTF8", "the header is not valid UTF-8");
+    return new Faults(file).fail("SAFETENSORS_HEADER_NOT_UTF8", "the header is not valid UTF-8");
   }
 }
 
@@ -96,13 +100,17 @@ export function parseHeader(text: string, dataBytes: number, file: string): Head
   const faults = new Faults(file);
   const counts = { expected: `${header.dataBytes} data bytes`, found: `${dataBytes} bytes` };
   if (dataBytes < header.dataBytes) {
-    faults.fail("TRUNCATED", `the file ends inside its data: ${header.dataBytes - dataBytes} bytes are missing`, {
-      ...counts,
-      help: "the download or copy is incomplete: fetch the file again",
-    });
+    faults.fail(
+      "SAFETENSORS_TRUNCATED",
+      `the file ends inside its data: ${header.dataBytes - dataBytes} bytes are missing`,
+      {
+        ...counts,
+        help: "the download or copy is incomplete: fetch the file again",
+      },
+    );
   }
   if (dataBytes > header.dataBytes) {
-    faults.fail("TRAILING_BYTES", `${dataBytes - header.dataBytes} bytes follow the last tensor`, counts);
+    faults.fail("SAFETENSORS_TRAILING_BYTES", `${dataBytes - header.dataBytes} bytes follow the last tensor`, counts);
   }
   return header;
 }
@@ -112,10 +120,10 @@ export function parseHeaderText(text: string, file: string): Header {
   const faults = new Faults(file);
   if (!text.startsWith("{")) {
     const found = text === "" ? "an empty header" : JSON.stringify(text.slice(0, 8));
-    faults.fail("HEADER_START", "the header does not begin with '{'", { expected: "'{'", found });
+    faults.fail("SAFETENSORS_HEADER_START", "the header does not begin with '{'", { expected: "'{'", found });
   }
   const root = parseJson(text, faults);
-  if (!(root instanceof Map)) return faults.fail("HEADER_NOT_OBJECT", "the header is no JSON object");
+  if (!(root instanceof Map)) return faults.fail("SAFETENSORS_HEADER_NOT_OBJECT", "the header is no JSON object");
   let metadata: Header["metadata"] = null;
   const tensors: HeaderTensor[] = [];
   for (const [key, value] of root) {
@@ -130,7 +138,8 @@ function parseJson(text: string, faults: Faults): JsonValue {
   try {
     return parseStrictJson(text);
   } catch (error) {
-    if (error instanceof JsonSyntaxError) faults.fail("HEADER_JSON", `the header is not valid JSON: ${error.message}`);
+    if (error instanceof JsonSyntaxError)
+      faults.fail("SAFETENSORS_HEADER_JSON", `the header is not valid JSON: ${error.message}`);
     if (error instanceof JsonDuplicateKeyError) failDuplicate(error, faults);
     throw error;
   }
@@ -141,18 +150,19 @@ function failDuplicate({ path, key }: JsonDuplicateKeyError, faults: Faults): ne
   const name = JSON.stringify(key);
   const tensor = path[0];
   if (tensor === undefined && key === METADATA_KEY) {
-    faults.fail("DUPLICATE_METADATA", "the header has __metadata__ twice", { help });
+    faults.fail("SAFETENSORS_DUPLICATE_METADATA", "the header has __metadata__ twice", { help });
   }
-  if (tensor === undefined) faults.fail("DUPLICATE_TENSOR", "the header lists it twice", { tensor: key, help });
+  if (tensor === undefined)
+    faults.fail("SAFETENSORS_DUPLICATE_TENSOR", "the header lists it twice", { tensor: key, help });
   if (tensor === METADATA_KEY)
-    faults.fail("DUPLICATE_METADATA_KEY", `__metadata__ has the key ${name} twice`, { help });
-  faults.fail("DUPLICATE_FIELD", `its entry has the field ${name} twice`, { tensor, help });
+    faults.fail("SAFETENSORS_DUPLICATE_METADATA_KEY", `__metadata__ has the key ${name} twice`, { help });
+  faults.fail("SAFETENSORS_DUPLICATE_FIELD", `its entry has the field ${name} twice`, { tensor, help });
 }
 
 function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
   if (value === null) return null;
   if (!(value instanceof Map)) {
-    return faults.fail("METADATA_NOT_OBJECT", "__metadata__ is no object", {
+    return faults.fail("SAFETENSORS_METADATA_NOT_OBJECT", "__metadata__ is no object", {
       expected: "an object",
       found: kindOf(value),
     });
@@ -161,7 +171,7 @@ function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
   for (const [key, text] of value) {
     if (typeof text !== "string") {
       const problem = `__metadata__ has a value that is no string, at ${JSON.stringify(key)}`;
-      return faults.fail("METADATA_NOT_STRING", problem, { expected: "a string", found: kindOf(text) });
+      return faults.fail("SAFETENSORS_METADATA_NOT_STRING", problem, { expected: "a string", found: kindOf(text) });
     }
     entries.push([key, text]);
   }
@@ -171,7 +181,7 @@ function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
 /** Fields that the format does not know are let pass, as the library does. */
 function parseEntry(key: string, entry: JsonValue, faults: Faults): HeaderTensor {
   if (!(entry instanceof Map)) {
-    return faults.fail("ENTRY_NOT_OBJECT", "its entry is no object", {
+    return faults.fail("SAFETENSORS_ENTRY_NOT_OBJECT", "its entry is no object", {
       tensor: key,
       expected: '{"dtype":…,"shape":…,"data_offsets":…}',
       found: kindOf(entry),
@@ -183,7 +193,7 @@ function parseEntry(key: string, entry: JsonValue, faults: Faults): HeaderTensor
   const bytes = payloadBytes(key, dtype, shape, faults);
   if (BigInt(end - begin) !== BigInt(bytes)) {
     faults.fail(
-      "SIZE_MISMATCH",
+      "SAFETENSORS_SIZE_MISMATCH",
       `${dtype} [${shape.join(", ")}] takes ${bytes} bytes, its offsets give ${end - begin}`,
       {
         tensor: key,
@@ -198,7 +208,7 @@ function parseEntry(key: string, entry: JsonValue, faults: Faults): HeaderTensor
 function field(tensor: string, entry: JsonMap, name: string, faults: Faults): JsonValue {
   const value = entry.get(name);
   if (value !== undefined) return value;
-  return faults.fail("FIELD_MISSING", `its entry has no ${name}`, {
+  return faults.fail("SAFETENSORS_FIELD_MISSING", `its entry has no ${name}`, {
     tensor,
     expected: "dtype, shape and data_offsets",
     found: [...entry.keys()].join(", ") || "no field",
@@ -207,10 +217,10 @@ function field(tensor: string, entry: JsonMap, name: string, faults: Faults): Js
 
 function parseDtype(tensor: string, value: JsonValue, faults: Faults): Dtype {
   if (typeof value !== "string") {
-    return faults.fail("DTYPE_NOT_STRING", "its dtype is no string", { tensor, found: kindOf(value) });
+    return faults.fail("SAFETENSORS_DTYPE_NOT_STRING", "its dtype is no string", { tensor, found: kindOf(value) });
   }
   if (!isDtype(value)) {
-    return faults.fail("DTYPE_UNKNOWN", `unknown dtype ${JSON.stringify(value)}`, {
+    return faults.fail("SAFETENSORS_DTYPE_UNKNOWN", `unknown dtype ${JSON.stringify(value)}`, {
       tensor,
       expected: "a dtype of safetensors 0.8",
       found: value,
@@ -222,20 +232,27 @@ function parseDtype(tensor: string, value: JsonValue, faults: Faults): Dtype {
 
 function parseShape(tensor: string, value: JsonValue, faults: Faults): number[] {
   if (!Array.isArray(value)) {
-    return faults.fail("SHAPE_NOT_LIST", "its shape is no list", { tensor, found: kindOf(value) });
+    return faults.fail("SAFETENSORS_SHAPE_NOT_LIST", "its shape is no list", { tensor, found: kindOf(value) });
   }
-  return value.map((n: JsonValue) => size(tensor, n, "SHAPE_INVALID", "its shape", faults));
+  return value.map((n: JsonValue) => size(tensor, n, "SAFETENSORS_SHAPE_INVALID", "its shape", faults));
 }
 
 function parseOffsets(tensor: string, value: JsonValue, faults: Faults): [number, number] {
   if (!Array.isArray(value) || value.length !== 2) {
     const found = Array.isArray(value) ? `${value.length} items` : kindOf(value);
-    return faults.fail("OFFSETS_NOT_PAIR", "its data_offsets are no pair", { tensor, expected: "[begin, end]", found });
+    return faults.fail("SAFETENSORS_OFFSETS_NOT_PAIR", "its data_offsets are no pair", {
+      tensor,
+      expected: "[begin, end]",
+      found,
+    });
   }
-  const begin = size(tensor, value[0], "OFFSETS_INVALID", "its data_offsets", faults);
-  const end = size(tensor, value[1], "OFFSETS_INVALID", "its data_offsets", faults);
+  const begin = size(tensor, value[0], "SAFETENSORS_OFFSETS_INVALID", "its data_offsets", faults);
+  const end = size(tensor, value[1], "SAFETENSORS_OFFSETS_INVALID", "its data_offsets", faults);
   if (end >= begin) return [begin, end];
-  return faults.fail("OFFSETS_REVERSED", "its data_offsets run backwards", { tensor, found: `[${begin}, ${end}]` });
+  return faults.fail("SAFETENSORS_OFFSETS_REVERSED", "its data_offsets run backwards", {
+    tensor,
+    found: `[${begin}, ${end}]`,
+  });
 }
 
 /** A whole number from 0 to 2^53 - 1. */
@@ -243,7 +260,7 @@ function size(tensor: string, value: JsonValue, code: string, where: string, fau
   if (typeof value === "number" && value >= 0) return value;
   const found = value instanceof JsonNumber ? value.text : typeof value === "number" ? String(value) : kindOf(value);
   if (value instanceof JsonNumber && /^\d+$/.test(value.text)) {
-    return faults.fail("NUMBER_TOO_LARGE", `${where} holds ${found}, more than any file can have`, {
+    return faults.fail("SAFETENSORS_NUMBER_TOO_LARGE", `${where} holds ${found}, more than any file can have`, {
       tensor,
       expected: `at most ${Number.MAX_SAFE_INTEGER}`,
       found,
@@ -265,14 +282,20 @@ function payloadBytes(tensor: string, dtype: Dtype, shape: readonly number[], fa
   }
   const bits = elements * BigInt(bitsOf(dtype));
   if (bits >= limit) {
-    return faults.fail("SHAPE_OVERFLOW", `the size of ${dtype} [${shape.join(", ")}] overflows`, { tensor });
+    return faults.fail("SAFETENSORS_SHAPE_OVERFLOW", `the size of ${dtype} [${shape.join(", ")}] overflows`, {
+      tensor,
+    });
   }
   if (bits % 8n !== 0n) {
-    return faults.fail("SUB_BYTE_MISALIGNED", `${dtype} [${shape.join(", ")}] does not end at a byte boundary`, {
-      tensor,
-      expected: "a multiple of 8 bits",
-      found: `${bits} bits`,
-    });
+    return faults.fail(
+      "SAFETENSORS_SUB_BYTE_MISALIGNED",
+      `${dtype} [${shape.join(", ")}] does not end at a byte boundary`,
+      {
+        tensor,
+        expected: "a multiple of 8 bits",
+        found: `${bits} bits`,
+      },
+    );
   }
   return bits / 8n;
 }
@@ -285,8 +308,8 @@ function checkCoverage(tensors: readonly HeaderTensor[], faults: Faults): number
     if (begin !== at) {
       const [code, problem] =
         begin > at
-          ? ["HOLE", `${begin - at} bytes before it belong to no tensor`]
-          : ["OVERLAP", `its data overlaps that of ${before}`];
+          ? ["SAFETENSORS_HOLE", `${begin - at} bytes before it belong to no tensor`]
+          : ["SAFETENSORS_OVERLAP", `its data overlaps that of ${before}`];
       faults.fail(code, problem, { tensor: key, expected: `begin at ${at}`, found: `begin at ${begin}` });
     }
     at = end;

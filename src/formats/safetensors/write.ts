@@ -88,16 +88,20 @@ function checkTensors(tensors: readonly NewTensor[]): void {
   for (const tensor of tensors) {
     const { key } = tensor;
     const refuse = (code: string, problem: string): never => {
-      throw new InputError(`SAFETENSORS_${code}`, `tensor ${JSON.stringify(key)}: ${problem}`, {
+      throw new InputError(code, `tensor ${JSON.stringify(key)}: ${problem}`, {
         tensor: key,
         help: "rename or leave out the tensor, or write another format",
       });
     };
-    if (key === METADATA_KEY) refuse("RESERVED_KEY", "safetensors keeps this name for its metadata");
-    if (/\p{Surrogate}/u.test(key)) refuse("KEY_NOT_UNICODE", "safetensors cannot spell a name with a lone surrogate");
-    if (seen.has(key)) refuse("DUPLICATE_TENSOR", "planned twice");
+    if (key === METADATA_KEY) refuse("SAFETENSORS_RESERVED_KEY", "safetensors keeps this name for its metadata");
+    if (/\p{Surrogate}/u.test(key))
+      refuse("SAFETENSORS_KEY_NOT_UNICODE", "safetensors cannot spell a name with a lone surrogate");
+    if (seen.has(key)) refuse("SAFETENSORS_DUPLICATE_TENSOR", "planned twice");
     if (!Number.isInteger(byteLengthOf(tensor.dtype, tensor.shape))) {
-      refuse("SUB_BYTE_MISALIGNED", `${tensor.dtype} [${tensor.shape.join(", ")}] does not end at a byte boundary`);
+      refuse(
+        "SAFETENSORS_SUB_BYTE_MISALIGNED",
+        `${tensor.dtype} [${tensor.shape.join(", ")}] does not end at a byte boundary`,
+      );
     }
     seen.add(key);
   }
