@@ -50,7 +50,7 @@ export function checkTiling(shape: readonly number[], boxes: readonly Box[], whe
 function firstOverlap(shape: readonly number[], boxes: readonly Box[], where: Where): [Box, Box] | undefined {
   if (shape.length === 0) return boxes.length > 1 ? [boxes[0]!, boxes[1]!] : undefined;
   const sideBySide = shape.map((n, axis) => boxes.reduce((sum, box) => sum + box.sizes[axis]! / n, 0));
-  const axis = sideBySide.indexOf(Math.min(...sideBySide));
+  const axis = sideBySide.indexOf(sideBySide.reduce((a, b) => Math.min(a, b)));
   const sorted = boxes.toSorted((a, b) => a.offsets[axis]! - b.offsets[axis]!);
   let active: Box[] = [];
   let pairs = 0;

@@ -76,3 +76,10 @@ test("rows beside columns, too many to compare in bounded time, are refused", ()
   const columns = Array.from({ length: n }, (_, i) => ({ offsets: [0, n + i], sizes: [n, 1] }));
   expect(codeOf([n, 2 * n], [...rows, ...columns])).toBe("DCP_CHUNKS");
 });
+
+test("a shape of more axes than a call takes arguments is one like any other", () => {
+  const shape = Array<number>(130_000).fill(1);
+  const box: Box = { offsets: shape.map(() => 0), sizes: shape };
+  expect(codeOf(shape, [box])).toBeUndefined();
+  expect(codeOf(shape, [box, box])).toBe("DCP_CHUNK_OVERLAP");
+});
