@@ -1,4 +1,5 @@
 import type { Dtype } from "../src/base/dtype.ts";
+import type { BackendName, Capabilities } from "./capabilities.ts";
 import type { Node, Ops } from "./graph.ts";
 
 /** A weight as it lies in a checkpoint: read by range, in its stored dtype. */
@@ -15,7 +16,8 @@ export interface WeightSource {
  * in windows) and freeing every intermediate after its last use.
  */
 export interface Backend<N extends Node = Node> {
-  readonly name: "cpu" | "webgpu" | "wasm";
+  readonly name: BackendName;
+  readonly capabilities: Capabilities;
   /** Human-readable device, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`; null on the CPU. */
   readonly adapter: string | null;
   /** The native library that large matrix products are left to, e.g. `ONNX Runtime 1.30.0`; null where there is none. */

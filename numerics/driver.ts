@@ -8,7 +8,7 @@ import { type Direct, type Handle, RowBlocks, type Rows } from "./row-blocks.ts"
 import type { ForwardPlan } from "./shapes/plan.ts";
 
 /** Bytes of logits of one side that are computed and read back at a time. */
-const LOGIT_BLOCK_BYTES = 64 << 20;
+export const LOGIT_BLOCK_BYTES = 64 << 20;
 /** Values of a tap that are compared at a time. */
 const TAP_BLOCK = 1 << 20;
 
@@ -100,9 +100,9 @@ export async function runForwards<N extends Node>(
   await backend.evaluate([]);
 }
 
-function* logitBlocks(backend: Backend, { logits }: ForwardPlan): Generator<Rows> {
+function* logitBlocks({ capabilities }: Backend, { logits }: ForwardPlan): Generator<Rows> {
   const [tokens, vocab] = [logits[0]!, logits[1]!];
-  const valueBytes = backend.name === "cpu" ? 8 : 4;
+  const { valueBytes } = capabilities;
   const size = Math.max(1, Math.floor(LOGIT_BLOCK_BYTES / (vocab * valueBytes)));
   for (let begin = 0; begin < tokens; begin += size) yield { begin, end: Math.min(begin + size, tokens) };
 }

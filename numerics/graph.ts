@@ -1,5 +1,5 @@
-// The ops a forward pass may use. A graph is a plain function over them, so that the same text runs on shapes only,
-// on the f64 CPU reference and on WebGPU.
+// The ops a forward pass may use. A graph is a plain function over them, so that the same text runs on shapes alone and on
+// every backend: the f64 reference in JavaScript, WebAssembly, WebGPU.
 // Suffixes name axes: T tokens, V vocabulary, D model, N query heads, K key/value heads, H head channels,
 // C value channels, F ffn, E experts, I/O inputs/outputs of a linear map.
 

@@ -1,4 +1,5 @@
 // The f64 reference: every other backend is measured against it. Plain loops, one thread.
+import { CAPABILITIES } from "../capabilities.ts";
 import { SHORT_CHAIN } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
 import { attention } from "../js/attention.ts";
@@ -10,12 +11,13 @@ import type { JsNode } from "../js/node.ts";
 import { matmulTransposed } from "./matmul.ts";
 
 /** Bytes of f64 values that a large weight is decoded to at a time. */
-const WINDOW_BYTES = 8 << 20;
+const DECODED_BYTES = 8 << 20;
 
 export type CpuNode = JsNode<Float64Array>;
 
 class F64Arithmetic implements Arithmetic<Float64Array> {
   readonly name = "cpu";
+  readonly capabilities = CAPABILITIES.cpu;
   readonly library = null;
   readonly heldBytes = 0;
   readonly attention = attention<Float64Array>;
@@ -38,7 +40,7 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
       matmulTransposed(x, weight, { T, O, I, chain }, { y: out, stride: O, column: 0 }, b);
       return;
     }
-    const rows = Math.min(O, Math.max(1, Math.floor(WINDOW_BYTES / (8 * I))));
+    const rows = Math.min(O, Math.max(1, Math.floor(DECODED_BYTES / (8 * I))));
     const window = memory.acquire(rows * I);
     const { source, begin } = weight;
     for (let column = 0; column < O; column += rows) {

@@ -1,4 +1,5 @@
 // What the backends in JavaScript, cpu and wasm, differ in: the type of their values, and the ops that take nearly all the time.
+import type { Capabilities } from "../capabilities.ts";
 import type { Pointwise, Summation } from "../graph.ts";
 import type { AttentionOperands, AttentionSizes } from "./attention.ts";
 import type { Memory, Values } from "./memory.ts";
@@ -17,6 +18,7 @@ export interface LinearOperands<V extends Values> {
 
 export interface Arithmetic<V extends Values> {
   readonly name: "cpu" | "wasm";
+  readonly capabilities: Capabilities;
   readonly library: string | null;
   /** A buffer of activations. */
   create(length: number): V;

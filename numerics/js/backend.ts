@@ -2,6 +2,7 @@
 import { setImmediate } from "node:timers/promises";
 import { elementCount } from "../../src/base/dtype.ts";
 import type { Backend, WeightSource } from "../backend.ts";
+import type { Capabilities } from "../capabilities.ts";
 import type { Ops } from "../graph.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import { decode, SCRATCH_BYTES } from "./decode.ts";
@@ -25,6 +26,10 @@ export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recordin
 
   get name(): "cpu" | "wasm" {
     return this.arithmetic.name;
+  }
+
+  get capabilities(): Capabilities {
+    return this.arithmetic.capabilities;
   }
 
   get library(): string | null {

@@ -1,6 +1,7 @@
 // f32 on the CPU: WebAssembly SIMD in as many threads as there are cores. Matrix products have the bits of the subgroup
 // kernels of WebGPU where those run without fused multiply-add (numerics/webgpu/kernels/gemm-subgroup.ts), unless a native
 // library makes them.
+import { CAPABILITIES } from "../capabilities.ts";
 import type { Pointwise } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
 import type { AttentionOperands, AttentionSizes } from "../js/attention.ts";
@@ -26,6 +27,7 @@ export interface WasmOptions {
 
 class F32Arithmetic implements Arithmetic<Float32Array> {
   readonly name = "wasm";
+  readonly capabilities = CAPABILITIES.wasm;
 
   constructor(private readonly threads: Threads) {}
 

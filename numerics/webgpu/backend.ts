@@ -1,4 +1,5 @@
 import type { Backend, WeightSource } from "../backend.ts";
+import { CAPABILITIES } from "../capabilities.ts";
 import type { KernelTraits } from "./choice.ts";
 import { Device, usage } from "./device/device.ts";
 import { checkProducts, type FoundMatrices, findMatrices, type MatrixUse } from "./device/matrices.ts";
@@ -20,7 +21,8 @@ export interface WebGpuOptions {
   readonly traits?: Partial<KernelTraits>;
 }
 
-const defaultWindowBytes = 32 * 2 ** 20;
+/** While the GPU works on one window, the next one is read. */
+const defaultWindowBytes = CAPABILITIES.webgpu.windowBytes / 2;
 /** Bytes read back at a time. */
 const readbackBytes = 16 * 2 ** 20;
 
@@ -69,6 +71,7 @@ export async function describeMatrices(): Promise<MatrixUse> {
 /** Use `createWebGpuBackend`. */
 export class WebGpuBackend implements Backend<GpuNode> {
   readonly name = "webgpu";
+  readonly capabilities = CAPABILITIES.webgpu;
   readonly adapter: string;
   readonly library = null;
   /** The adapter runs on the CPU. */

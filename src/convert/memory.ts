@@ -5,7 +5,7 @@ import type { OutputFile } from "../formats/output.ts";
 import { DEFAULT_BUFFER_BYTES } from "../views/gather.ts";
 import type { Mapping } from "../views/mapping.ts";
 
-export interface MemoryPlan {
+export interface ConversionMemory {
   /** Resident memory of the whole process, an upper estimate. */
   readonly peakBytes: number;
   /** Working buffer of one step of the conversion. */
@@ -30,7 +30,7 @@ export interface Workload {
 }
 
 /** Fits the working buffers into `maxRam`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
-export function planMemory({ mappings, source, files }: Workload, maxRam: number | undefined): MemoryPlan {
+export function conversionMemory({ mappings, source, files }: Workload, maxRam: number | undefined): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
   const parts = files.reduce((sum, file) => sum + file.parts.length, 0);
   const fixed = PROCESS_BYTES + tensors * TENSOR_BYTES + (source.chunks ?? 0) * CHUNK_BYTES + parts * PART_BYTES;

@@ -16,7 +16,7 @@ import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { commonFloat, companionFiles, companionPaths, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
-import { type MemoryPlan, planMemory } from "./memory.ts";
+import { type ConversionMemory, conversionMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
 import { recordOf } from "./record-of.ts";
@@ -55,7 +55,7 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly isWaived: Choices["isWaived"];
   /** How an HF target is stored; null where it is plain. */
   readonly encoding: Route["encoding"];
-  readonly memory: MemoryPlan;
+  readonly memory: ConversionMemory;
   readonly diskBytes: number;
   /** What the user ought to know, in words. */
   readonly notes: readonly string[];
@@ -105,7 +105,7 @@ export function planConversion(
     ),
     isWaived,
     encoding: route.encoding,
-    memory: planMemory({ mappings, source, files }, options.maxRam),
+    memory: conversionMemory({ mappings, source, files }, options.maxRam),
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };

@@ -8,7 +8,7 @@ import { openGolden } from "./inputs/golden.ts";
 import type { InputLimits, ParityInputs } from "./inputs/inputs.ts";
 import { randomInputs } from "./inputs/random.ts";
 import { allInputs, describeInputs, type InputRequests, requestsOf } from "./inputs/several.ts";
-import { checkRam, type MemoryPlan, planMemory } from "./memory.ts";
+import { checkRam, type ParityMemory, parityMemory } from "./memory.ts";
 import { flopsOf, Passes } from "./passes.ts";
 import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParitySide, SideWeights } from "./side.ts";
@@ -51,7 +51,7 @@ export interface ParityReport extends Omit<Judgement, "prompts"> {
     readonly fallbackReason?: string;
     readonly hint?: string;
   };
-  readonly memory: MemoryPlan & { readonly backendPeakBytes: number };
+  readonly memory: ParityMemory & { readonly backendPeakBytes: number };
   readonly peakRamBytes: number;
   readonly seconds: number;
   /** Tensors that the mathematics has no use for, with the reason. */
@@ -118,18 +118,18 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
 /** The memory that the run takes, with room for what the reference leaves behind where further runs may use it. */
 function reserve(
   { maxRamBytes, routing }: ParityOptions,
-  { sides, passes, backend: { name } }: Trial,
+  { sides, passes, backend: { capabilities } }: Trial,
   plans: readonly ForwardPlan[],
-): MemoryPlan {
+): ParityMemory {
   const inputs = passes.byInput(plans);
   const needed = inputs
-    .map((sides) => planMemory(name, sides))
+    .map((sides) => parityMemory(capabilities, sides))
     .reduce((a, b) => (b.plannedBytes > a.plannedBytes ? b : a));
   checkRam(needed, maxRamBytes);
   // Pinned passes take each other's choices: none is what it would be beside another.
   if (sides.length === 1 || routing === "pinned" || !mayRunAgain(sides)) return needed;
   const reference = inputs.map((sides) => sides[passes.reference]!);
-  const kept = recordingBytes(reference, name === "cpu" ? 8 : 4);
+  const kept = recordingBytes(reference, capabilities.valueBytes);
   if (!isRoomFor(kept, needed.plannedBytes, maxRamBytes)) return needed;
   passes.keepReference(plans);
   return { ...needed, plannedBytes: needed.plannedBytes + kept };

@@ -158,7 +158,7 @@ function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, n
     configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family),
     unusedTensors: passes.unused(plans),
     brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
-    exact: backend.name === "cpu",
+    exact: backend.capabilities.exact,
     golden: b === undefined,
   };
 }
