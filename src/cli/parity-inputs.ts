@@ -1,8 +1,8 @@
 // What `parity` compares on, from its options.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { InputError, UsageError } from "../base/errors.ts";
-import { directoryOf } from "../model/config-files.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { type Folder, has, inFolder } from "../formats/io/folder.ts";
 import type { PromptRequest } from "../parity/inputs/prompt.ts";
 import type { InputRequest } from "../parity/inputs/read.ts";
 import type { NextTokens } from "../parity/next-tokens.ts";
@@ -11,7 +11,7 @@ import type { Arguments } from "./arguments.ts";
 /** Empty where nothing is asked for. Options of one kind only. */
 export async function inputsOf(
   args: Arguments,
-  paths: readonly string[],
+  checkpoints: readonly Checkpoint[],
 ): Promise<readonly InputRequest[] | undefined> {
   const [ids, inputs, prompts] = [args.list("ids"), args.list("inputs"), args.list("prompt")];
   const list = args.text("prompts");
@@ -32,22 +32,22 @@ export async function inputsOf(
   if (prompts.length === 0 && list === undefined) checkPromptOptions(args, given.join());
   if (ids.length > 0) return ids.map((file) => ({ kind: "ids", file }));
   if (inputs.length > 0) return inputs.map((file) => ({ kind: "inputs", file }));
-  if (prompts.length > 0 || list !== undefined) return promptsOf(args, paths, prompts, list);
+  if (prompts.length > 0 || list !== undefined) return promptsOf(args, checkpoints, prompts, list);
   return tokens === undefined ? undefined : [{ kind: "random", tokens }];
 }
 
 async function promptsOf(
   args: Arguments,
-  paths: readonly string[],
+  checkpoints: readonly Checkpoint[],
   given: readonly string[],
   list: string | undefined,
 ): Promise<readonly InputRequest[]> {
   const options = {
     kind: "prompt",
-    tokenizer: tokenizerOf(args, paths),
+    tokenizer: tokenizerOf(args, checkpoints),
     chat: args.flag("chat-template"),
     images: args.list("image"),
-    processors: placesOf(args, paths),
+    processors: foldersOf(args, checkpoints),
   } as const;
   const prompts: readonly PromptRequest[] = given.map((text) => ({ ...options, text }));
   if (list === undefined) return prompts;
@@ -68,34 +68,39 @@ function checkPromptOptions(args: Arguments, given: string): void {
   }
 }
 
-/** Directories where companions of the models may lie. */
-const placesOf = (args: Arguments, paths: readonly string[]): string[] =>
-  [...paths, args.text("config")].filter((path) => path !== undefined).map((path) => directoryOf(path));
-
-/** Null where there is none. */
-export function tokenizerBeside(args: Arguments, paths: readonly string[]): string | null {
-  const given = args.text("tokenizer");
-  if (given !== undefined) return given;
-  return placesOf(args, paths).find((directory) => existsSync(join(directory, "tokenizer.json"))) ?? null;
+/** Where companions of the models may lie. */
+function foldersOf(args: Arguments, checkpoints: readonly Checkpoint[]): Folder[] {
+  const config = args.text("config");
+  return [...checkpoints.map(({ folder }) => folder), ...(config === undefined ? [] : [locate(config).folder])];
 }
 
-function tokenizerOf(args: Arguments, paths: readonly string[]): string {
-  const found = tokenizerBeside(args, paths);
+const TOKENIZER_FILE = "tokenizer.json";
+
+/** Null where there is none. */
+export function tokenizerBeside(args: Arguments, checkpoints: readonly Checkpoint[]): Place | null {
+  const given = args.text("tokenizer");
+  if (given !== undefined) return given;
+  const folder = foldersOf(args, checkpoints).find((each) => has(each, TOKENIZER_FILE));
+  return folder === undefined ? null : inFolder(folder, TOKENIZER_FILE);
+}
+
+function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): Place {
+  const found = tokenizerBeside(args, checkpoints);
   if (found !== null) return found;
   throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {
-    expected: "tokenizer.json",
-    found: `none beside ${paths.join(", ")}`,
+    expected: TOKENIZER_FILE,
+    found: `none beside ${checkpoints.map(({ path }) => path).join(", ")}`,
     help: "give it with --tokenizer PATH, or compare on --ids",
   });
 }
 
 /** Text of the tokens that a report names; none without a tokenizer that can tell. */
-export async function tokenTexts(next: NextTokens, path: string | null): Promise<ReadonlyMap<number, string>> {
-  if (path === null) return new Map();
+export async function tokenTexts(next: NextTokens, place: Place | null): Promise<ReadonlyMap<number, string>> {
+  if (place === null) return new Map();
   const { openTokenizer } = await import("../parity/inputs/tokenizer.ts");
   const ids = [...next.a, ...next.b].map(({ id }) => id);
   try {
-    const { tokenizer } = await openTokenizer(path);
+    const { tokenizer } = await openTokenizer(place);
     return new Map(ids.map((id) => [id, tokenizer.decode([id])]));
   } catch {
     return new Map();

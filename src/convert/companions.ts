@@ -1,34 +1,51 @@
 // The tokenizer, generation and processor files that a target carries beside its weights.
-import { readFileSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
-import type { OutputFile } from "../formats/output.ts";
-import { type ConfigFile, companionsIn, directoryOf } from "../model/config-files.ts";
+import { readBytes } from "../formats/io/byte-source.ts";
+import { fileChanged } from "../formats/io/file-faults.ts";
+import type { FileIn, Folder, SourceFile } from "../formats/io/folder.ts";
+import type { OutputFile, OutputPart } from "../formats/output.ts";
+import { type ConfigFile, companionsIn } from "../model/config-files.ts";
 
 export const textFile = (name: string, text: string): OutputFile => {
   const bytes = Buffer.from(text);
   return { name, byteLength: bytes.length, parts: [{ kind: "bytes", bytes }] };
 };
 
-/** Read when it is written: a tokenizer can have tens of megabytes. */
-function copiedFile(path: string): OutputFile {
-  const byteLength = statSync(path).size;
-  return { name: basename(path), byteLength, parts: [{ kind: "late", byteLength, make: () => readFileSync(path) }] };
+/** A tokenizer can have hundreds of megabytes: read when it is written, so much at a time. */
+const COPY_BYTES = 1 << 24;
+
+export function copiedFile({ folder, name }: FileIn): OutputFile {
+  const planned = folder.open(name);
+  planned.close();
+  const { byteLength } = planned;
+  const parts: OutputPart[] = [];
+  for (let begin = 0; begin < byteLength; begin += COPY_BYTES) {
+    const size = Math.min(COPY_BYTES, byteLength - begin);
+    parts.push({ kind: "late", byteLength: size, make: () => partOf(folder, name, planned, [begin, size]) });
+  }
+  return { name, byteLength, parts };
 }
 
-/** Files beside the checkpoint, and those beside the config given that the checkpoint lacks. */
-export const companionFiles = (checkpoint: string, config: ConfigFile | null): OutputFile[] =>
-  companionPaths(checkpoint, config).map(copiedFile);
-
-export function companionPaths(checkpoint: string, config: ConfigFile | null): string[] {
-  const own = directoryOf(checkpoint);
-  const directories = config === null ? [own] : [own, dirname(config.path)];
-  const paths = new Map<string, string>();
-  for (const directory of directories) {
-    for (const name of companionsIn(directory)) if (!paths.has(name)) paths.set(name, join(directory, name));
+/** Opened for each part: nobody tells when the last one is written. */
+function partOf(folder: Folder, name: string, planned: SourceFile, [begin, size]: readonly [number, number]): Buffer {
+  const file = folder.open(name);
+  try {
+    if (file.version === planned.version) return readBytes(file, begin, size);
+    const [expected, found] = [planned, file].map(({ byteLength }) => `${byteLength} bytes`);
+    throw fileChanged(file.name, "the file has changed since the conversion was planned", `${expected}`, `${found}`);
+  } finally {
+    file.close();
   }
-  return [...paths.values()];
+}
+
+/** Companions beside the checkpoint, and those beside the config given that the checkpoint lacks. */
+export function companionsOf(own: Folder, config: ConfigFile | null): FileIn[] {
+  const found = new Map<string, FileIn>();
+  for (const folder of config === null ? [own] : [own, config.folder]) {
+    for (const name of companionsIn(folder)) if (!found.has(name)) found.set(name, { folder, name });
+  }
+  return [...found.values()];
 }
 
 /** The one element type of all floating-point tensors; null where they have several. */

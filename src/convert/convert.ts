@@ -1,10 +1,9 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
-import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { VERSION } from "../base/version.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { versionOf } from "../formats/io/folder.ts";
 import { executeOutput, type WrittenFile } from "../output/execute.ts";
 import { checkTarget, firstNames, type Standing } from "../output/safe-target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
@@ -153,16 +152,11 @@ function checkOverflow({ casts }: Producer): void {
   }
 }
 
-/** What the bytes depend on beside the planned files: sources by size and time, and where each tensor comes from. */
-function identityOf({ source, mappings }: ConversionPlan): string {
-  const stats = statSync(source.path);
-  const names = stats.isDirectory() ? readdirSync(source.path).toSorted() : [""];
+/** What the bytes depend on beside the planned files: all that is read, and where each tensor comes from. */
+function identityOf({ inputs, mappings }: ConversionPlan): string {
   return JSON.stringify([
     VERSION,
-    names.map((name) => {
-      const { size, mtimeMs } = statSync(join(source.path, name));
-      return [name, size, mtimeMs];
-    }),
+    inputs.map((file) => [file.name, versionOf(file)]),
     mappings.map(({ from, to, tensors }) => [
       from,
       to,

@@ -1,6 +1,4 @@
 // Under which encoding an HF target is written, which of its tensors, and with which scales.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
@@ -18,9 +16,9 @@ import {
 import type { JsonObject } from "../family/adapter.ts";
 import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
 import type { Layout } from "../family/layout.ts";
+import { has, inFolder } from "../formats/io/folder.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
-import { directoryOf } from "../model/config-files.ts";
 import type { ConversionRecord } from "../model/record.ts";
 import type { Side } from "../model/sides.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
@@ -95,11 +93,11 @@ function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" |
     const kept: KeptScales = (key) => (own.has(key) ? readScales(side.checkpoint, key) : null);
     return { kept, close, note: "scales are the source's own" };
   }
-  const path = join(directoryOf(side.checkpoint.path), SCALES_NAME);
-  if (!isKnown || !existsSync(path)) {
+  const { folder } = side.checkpoint;
+  if (!isKnown || !has(folder, SCALES_NAME)) {
     return { kept: () => null, close, note: `no ${SCALES_NAME} beside the source: scales are canonical` };
   }
-  const file = openSafetensors(path);
+  const file = openSafetensors(inFolder(folder, SCALES_NAME));
   return {
     kept: (key) => readScales(file, key),
     close: () => file.close(),

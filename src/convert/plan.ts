@@ -1,20 +1,20 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
-import { basename, join } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
+import { type FileIn, has } from "../formats/io/folder.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
-import { type ConfigFile, directoryOf, isLayoutConfig } from "../model/config-files.ts";
+import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
 import { rankedTensors } from "../model/ranks.ts";
 import { encodeRecord } from "../model/record.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
-import { commonFloat, companionFiles, companionPaths, textFile } from "./companions.ts";
+import { commonFloat, companionsOf, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
 import { type ConversionMemory, conversionMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
@@ -44,7 +44,9 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
-  /** Paths of all that it reads: none of them may be replaced. */
+  /** Every file that it reads. */
+  readonly inputs: readonly FileIn[];
+  /** Where these lie on disk, and the source itself: none of them may be replaced. */
   readonly reads: readonly string[];
   readonly target: Target;
   readonly files: readonly OutputFile[];
@@ -86,10 +88,12 @@ export function planConversion(
   if (beside === null && route.side !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   const { family, from, to, mappings, mapping, dropped } = route;
+  const inputs = filesRead(source, route.config);
   return {
     source,
     sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
-    reads: pathsRead(source, route.config),
+    inputs,
+    reads: pathsOnDisk(source, inputs),
     target,
     family,
     from,
@@ -111,10 +115,19 @@ export function planConversion(
   };
 }
 
-/** Every file that holds bytes of the source, the config in use, companions, record and scales; the source itself. */
-function pathsRead({ path, files }: Checkpoint, config: ConfigFile | null): string[] {
-  const beside = [RECORD_NAME, SCALES_NAME].map((name) => join(directoryOf(path), name));
-  return [...files, ...(config === null ? [] : [config.path]), ...companionPaths(path, config), ...beside, path];
+/** The source's own, the config in use, companions, record and scales. */
+function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null): FileIn[] {
+  const beside = [RECORD_NAME, SCALES_NAME].filter((name) => has(folder, name));
+  return [
+    ...[...files, ...beside].map((name) => ({ folder, name })),
+    ...(config === null ? [] : [config]),
+    ...companionsOf(folder, config),
+  ];
+}
+
+function pathsOnDisk({ path, folder }: Checkpoint, inputs: readonly FileIn[]): string[] {
+  const paths = inputs.map((file) => file.folder.diskPathOf(file.name));
+  return [...paths, path === folder.path ? folder.diskPathOf() : null].filter((each) => each !== null);
 }
 
 function defaultFormat({ to }: Route, { format }: Checkpoint): Format {
@@ -159,7 +172,7 @@ function besideFiles(
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
   const { config, mapping } = route;
   const configs = config === null ? null : targetConfigs(config, route, originals);
-  const files = [...(configs?.files ?? []), ...companionFiles(source.path, config)];
+  const files = [...(configs?.files ?? []), ...companionsOf(source.folder, config).map(copiedFile)];
   const notes = configs?.notes ?? [];
   const encoded = route.side?.encoded ?? new Map();
   const record = recordOf(source, target, route.family, mapping, encoded, isWaived);
@@ -181,7 +194,7 @@ function targetConfigs(
   { side, to, mapping, encoding }: Route,
   originals: Originals | null,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
-  const name = basename(config.path);
+  const { name } = config;
   const own = to.side === "native" ? to.files() : [];
   const isLayouts = isLayoutConfig(name);
   if (isLayouts && (side === null || own.some((file) => file.name === name)))

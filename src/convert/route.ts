@@ -6,8 +6,8 @@ import { oppositeLayout } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
-import { type ConfigFile, configBeside } from "../model/config-files.ts";
-import { type ConversionRecord, recordBeside } from "../model/record.ts";
+import { type ConfigFile, configIn } from "../model/config-files.ts";
+import { type ConversionRecord, recordIn } from "../model/record.ts";
 import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
 import { type DtypeChoice, dtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, type MappingOptions, mapTensors, wholeMove } from "../views/mapping.ts";
@@ -76,7 +76,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     aliases: new Map(),
     ...(source.paths === undefined ? {} : { paths: source.paths }),
   };
-  const record = recordBeside(source.path);
+  const record = recordIn(source.folder);
   return {
     family: null,
     from: RAW,
@@ -85,7 +85,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     mapping,
     record: record?.from.layout === RAW.name ? record : null,
     side: null,
-    config: configBeside(source.path),
+    config: configIn(source.folder),
     dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
     notes: [],
     encoding: null,
@@ -174,7 +174,7 @@ function targetLayout({ family, layout }: Side, to: string | undefined): Layout 
 
 /** The record beside the source, where it tells of a conversion from the layout that is now the target. */
 function recordFor({ checkpoint, layout, adapter }: Side, to: Layout): ConversionRecord | null {
-  const record = recordBeside(checkpoint.path);
+  const record = recordIn(checkpoint.folder);
   const fits = record?.family === adapter.family && record.to.layout === layout.name && record.from.layout === to.name;
   return fits ? record : null;
 }

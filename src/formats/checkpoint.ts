@@ -1,5 +1,6 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
 import type { Dtype } from "../base/dtype.ts";
+import type { Folder } from "./io/folder.ts";
 
 export const FORMATS = ["safetensors", "dcp", "pt"] as const;
 export type Format = (typeof FORMATS)[number];
@@ -21,9 +22,11 @@ export interface OtherEntry {
 }
 
 export interface Checkpoint {
-  /** As the user gave it. */
+  /** As the user gave it, for messages and reports. */
   readonly path: string;
-  /** Paths of every file that holds bytes of it: weights, index, metadata. */
+  /** Where its files lie, and what else belongs to the model: config, tokenizer, record. */
+  readonly folder: Folder;
+  /** Names in the folder of every file that holds bytes of it: weights, index, metadata. */
   readonly files: readonly string[];
   readonly format: Format;
   /** In the container's own order. Headers only: opening a checkpoint reads no payload. */

@@ -1,16 +1,16 @@
 // What a file is by its first bytes, whatever its name.
-import { closeSync, openSync, readSync } from "node:fs";
+import { readBytes } from "./io/byte-source.ts";
+import type { Folder } from "./io/folder.ts";
 
 const HEAD_BYTES = 16;
 
-/** The first 16 bytes, or all of a shorter file. The path must be that of a regular file: a pipe would be waited for. */
-export function headOf(path: string): Buffer {
-  const head = Buffer.alloc(HEAD_BYTES);
-  const file = openSync(path, "r");
+/** The first 16 bytes of a file, or all of a shorter one. Throws what opening throws. */
+export function headOf(folder: Folder, name: string): Buffer {
+  const file = folder.open(name);
   try {
-    return head.subarray(0, readSync(file, head, 0, head.length, 0));
+    return readBytes(file, 0, Math.min(HEAD_BYTES, file.byteLength));
   } finally {
-    closeSync(file);
+    file.close();
   }
 }
 

@@ -1,43 +1,43 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
+import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
 
-/** A model config as it lies on disk. */
+/** A model config as its file has it. */
 export interface ConfigFile {
+  /** For messages and reports. */
   readonly path: string;
+  readonly folder: Folder;
+  readonly name: string;
   readonly text: string;
   readonly json: JsonObject;
 }
 
-/** Directory that a checkpoint's own files lie in. */
-export const directoryOf = (path: string): string => (statSync(path).isDirectory() ? path : dirname(path));
-
 /** Whether a config of this name is a layout's own, and nothing that transformers reads. */
 export const isLayoutConfig = (name: string): boolean => name === "params.json";
 
-const configIn = (directory: string): string =>
-  CONFIG_NAMES.map((name) => join(directory, name)).find((path) => existsSync(path)) ?? join(directory, "config.json");
-
-/** The config beside a checkpoint; null where there is none. */
-export function configBeside(checkpoint: string): ConfigFile | null {
-  const path = configIn(directoryOf(checkpoint));
-  return existsSync(path) ? readConfig(path) : null;
+/** The config in a folder; null where there is none. */
+export function configIn(folder: Folder): ConfigFile | null {
+  const name = CONFIG_NAMES.find((each) => has(folder, each));
+  return name === undefined ? null : parseConfig(folder, name, folder.pathOf(name));
 }
 
-/** Reads a config, or the one that a directory holds. Throws InputError. */
-export function readConfig(path: string): ConfigFile {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  const file = stats?.isDirectory() ? configIn(path) : path;
-  if (stats === undefined || !existsSync(file)) {
-    throw new InputError("CONFIG_NOT_FOUND", `${file}: no such file`, {
-      file,
-      help: "give the path of a config.json, or of a directory that holds one",
-    });
-  }
-  const text = readFileSync(file, "utf8");
-  return { path: file, text, json: parseObject(text, file) };
+/** Reads a config, or the one that a folder holds. Throws InputError CONFIG_NOT_FOUND, CONFIG_MALFORMED and what reading throws. */
+export function readConfig(place: Place): ConfigFile {
+  const { path, folder, file } = locate(place);
+  const found = file === null ? configIn(folder) : has(folder, file) ? parseConfig(folder, file, path) : null;
+  if (found !== null) return found;
+  const missing = file === null ? folder.pathOf(CONFIG_NAMES[0]) : path;
+  throw new InputError("CONFIG_NOT_FOUND", `${missing}: no such file`, {
+    file: missing,
+    help: "give the path of a config.json, or of a directory that holds one",
+  });
+}
+
+function parseConfig(folder: Folder, name: string, path: string): ConfigFile {
+  const text = readText(folder, name, CONFIG_LIMIT, path);
+  return { path, folder, name, text, json: parseObject(text, path) };
 }
 
 function parseObject(text: string, file: string): JsonObject {
@@ -60,9 +60,6 @@ function parseObject(text: string, file: string): JsonObject {
   });
 }
 
-/** Names of tokenizer, generation and processor files in a directory. */
-export const companionsIn = (directory: string): string[] =>
-  readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && isCompanion(entry.name))
-    .map((entry) => entry.name)
-    .toSorted();
+/** Names of tokenizer, generation and processor files in a folder. */
+export const companionsIn = (folder: Folder): string[] =>
+  folder.list().filter((name) => isCompanion(name) && folder.kind(name) !== "folder");

@@ -1,17 +1,17 @@
-import { readdirSync, type Stats, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { TRAINER_FILE } from "../formats/file-names.ts";
+import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
-import { openRanks, RANK_FILE } from "../formats/pt/ranks.ts";
+import { openRanks, RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 
-/** What a directory holds, by the names of its files. */
-interface Listing {
+/** Files of checkpoints in a folder. */
+interface Contents {
   readonly dcp: readonly string[];
   readonly safetensors: readonly string[];
   readonly torch: readonly string[];
@@ -21,33 +21,21 @@ interface Listing {
  * Opens a directory or a file of any format; what it is shows in its content, never in its name alone.
  * Reads headers only. Throws InputError: NOT_FOUND, NOT_A_CHECKPOINT, AMBIGUOUS_CHECKPOINT, or what the format finds.
  */
-export function openCheckpoint(path: string): Checkpoint {
-  return statOf(path).isDirectory() ? openDirectory(path) : openFile(path);
+export function openCheckpoint(place: Place): Checkpoint {
+  const location = locate(place);
+  return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
 }
 
-function statOf(path: string): Stats {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    throw new InputError("NOT_FOUND", `${path}: no such file or directory`, {
-      file: path,
-      help: "check the path of the checkpoint",
-    });
-  }
-  if (stats.isDirectory() || stats.isFile()) return stats;
-  throw new InputError("NOT_A_CHECKPOINT", `${path}: neither a file nor a directory`, {
-    file: path,
-    help: "give the path of a checkpoint's directory or file",
-  });
-}
-
-function openFile(path: string): Checkpoint {
-  if (basename(path).endsWith(".safetensors.index.json")) return openSafetensors(path);
-  if (basename(path) === ".metadata" || path.endsWith(".distcp")) return openDcp(dirname(path));
-  if (RANK_FILE.test(basename(path)) && rankFilesBeside(path).length === 1)
-    return openRanks(dirname(path), [basename(path)]);
-  const head = headOf(path);
-  if (beginsSafetensors(head) || (path.endsWith(".safetensors") && !beginsTorch(head))) return openSafetensors(path);
-  if (beginsTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(path)) return openTorchFile(path);
+function openFile(location: Location, name: string): Checkpoint {
+  const { path, folder } = location;
+  checkKind(location, name);
+  if (name.endsWith(".safetensors.index.json")) return openSafetensors(location);
+  if (name === ".metadata" || name.endsWith(".distcp")) return openDcp(folder);
+  if (RANK_FILE.test(name) && rankFilesIn(folder).length === 1) return openRanks(folder, [name]);
+  const head = headOf(folder, name);
+  if (beginsSafetensors(head) || (name.endsWith(".safetensors") && !beginsTorch(head)))
+    return openSafetensors(location);
+  if (beginsTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(name)) return openTorchFile(location);
   throw new InputError("NOT_A_CHECKPOINT", `${path}: not a checkpoint`, {
     file: path,
     expected: "a safetensors file, an index (*.safetensors.index.json) or a file of torch.save",
@@ -56,21 +44,37 @@ function openFile(path: string): Checkpoint {
   });
 }
 
-function openDirectory(path: string): Checkpoint {
-  const { dcp, safetensors, torch } = list(path);
+function checkKind({ path, folder }: Location, name: string): void {
+  const kind = folder.kind(name);
+  if (kind === "file") return;
+  if (kind === null) {
+    throw new InputError("NOT_FOUND", `${path}: no such file or directory`, {
+      file: path,
+      help: "check the path of the checkpoint",
+    });
+  }
+  throw new InputError("NOT_A_CHECKPOINT", `${path}: neither a file nor a directory`, {
+    file: path,
+    help: "give the path of a checkpoint's directory or file",
+  });
+}
+
+function openFolder(folder: Folder): Checkpoint {
+  const { path } = folder;
+  const { dcp, safetensors, torch } = contentsOf(folder);
   if (dcp.length > 0 && safetensors.length > 0) {
     throw new InputError("AMBIGUOUS_CHECKPOINT", `${path}: holds both a DCP and a safetensors checkpoint`, {
       file: path,
       expected: "one checkpoint",
       found: `${dcp[0]} and ${safetensors[0]}`,
-      help: `name the one you mean: ${join(path, ".metadata")} or ${join(path, safetensors[0] ?? "")}`,
+      help: `name the one you mean: ${folder.pathOf(".metadata")} or ${folder.pathOf(safetensors[0] ?? "")}`,
     });
   }
-  if (dcp.length > 0) return openDcp(path);
-  if (safetensors.length > 0) return openSafetensors(path);
-  if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(path, torch);
+  if (dcp.length > 0) return openDcp(folder);
+  if (safetensors.length > 0) return openSafetensors({ path, folder, file: null });
+  if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(folder, torch);
   const [only, second] = torch;
-  if (only !== undefined && second === undefined) return openTorchFile(join(path, only));
+  if (only !== undefined && second === undefined) return openTorchFile(inFolder(folder, only));
   if (second !== undefined) {
     throw new InputError("AMBIGUOUS_CHECKPOINT", `${path}: holds ${torch.length} torch files`, {
       file: path,
@@ -79,15 +83,12 @@ function openDirectory(path: string): Checkpoint {
       help: "name the file you mean",
     });
   }
-  throw notACheckpoint(path);
+  throw notACheckpoint(folder);
 }
 
-/** Names of the rank files in the directory of one of them. */
-export const rankFilesBeside = (path: string): string[] =>
-  readdirSync(dirname(path)).filter((name) => RANK_FILE.test(name));
-
-function list(path: string): Listing {
-  const names = readdirSync(path).toSorted();
+/** By names alone. */
+function contentsOf(folder: Folder): Contents {
+  const names = folder.list();
   return {
     dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
     safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name) && name !== SCALES_NAME),
@@ -97,16 +98,19 @@ function list(path: string): Listing {
   };
 }
 
-function notACheckpoint(path: string): InputError {
-  const inside = readdirSync(path, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(path, entry.name))
-    .filter((child) => Object.values(list(child)).some((names: readonly string[]) => names.length > 0))
+function notACheckpoint(folder: Folder): InputError {
+  const { path } = folder;
+  const names = folder.list();
+  const inside = names
+    .filter((name) => folder.kind(name) === "folder")
+    .map((name) => folder.folder(name))
+    .filter((child) => Object.values(contentsOf(child)).some((found: readonly string[]) => found.length > 0))
+    .map((child) => child.path)
     .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
   return new InputError("NOT_A_CHECKPOINT", `${path}: no checkpoint in this directory`, {
     file: path,
     expected: ".metadata with *.distcp, *.safetensors, consolidated.NN.pth, or one .pt, .pth or pytorch_model.bin",
-    found: readdirSync(path).slice(0, 5).join(", ") || "an empty directory",
+    found: names.slice(0, 5).join(", ") || "an empty directory",
     help:
       inside.length > 0
         ? `there ${inside.length === 1 ? "is one" : `are ${inside.length}`} below it; did you mean ${inside.at(-1)}?`

@@ -108,7 +108,7 @@ function checkCount(
   const needed = cutsOf(ranks).map((dim) => shardsOf(shape, whole, dim));
   const most = needed.find((shards) => shards !== undefined && shards > count);
   if (most !== undefined)
-    throw rankMissing(first.path, count, `${count} of ${most} ranks, by the shape of "${key}"`, key);
+    throw rankMissing(first.folder, count, `${count} of ${most} ranks, by the shape of "${key}"`, key);
 }
 
 function read({ stored, holders, runBytes }: Joined, begin: number, target: Uint8Array): void {

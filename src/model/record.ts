@@ -1,7 +1,5 @@
 // The record that a native target carries: what it has no place for, so that the way back gives the original files.
 // Written as JSON; `docs/formats.md` describes it for other readers.
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { byteLengthOf, DTYPES, type Dtype } from "../base/dtype.ts";
 import { type ErrorDetails, InputError } from "../base/errors.ts";
 import { type JsonFault, JsonReader } from "../base/json.ts";
@@ -9,11 +7,13 @@ import { VERSION } from "../base/version.ts";
 import { ENCODINGS, type EncodingName } from "../family/encodable.ts";
 import { FORMATS, type Format, type SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
-import { directoryOf } from "./config-files.ts";
+import { type Folder, has, readText } from "../formats/io/folder.ts";
 
 const RECORD_VERSION = 1;
 /** Bytes of dropped tensors that a record keeps; what is beyond comes back from its rule only. */
 const MAX_KEPT_BYTES = 1 << 20;
+/** Of a record: index, headers and keys of the source, at some 500 bytes a tensor. */
+const RECORD_LIMIT = 1 << 28;
 
 export interface KeptTensor {
   readonly key: string;
@@ -82,11 +82,11 @@ export function encodeRecord(record: ConversionRecord): string {
   return `${JSON.stringify(json, null, 1)}\n`;
 }
 
-/** The record beside a checkpoint; null where there is none. Throws InputError RECORD_MALFORMED, RECORD_VERSION. */
-export function recordBeside(checkpoint: string): ConversionRecord | null {
-  const file = join(directoryOf(checkpoint), RECORD_NAME);
-  return existsSync(file) ? parseRecord(readFileSync(file, "utf8"), file) : null;
-}
+/** The record in a checkpoint's folder; null where there is none. Throws InputError RECORD_MALFORMED, RECORD_VERSION. */
+export const recordIn = (folder: Folder): ConversionRecord | null =>
+  has(folder, RECORD_NAME)
+    ? parseRecord(readText(folder, RECORD_NAME, RECORD_LIMIT), folder.pathOf(RECORD_NAME))
+    : null;
 
 export function parseRecord(text: string, file: string): ConversionRecord {
   let json: unknown;

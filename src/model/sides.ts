@@ -1,4 +1,3 @@
-import { basename, dirname } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { decodedSource } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
@@ -6,23 +5,23 @@ import type { Adapter, JsonObject } from "../family/adapter.ts";
 import { bound, type Family } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { RANK_FILE } from "../formats/pt/ranks.ts";
+import type { Place } from "../formats/io/disk-folder.ts";
+import { RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
-import { type ConfigFile, configBeside, readConfig } from "./config-files.ts";
+import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
 import { type Detected, detect } from "./detect.ts";
 import { isTrainerState, type ModelKeys, modelKeyReadings } from "./keys.ts";
-import { rankFilesBeside } from "./open.ts";
 import { joinRanks, rankedTensors } from "./ranks.ts";
-import { recordBeside } from "./record.ts";
+import { recordIn } from "./record.ts";
 
 export interface SideOptions {
   readonly adapters: readonly Adapter[];
   readonly family?: string | undefined;
   readonly layout?: string | undefined;
   /** Config for a side that carries none; never overrides one that does. */
-  readonly config?: string | undefined;
+  readonly config?: Place | undefined;
   /** Config for this side alone; overrides its own. */
-  readonly ownConfig?: string | undefined;
+  readonly ownConfig?: Place | undefined;
 }
 
 /** A checkpoint whose family, layout and config are known. */
@@ -49,7 +48,7 @@ export interface Recognised extends Detected {
 /** The config of a side, as the options settle it; null where there is none. */
 export function configOf(checkpoint: Checkpoint, { config, ownConfig }: SideOptions): ConfigFile | null {
   if (ownConfig !== undefined) return readConfig(ownConfig);
-  return configBeside(checkpoint.path) ?? (config === undefined ? null : readConfig(config));
+  return configIn(checkpoint.folder) ?? (config === undefined ? null : readConfig(config));
 }
 
 /** Family and layout of the model's tensors, wherever they stand. Throws what `detect` throws. */
@@ -59,7 +58,7 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
   const readings = modelKeyReadings(checkpoint);
   const evidence = {
     ranks: checkpoint.ranks !== undefined,
-    recorded: () => recordBeside(checkpoint.path)?.to.layout,
+    recorded: () => recordIn(checkpoint.folder)?.to.layout,
   };
   let failure: unknown;
   for (const keys of readings) {
@@ -89,9 +88,10 @@ export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null)
   const decoded = stored.ranks === undefined ? decodedSource(stored, config, stored.path) : null;
   if (decoded === null) return { checkpoint: stored, encoded: new Map() };
   const { tensors, encoded, read, unrounded } = decoded;
-  const { path, files, format, others, safetensors } = stored;
+  const { path, folder, files, format, others, safetensors } = stored;
   const checkpoint = {
     path,
+    folder,
     files,
     format,
     others,
@@ -159,9 +159,9 @@ export const openFamily = (
  * ranks, RANKS_UNKNOWN for shards in a layout that has none, and what joining throws.
  */
 export function modelSource(checkpoint: Checkpoint & TensorSource, keys: ModelKeys, layout: Layout): TensorSource {
-  const { path, ranks } = checkpoint;
+  const { ranks } = checkpoint;
   if (ranks === undefined) {
-    refuseLoneRank(path);
+    refuseLoneRank(checkpoint);
     return renamedSource(checkpoint, keys.model);
   }
   const ranked = rankedTensors(layout);
@@ -169,25 +169,25 @@ export function modelSource(checkpoint: Checkpoint & TensorSource, keys: ModelKe
   return joinRanks(ranks, keys.model, ranked ?? new Map());
 }
 
-function refuseLoneRank(path: string): void {
-  if (!RANK_FILE.test(basename(path))) return;
-  const files = rankFilesBeside(path);
-  if (files.length < 2) return;
-  throw new InputError("RANK_ALONE", `${path}: one of ${files.length} ranks, each of which holds a part of the model`, {
+function refuseLoneRank({ path, folder, files: [file = ""] }: Checkpoint): void {
+  if (!RANK_FILE.test(file)) return;
+  const ranks = rankFilesIn(folder);
+  if (ranks.length < 2) return;
+  throw new InputError("RANK_ALONE", `${path}: one of ${ranks.length} ranks, each of which holds a part of the model`, {
     file: path,
     expected: "all ranks",
-    found: basename(path),
-    help: `give the directory, ${dirname(path)}`,
+    found: file,
+    help: `give the directory, ${folder.path}`,
   });
 }
 
 /** Throws InputError RANKS_UNKNOWN for more than one rank: how they join is not known. */
-export function refuseRanks({ path, ranks = [] }: Checkpoint): void {
+export function refuseRanks({ path, files, ranks = [] }: Checkpoint): void {
   if (ranks.length < 2) return;
   throw new InputError("RANKS_UNKNOWN", `${path}: holds ${ranks.length} ranks, and how they join is not known here`, {
     file: path,
     expected: "one rank, or a layout whose table says how its ranks lie",
-    found: ranks.map((rank) => basename(rank.path)).join(", "),
+    found: files.join(", "),
     help: "name family and layout with --family and --layout, or give a single file with --to raw",
   });
 }
@@ -195,6 +195,7 @@ export function refuseRanks({ path, ranks = [] }: Checkpoint): void {
 /** The model alone, as a checkpoint of its own under the keys of its layout. */
 export const modelCheckpoint = ({ checkpoint, model, storedKeys }: Side): Checkpoint => ({
   path: checkpoint.path,
+  folder: checkpoint.folder,
   files: checkpoint.files,
   format: checkpoint.format,
   tensors: model.tensors,

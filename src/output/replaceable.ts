@@ -1,8 +1,9 @@
 // Whether what stands at a target is recognisably a checkpoint: the only thing that `--force` may replace. A name alone
 // is not enough for weights, as `.pt` and `.bin` are names of other things, too.
 import fs from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { isCompanion, isConfigName, RECORD_NAME, TRAINER_FILE } from "../formats/file-names.ts";
+import { DiskFolder } from "../formats/io/disk-folder.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 
 /** What would go with a file or folder. */
@@ -80,7 +81,7 @@ function isWeightsFile(path: string, stats: fs.Stats): boolean {
   const isSafetensors = name.endsWith(".safetensors");
   if (!isSafetensors && (!TORCH_FILE.test(name) || TRAINER_FILE.test(name))) return false;
   if (!endsInFile(path, stats)) return false;
-  const head = headOf(path);
+  const head = headOf(new DiskFolder(dirname(path)), name);
   if (!isSafetensors) return beginsTorch(head);
   return beginsSafetensors(head) && 8 + head.readUInt32LE(0) <= fs.statSync(path).size;
 }

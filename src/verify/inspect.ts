@@ -1,13 +1,11 @@
 // What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
-import { readdirSync } from "node:fs";
-import { basename } from "node:path";
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import { bound, type Family, oppositeLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import { directoryOf } from "../model/config-files.ts";
+import type { Place } from "../formats/io/disk-folder.ts";
 import { openCheckpoint } from "../model/open.ts";
 import {
   configOf,
@@ -60,8 +58,8 @@ export interface Inspection {
 }
 
 /** Opens headers only. Throws InputError where the container itself is malformed. */
-export function inspect(path: string, options: SideOptions): Inspection {
-  const checkpoint = openCheckpoint(path);
+export function inspect(place: Place, options: SideOptions): Inspection {
+  const checkpoint = openCheckpoint(place);
   try {
     return describe(checkpoint, options);
   } finally {
@@ -154,11 +152,12 @@ function containerProblems({ safetensors }: Checkpoint): Problem[] {
     }));
 }
 
-function filesOf({ format, path, safetensors, ranks }: Checkpoint): string[] {
-  if (ranks !== undefined) return ranks.map((rank) => basename(rank.path));
+function filesOf({ format, path, folder, files, safetensors, ranks }: Checkpoint): readonly string[] {
+  if (ranks !== undefined) return files;
   if (safetensors !== undefined) return safetensors.files.map(({ name }) => name);
   if (format === "pt") return [path];
-  return readdirSync(directoryOf(path))
+  return folder
+    .list()
     .filter((name) => name.endsWith(".distcp"))
     .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }

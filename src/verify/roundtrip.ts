@@ -1,6 +1,4 @@
 // There and back without writing either: what a conversion would make of the source, converted back as it is read.
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { join } from "node:path";
 import { createXXHash64 } from "hash-wasm";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
@@ -12,7 +10,6 @@ import { oppositeLayout } from "../family/family.ts";
 import { type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
-import { directoryOf } from "../model/config-files.ts";
 import { encodeRecord, parseRecord } from "../model/record.ts";
 import type { Side } from "../model/sides.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
@@ -221,19 +218,18 @@ class Trip {
     const [returned, own] = this.#hashers;
     returned.init();
     own.init();
-    const fd = openSync(join(directoryOf(this.#side.checkpoint.path), file.name), "r");
+    const source = this.#side.checkpoint.folder.open(file.name);
+    const buffer = Buffer.alloc(BLOCK_BYTES);
     try {
-      const size = fstatSync(fd).size;
-      const buffer = Buffer.alloc(BLOCK_BYTES);
-      for (let at = 0; at < size; ) {
-        const count = readSync(fd, buffer, 0, buffer.length, at);
-        own.update(buffer.subarray(0, count));
-        at += count;
+      for (let at = 0; at < source.byteLength; at += buffer.length) {
+        const bytes = buffer.subarray(0, Math.min(buffer.length, source.byteLength - at));
+        source.read(at, bytes);
+        own.update(bytes);
       }
-      for (const part of file.parts) yield* this.#hashPart(part, returned, buffer);
     } finally {
-      closeSync(fd);
+      source.close();
     }
+    for (const part of file.parts) yield* this.#hashPart(part, returned, buffer);
     const xxh64 = returned.digest("hex");
     const same = xxh64 === own.digest("hex");
     this.files.push({ name: file.name, bytes: file.byteLength, xxh64, same });

@@ -57,7 +57,7 @@ export const parity: Command = {
         a: sides[0]!,
         b: sides[1],
         golden: args.text("golden"),
-        input: await inputsOf(args, paths),
+        input: await inputsOf(args, checkpoints),
         backend: args.choice("backend", BACKEND_CHOICES),
         maxKlNats: args.number("max-kl", 0),
         minTop1: args.number("min-top1", 0),
@@ -69,7 +69,7 @@ export const parity: Command = {
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
-      return parityDocument(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, paths)));
+      return parityDocument(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, checkpoints)));
     });
   },
 };

@@ -1,8 +1,7 @@
 // A DCP folder: its metadata, checked against the files that are there.
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { type Dtype, elementCount } from "../../base/dtype.ts";
-import { type ByteSource, type FilePool, orRefuse, readBytes } from "../io/byte-source.ts";
+import { type ByteSource, readBytes } from "../io/byte-source.ts";
+import type { Folder, OpenFiles } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { type DcpChunk, type DcpMetadata, type DcpTensor, type Payload, parseMetadata } from "./metadata.ts";
 import { checkTiling } from "./tiling.ts";
@@ -10,7 +9,7 @@ import { checkTiling } from "./tiling.ts";
 export interface DcpFolder extends DcpMetadata {
   /** Every file that holds payloads, by its relative path. */
   readonly sources: ReadonlyMap<string, ByteSource>;
-  /** Names of the metadata files. */
+  /** Names of the files of metadata. */
   readonly metadataNames: readonly string[];
 }
 
@@ -22,10 +21,10 @@ const METADATA_LIMIT = 1 << 28;
  * and the chunks of every tensor cover it exactly once. Reads no payload.
  * @throws InputError
  */
-export function readFolder(directory: string, files: FilePool): DcpFolder {
-  const names = metadataNames(directory);
+export function readFolder(folder: Folder, files: OpenFiles): DcpFolder {
+  const names = metadataNames(folder);
   const parts = names.map((name) => {
-    const source = files.source(join(directory, name), name);
+    const source = files.open(name, name);
     const where: Where = { file: name };
     if (source.byteLength > METADATA_LIMIT) {
       throw refuse(where, "DCP_METADATA_SIZE", "is larger than the metadata of any checkpoint", {
@@ -41,19 +40,19 @@ export function readFolder(directory: string, files: FilePool): DcpFolder {
     refuseUncountable(shape, dtype, where);
     checkTiling(shape, chunks, where);
   }
-  const sources = checkPayloads(directory, files, metadata);
+  const sources = checkPayloads(files, metadata);
   return { ...metadata, sources, metadataNames: names };
 }
 
 /** `.metadata`, or the `__R.metadata` of a save without collectives, in order of rank. */
-function metadataNames(directory: string): string[] {
-  const names = orRefuse(directory, () => readdirSync(directory));
+function metadataNames(folder: Folder): string[] {
+  const names = folder.list();
   if (names.includes(".metadata")) return [".metadata"];
   const rank = (name: string): number => Number(/^__(\d+)\.metadata$/.exec(name)?.[1] ?? Number.NaN);
   const ofRanks = names.filter((name) => !Number.isNaN(rank(name))).toSorted((a, b) => rank(a) - rank(b));
   if (ofRanks.length > 0) return ofRanks;
   const begun = names.find((name) => name === ".metadata.tmp" || name.endsWith(".distcp"));
-  throw refuse({ file: directory }, "DCP_UNFINISHED", "has no .metadata: the save was not finished", {
+  throw refuse({ file: folder.path }, "DCP_UNFINISHED", "has no .metadata: the save was not finished", {
     expected: ".metadata",
     found: begun ?? "nothing of torch.distributed.checkpoint",
     help: "use an earlier step; .metadata is written last, so that an unfinished save cannot be taken for a whole one",
@@ -104,7 +103,7 @@ interface Claim {
   readonly payload: Payload;
 }
 
-function checkPayloads(directory: string, files: FilePool, metadata: DcpMetadata): Map<string, ByteSource> {
+function checkPayloads(files: OpenFiles, metadata: DcpMetadata): Map<string, ByteSource> {
   const claims = new Map<string, Claim[]>();
   const claim = (tensor: string, payload: Payload): void => {
     const ofFile = claims.get(payload.file);
@@ -115,7 +114,7 @@ function checkPayloads(directory: string, files: FilePool, metadata: DcpMetadata
   for (const [name, payload] of metadata.bytes) claim(name, payload);
   const sources = new Map<string, ByteSource>();
   for (const [file, ofFile] of claims) {
-    const source = files.source(join(directory, file), file);
+    const source = files.open(file, file);
     sources.set(file, source);
     checkClaims(source, ofFile);
   }

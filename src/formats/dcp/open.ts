@@ -1,7 +1,8 @@
-import { join } from "node:path";
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
-import { type ByteSource, FilePool, subSource, withBufferedEnds } from "../io/byte-source.ts";
+import { type ByteSource, subSource, withBufferedEnds } from "../io/byte-source.ts";
+import { DiskFolder } from "../io/disk-folder.ts";
+import { type Folder, OpenFiles } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { kindOf, type PickleValue } from "../pickle/value.ts";
 import { openArchive, storageRecord } from "../torch/archive.ts";
@@ -16,10 +17,11 @@ import type { DcpChunk, DcpTensor } from "./metadata.ts";
  * Entries that are no tensors are listed in `others`, never read.
  * @throws InputError
  */
-export function openDcp(directory: string): Checkpoint {
-  const files = new FilePool();
+export function openDcp(place: string | Folder): Checkpoint {
+  const folder = typeof place === "string" ? new DiskFolder(place) : place;
+  const files = new OpenFiles(folder);
   try {
-    return new DcpCheckpoint(directory, files, readFolder(directory, files));
+    return new DcpCheckpoint(folder, files, readFolder(folder, files));
   } catch (error) {
     files.close();
     throw error;
@@ -32,27 +34,29 @@ class DcpCheckpoint implements Checkpoint {
   readonly others: readonly OtherEntry[];
   readonly paths;
   readonly chunks: number;
+  readonly path: string;
   readonly files: readonly string[];
   private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
 
   constructor(
-    readonly path: string,
-    private readonly pool: FilePool,
-    folder: DcpFolder,
+    readonly folder: Folder,
+    private readonly opened: OpenFiles,
+    dcp: DcpFolder,
   ) {
+    this.path = folder.path;
+    this.files = [...dcp.metadataNames, ...dcp.sources.keys()];
     const tensors = new Map<string, TensorInfo>();
-    for (const [key, tensor] of folder.tensors) {
+    for (const [key, tensor] of dcp.tensors) {
       const { dtype, shape } = tensor;
       const width = bitsOf(dtype) / 8;
       tensors.set(key, { key, dtype, shape, byteLength: byteLengthOf(dtype, shape) });
-      const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, folder));
+      const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, dcp));
       this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
     }
     this.tensors = tensors;
-    this.files = [...folder.metadataNames, ...folder.sources.keys()].map((name) => join(path, name));
-    this.others = [...folder.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
-    this.paths = folder.paths;
-    this.chunks = [...folder.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, 0);
+    this.others = [...dcp.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
+    this.paths = dcp.paths;
+    this.chunks = [...dcp.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, 0);
   }
 
   read(key: string, begin: number, target: Uint8Array): void {
@@ -68,7 +72,7 @@ class DcpCheckpoint implements Checkpoint {
   }
 
   close(): void {
-    this.pool.close();
+    this.opened.close();
   }
 }
 

@@ -1,6 +1,9 @@
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
-import { type ByteSource, FilePool, readBytes } from "../io/byte-source.ts";
+import { type ByteSource, readBytes } from "../io/byte-source.ts";
+import { locate, type Place } from "../io/disk-folder.ts";
+import { notAFile } from "../io/file-faults.ts";
+import type { Folder, SourceFile } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import type { GlobalRule } from "../pickle/machine.ts";
 import { openArchive, storageRecord } from "../torch/archive.ts";
@@ -30,15 +33,15 @@ const BUDGET_FLOOR = 10_000;
  * Opens a file of torch.save, zip or legacy, without reading its data. Names are flattened with `.`, list items by index.
  * @throws InputError for anything but plain data and dense tensors of known dtypes
  */
-export function openTorchFile(path: string): Checkpoint {
-  const files = new FilePool();
+export function openTorchFile(place: Place): Checkpoint {
+  const { path, folder, file } = locate(place);
+  if (file === null) throw notAFile(path);
+  const source = folder.open(file, path);
   try {
-    const where: Where = { file: path };
-    const source = files.source(path, path);
-    const { flat, storage } = readObject(source, where);
-    return new TorchCheckpoint(path, files, flat, storage);
+    const { flat, storage } = readObject(source, { file: path });
+    return new TorchCheckpoint(folder, file, source, flat, storage);
   } catch (error) {
-    files.close();
+    source.close();
     throw error;
   }
 }
@@ -80,6 +83,7 @@ class TorchCheckpoint implements Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others;
   readonly paths;
+  readonly path: string;
   readonly files: readonly string[];
   private readonly data = new Map<string, ChunkedTensor>();
   /** One record a storage, whatever the number of tensors that share it. */
@@ -87,12 +91,15 @@ class TorchCheckpoint implements Checkpoint {
   private readonly recordOf = new Map<string, StoredRecord>();
 
   constructor(
-    readonly path: string,
-    private readonly pool: FilePool,
+    readonly folder: Folder,
+    name: string,
+    private readonly source: SourceFile,
     flat: Flattened,
     private readonly openStorage: OpenStorage,
   ) {
-    this.files = [path];
+    const path = source.name;
+    this.path = path;
+    this.files = [name];
     this.others = flat.others;
     this.paths = flat.paths;
     const tensors = new Map<string, TensorInfo>();
@@ -138,6 +145,6 @@ class TorchCheckpoint implements Checkpoint {
   }
 
   close(): void {
-    this.pool.close();
+    this.source.close();
   }
 }

@@ -1,7 +1,7 @@
 // A model-parallel checkpoint: a file of torch.save a rank, `consolidated.00.pth`, `consolidated.01.pth`, …
-import { basename, dirname, join } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
+import { type Folder, inFolder } from "../io/folder.ts";
 import { openTorchFile } from "./open.ts";
 
 export const RANK_FILE = /^consolidated\.(\d+)\.pth$/;
@@ -9,20 +9,23 @@ export const RANK_FILE = /^consolidated\.(\d+)\.pth$/;
 /** Two digits, as Meta has them; more where there are more ranks. */
 export const rankFileName = (rank: number): string => `consolidated.${String(rank).padStart(2, "0")}.pth`;
 
+/** Names of the rank files in a folder. */
+export const rankFilesIn = (folder: Folder): string[] => folder.list().filter((name) => RANK_FILE.test(name));
+
 /**
  * Opens all ranks; `tensors` are those of the first. Throws InputError RANK_MISSING where a number is left out,
  * RANKS_DIFFER where a rank has other keys or dtypes than the first, and what opening a file throws.
- * @param names of the directory's rank files
+ * @param files names of the folder's rank files
  */
-export function openRanks(directory: string, names: readonly string[]): Checkpoint {
-  const paths = names.toSorted((a, b) => rankOf(a) - rankOf(b)).map((name) => join(directory, name));
-  paths.forEach((path, rank) => {
-    if (rankOf(basename(path)) !== rank) throw rankMissing(path, rank, `${paths.length} files, ${basename(path)} next`);
+export function openRanks(folder: Folder, files: readonly string[]): Checkpoint {
+  const names = files.toSorted((a, b) => rankOf(a) - rankOf(b));
+  names.forEach((name, rank) => {
+    if (rankOf(name) !== rank) throw rankMissing(folder, rank, `${names.length} files, ${name} next`);
   });
   const ranks: Checkpoint[] = [];
   try {
-    for (const path of paths) ranks.push(openTorchFile(path));
-    return joinFiles(directory, ranks);
+    for (const name of names) ranks.push(openTorchFile(inFolder(folder, name)));
+    return joinFiles(folder, ranks);
   } catch (error) {
     for (const rank of ranks) rank.close();
     throw error;
@@ -31,9 +34,8 @@ export function openRanks(directory: string, names: readonly string[]): Checkpoi
 
 const rankOf = (name: string): number => Number(RANK_FILE.exec(name)?.[1]);
 
-/** @param beside a file of the checkpoint */
-export function rankMissing(beside: string, rank: number, found: string, tensor?: string): InputError {
-  const missing = join(dirname(beside), rankFileName(rank));
+export function rankMissing(folder: Folder, rank: number, found: string, tensor?: string): InputError {
+  const missing = folder.pathOf(rankFileName(rank));
   return new InputError("RANK_MISSING", `${missing}: this rank of the model is missing`, {
     file: missing,
     expected: rankFileName(rank),
@@ -43,11 +45,12 @@ export function rankMissing(beside: string, rank: number, found: string, tensor?
   });
 }
 
-function joinFiles(path: string, ranks: readonly Checkpoint[]): Checkpoint {
+function joinFiles(folder: Folder, ranks: readonly Checkpoint[]): Checkpoint {
   const first = ranks[0]!;
   for (const rank of ranks.slice(1)) checkSameKeys(first, rank);
   return {
-    path,
+    path: folder.path,
+    folder,
     files: ranks.flatMap(({ files }) => files),
     format: "pt",
     tensors: first.tensors,
@@ -83,7 +86,7 @@ export function ranksDiffer(
   tensor: string,
   { expected, found }: { readonly expected: string; readonly found: string },
 ): InputError {
-  const message = `${other.path}: "${tensor}" is not as in ${basename(first.path)}: expected ${expected}, found ${found}`;
+  const message = `${other.path}: "${tensor}" is not as in ${first.files[0]}: expected ${expected}, found ${found}`;
   return new InputError("RANKS_DIFFER", message, {
     tensor,
     file: other.path,

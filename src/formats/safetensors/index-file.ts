@@ -2,10 +2,12 @@
 import { posix, win32 } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "../../base/strict-json.ts";
+import { readBytes } from "../io/byte-source.ts";
+import { decodeUtf8, type Folder } from "../io/folder.ts";
 import { compareKeys } from "./encode.ts";
 
 /** Limit for an index, which is no longer than the headers that it stands for. */
-export const MAX_INDEX_BYTES = 100_000_000;
+const MAX_INDEX_BYTES = 100_000_000;
 
 /** Tensor → file, relative to the folder of the index. */
 export type WeightMap = ReadonlyMap<string, string>;
@@ -15,11 +17,32 @@ interface Fault {
   readonly expected?: string;
   readonly found?: string;
   readonly help?: string;
+  readonly cause?: unknown;
 }
 
 function fail(code: string, file: string, problem: string, fault: Fault = {}): never {
   const { help = "fetch or write the index again", ...rest } = fault;
   throw new InputError(`SAFETENSORS_INDEX_${code}`, `${file}: ${problem}`, { ...rest, file, help });
+}
+
+/** Text of an index. Throws InputError SAFETENSORS_INDEX_TOO_LARGE, SAFETENSORS_INDEX_NOT_UTF8. */
+export function readIndex(folder: Folder, name: string, shown?: string): string {
+  const source = folder.open(name, shown);
+  try {
+    const { name: file, byteLength } = source;
+    if (byteLength > MAX_INDEX_BYTES) {
+      fail("TOO_LARGE", file, `the index has ${byteLength} bytes`, {
+        expected: `at most ${MAX_INDEX_BYTES} bytes`,
+        found: `${byteLength} bytes`,
+        help: "check that this is the index of a checkpoint",
+      });
+    }
+    return decodeUtf8(readBytes(source, 0, byteLength), (cause) =>
+      fail("NOT_UTF8", file, "the index is not valid UTF-8", { cause }),
+    );
+  } finally {
+    source.close();
+  }
 }
 
 /** Parses an index. Refuses what would read outside its folder. Throws InputError. */

@@ -1,36 +1,35 @@
-import fs from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../../base/errors.ts";
+import type { Folder, Location } from "../io/folder.ts";
+import { readIndex } from "./index-file.ts";
 
 export const INDEX_SUFFIX = ".safetensors.index.json";
 const SUFFIX = ".safetensors";
 const SHARD = /-\d+-of-\d+\.safetensors$/;
 
 /**
- * The file to open for `path`: `path` itself, or what a directory holds: `model.safetensors`, its index, or else the
- * only index or `.safetensors` file. Throws InputError where there is none or more than one.
+ * Name of the file to open: the location's own, or what its folder holds: `model.safetensors`, its index, or else the only
+ * index or `.safetensors` file. Throws InputError where there is none or more than one.
  */
-export function locate(path: string): string {
-  const stats = fs.statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    throw new InputError("SAFETENSORS_FILE_MISSING", `${path}: no such file or directory`, {
-      file: path,
-      help: "check the path",
-    });
-  }
-  return stats.isDirectory() ? join(path, locateInFolder(path, fs.readdirSync(path).sort())) : path;
+export function locateWeights({ path, folder, file }: Location): string {
+  if (file === null) return locateInFolder(folder);
+  if (folder.kind(file) !== null) return file;
+  throw new InputError("SAFETENSORS_FILE_MISSING", `${path}: no such file or directory`, {
+    file: path,
+    help: "check the path",
+  });
 }
 
 /** Scales of what was decoded, beside a native target: never the model itself. */
 export const SCALES_NAME = "convert-checkpoint.scales.safetensors";
 
-function locateInFolder(path: string, found: readonly string[]): string {
-  const names = found.filter((name) => name !== SCALES_NAME);
+function locateInFolder(folder: Folder): string {
+  const { path } = folder;
+  const names = folder.list().filter((name) => name !== SCALES_NAME);
   const singles = names.filter((name) => name.endsWith(SUFFIX) && !SHARD.test(name));
   const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX));
   const single = prefer(singles, `model${SUFFIX}`);
   const index = prefer(indexes, `model${INDEX_SUFFIX}`);
-  if (single.length === 1 && index.length === 1 && isListed(join(path, `${index[0]}`), `${single[0]}`)) {
+  if (single.length === 1 && index.length === 1 && isListed(folder, `${index[0]}`, `${single[0]}`)) {
     return `${index[0]}`;
   }
   const candidates = choose(single, index);
@@ -57,8 +56,8 @@ function choose(singles: readonly string[], indexes: readonly string[]): readonl
 }
 
 /** An index may have one shard, `model.safetensors`: then the two are one checkpoint. */
-function isListed(index: string, single: string): boolean {
-  return fs.readFileSync(index, "utf8").includes(JSON.stringify(single));
+function isListed(folder: Folder, index: string, single: string): boolean {
+  return readIndex(folder, index).includes(JSON.stringify(single));
 }
 
 /** No file of a plain name: a first shard of one is whole, any other needs its index. */

@@ -1,94 +1,84 @@
-import fs from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { EnvironmentError, InputError } from "../../base/errors.ts";
+import { InputError } from "../../base/errors.ts";
 import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../checkpoint.ts";
+import { readBytes } from "../io/byte-source.ts";
+import { locate, type Place } from "../io/disk-folder.ts";
+import { type Folder, type Location, OpenFiles, type SourceFile } from "../io/folder.ts";
 import { encodeHeaderText, placeTensors } from "./encode.ts";
 import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
-import { MAX_INDEX_BYTES, parseIndex, type WeightMap } from "./index-file.ts";
-import { INDEX_SUFFIX, locate } from "./locate.ts";
+import { parseIndex, readIndex, type WeightMap } from "./index-file.ts";
+import { INDEX_SUFFIX, locateWeights } from "./locate.ts";
 
 type OriginFile = SafetensorsOrigin["files"][number];
 
-/** One open file; `dataBegin` is where its data section begins. */
+/** One file; `dataBegin` is where its data section begins. */
 interface Shard {
   readonly name: string;
-  readonly path: string;
-  readonly fd: number;
+  readonly file: SourceFile;
   readonly dataBegin: number;
   readonly header: Header;
   readonly origin: OriginFile;
 }
 
-interface Place {
+/** Where a tensor lies in its file. */
+interface Range {
   readonly shard: Shard;
   readonly begin: number;
   readonly byteLength: number;
 }
 
+/** What a checkpoint is made of. */
+interface Contents {
+  readonly location: Location;
+  readonly files: OpenFiles;
+  readonly shards: readonly Shard[];
+  readonly index: SafetensorsOrigin["index"];
+}
+
 /**
- * Opens a `.safetensors` file, an index, or a directory that holds either. Reads headers only, and validates them and
+ * Opens a `.safetensors` file, an index, or a folder that holds either. Reads headers only, and validates them and
  * the index in full: what opens can be read. Throws InputError, with a code for each fault.
  */
-export function openSafetensors(path: string): Checkpoint {
-  const file = locate(path);
-  return file.endsWith(INDEX_SUFFIX) ? openSharded(path, file) : openSingle(path, file);
-}
-
-function openSingle(path: string, file: string): Checkpoint {
-  const shard = openShard(file, basename(file));
-  return checkpoint({ path, files: [file] }, [shard], null);
-}
-
-function openSharded(path: string, file: string): Checkpoint {
-  const text = readIndex(file);
-  const weightMap = parseIndex(text, file);
-  const folder = dirname(file);
-  const names = [...new Set(weightMap.values())].sort();
-  checkStrays(folder, file, new Set(names));
-  const shards: Shard[] = [];
+export function openSafetensors(place: Place): Checkpoint {
+  const location = locate(place);
+  const name = locateWeights(location);
+  const files = new OpenFiles(location.folder);
   try {
-    for (const name of names) shards.push(openShard(join(folder, name), name));
-    checkWeightMap(weightMap, shards, file);
+    const shown = location.file === null ? location.folder.pathOf(name) : location.path;
+    const open = name.endsWith(INDEX_SUFFIX) ? openSharded : openSingle;
+    const opened = open(location.folder, name, files, shown);
+    return checkpoint({ location, files, ...opened });
   } catch (error) {
-    for (const { fd } of shards) fs.closeSync(fd);
+    files.close();
     throw error;
   }
-  const files = [file, ...shards.map((shard) => shard.path)];
-  return checkpoint({ path, files }, shards, { name: basename(file), text });
 }
 
-function readIndex(file: string): string {
-  const { size } = fs.statSync(file);
-  if (size > MAX_INDEX_BYTES) {
-    throw new InputError("SAFETENSORS_INDEX_TOO_LARGE", `${file}: the index has ${size} bytes`, {
-      file,
-      expected: `at most ${MAX_INDEX_BYTES} bytes`,
-      found: `${size} bytes`,
-      help: "check that this is the index of a checkpoint",
-    });
-  }
-  const bytes = fs.readFileSync(file);
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new InputError("SAFETENSORS_INDEX_NOT_UTF8", `${file}: the index is not valid UTF-8`, {
-      file,
-      help: "fetch or write the index again",
-      cause,
-    });
-  }
+type Opened = Pick<Contents, "shards" | "index">;
+
+function openSingle(folder: Folder, name: string, files: OpenFiles, shown: string): Opened {
+  return { shards: [openShard(folder, name, files, shown)], index: null };
+}
+
+function openSharded(folder: Folder, name: string, files: OpenFiles, file: string): Opened {
+  const text = readIndex(folder, name, file);
+  const weightMap = parseIndex(text, file);
+  const names = [...new Set(weightMap.values())].sort();
+  checkStrays(folder, name, new Set(names), file);
+  const shards = names.map((shard) => openShard(folder, shard, files, folder.pathOf(shard)));
+  checkWeightMap(weightMap, shards, file);
+  return { shards, index: { name, text } };
 }
 
 /** A shard that fits the naming pattern and is not in the index is most likely half of another checkpoint. */
-function checkStrays(folder: string, index: string, names: ReadonlySet<string>): void {
-  const stem = basename(index).slice(0, -INDEX_SUFFIX.length);
-  const stray = fs.readdirSync(folder).find((name) => {
+function checkStrays(folder: Folder, index: string, names: ReadonlySet<string>, where: string): void {
+  const stem = index.slice(0, -INDEX_SUFFIX.length);
+  const stray = folder.list().find((name) => {
     const rest = name.startsWith(stem) ? name.slice(stem.length) : "";
     return /^-\d+-of-\d+\.safetensors$/.test(rest) && !names.has(name);
   });
   if (stray === undefined) return;
-  throw new InputError("SAFETENSORS_SHARD_NOT_IN_INDEX", `${index}: the shard ${stray} beside it is not in the index`, {
-    file: join(folder, stray),
+  throw new InputError("SAFETENSORS_SHARD_NOT_IN_INDEX", `${where}: the shard ${stray} beside it is not in the index`, {
+    file: folder.pathOf(stray),
     expected: [...names].join(", "),
     found: stray,
     help: "remove the shard if it is left over from another checkpoint, or fetch the index that lists it",
@@ -135,20 +125,33 @@ function failTensor(
   });
 }
 
-function openShard(path: string, name: string): Shard {
-  const fd = openFile(path);
-  try {
-    const fileBytes = fs.fstatSync(fd).size;
-    const prefix = readRange(fd, 0, Buffer.alloc(Math.min(fileBytes, LENGTH_BYTES)), path);
-    const length = headerLength(prefix, fileBytes, path);
-    const dataBegin = LENGTH_BYTES + length;
-    const text = decodeHeader(readRange(fd, LENGTH_BYTES, Buffer.allocUnsafeSlow(length), path), path);
-    const header = parseHeader(text, fileBytes - dataBegin, path);
-    return { name, path, fd, dataBegin, header, origin: originOf(name, header, text) };
-  } catch (error) {
-    fs.closeSync(fd);
-    throw error;
+function openShard(folder: Folder, name: string, files: OpenFiles, shown: string): Shard {
+  checkKind(folder, name, shown);
+  const file = files.open(name, shown);
+  const prefix = readBytes(file, 0, Math.min(file.byteLength, LENGTH_BYTES));
+  const length = headerLength(prefix, file.byteLength, shown);
+  const dataBegin = LENGTH_BYTES + length;
+  // Of its own, as most headers are larger than the pool of small buffers, and are kept no longer than this.
+  const bytes = Buffer.allocUnsafeSlow(length);
+  file.read(LENGTH_BYTES, bytes);
+  const text = decodeHeader(bytes, shown);
+  const header = parseHeader(text, file.byteLength - dataBegin, shown);
+  return { name, file, dataBegin, header, origin: originOf(name, header, text) };
+}
+
+function checkKind(folder: Folder, name: string, file: string): void {
+  const kind = folder.kind(name);
+  if (kind === "file") return;
+  if (kind === null) {
+    throw new InputError("SAFETENSORS_FILE_MISSING", `${file}: no such file`, {
+      file,
+      help: "fetch the missing file, or correct the path",
+    });
   }
+  throw new InputError("SAFETENSORS_NOT_A_FILE", `${file}: not a regular file`, {
+    file,
+    help: "give a .safetensors file",
+  });
 }
 
 function originOf(name: string, { metadata, tensors }: Header, text: string): OriginFile {
@@ -156,71 +159,10 @@ function originOf(name: string, { metadata, tensors }: Header, text: string): Or
   return { name, metadata, keys: tensors.map(({ key }) => key), canonical, ...(canonical ? {} : { header: text }) };
 }
 
-function openFile(path: string): number {
-  const stats = fs.statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    throw new InputError("SAFETENSORS_FILE_MISSING", `${path}: no such file`, {
-      file: path,
-      help: "fetch the missing file, or correct the path",
-    });
-  }
-  if (!stats.isFile()) {
-    throw new InputError("SAFETENSORS_NOT_A_FILE", `${path}: not a regular file`, {
-      file: path,
-      help: "give a .safetensors file",
-    });
-  }
-  try {
-    return fs.openSync(path, "r");
-  } catch (cause) {
-    throw new EnvironmentError("SAFETENSORS_UNREADABLE", `${path}: cannot be opened for reading`, {
-      file: path,
-      help: "check the permissions of the file",
-      cause,
-    });
-  }
-}
-
-/** Node takes lengths below 2^31. */
-const MAX_READ_BYTES = 2 ** 30;
-
-/** Fills `target` from `position` on. */
-function readRange<T extends Uint8Array>(fd: number, position: number, target: T, path: string): T {
-  for (let done = 0; done < target.length; ) {
-    const length = Math.min(target.length - done, MAX_READ_BYTES);
-    const count = read(fd, target, done, length, position + done, path);
-    if (count === 0) {
-      throw new InputError("SAFETENSORS_CHANGED", `${path}: the file became shorter while it was read`, {
-        file: path,
-        expected: `${position + target.length} bytes`,
-        found: `${position + done} bytes`,
-        help: "run again when nothing else writes to the file",
-      });
-    }
-    done += count;
-  }
-  return target;
-}
-
-function read(fd: number, target: Uint8Array, offset: number, length: number, position: number, path: string): number {
-  try {
-    return fs.readSync(fd, target, offset, length, position);
-  } catch (cause) {
-    throw new EnvironmentError("SAFETENSORS_UNREADABLE", `${path}: reading failed at byte ${position}`, {
-      file: path,
-      help: "check the disk or network that holds the file",
-      cause,
-    });
-  }
-}
-
-function checkpoint(
-  { path, files }: Pick<Checkpoint, "path" | "files">,
-  shards: readonly Shard[],
-  index: SafetensorsOrigin["index"],
-): Checkpoint {
+function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
+  const { path, folder } = location;
   const tensors = new Map<string, TensorInfo>();
-  const places = new Map<string, Place>();
+  const places = new Map<string, Range>();
   for (const shard of shards) {
     for (const { key, dtype, shape, begin, end } of shard.header.tensors) {
       tensors.set(key, { key, dtype, shape, byteLength: end - begin });
@@ -229,7 +171,8 @@ function checkpoint(
   }
   return {
     path,
-    files,
+    folder,
+    files: [...(index === null ? [] : [index.name]), ...shards.map(({ name }) => name)],
     format: "safetensors",
     tensors,
     others: [],
@@ -240,12 +183,10 @@ function checkpoint(
       if (begin < 0 || begin + target.length > place.byteLength) {
         throw new RangeError(`${key}: bytes ${begin} to ${begin + target.length} of ${place.byteLength}`);
       }
-      readRange(place.shard.fd, place.begin + begin, target, place.shard.path);
+      place.shard.file.read(place.begin + begin, target);
     },
     // The format has no checksums: headers and sizes were checked on opening.
     verify() {},
-    close() {
-      for (const { fd } of shards) fs.closeSync(fd);
-    },
+    close: () => files.close(),
   };
 }

@@ -1,8 +1,7 @@
 // What the files beside a model say of its images, as its family reads them.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import type { ImageProcessor, ImageSteps } from "../../family/processor.ts";
+import { type Folder, has } from "../../formats/io/folder.ts";
 import { readJsonObject } from "../inputs/text.ts";
 
 export interface ConfiguredSteps {
@@ -13,19 +12,20 @@ export interface ConfiguredSteps {
 
 const HELP = "give pixels, grids and ids as the model's Hugging Face processor makes them with --inputs";
 
-/** @param directories to look in, in order. @throws InputError PROCESSOR_MISSING, PROCESSOR_UNKNOWN or PROCESSOR_INVALID */
-export function readSteps(directories: readonly string[], processor: ImageProcessor): ConfiguredSteps {
-  for (const directory of directories) {
-    for (const name of processor.configs) {
-      const file = join(directory, name);
-      const steps = existsSync(file) ? processor.read(readJsonObject(file, "PROCESSOR_INVALID", HELP), file) : null;
+/** @param folders to look in, in order. @throws InputError PROCESSOR_MISSING, PROCESSOR_UNKNOWN or PROCESSOR_INVALID */
+export function readSteps(folders: readonly Folder[], processor: ImageProcessor): ConfiguredSteps {
+  for (const folder of folders) {
+    for (const name of processor.configs.filter((each) => has(folder, each))) {
+      const file = folder.pathOf(name);
+      const json = readJsonObject(folder, { name, code: "PROCESSOR_INVALID", help: HELP });
+      const steps = processor.read(json, file);
       if (steps !== null) return { file, steps };
     }
   }
   const name = processor.configs.at(-1) ?? "config of its images";
   throw new InputError("PROCESSOR_MISSING", `no ${name} beside the checkpoints or the tokenizer`, {
     expected: processor.configs.join(" or "),
-    found: `none in ${directories.join(", ")}`,
+    found: `none in ${folders.map(({ path }) => path).join(", ")}`,
     help: `put the model's ${name} beside its tokenizer.json; or ${HELP}`,
   });
 }

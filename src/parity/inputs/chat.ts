@@ -1,10 +1,9 @@
 // --chat-template: the prompt as one user's message, in the form that the model was tuned on.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject } from "../../base/json.ts";
-import { messageOf, readJsonObject, readText } from "./text.ts";
-import type { OpenTokenizer } from "./tokenizer.ts";
+import { CONFIG_LIMIT, type Folder, has, readText } from "../../formats/io/folder.ts";
+import { messageOf, readJsonObject } from "./text.ts";
+import { type OpenTokenizer, TOKENIZER_CONFIG } from "./tokenizer.ts";
 
 interface ChatTemplate {
   readonly file: string;
@@ -45,14 +44,16 @@ export async function renderChat(prompt: string, opened: OpenTokenizer, images: 
 }
 
 /** In the order in which transformers looks. */
-function findTemplate({ directory, config }: OpenTokenizer): ChatTemplate {
-  const file = join(directory, TEMPLATE_FILE);
-  if (existsSync(file)) return { file, text: readText(file) };
-  const legacy = join(directory, LEGACY_FILE);
-  const found = existsSync(legacy)
-    ? readTemplate(readJsonObject(legacy, "CHAT_TEMPLATE_INVALID", HELP).chat_template, legacy)
+function findTemplate({ folder, config }: OpenTokenizer): ChatTemplate {
+  const file = folder.pathOf(TEMPLATE_FILE);
+  if (has(folder, TEMPLATE_FILE)) return { file, text: readText(folder, TEMPLATE_FILE, CONFIG_LIMIT) };
+  const found = has(folder, LEGACY_FILE)
+    ? readTemplate(
+        readJsonObject(folder, { name: LEGACY_FILE, code: "CHAT_TEMPLATE_INVALID", help: HELP }).chat_template,
+        folder.pathOf(LEGACY_FILE),
+      )
     : null;
-  return found ?? readTemplate(config.chat_template, join(directory, "tokenizer_config.json")) ?? missing(directory);
+  return found ?? readTemplate(config.chat_template, folder.pathOf(TOKENIZER_CONFIG)) ?? missing(folder);
 }
 
 /** A template, or a list of named ones, of which it is the one called `default`. */
@@ -70,9 +71,9 @@ function readTemplate(value: unknown, file: string): ChatTemplate | null {
   });
 }
 
-function missing(directory: string): never {
-  throw new InputError("CHAT_TEMPLATE_MISSING", `${directory}: the tokenizer has no chat template`, {
-    file: directory,
+function missing({ path }: Folder): never {
+  throw new InputError("CHAT_TEMPLATE_MISSING", `${path}: the tokenizer has no chat template`, {
+    file: path,
     expected: `${TEMPLATE_FILE}, or "chat_template" in tokenizer_config.json`,
     found: "neither",
     help: `put ${TEMPLATE_FILE} beside tokenizer.json, or leave out --chat-template`,
@@ -80,9 +81,10 @@ function missing(directory: string): never {
 }
 
 /** `bos_token` and the like, which templates write out. */
-function specialTokens({ directory, config }: OpenTokenizer): Readonly<Record<string, string>> {
-  const map = join(directory, "special_tokens_map.json");
-  const all = { ...(existsSync(map) ? readJsonObject(map, "TOKENIZER_INVALID", HELP) : {}), ...config };
+function specialTokens({ folder, config }: OpenTokenizer): Readonly<Record<string, string>> {
+  const name = "special_tokens_map.json";
+  const map = has(folder, name) ? readJsonObject(folder, { name, code: "TOKENIZER_INVALID", help: HELP }) : {};
+  const all = { ...map, ...config };
   return Object.fromEntries(
     Object.entries(all).flatMap(([name, value]) => {
       const token = isJsonObject(value) ? value.content : value;

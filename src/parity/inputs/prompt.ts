@@ -3,6 +3,8 @@
 import type { ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";
 import type { VisionInput } from "../../family/family.ts";
+import type { Place } from "../../formats/io/disk-folder.ts";
+import type { Folder } from "../../formats/io/folder.ts";
 import { imagePatches, patchDimOf } from "../images/patches.ts";
 import { type ConfiguredSteps, readSteps, withoutProcessor } from "../images/steps.ts";
 import { renderChat } from "./chat.ts";
@@ -15,14 +17,14 @@ export interface PromptRequest {
   /** May be `@FILE`, unless it is literal. */
   readonly text: string;
   readonly literal?: boolean;
-  /** A tokenizer.json, or a directory that holds one. */
-  readonly tokenizer: string;
+  /** A tokenizer.json, or a folder that holds one. */
+  readonly tokenizer: Place;
   /** Whether the text is put into the checkpoint's chat template, as one user's message. */
   readonly chat?: boolean;
   /** PNG or JPEG files: in a chat the message begins with them, else the text has a placeholder for each. */
   readonly images?: readonly string[];
-  /** Where the config of the image processor may be, after the tokenizer's directory. */
-  readonly processors?: readonly string[];
+  /** Where the config of the image processor may be, after the tokenizer's folder. */
+  readonly processors?: readonly Folder[];
 }
 
 /** @throws InputError where the text, its tokenizer, template, images or their processor are not acceptable */
@@ -40,7 +42,7 @@ export async function resolvePrompt(request: PromptRequest, { vision }: InputLim
   checkPlaceholders(ids, files.length, vision, opened, chat);
   if (files.length === 0) return { input: { ids_T: ids }, about: { kind: "prompt", tokens: ids.length, source: text } };
   if (vision.processor === undefined) throw withoutProcessor(files[0]!);
-  const configured = readSteps([opened.directory, ...(request.processors ?? [])], vision.processor);
+  const configured = readSteps([opened.folder, ...(request.processors ?? [])], vision.processor);
   checkSteps(configured, vision);
   const images = await imagePatches(files, configured);
   const ids_T = expand(ids, images, configured.steps.around, vision, opened);

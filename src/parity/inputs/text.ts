@@ -1,22 +1,27 @@
-// Small files that say what a model takes.
+// Small files that say what a model takes: those that the user names, and those beside a checkpoint.
 import { readFileSync } from "node:fs";
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../../base/json.ts";
+import { CONFIG_LIMIT, type Folder, has, readText as readTextIn } from "../../formats/io/folder.ts";
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** @throws InputError NOT_FOUND */
+/** A file that the user names; it may be a pipe. @throws InputError NOT_FOUND */
 export function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (cause) {
-    throw new InputError("NOT_FOUND", `${file}: cannot be read`, { file, cause, help: "check the path" });
+    throw notFound(file, cause);
   }
 }
 
-/** @throws InputError NOT_FOUND or JSON_INVALID */
-export function readJson(file: string): unknown {
-  const text = readText(file);
+const notFound = (file: string, cause?: unknown): InputError =>
+  new InputError("NOT_FOUND", `${file}: cannot be read`, { file, cause, help: "check the path" });
+
+/** A file that the user names. @throws InputError NOT_FOUND or JSON_INVALID */
+export const readJson = (file: string): unknown => parseJson(readText(file), file);
+
+function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -29,9 +34,24 @@ export function readJson(file: string): unknown {
   }
 }
 
-/** @throws InputError NOT_FOUND, JSON_INVALID, or `code` where it is no object */
-export function readJsonObject(file: string, code: string, help: string): JsonObject {
-  const value = readJson(file);
+export interface JsonFile {
+  readonly name: string;
+  /** What messages call it; its path in the folder unless given. */
+  readonly shown?: string;
+  readonly limit?: number;
+  /** Of the error where it is no object. */
+  readonly code: string;
+  readonly help: string;
+}
+
+/** A JSON object in a folder. @throws InputError NOT_FOUND, JSON_INVALID, `code`, and what reading its text throws */
+export function readJsonObject(
+  folder: Folder,
+  { name, limit = CONFIG_LIMIT, code, help, ...rest }: JsonFile,
+): JsonObject {
+  const { shown: file = folder.pathOf(name) } = rest;
+  if (!has(folder, name)) throw notFound(file);
+  const value = parseJson(readTextIn(folder, name, limit, file), file);
   if (isJsonObject(value)) return value;
   throw new InputError(code, `${file}: not a JSON object`, {
     file,

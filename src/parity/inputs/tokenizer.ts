@@ -1,8 +1,8 @@
 // The checkpoint's own tokenizer.
-import { statSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import type { JsonObject } from "../../family/adapter.ts";
+import { locate, type Place } from "../../formats/io/disk-folder.ts";
+import { type Folder, has } from "../../formats/io/folder.ts";
 import { messageOf, readJsonObject } from "./text.ts";
 
 export interface OpenTokenizer {
@@ -10,25 +10,29 @@ export interface OpenTokenizer {
   /** Path of tokenizer.json. */
   readonly file: string;
   /** Where its companions lie: tokenizer_config.json, chat_template.jinja. */
-  readonly directory: string;
+  readonly folder: Folder;
   /** tokenizer_config.json; empty where there is none. */
   readonly config: JsonObject;
 }
 
 type Tokenizer = InstanceType<Awaited<typeof import("@huggingface/tokenizers")>["Tokenizer"]>;
 
-/** `path` is a tokenizer.json or a directory that holds one. Throws InputError TOKENIZER_INVALID. */
-export async function openTokenizer(path: string): Promise<OpenTokenizer> {
-  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  const file = isDirectory ? join(path, "tokenizer.json") : path;
-  const definition = readJsonObject(file, "TOKENIZER_INVALID", TOKENIZER_HELP);
-  const directory = isDirectory ? path : dirname(path);
-  const configFile = join(directory, "tokenizer_config.json");
-  const hasConfig = statSync(configFile, { throwIfNoEntry: false }) !== undefined;
-  const config = hasConfig ? readJsonObject(configFile, "TOKENIZER_INVALID", TOKENIZER_HELP) : {};
+const TOKENIZER_FILE = "tokenizer.json";
+export const TOKENIZER_CONFIG = "tokenizer_config.json";
+/** A vocabulary of 200,000 tokens with its merges has some 30 MB. */
+const TOKENIZER_LIMIT = 1 << 28;
+
+/** `place` is a tokenizer.json or a folder that holds one. Throws InputError TOKENIZER_INVALID and what reading throws. */
+export async function openTokenizer(place: Place): Promise<OpenTokenizer> {
+  const { path, folder, file: name } = locate(place);
+  const file = name === null ? folder.pathOf(TOKENIZER_FILE) : path;
+  const fault = { code: "TOKENIZER_INVALID", help: TOKENIZER_HELP };
+  const json = { ...fault, name: name ?? TOKENIZER_FILE, shown: file, limit: TOKENIZER_LIMIT };
+  const definition = readJsonObject(folder, json);
+  const config = has(folder, TOKENIZER_CONFIG) ? readJsonObject(folder, { ...fault, name: TOKENIZER_CONFIG }) : {};
   const { Tokenizer } = await import("@huggingface/tokenizers");
   try {
-    return { tokenizer: new Tokenizer(definition, config), file, directory, config };
+    return { tokenizer: new Tokenizer(definition, config), file, folder, config };
   } catch (cause) {
     throw invalidTokenizer(file, cause);
   }

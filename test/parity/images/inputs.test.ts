@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { qwen2VlImageProcessor } from "../../../adapters/common/qwen-image-processor.ts";
 import { kimiImageProcessor } from "../../../adapters/kimi_k2_7/processor.ts";
 import { museImageProcessor } from "../../../adapters/muse_glimmer/processor.ts";
+import { DiskFolder } from "../../../src/formats/io/disk-folder.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { imagePatches } from "../../../src/parity/images/patches.ts";
 import { readSteps } from "../../../src/parity/images/steps.ts";
@@ -50,7 +51,7 @@ const largestDifference = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i]!)), 0);
 
 describe.each(PROCESSORS)("%s", (name) => {
-  const configured = readSteps([IMAGES + name], OF.get(name)!);
+  const configured = readSteps([new DiskFolder(IMAGES + name)], OF.get(name)!);
 
   test.each(FILES)("%s: grid and pixels are those of transformers, bit for bit", async (file) => {
     const { pixels, ...layout } = await imagePatches([IMAGES + file], configured);
@@ -61,7 +62,7 @@ describe.each(PROCESSORS)("%s", (name) => {
 });
 
 test("another resampling, or a mean that is off by a thousandth, shows", async () => {
-  const { file, steps } = readSteps([`${IMAGES}qwen2_vl`], qwen2VlImageProcessor);
+  const { file, steps } = readSteps([new DiskFolder(`${IMAGES}qwen2_vl`)], qwen2VlImageProcessor);
   const off = { ...steps, normalise: { mean: [0.501, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const };
   const expected = recorded("qwen2_vl", "photo.jpg").pixels;
   const blurred = { ...steps, resize: { ...steps.resize!, filter: "bilinear" } } as const;
@@ -207,7 +208,7 @@ describe("preprocessor_config.json", () => {
   const read = (files: Readonly<Record<string, object>>) => {
     const directory = mkdtempSync(join(folder, "processor-"));
     for (const [name, json] of Object.entries(files)) writeFileSync(join(directory, name), JSON.stringify(json));
-    return readSteps([join(folder, "nowhere"), directory], qwen2VlImageProcessor);
+    return readSteps([new DiskFolder(join(folder, "nowhere")), new DiskFolder(directory)], qwen2VlImageProcessor);
   };
   const type = { image_processor_type: "Qwen2VLImageProcessor" };
 

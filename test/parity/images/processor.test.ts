@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { kimiImageProcessor } from "../../../adapters/kimi_k2_7/processor.ts";
 import type { ImageSteps } from "../../../src/family/processor.ts";
+import { DiskFolder } from "../../../src/formats/io/disk-folder.ts";
 import { imagePatches } from "../../../src/parity/images/patches.ts";
 import { readSteps } from "../../../src/parity/images/steps.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
@@ -27,7 +28,7 @@ function moonshot(changes: Readonly<Record<string, unknown>>) {
   };
   const auto_map = { AutoImageProcessor: "kimi_k25_vision_processing.KimiK25VisionProcessor" };
   writeFileSync(join(folder, "preprocessor_config.json"), JSON.stringify({ auto_map, media_proc_cfg }));
-  return readSteps([folder], kimiImageProcessor);
+  return readSteps([new DiskFolder(folder)], kimiImageProcessor);
 }
 
 const SIZES = [1, 3, 40, 700, 20_000].flatMap((height) => [2, 90, 9000].map((width) => ({ height, width })));
@@ -40,7 +41,7 @@ const described = ({ resize, ...steps }: ImageSteps) => ({
 });
 
 describe("media_proc_cfg", () => {
-  const { steps: native } = readSteps([`${FIXTURES}images/kimi_k25`], kimiImageProcessor);
+  const { steps: native } = readSteps([new DiskFolder(`${FIXTURES}images/kimi_k25`)], kimiImageProcessor);
 
   test.each([
     ["as it is", {}],

@@ -1,0 +1,62 @@
+// Folders on the disks of this machine.
+import { readdirSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileFault, isAbsence, orRefuse } from "./file-faults.ts";
+import { FilePool } from "./file-pool.ts";
+import type { EntryKind, Folder, Location, SourceFile } from "./folder.ts";
+
+/** Descriptors are a good of the process, so that all folders share them. */
+const POOL = new FilePool();
+
+export class DiskFolder implements Folder {
+  constructor(
+    readonly path: string,
+    private readonly pool: FilePool = POOL,
+  ) {}
+
+  list(): readonly string[] {
+    return orRefuse(this.path, () => readdirSync(this.path)).sort();
+  }
+
+  kind(name: string): EntryKind | null {
+    return kindOf(this.pathOf(name));
+  }
+
+  open(name: string, shown: string = this.pathOf(name)): SourceFile {
+    return this.pool.file(this.pathOf(name), shown);
+  }
+
+  folder(name: string): Folder {
+    return new DiskFolder(this.pathOf(name), this.pool);
+  }
+
+  pathOf(name: string): string {
+    return join(this.path, name);
+  }
+
+  diskPathOf(name?: string): string {
+    return name === undefined ? this.path : this.pathOf(name);
+  }
+}
+
+function kindOf(path: string): EntryKind | null {
+  try {
+    const stats = statSync(path);
+    if (stats.isDirectory()) return "folder";
+    return stats.isFile() ? "file" : "other";
+  } catch (cause) {
+    if (isAbsence(cause)) return null;
+    throw fileFault(path, "cannot be opened", cause);
+  }
+}
+
+/** A path on the disks of this machine, or a location anywhere. */
+export type Place = string | Location;
+
+/** Where a place is. That nothing is there shows when its file is asked for. */
+export function locate(place: Place): Location {
+  if (typeof place !== "string") return place;
+  return kindOf(place) === "folder"
+    ? { path: place, folder: new DiskFolder(place), file: null }
+    : { path: place, folder: new DiskFolder(dirname(place)), file: basename(place) };
+}

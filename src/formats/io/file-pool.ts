@@ -1,0 +1,125 @@
+// Positional reads of files, through a bounded number of descriptors: a checkpoint of many ranks or shards has more files
+// than a process may hold open.
+import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
+import { fileChanged, fileFault, notAFile, orRefuse } from "./file-faults.ts";
+import type { SourceFile } from "./folder.ts";
+
+/** macOS allows a process 256 descriptors by default. */
+const OPEN_LIMIT = 64;
+/** readSync takes a length below 2^31. */
+const READ_LIMIT = 1 << 30;
+
+/** Descriptors that are open at a time. A file keeps its own until others need it: then it is opened and checked anew. */
+export class FilePool {
+  private readonly open = new Set<PooledFile>();
+  private uses = 0;
+
+  constructor(private readonly limit = OPEN_LIMIT) {}
+
+  /**
+   * @param name what error messages call the file
+   * @throws InputError FILE_MISSING, NOT_A_FILE; EnvironmentError FILE_UNREADABLE
+   */
+  file(path: string, name: string): SourceFile {
+    // Before it is opened: opening a pipe would wait for its writer.
+    const stats = orRefuse(name, () => statSync(path));
+    if (!stats.isFile()) throw notAFile(name);
+    return new PooledFile(this, path, name, stats);
+  }
+
+  /** Marks a file as used last. */
+  use(): number {
+    this.uses += 1;
+    return this.uses;
+  }
+
+  admit(file: PooledFile): void {
+    while (this.open.size >= this.limit) {
+      let oldest: PooledFile | undefined;
+      for (const each of this.open) if (oldest === undefined || each.lastUse < oldest.lastUse) oldest = each;
+      oldest?.release();
+    }
+    this.open.add(file);
+  }
+
+  dismiss(file: PooledFile): void {
+    this.open.delete(file);
+  }
+}
+
+const NOT_OPEN = -1;
+
+class PooledFile implements SourceFile {
+  readonly byteLength: number;
+  readonly version: string;
+  private readonly modified: Date;
+  /** Rank among all uses of the pool's files. */
+  lastUse = 0;
+  private descriptor = NOT_OPEN;
+  private isClosed = false;
+
+  constructor(
+    private readonly pool: FilePool,
+    private readonly path: string,
+    readonly name: string,
+    stats: Stats,
+  ) {
+    this.byteLength = stats.size;
+    this.version = versionOf(stats);
+    this.modified = stats.mtime;
+  }
+
+  read(position: number, target: Uint8Array): void {
+    if (this.descriptor === NOT_OPEN) this.acquire();
+    this.lastUse = this.pool.use();
+    for (let done = 0; done < target.length; ) {
+      const n = this.readSome(position + done, target, done);
+      if (n === 0) {
+        const [expected, found] = [`${position + target.length} bytes`, `${position + done} bytes`];
+        throw fileChanged(this.name, "the file became shorter while it was read", expected, found);
+      }
+      done += n;
+    }
+  }
+
+  private readSome(position: number, target: Uint8Array, begin: number): number {
+    try {
+      return readSync(this.descriptor, target, begin, Math.min(target.length - begin, READ_LIMIT), position);
+    } catch (cause) {
+      throw fileFault(this.name, `reading failed at byte ${position}`, cause);
+    }
+  }
+
+  private acquire(): void {
+    if (this.isClosed) throw new Error(`${this.name} was read after it was closed`);
+    this.pool.admit(this);
+    try {
+      this.descriptor = orRefuse(this.name, () => openSync(this.path, "r"));
+      const found = fstatSync(this.descriptor);
+      if (versionOf(found) !== this.version) {
+        const expected = describe(this.byteLength, this.modified);
+        throw fileChanged(this.name, "the file has changed", expected, describe(found.size, found.mtime));
+      }
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** Closes the descriptor; the next read opens the file again. */
+  release(): void {
+    if (this.descriptor !== NOT_OPEN) closeSync(this.descriptor);
+    this.descriptor = NOT_OPEN;
+    this.pool.dismiss(this);
+  }
+
+  close(): void {
+    this.release();
+    this.isClosed = true;
+  }
+}
+
+/** Not the inode: network file systems may number a file anew. */
+const versionOf = ({ size, mtimeMs }: Stats): string => `${size}:${mtimeMs}`;
+
+const describe = (size: number, modified: Date): string => `${size} bytes of ${modified.toISOString()}`;

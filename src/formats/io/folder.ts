@@ -1,0 +1,109 @@
+// A folder of a checkpoint, wherever it is kept: what lies beside a checkpoint is reached through it alone.
+
+import { type ByteSource, readBytes } from "./byte-source.ts";
+import { fileTooLarge, notUtf8 } from "./file-faults.ts";
+
+/** A file of a folder, ready to be read. */
+export interface SourceFile extends ByteSource {
+  /** Differs when the content does: size and time of a file on disk. */
+  readonly version: string;
+  close(): void;
+}
+
+/** What a name stands for, links followed; `other` is a pipe, a socket or a device. */
+export type EntryKind = "file" | "folder" | "other";
+
+/**
+ * Names are relative to the folder, with `/` between their parts. All calls are synchronous: a folder that is not on disk
+ * fetches what is asked for before it is handed out (docs/decisions/012).
+ */
+export interface Folder {
+  /** As messages and reports name it. */
+  readonly path: string;
+  /** Names of what is directly inside, sorted by code units. Throws InputError, EnvironmentError. */
+  list(): readonly string[];
+  /** Null where nothing has that name. Throws EnvironmentError where that cannot be told. */
+  kind(name: string): EntryKind | null;
+  /**
+   * A file's size is known from then on, and no other content is read than that of this moment.
+   * @param shown what messages call it; its path unless given
+   * @throws InputError FILE_MISSING, NOT_A_FILE; EnvironmentError FILE_UNREADABLE
+   */
+  open(name: string, shown?: string): SourceFile;
+  folder(name: string): Folder;
+  /** As messages and reports name what is in it. */
+  pathOf(name: string): string;
+  /** Where a file, or the folder itself, lies on this machine's disks, so that nothing is written over it; else null. */
+  diskPathOf(name?: string): string | null;
+}
+
+/** A folder, or one file in it. */
+export interface Location {
+  /** As the user gave it. */
+  readonly path: string;
+  readonly folder: Folder;
+  /** Name of the file; null where the folder itself is meant. */
+  readonly file: string | null;
+}
+
+/** A file by its name in a folder. */
+export interface FileIn {
+  readonly folder: Folder;
+  readonly name: string;
+}
+
+export const has = (folder: Folder, name: string): boolean => folder.kind(name) !== null;
+
+/** A file of a folder as a location of its own. */
+export const inFolder = (folder: Folder, file: string): Location => ({ path: folder.pathOf(file), folder, file });
+
+/** Throws what opening throws. */
+export function versionOf({ folder, name }: FileIn): string {
+  const file = folder.open(name);
+  file.close();
+  return file.version;
+}
+
+/** The files that one checkpoint reads from, closed together. */
+export class OpenFiles {
+  private readonly files: SourceFile[] = [];
+
+  constructor(private readonly folder: Folder) {}
+
+  /** Throws what opening throws. */
+  open(name: string, shown?: string): SourceFile {
+    const file = this.folder.open(name, shown);
+    this.files.push(file);
+    return file;
+  }
+
+  close(): void {
+    for (const file of this.files) file.close();
+  }
+}
+
+/** Limit for configs and the like, which have some kilobytes: the longest known list a quantisation's exceptions. */
+export const CONFIG_LIMIT = 1 << 24;
+
+/**
+ * Text of a file of at most `limit` bytes, which must be below the length of a string in V8, 2^29 − 24.
+ * @throws InputError FILE_TOO_LARGE, FILE_NOT_UTF8, and what opening throws
+ */
+export function readText(folder: Folder, name: string, limit: number, shown?: string): string {
+  const file = folder.open(name, shown);
+  try {
+    if (file.byteLength > limit) throw fileTooLarge(file.name, file.byteLength, limit);
+    return decodeUtf8(readBytes(file, 0, file.byteLength), (cause) => notUtf8(file.name, cause));
+  } finally {
+    file.close();
+  }
+}
+
+/** The text of these bytes, every one of which counts: what is not UTF-8 would change on its way. */
+export function decodeUtf8(bytes: Uint8Array, fault: (cause: unknown) => Error): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw fault(cause);
+  }
+}
