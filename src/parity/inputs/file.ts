@@ -6,7 +6,7 @@ import { InputError } from "../../base/errors.ts";
 import type { VisionInput } from "../../family/family.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { openSafetensors } from "../../formats/safetensors/open.ts";
-import { readIntegers } from "./golden.ts";
+import { AS_PROCESSOR, describeTensor, invalidTensor, readIntegers } from "./tensors.ts";
 
 const KEYS = ["input_ids", "pixel_values", "image_grid_thw", "position_ids"];
 
@@ -52,13 +52,11 @@ function readImages(file: Checkpoint, { patchDim }: VisionInput): ImageInput | u
   if (info === undefined && grid === undefined) return undefined;
   const [patches, dim] = info?.shape ?? [];
   if (info?.dtype !== "F32" || info.shape.length !== 2 || patches === undefined || dim !== patchDim) {
-    const found = info === undefined ? "no tensor of that name" : `${info.dtype} [${info.shape.join(", ")}]`;
-    throw invalid(file.path, "pixel_values", `F32 [patches, ${patchDim}]`, found);
+    throw invalid(file.path, "pixel_values", `F32 [patches, ${patchDim}]`, describeTensor(file, "pixel_values"));
   }
   const [images = 0] = grid?.shape ?? [];
   if (grid === undefined || images === 0) {
-    const found = grid === undefined ? "no tensor of that name" : `${grid.dtype} [${grid.shape.join(", ")}]`;
-    throw invalid(file.path, "image_grid_thw", "I64 [images, 3]", found);
+    throw invalid(file.path, "image_grid_thw", "I64 [images, 3]", describeTensor(file, "image_grid_thw"));
   }
   const numbers = readIntegers(file, "image_grid_thw", [[images, 3]]);
   const grids = Array.from(
@@ -111,10 +109,4 @@ const refused = ({ path: file }: Checkpoint, tensor: string, expected: string): 
   });
 
 const invalid = (file: string, tensor: string, expected: string, found: string): InputError =>
-  new InputError("INPUTS_INVALID", `${file}: "${tensor}": found ${found}, expected ${expected}`, {
-    file,
-    tensor,
-    expected,
-    found,
-    help: "write the file from what the model's Hugging Face processor gives",
-  });
+  invalidTensor("INPUTS_INVALID", file, tensor, [expected, found], AS_PROCESSOR);

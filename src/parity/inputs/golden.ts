@@ -2,6 +2,7 @@
 import { InputError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { openSafetensors } from "../../formats/safetensors/open.ts";
+import { describeTensor, invalidTensor, readIntegers } from "./tensors.ts";
 
 export interface Golden {
   readonly path: string;
@@ -35,53 +36,14 @@ export function openGolden(path: string): Golden {
   }
 }
 
-/** Non-negative I64 of one of `shapes`, [T] with T ≥ 1 unless given. @throws InputError INPUTS_INVALID */
-export function readIntegers(file: Checkpoint, key: string, shapes?: readonly (readonly number[])[]): number[] {
-  const info = file.tensors.get(key);
-  const fits = shapes?.some((shape) => `${shape}` === `${info?.shape}`) ?? info?.shape.length === 1;
-  if (info?.dtype !== "I64" || !fits || info.byteLength === 0) {
-    const expected = shapes?.map((shape) => `[${shape.join(", ")}]`).join(" or ") ?? "[T], at least one token";
-    throw invalid("INPUTS_INVALID", file, key, `I64 ${expected}`, describe(file, key));
-  }
-  const stored = new BigInt64Array(info.byteLength / 8);
-  file.read(key, 0, new Uint8Array(stored.buffer));
-  const numbers = Array.from(stored, Number);
-  const bad = numbers.findIndex((value) => !Number.isSafeInteger(value) || value < 0);
-  if (bad >= 0) throw invalid("INPUTS_INVALID", file, key, "non-negative integers", `${stored[bad]} at index ${bad}`);
-  return numbers;
-}
-
 function logitsVocab(file: Checkpoint, tokens: number): number {
   const info = file.tensors.get("logits");
   const [rows, vocab] = info?.shape ?? [];
   if (info?.dtype === "F32" && info.shape.length === 2 && rows === tokens && vocab !== undefined && vocab > 0) {
     return vocab;
   }
-  throw invalid(
-    "GOLDEN_INVALID",
-    file,
-    "logits",
-    `F32 [${tokens}, V], a row for each of input_ids`,
-    describe(file, "logits"),
-  );
-}
-
-function describe(file: Checkpoint, key: string): string {
-  const info = file.tensors.get(key);
-  return info === undefined ? `no tensor of that name` : `${info.dtype} [${info.shape.join(", ")}]`;
-}
-
-function invalid(code: string, file: Checkpoint, tensor: string, expected: string, found: string): InputError {
-  return new InputError(code, `${file.path}: "${tensor}": found ${found}, expected ${expected}`, {
-    file: file.path,
-    tensor,
-    expected,
-    found,
-    help:
-      tensor === "input_ids" || tensor === "logits"
-        ? "write input_ids as int64 [T] and, for a golden, logits as float32 [T, V]"
-        : "write the file from what the model's Hugging Face processor gives",
-  });
+  const expected = `F32 [${tokens}, V], a row for each of input_ids`;
+  throw invalidTensor("GOLDEN_INVALID", file.path, "logits", [expected, describeTensor(file, "logits")]);
 }
 
 /** @throws InputError where a golden does not belong to these ids or this vocabulary */

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { dirname } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { encodeHeaderText, headerBytes, placeTensors } from "../formats/safetensors/encode.ts";
-import { writing } from "../output/staging-errors.ts";
+import { writing } from "./staging-errors.ts";
 
 /**
  * Writes `input_ids` I64 [T], `logits_a` and `logits_b` F32 [T, V], a block of rows at a time; of several inputs one
