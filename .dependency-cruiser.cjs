@@ -56,6 +56,17 @@ module.exports = {
     { name: "no-orphan-utils", severity: "error", from: {}, to: { path: "(^|/)utils?\\.ts$" } },
     ...floors,
     {
+      name: "the-disk-has-few-doors",
+      severity: "error",
+      comment:
+        "what lies beside a checkpoint is read through its Folder (docs/decisions/012); output writes, and the command reads and writes what its user names",
+      from: {
+        path: "^(src|adapters|numerics)/",
+        pathNot: "^src/(formats/io|output|cli)/|^src/parity/inputs/text\\.ts$",
+      },
+      to: { path: "^(node:)?fs(/promises)?$" },
+    },
+    {
       name: "graphs-are-independent",
       severity: "error",
       comment:

@@ -115,13 +115,16 @@ describe("what is read is never replaced", () => {
     ["DCP", split.native, [".metadata", "__0_0.distcp"]],
   ])("a checkpoint knows its files: %s", (_, path, expected) => {
     const checkpoint = openCheckpoint(path);
-    expect(checkpoint.files).toEqual(expected.map((name) => join(path, name)));
+    expect(checkpoint.files).toEqual(expected);
+    expect(checkpoint.files.map((name) => checkpoint.folder.diskPathOf(name))).toEqual(
+      expected.map((name) => join(path, name)),
+    );
     checkpoint.close();
   });
 
   it("record and scales beside the source are known to the plan", async () => {
     const native = join(scratch(), "native");
-    await converted(split.hf, native);
+    await converted(fixture("deepseek_v3/fp8").hf, native);
     const source = openCheckpoint(native);
     const { reads } = planConversion(source, join(scratch(), "x"), { side: { adapters } });
     source.close();
