@@ -59,10 +59,10 @@ module.exports = {
       name: "the-disk-has-few-doors",
       severity: "error",
       comment:
-        "what lies beside a checkpoint is read through its Folder (docs/decisions/012); output writes, and the command reads and writes what its user names",
+        "what lies beside a checkpoint is read through its Folder (docs/decisions/012); output writes, the command reads and writes what its user names, doctor asks how much room there is",
       from: {
         path: "^(src|adapters|numerics)/",
-        pathNot: "^src/(formats/io|output|cli)/|^src/parity/inputs/text\\.ts$",
+        pathNot: "^src/(formats/io|output|cli)/|^src/parity/(inputs/text|doctor)\\.ts$",
       },
       to: { path: "^(node:)?fs(/promises)?$" },
     },

@@ -1,7 +1,7 @@
 // What `parity` compares on, from its options.
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, has, inFolder } from "../formats/io/folder.ts";
 import type { PromptRequest } from "../parity/inputs/prompt.ts";
 import type { InputRequest } from "../parity/inputs/read.ts";
@@ -77,14 +77,14 @@ function foldersOf(args: Arguments, checkpoints: readonly Checkpoint[]): Folder[
 const TOKENIZER_FILE = "tokenizer.json";
 
 /** Null where there is none. */
-export function tokenizerBeside(args: Arguments, checkpoints: readonly Checkpoint[]): Place | null {
+export function tokenizerBeside(args: Arguments, checkpoints: readonly Checkpoint[]): PathOrLocation | null {
   const given = args.text("tokenizer");
   if (given !== undefined) return given;
   const folder = foldersOf(args, checkpoints).find((each) => has(each, TOKENIZER_FILE));
   return folder === undefined ? null : inFolder(folder, TOKENIZER_FILE);
 }
 
-function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): Place {
+function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): PathOrLocation {
   const found = tokenizerBeside(args, checkpoints);
   if (found !== null) return found;
   throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {
@@ -95,12 +95,12 @@ function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): Place
 }
 
 /** Text of the tokens that a report names; none without a tokenizer that can tell. */
-export async function tokenTexts(next: NextTokens, place: Place | null): Promise<ReadonlyMap<number, string>> {
-  if (place === null) return new Map();
+export async function tokenTexts(next: NextTokens, at: PathOrLocation | null): Promise<ReadonlyMap<number, string>> {
+  if (at === null) return new Map();
   const { openTokenizer } = await import("../parity/inputs/tokenizer.ts");
   const ids = [...next.a, ...next.b].map(({ id }) => id);
   try {
-    const { tokenizer } = await openTokenizer(place);
+    const { tokenizer } = await openTokenizer(at);
     return new Map(ids.map((id) => [id, tokenizer.decode([id])]));
   } catch {
     return new Map();

@@ -1,7 +1,7 @@
 import { InputError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
-import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
 
 /** A model config as its file has it. */
@@ -24,8 +24,8 @@ export function configIn(folder: Folder): ConfigFile | null {
 }
 
 /** Reads a config, or the one that a folder holds. Throws InputError CONFIG_NOT_FOUND, CONFIG_MALFORMED and what reading throws. */
-export function readConfig(place: Place): ConfigFile {
-  const { path, folder, file } = locate(place);
+export function readConfig(at: PathOrLocation): ConfigFile {
+  const { path, folder, file } = locate(at);
   const found = file === null ? configIn(folder) : has(folder, file) ? parseConfig(folder, file, path) : null;
   if (found !== null) return found;
   const missing = file === null ? folder.pathOf(CONFIG_NAMES[0]) : path;

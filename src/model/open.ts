@@ -2,7 +2,7 @@ import { InputError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { TRAINER_FILE } from "../formats/file-names.ts";
-import { locate, type Place } from "../formats/io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
 import { openRanks, RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
@@ -21,8 +21,8 @@ interface Contents {
  * Opens a directory or a file of any format; what it is shows in its content, never in its name alone.
  * Reads headers only. Throws InputError: NOT_FOUND, NOT_A_CHECKPOINT, AMBIGUOUS_CHECKPOINT, or what the format finds.
  */
-export function openCheckpoint(place: Place): Checkpoint {
-  const location = locate(place);
+export function openCheckpoint(at: PathOrLocation): Checkpoint {
+  const location = locate(at);
   return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
 }
 

@@ -5,7 +5,7 @@ import type { Adapter, JsonObject } from "../family/adapter.ts";
 import { bound, type Family } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { Place } from "../formats/io/disk-folder.ts";
+import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
 import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
@@ -19,9 +19,9 @@ export interface SideOptions {
   readonly family?: string | undefined;
   readonly layout?: string | undefined;
   /** Config for a side that carries none; never overrides one that does. */
-  readonly config?: Place | undefined;
+  readonly config?: PathOrLocation | undefined;
   /** Config for this side alone; overrides its own. */
-  readonly ownConfig?: Place | undefined;
+  readonly ownConfig?: PathOrLocation | undefined;
 }
 
 /** A checkpoint whose family, layout and config are known. */

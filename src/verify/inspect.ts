@@ -5,7 +5,7 @@ import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import { bound, type Family, oppositeLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import type { Place } from "../formats/io/disk-folder.ts";
+import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { openCheckpoint } from "../model/open.ts";
 import {
   configOf,
@@ -58,8 +58,8 @@ export interface Inspection {
 }
 
 /** Opens headers only. Throws InputError where the container itself is malformed. */
-export function inspect(place: Place, options: SideOptions): Inspection {
-  const checkpoint = openCheckpoint(place);
+export function inspect(at: PathOrLocation, options: SideOptions): Inspection {
+  const checkpoint = openCheckpoint(at);
   try {
     return describe(checkpoint, options);
   } finally {

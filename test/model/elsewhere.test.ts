@@ -9,7 +9,7 @@ import { adapters } from "../../adapters/registry.ts";
 import { convert } from "../../src/convert/convert.ts";
 import { planConversion } from "../../src/convert/plan.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
-import { locate, type Place } from "../../src/formats/io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../../src/formats/io/disk-folder.ts";
 import type { Location } from "../../src/formats/io/folder.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { resolveSide, type SideOptions } from "../../src/model/sides.ts";
@@ -28,8 +28,8 @@ import { scratch } from "../helpers/scratch.ts";
 const NOWHERE = "repo://owner/model";
 const side: SideOptions = { adapters };
 
-async function using<T>(place: Place, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
-  const checkpoint = openCheckpoint(place);
+async function using<T>(at: PathOrLocation, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
+  const checkpoint = openCheckpoint(at);
   try {
     return await use(checkpoint);
   } finally {
@@ -211,7 +211,7 @@ it("tokenizer, chat template and image processor are read through their folder",
   const home = `${FIXTURES}images/qwen2_vl`;
   const [disk, memory] = [locate(home), new MemoryFolder(NOWHERE, filesBelow(home)).at()];
   const limits = { vocabSize: 1000, maxPositions: 4096 };
-  const ask = (tokenizer: Place) =>
+  const ask = (tokenizer: PathOrLocation) =>
     resolveInputs({ kind: "prompt", text: "What is this?", tokenizer, chat: true }, limits);
   const { ids_T } = (await ask(disk)).input;
   expect(ids_T.length).toBeGreaterThan(5);

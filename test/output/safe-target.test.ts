@@ -12,6 +12,7 @@ import { checkTarget } from "../../src/output/safe-target.ts";
 import { readState, SMALLEST_SAFETENSORS, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";
+import { fixtureCase } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const split = fixture("llama3/split");
@@ -124,7 +125,7 @@ describe("what is read is never replaced", () => {
 
   it("record and scales beside the source are known to the plan", async () => {
     const native = join(scratch(), "native");
-    await converted(fixture("deepseek_v3/fp8").hf, native);
+    await converted(fixtureCase("deepseek_v3/fp8").hf, native);
     const source = openCheckpoint(native);
     const { reads } = planConversion(source, join(scratch(), "x"), { side: { adapters } });
     source.close();

@@ -51,12 +51,12 @@ function kindOf(path: string): EntryKind | null {
 }
 
 /** A path on the disks of this machine, or a location anywhere. */
-export type Place = string | Location;
+export type PathOrLocation = string | Location;
 
-/** Where a place is. That nothing is there shows when its file is asked for. */
-export function locate(place: Place): Location {
-  if (typeof place !== "string") return place;
-  return kindOf(place) === "folder"
-    ? { path: place, folder: new DiskFolder(place), file: null }
-    : { path: place, folder: new DiskFolder(dirname(place)), file: basename(place) };
+/** Where that is. That nothing is there shows when its file is asked for. */
+export function locate(at: PathOrLocation): Location {
+  if (typeof at !== "string") return at;
+  return kindOf(at) === "folder"
+    ? { path: at, folder: new DiskFolder(at), file: null }
+    : { path: at, folder: new DiskFolder(dirname(at)), file: basename(at) };
 }

@@ -1,7 +1,7 @@
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, readBytes } from "../io/byte-source.ts";
-import { locate, type Place } from "../io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { notAFile } from "../io/file-faults.ts";
 import type { Folder, SourceFile } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
@@ -33,8 +33,8 @@ const BUDGET_FLOOR = 10_000;
  * Opens a file of torch.save, zip or legacy, without reading its data. Names are flattened with `.`, list items by index.
  * @throws InputError for anything but plain data and dense tensors of known dtypes
  */
-export function openTorchFile(place: Place): Checkpoint {
-  const { path, folder, file } = locate(place);
+export function openTorchFile(at: PathOrLocation): Checkpoint {
+  const { path, folder, file } = locate(at);
   if (file === null) throw notAFile(path);
   const source = folder.open(file, path);
   try {

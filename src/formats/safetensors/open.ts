@@ -1,7 +1,7 @@
 import { InputError } from "../../base/errors.ts";
 import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../checkpoint.ts";
 import { readBytes } from "../io/byte-source.ts";
-import { locate, type Place } from "../io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { type Folder, type Location, OpenFiles, type SourceFile } from "../io/folder.ts";
 import { encodeHeaderText, placeTensors } from "./encode.ts";
 import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
@@ -38,8 +38,8 @@ interface Contents {
  * Opens a `.safetensors` file, an index, or a folder that holds either. Reads headers only, and validates them and
  * the index in full: what opens can be read. Throws InputError, with a code for each fault.
  */
-export function openSafetensors(place: Place): Checkpoint {
-  const location = locate(place);
+export function openSafetensors(at: PathOrLocation): Checkpoint {
+  const location = locate(at);
   const name = locateWeights(location);
   const files = new OpenFiles(location.folder);
   try {

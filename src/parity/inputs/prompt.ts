@@ -3,7 +3,7 @@
 import type { ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";
 import type { VisionInput } from "../../family/family.ts";
-import type { Place } from "../../formats/io/disk-folder.ts";
+import type { PathOrLocation } from "../../formats/io/disk-folder.ts";
 import type { Folder } from "../../formats/io/folder.ts";
 import { imagePatches, patchDimOf } from "../images/patches.ts";
 import { type ConfiguredSteps, readSteps, withoutProcessor } from "../images/steps.ts";
@@ -18,7 +18,7 @@ export interface PromptRequest {
   readonly text: string;
   readonly literal?: boolean;
   /** A tokenizer.json, or a folder that holds one. */
-  readonly tokenizer: Place;
+  readonly tokenizer: PathOrLocation;
   /** Whether the text is put into the checkpoint's chat template, as one user's message. */
   readonly chat?: boolean;
   /** PNG or JPEG files: in a chat the message begins with them, else the text has a placeholder for each. */

@@ -1,7 +1,7 @@
 // The checkpoint's own tokenizer.
 import { InputError } from "../../base/errors.ts";
 import type { JsonObject } from "../../family/adapter.ts";
-import { locate, type Place } from "../../formats/io/disk-folder.ts";
+import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { type Folder, has } from "../../formats/io/folder.ts";
 import { messageOf, readJsonObject } from "./text.ts";
 
@@ -22,9 +22,9 @@ export const TOKENIZER_CONFIG = "tokenizer_config.json";
 /** A vocabulary of 200,000 tokens with its merges has some 30 MB. */
 const TOKENIZER_LIMIT = 1 << 28;
 
-/** `place` is a tokenizer.json or a folder that holds one. Throws InputError TOKENIZER_INVALID and what reading throws. */
-export async function openTokenizer(place: Place): Promise<OpenTokenizer> {
-  const { path, folder, file: name } = locate(place);
+/** `at` is a tokenizer.json or a folder that holds one. Throws InputError TOKENIZER_INVALID and what reading throws. */
+export async function openTokenizer(at: PathOrLocation): Promise<OpenTokenizer> {
+  const { path, folder, file: name } = locate(at);
   const file = name === null ? folder.pathOf(TOKENIZER_FILE) : path;
   const fault = { code: "TOKENIZER_INVALID", help: TOKENIZER_HELP };
   const json = { ...fault, name: name ?? TOKENIZER_FILE, shown: file, limit: TOKENIZER_LIMIT };
