@@ -6,6 +6,7 @@ const STYLE = `
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --dim: color-mix(in srgb, currentColor 62%, transparent); }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2.5rem auto; padding: 0 1.25rem; }
 header { border-left: .5rem solid var(--verdict); padding: .25rem 1rem; margin-bottom: 2rem; }
+header:not(:first-child) { margin-top: 4rem; }
 header p { margin: 0; font-size: 1.15rem; }
 header :is(h1, h2) { font-size: 1rem; font-weight: 600; margin: 0; color: var(--dim); }
 header b { color: var(--verdict); text-transform: uppercase; letter-spacing: .04em; }
