@@ -1,6 +1,6 @@
 // RoPE as configs spell it: HF v4 (`rope_theta`, `rope_scaling`), HF v5 (`rope_parameters`), torchtitan's `rope`.
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import type { ConfigReader } from "./config-reader.ts";
 
 /** `default_theta` of transformers' RotaryEmbeddingConfigMixin. */

@@ -1,6 +1,6 @@
 // Config of DeepSeek-V3: HF's DeepseekV3Config.
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/configuration_deepseek_v3.py
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { type DeepseekV3Config, readDeepseekV3 } from "../common/deepseek-decoder.ts";
 

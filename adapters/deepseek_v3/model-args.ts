@@ -1,7 +1,7 @@
 // Config of DeepSeek-V3 as torchtitan 0.2 has it, and config.json for it.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import type { ConfigReader } from "../common/config-reader.ts";
 import { parseMoeArgs } from "../common/moe-args.ts";
 import { hfRopeParameters } from "../common/rope-config.ts";

@@ -2,7 +2,7 @@
 // too.
 //   pytorch/torchtitan@v0.3.0:torchtitan/experiments/transformers_modeling_backend/model.py, update_from_config
 import { InputError } from "../../src/base/errors.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader, isJsonObject } from "../common/config-reader.ts";
 import { parseHfDtype } from "../common/heads.ts";
 import { ARCHITECTURES } from "./architectures.ts";

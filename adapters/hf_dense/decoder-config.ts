@@ -1,6 +1,6 @@
 // From a config to the mathematics, by the traits of its architecture.
 import { InputError } from "../../src/base/errors.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads } from "../common/heads.ts";
 import type { Activation, Attention, Decoder, Latent, Layer, Mlp, Norm, NormPlaces, QkNorm } from "./decoder.ts";

@@ -3,7 +3,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/kimi_k25/configuration_kimi_k25.py
 //   https://huggingface.co/moonshotai/Kimi-K2.5/blob/main/configuration_kimi_k25.py
 //   https://huggingface.co/moonshotai/Kimi-VL-A3B-Instruct/blob/main/configuration_kimi_vl.py
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { type DeepseekV3Config, readDeepseekV3 } from "../common/deepseek-decoder.ts";
 import { parseHfDtype } from "../common/heads.ts";

@@ -3,7 +3,7 @@
 //   huggingface/transformers@01cc9cd9d804d368d553c093c4eb0646320545bb:src/transformers/models/llama/convert_llama_weights_to_hf.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads } from "../common/heads.ts";
 import { ffnDim, type Llama3Config } from "./config.ts";

@@ -1,7 +1,7 @@
 // Config of Llama 4 as torchtitan 0.2 has it, and config.json for it.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/llama4/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import type { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads } from "../common/heads.ts";
 import { type MoeArgs, parseMoeArgs } from "../common/moe-args.ts";

@@ -1,7 +1,7 @@
 // Config of Muse Glimmer: HF's MuseGlimmerConfig.
 //   huggingface/transformers@v5.23.0:src/transformers/models/muse_glimmer/configuration_muse_glimmer.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import { parseHfRope } from "../common/rope-config.ts";

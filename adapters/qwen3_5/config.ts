@@ -3,7 +3,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/configuration_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/configuration_qwen3_5_moe.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import {

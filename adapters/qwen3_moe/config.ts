@@ -2,7 +2,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/configuration_qwen3_moe.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/args.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import { parsePlainMoeArgs } from "../common/moe-args.ts";

@@ -2,7 +2,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl/configuration_qwen3_vl.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl_moe/configuration_qwen3_vl_moe.py
 import type { RopeSpec } from "../../numerics/rope.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import {

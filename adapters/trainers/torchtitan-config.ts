@@ -2,7 +2,7 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{decoder,attention,config_utils}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader, isJsonObject } from "../common/config-reader.ts";
 import { parseTorchtitanRope } from "../common/rope-config.ts";
 

@@ -1,6 +1,7 @@
 // Under which encoding an HF target is written, which of its tensors, and with which scales.
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError, UsageError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import { type EncodedSource, encodedSource, type KeptScales, readScales } from "../encodings/encoded.ts";
 import { ENCODING_CHOICES, type EncodedTensor } from "../encodings/encoding.ts";
 import {
@@ -13,7 +14,6 @@ import {
   newQuantisation,
   quantisationOf,
 } from "../encodings/quantisation.ts";
-import type { JsonObject } from "../family/adapter.ts";
 import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
 import type { Layout } from "../family/layout.ts";
 import { has, inFolder } from "../formats/io/folder.ts";

@@ -1,8 +1,9 @@
 // config.json of an HF target: the source's own text, but for what is no longer true of its weights.
 import { applyEdits, type Node, parseTree } from "jsonc-parser";
 import { type Dtype, torchName } from "../base/dtype.ts";
+import type { JsonObject } from "../base/json.ts";
 import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
-import type { Family, JsonObject } from "../family/adapter.ts";
+import type { Family } from "../family/family.ts";
 import type { ConfigFile } from "../model/config-files.ts";
 
 export interface HfConfigText {

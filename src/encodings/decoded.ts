@@ -3,7 +3,7 @@
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { FLOAT_BYTES } from "../base/floats.ts";
-import type { JsonObject } from "../family/adapter.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { EncodedTensor } from "./encoding.ts";
 import { type Decoded, decodedDtype, storeFloats } from "./floats.ts";

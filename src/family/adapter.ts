@@ -3,9 +3,6 @@ import type { JsonObject } from "../base/json.ts";
 import type { Family } from "./family.ts";
 import type { LayoutFacts } from "./layout.ts";
 
-export type { JsonObject } from "../base/json.ts";
-export type { Family } from "./family.ts";
-
 export interface Adapter {
   /** Name of the family as this tool reports it, e.g. `llama3`. */
   readonly family: string;

@@ -1,7 +1,7 @@
 // How faults are made: tensors of a source replaced, their rows moved, their values recalculated; fields of a config set.
 import { elementCount } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
-import type { JsonObject } from "../family/adapter.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import { cast } from "../views/cast.ts";
 import type { TensorSource } from "../views/tensor-source.ts";

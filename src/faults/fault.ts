@@ -1,5 +1,5 @@
 // What a fault is: how it is made on a good model, how it is recognised by undoing it, its words and its mend.
-import type { JsonObject } from "../family/adapter.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { TensorPair } from "./pair.ts";
 

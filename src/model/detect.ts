@@ -1,7 +1,8 @@
 // Which family and layout a checkpoint is, from its keys and, where there is one, its config.
 
 import { InputError, UsageError } from "../base/errors.ts";
-import type { Adapter, JsonObject } from "../family/adapter.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
 import { type LayoutFacts, layoutNamed, layoutsOf, type NativeLayout } from "../family/layout.ts";
 import { abstractKey, axesOf } from "../table/dims/key-pattern.ts";

@@ -1,7 +1,8 @@
 import { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import { decodedSource } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import type { Adapter, JsonObject } from "../family/adapter.ts";
+import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { bytesOf } from "../../src/faults/edit.ts";
 import type { Fault } from "../../src/faults/fault.ts";
 import { configDiffers } from "../../src/faults/model/config-differs.ts";

@@ -1,7 +1,7 @@
 // Fixture models opened for parity, and copies of them with a known fault.
 import { readFileSync } from "node:fs";
 import { adapters } from "../../adapters/registry.ts";
-import type { JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { bytesOf, type Change, edited } from "../../src/faults/edit.ts";
 import type { Fault, Sample } from "../../src/faults/fault.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";

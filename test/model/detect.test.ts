@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { InputError, UsageError } from "../../src/base/errors.ts";
-import type { Adapter, JsonObject } from "../../src/family/adapter.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import type { Adapter } from "../../src/family/adapter.ts";
 import { layoutsOf } from "../../src/family/layout.ts";
 import { detect } from "../../src/model/detect.ts";
 import { abstractKey } from "../../src/table/dims/key-pattern.ts";

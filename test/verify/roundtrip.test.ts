@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import type { Adapter, Family } from "../../src/family/adapter.ts";
+import type { Adapter } from "../../src/family/adapter.ts";
+import type { Family } from "../../src/family/family.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { resolveSide, type SideOptions } from "../../src/model/sides.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";

@@ -2,7 +2,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/<file>/{modeling,configuration}_<file>.py
 // Defaults are those of its config class, for fields that a config may leave out.
 import type { RopePairs } from "../../../numerics/graph.ts";
-import type { JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
 import type { Decoder, Mlp, NormPlaces, QkNorm } from "../decoder.ts";
 
 /** A field of the config and its default; null: nothing is done where the field is absent or null. */

@@ -1,6 +1,6 @@
 // A config that gives other mathematics: a theta that fell back to a default (torchtitan#3772), another eps
 // (Megatron-Bridge#5712). Weights are the same to the byte.
-import type { Family } from "../../family/adapter.ts";
+import type { Family } from "../../family/family.ts";
 import { numberIn, withNumber } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 

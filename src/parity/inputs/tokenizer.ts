@@ -1,6 +1,6 @@
 // The checkpoint's own tokenizer.
 import { InputError } from "../../base/errors.ts";
-import type { JsonObject } from "../../family/adapter.ts";
+import type { JsonObject } from "../../base/json.ts";
 import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { type Folder, has } from "../../formats/io/folder.ts";
 import { messageOf, readJsonObject } from "./text.ts";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { ARCHITECTURES } from "../../../adapters/hf_dense/architectures.ts";
 import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { adapters } from "../../../adapters/registry.ts";
-import type { JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 import { compiledTable, detected } from "../../helpers/layouts.ts";
 import type { Tensors } from "../headers.ts";

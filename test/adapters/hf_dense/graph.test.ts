@@ -9,7 +9,7 @@ import { hfDense } from "../../../adapters/hf_dense/index.ts";
 import { nativeForward } from "../../../adapters/hf_dense/native.ts";
 import type { Forward } from "../../../numerics/graph.ts";
 import { planForward } from "../../../numerics/shapes/plan.ts";
-import type { JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { FIXTURES, fixtureCases } from "../../helpers/fixtures.ts";
 import { layoutOf, runBy } from "../../helpers/layouts.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
-import type { JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
 import { toPairs } from "../../../src/faults/order/rope-permuted.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { qwen3Vl, qwen3VlMoe } from "../../../adapters/qwen3_vl/index.ts";
 import type { Forward, Node, Ops, Weights } from "../../../numerics/graph.ts";
-import type { JsonObject } from "../../../src/family/adapter.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import type { ParitySide } from "../../../src/parity/side.ts";
