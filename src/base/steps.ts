@@ -15,6 +15,13 @@ export interface StepOptions {
 /** Signals are heeded, and progress is told, after so many bytes. */
 const TURN_BYTES = 1 << 25;
 
+/** Runs work that yields its steps at once. */
+export function runAtOnce<T>(work: Generator<number, T, void>): T {
+  let next = work.next();
+  while (!next.done) next = work.next();
+  return next.value;
+}
+
 /** Runs synchronous work that yields the bytes of each step, giving way to other events now and then. */
 export async function runSteps<T>(
   work: Generator<number, T, void>,

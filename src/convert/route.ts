@@ -9,7 +9,7 @@ import { RECORD_NAME } from "../formats/file-names.ts";
 import { type ConfigFile, configIn } from "../model/config-files.ts";
 import { type ConversionRecord, recordIn } from "../model/record.ts";
 import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
-import { type DtypeChoice, dtypeChoice } from "../views/dtypes.ts";
+import type { DtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, type MappingOptions, mapTensors, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
@@ -140,7 +140,7 @@ function mapSteps(
   const last: MappingOptions = {
     ...shared,
     // What is encoded is encoded from the values as they are.
-    dtypes: encoding === null ? dtypes : dtypeChoice([]),
+    ...(encoding === null ? { dtypes } : {}),
     ...(encoding && { targetEncoding: (key: string) => (encoding.isEncoded(key) ? encoding.name : undefined) }),
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
@@ -148,7 +148,7 @@ function mapSteps(
   const { layout, model, family } = side;
   if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
     return [mapTensors(side, model, layout, to, last)];
-  const toHf = mapTensors(side, model, layout, family.hf, { ...shared, dtypes: dtypeChoice([]) });
+  const toHf = mapTensors(side, model, layout, family.hf, shared);
   return [toHf, mapTensors(side, virtualSource(toHf), family.hf, to, last)];
 }
 

@@ -4,8 +4,8 @@ import { byteLengthOf } from "../base/dtype.ts";
 import type { Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { rankMissing, ranksDiffer } from "../formats/pt/ranks.ts";
-import { compileTable } from "../table/plan.ts";
 import type { Ranks } from "../table/rule.ts";
+import { tableOf } from "../views/mapping.ts";
 import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
 /** What a table says of a tensor of a ranked layout. */
@@ -17,7 +17,7 @@ export interface RankedTensor {
 /** By key; null for a layout that is not saved as rank shards. */
 export function rankedTensors(layout: Place): ReadonlyMap<string, RankedTensor> | null {
   if (layout.side !== "native" || !layout.ranked) return null;
-  const tensors = compileTable(layout.rules(), layout.axes()).tensors("native");
+  const tensors = tableOf(layout).tensors("native");
   return new Map(tensors.map(({ key, shape, ranks }) => [key, { shape, ranks: ranks ?? "replicated" }]));
 }
 

@@ -5,12 +5,14 @@ import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/shapes/plan.ts";
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
+import { runAtOnce } from "../base/steps.ts";
 import { type Family, tableLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TablePlan } from "../table/move.ts";
-import { compileTable } from "../table/plan.ts";
 import { inCanonicalOrder } from "../views/canonical-order.ts";
+import { checkTie } from "../views/checks.ts";
+import { tableOf } from "../views/mapping.ts";
 
 /** A checkpoint of a known family and layout. */
 export interface ParitySide {
@@ -21,8 +23,6 @@ export interface ParitySide {
   /** The model's tensors by the keys of the layout, where the checkpoint has others too or names them otherwise. */
   readonly model?: Pick<Checkpoint, "tensors" | "read">;
 }
-
-const COMPARE_BYTES = 1 << 20;
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
@@ -38,8 +38,7 @@ export class SideWeights {
     this.path = checkpoint.path;
     this.layout = layout;
     const isHf = layout.side === "hf";
-    const native = tableLayout(family, layout);
-    const table = compileTable(native.rules(), native.axes());
+    const table = tableOf(tableLayout(family, layout));
     const planned = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
     const isCanonical = !isHf || planned.order === null;
     this.model = isCanonical ? model : inCanonicalOrder(family, model);
@@ -108,20 +107,7 @@ export class SideWeights {
 
   /** Aliases whose bytes are not those of the tensor that they repeat. */
   brokenTies(): { readonly alias: string; readonly of: string }[] {
-    return this.table.equalities.filter(({ alias, of }) => !this.sameBytes(alias, of));
-  }
-
-  private sameBytes(a: string, b: string): boolean {
-    const [x, y] = [this.model.tensors.get(a)!, this.model.tensors.get(b)!];
-    if (x.dtype !== y.dtype || x.byteLength !== y.byteLength) return false;
-    for (let begin = 0; begin < x.byteLength; begin += COMPARE_BYTES) {
-      const size = Math.min(COMPARE_BYTES, x.byteLength - begin);
-      const [left, right] = [Buffer.alloc(size), Buffer.alloc(size)];
-      this.model.read(a, begin, left);
-      this.model.read(b, begin, right);
-      if (!left.equals(right)) return false;
-    }
-    return true;
+    return this.table.equalities.filter((tie) => runAtOnce(checkTie(this.model, tie)) !== null);
   }
 
   /** The dtype of most values. */

@@ -20,6 +20,8 @@ export type Slot = MapSlot | TieSlot | DropSlot;
 export interface MapSlot {
   readonly kind: "map";
   readonly key: string;
+  /** Other keys that it is accepted under. */
+  readonly spellings: readonly string[];
   readonly map: CompiledMap;
   readonly term: CompiledTerm;
   readonly at: readonly number[];
@@ -128,10 +130,10 @@ class SideBuilder {
     );
   }
 
-  add(slot: Slot, spellings: readonly string[] = []): void {
+  add(slot: Slot): void {
     this.slots.push(slot);
     this.claim(slot.key, slot);
-    for (const key of spellings) this.claim(key, slot);
+    if (slot.kind === "map") for (const key of slot.spellings) this.claim(key, slot);
   }
 
   private claim(key: string, slot: Slot): void {
@@ -192,11 +194,8 @@ function expandMap(rule: MapRule, table: AxisTable, sides: Record<Side, SideBuil
         table.walk(inner, at, () => {
           const key = sides[side].keyAt(term.key, at);
           const positions = term.key.axes.map((axis) => at[axis]!);
-          const slot: MapSlot = { kind: "map", key, map: compiled, term, at: positions, instance };
-          sides[side].add(
-            slot,
-            others.map((other) => sides[side].keyAt(other, at)),
-          );
+          const spellings = others.map((other) => sides[side].keyAt(other, at));
+          sides[side].add({ kind: "map", key, spellings, map: compiled, term, at: positions, instance });
         });
     }),
   );

@@ -1,4 +1,5 @@
 // What a compiled table asks of the converter: element moves between tensors, as nested strided copies.
+import type { TolerableFault } from "./fault.ts";
 
 /**
  * A nested loop over `sizes` (outermost first), in elements:
@@ -56,4 +57,6 @@ export interface TablePlan {
   readonly critical: ReadonlyMap<string, string>;
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent: readonly string[];
+  /** What is wrong with the source; empty unless the plan was to tolerate it. */
+  readonly faults: readonly TolerableFault[];
 }

@@ -1,17 +1,25 @@
 // In which order of dims a checkpoint was written, where its tensors can have several.
 import { InputError } from "../base/errors.ts";
 import type { CompiledSide, MapSlot, Slot } from "./compile.ts";
+import type { AmbiguousOrder } from "./fault.ts";
 import type { Source } from "./request.ts";
 import { type CompiledTerm, layoutOf } from "./terms.ts";
 
+export interface SourceOrder {
+  /** "" is the canonical one. */
+  readonly name: string;
+  /** Set where several orders fit. */
+  readonly fault: AmbiguousOrder | null;
+}
+
 /**
- * The one order whose dims have the shapes of all tensors that are there; "" is the canonical one. Where none fits, the
- * order that most tensors have, so that the others are reported. Throws InputError AMBIGUOUS_ORDER where several fit.
+ * The one order whose dims have the shapes of all tensors that are there. Where none fits, the order that most tensors
+ * have, so that the others are reported.
  */
-export function orderOf(found: ReadonlyMap<Slot, string>, source: Source): string {
+export function orderOf(found: ReadonlyMap<Slot, string>, source: Source): SourceOrder {
   const tensors = [...found].flatMap(([slot, key]) => (hasOrders(slot) ? [{ term: slot.term, key }] : []));
   const [first] = tensors;
-  if (first === undefined) return "";
+  if (first === undefined) return { name: "", fault: null };
   const names = ["", ...new Set(tensors.flatMap(({ term }) => [...term.orders.keys()]))];
   const orders = names.map((name) => {
     const misfits = tensors.filter(({ term, key }) => !fits(term, name, source, key)).length;
@@ -19,8 +27,8 @@ export function orderOf(found: ReadonlyMap<Slot, string>, source: Source): strin
   });
   const fewest = Math.min(...orders.map(({ misfits }) => misfits));
   const [best, ...others] = orders.filter(({ misfits }) => misfits === fewest);
-  if (fewest === 0 && others.length > 0) throw ambiguousOrder(first.key, source, names);
-  return best!.name;
+  const isAmbiguous = fewest === 0 && others.length > 0;
+  return { name: best!.name, fault: isAmbiguous ? ambiguousOrder(first.key, source, names) : null };
 }
 
 /** The order to write. Throws InputError UNKNOWN_ORDER where no tensor of the side declares it. */
@@ -40,16 +48,15 @@ function fits(term: CompiledTerm, order: string, source: Source, key: string): b
   return expected.length === shape.length && expected.every((size, i) => size === shape[i]);
 }
 
-function ambiguousOrder(key: string, source: Source, names: readonly string[]): InputError {
-  const expected = names.map((name) => name || "the usual one").join(", ");
-  return new InputError(
-    "AMBIGUOUS_ORDER",
-    `"${key}": its shape [${source.get(key)!.shape}] fits several orders of dims`,
-    {
-      tensor: key,
-      expected: `one of ${expected}`,
-      found: expected,
-      help: "nothing in the checkpoint tells which it was written in: write it again with a tool whose order is known",
-    },
-  );
+function ambiguousOrder(key: string, source: Source, names: readonly string[]): AmbiguousOrder {
+  const orders = names.map((name) => name || "the usual one").join(", ");
+  return {
+    code: "AMBIGUOUS_ORDER",
+    key,
+    expected: `one of ${orders}`,
+    found: orders,
+    shape: source.get(key)!.shape,
+    help: () =>
+      "nothing in the checkpoint tells which it was written in: write it again with a tool whose order is known",
+  };
 }

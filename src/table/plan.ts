@@ -1,10 +1,12 @@
 // A table at a concrete config, and what it does to a checkpoint at hand.
 
+import { Check } from "./check.ts";
 import { type Compiled, type CompiledSide, compileRules, type Slot } from "./compile.ts";
 import type { Axes } from "./dims/axes.ts";
+import type { TableFault } from "./fault.ts";
 import type { TablePlan } from "./move.ts";
 import { axisOf } from "./pass-through.ts";
-import { Planner } from "./planner.ts";
+import { planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
 import { type Variant, variantFor, variantsOf } from "./variants.ts";
@@ -29,8 +31,13 @@ export interface TableTensor {
 
 export interface Table {
   /**
-   * What becomes of every tensor of the source. Throws InputError MISSING_TENSOR, UNKNOWN_TENSOR, SHAPE_MISMATCH,
-   * MIXED_DTYPES, TWO_SPELLINGS or KEY_COLLISION, naming the first tensor and how many more.
+   * Everything that is wrong with a source, the first being what `plan` throws. Throws InputError UNKNOWN_ORDER for an
+   * order to write that the table does not have.
+   */
+  check(direction: Direction, source: Source, options?: PlanOptions): readonly TableFault[];
+  /**
+   * What becomes of every tensor of the source. Throws the first fault as an InputError (MISSING_TENSOR, UNKNOWN_TENSOR,
+   * SHAPE_MISMATCH, …), naming the first tensor and how many more; and what `check` throws.
    */
   plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
   /** With a source of that side also what passes through over an axis, as the source has it. */
@@ -45,21 +52,23 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
     const full = writtenOut(rules, axes, side, compiled[side], source);
     return compileRules(full.rules, full.axes);
   };
+  const checked = (direction: Direction, source: Source, options: PlanOptions) => {
+    if (direction === "fromHf") {
+      const variant = variantFor(variants, "hf", source);
+      return { check: new Check(at(variant, "hf", source), direction, source, options), order: variant.order };
+    }
+    // An order of keys is that of a variant, whose tensors know no other; an order of dims is for its tensors to know.
+    const { order, ...others } = options;
+    const variant = variants.find((one) => one.order === order && order !== "");
+    const compiled = at(variant ?? variants[0], "native", source);
+    return { check: new Check(compiled, direction, source, variant === undefined ? options : others), order: "" };
+  };
   return {
+    check: (direction, source, options = {}) => checked(direction, source, options).check.faults,
     plan: (direction, source, options = {}) => {
-      const { order, ...others } = options;
-      if (direction === "fromHf") {
-        const variant = variantFor(variants, "hf", source);
-        const plan = new Planner(at(variant, "hf", source), direction, source, options).plan();
-        return variant.order === "" ? plan : { ...plan, order: variant.order };
-      }
-      const variant = variants.find((one) => one.order === order && order !== "");
-      return new Planner(
-        at(variant ?? variants[0], "native", source),
-        direction,
-        source,
-        variant === undefined ? options : others,
-      ).plan();
+      const { check, order } = checked(direction, source, options);
+      const plan = planOf(check);
+      return order === "" ? plan : { ...plan, order };
     },
     tensors: (side, source) => {
       const [canonical] = variants;

@@ -1,97 +1,106 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
 import { InputError } from "../base/errors.ts";
 import { nearestKey } from "../base/near.ts";
-import type { Compiled, CompiledSide, MapSlot } from "./compile.ts";
+import type { CompiledSide } from "./compile.ts";
 import { abstractKey } from "./dims/key-pattern.ts";
-import { exceptionOf, refusalOf, UNKNOWN_SIZE } from "./pass-through.ts";
+import type { MissingTower, TableFault } from "./fault.ts";
 import { findSlot } from "./resolve.ts";
-import type { PassThroughException, Side } from "./rule.ts";
-import { layoutOf } from "./terms.ts";
 
 const NAMES_SHOWN = 3;
 
 const quote = (key: string): string => `"${key}"`;
 
-/** `; and 5 more: "a", "b", "c", …` */
-function andMore(keys: readonly string[]): string {
-  if (keys.length < 2) return "";
-  const names = keys.slice(1, 1 + NAMES_SHOWN).map(quote);
-  const rest = keys.length - 1 > NAMES_SHOWN ? ", …" : "";
-  return `; and ${keys.length - 1} more: ${names.join(", ")}${rest}`;
-}
-
-export function missingTensors(missing: readonly MapSlot[], unknown: readonly string[], own: CompiledSide): InputError {
-  const first = missing[0]!;
-  const layout = layoutOf(first.term, "");
-  const near = nearestKey(first.key, unknown);
-  const found = near ?? unknown[0];
-  const help =
-    near !== undefined
-      ? `the checkpoint has ${quote(near)}, which no rule knows: is it meant?`
-      : found !== undefined
-        ? `the checkpoint has tensors that no rule knows, such as ${quote(found)}: name its layout or family with --layout, --family`
-        : "the checkpoint is incomplete, or its config describes another model";
-  const others = [...own.byKey].flatMap(([key, slot]) => (slot === first && key !== first.key ? [quote(key)] : []));
-  const spelled = others.length === 0 ? "" : ` (or ${others.join(", ")})`;
-  const expected = layout.words === `[${UNKNOWN_SIZE}]` ? "it at every index" : `[${layout.shape}] = ${layout.words}`;
-  return new InputError(
-    "MISSING_TENSOR",
-    `${quote(first.key)}${spelled} is missing: expected ${expected}${andMore(missing.map((slot) => slot.key))}`,
-    { tensor: first.key, expected, found: "no such tensor", help },
-  );
-}
-
-/** @param missing the tower's tensors; `all` counts those of the rest of the model, too */
-export function missingTower(tower: string, missing: readonly MapSlot[], all: number): InputError {
-  const first = missing[0]!;
-  const others = all === missing.length ? "" : `; and ${all - missing.length} tensors of the rest are missing`;
-  return new InputError(
-    "MISSING_TOWER",
-    `the ${tower} is absent as a whole: ${missing.length} tensors, from ${quote(first.key)} on${others}`,
-    {
-      tensor: first.key,
-      expected: `the ${tower}, as the config describes it`,
-      found: `no tensor of it`,
-      help: "this is an export of the rest of the model: take the whole checkpoint, or the config of a model without that part",
-    },
-  );
-}
-
-export function unknownTensors(
-  unknown: readonly string[],
-  side: Side,
-  own: CompiledSide,
-  other: CompiledSide,
-  { passThrough, refused }: Pick<Compiled, "passThrough" | "refused">,
-): InputError {
-  for (const key of unknown) {
-    const why = refusalOf(refused, side, key) ?? exceptionOf(passThrough, key);
-    if (why !== undefined) return refusedTensor(key, why, unknown);
+/** The error of a fault. `all` are the faults that it is told for, itself among them: of those of its kind it gives the number. */
+export function errorOf(fault: TableFault, all: readonly TableFault[]): InputError {
+  const name = quote(fault.key);
+  switch (fault.code) {
+    case "AMBIGUOUS_ORDER":
+      return errorAs("AMBIGUOUS_ORDER", `${name}: its shape [${fault.shape}] fits several orders of dims`, fault);
+    case "TWO_SPELLINGS":
+      return errorAs("TWO_SPELLINGS", `${quote(fault.other)} and ${name} are two spellings of one tensor`, fault);
+    case "MISSING_TOWER": {
+      const { tower, missing } = fault;
+      const count = `${missing.length} tensors`;
+      const others = restMissing(fault, all);
+      return errorAs("MISSING_TOWER", `the ${tower} is absent as a whole: ${count}, from ${name} on${others}`, fault);
+    }
+    case "MISSING_TENSOR": {
+      const { spellings, expected } = fault;
+      const spelled = spellings.length === 0 ? "" : ` (or ${spellings.map(quote).join(", ")})`;
+      return errorAs(
+        "MISSING_TENSOR",
+        `${name}${spelled} is missing: expected ${expected}${andMore(fault, all)}`,
+        fault,
+      );
+    }
+    case "UNKNOWN_TENSOR": {
+      const why = fault.reason === undefined ? "" : `: it ${fault.reason}`;
+      return errorAs("UNKNOWN_TENSOR", `no rule for ${name}${why}${andMore(fault, all)}`, fault);
+    }
+    case "SHAPE_MISMATCH": {
+      const { expected, words, found } = fault;
+      return errorAs(
+        "SHAPE_MISMATCH",
+        `${name}: expected ${expected} = ${words}, got ${found}${andMore(fault, all)}`,
+        fault,
+      );
+    }
+    case "MIXED_DTYPES": {
+      const [target, other] = [quote(fault.target), quote(fault.other)];
+      const { expected, found } = fault;
+      return errorAs(
+        "MIXED_DTYPES",
+        `${target} would be made of ${other} in ${expected} and ${name} in ${found}`,
+        fault,
+      );
+    }
+    case "KEY_COLLISION":
+      return errorAs("KEY_COLLISION", `${fault.sources.map(quote).join(" and ")} would both become ${name}`, fault);
+    default:
+      throw fault satisfies never;
   }
-  const first = unknown[0]!;
-  return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(first)}${andMore(unknown)}`, {
-    tensor: first,
-    expected: "tensors that the family's table knows",
-    found: first,
-    help: `${unknownHelp(first, own, other)}; --allow-drop leaves it out`,
-  });
 }
 
-function refusedTensor(
-  key: string,
-  { reason, help }: Pick<PassThroughException, "reason" | "help">,
-  unknown: readonly string[],
-): InputError {
-  const others = unknown.filter((other) => other !== key);
-  return new InputError("UNKNOWN_TENSOR", `no rule for ${quote(key)}: it ${reason}${andMore([key, ...others])}`, {
+const errorAs = (code: TableFault["code"], message: string, { key, expected, found, help }: TableFault): InputError =>
+  new InputError(code, message, {
     tensor: key,
-    expected: "tensors that both sides have a place for",
-    found: key,
-    help,
+    ...(expected === undefined ? {} : { expected }),
+    ...(found === undefined ? {} : { found }),
+    help: help(),
   });
+
+/** `; and 5 more: "a", "b", "c", …` */
+function andMore(fault: TableFault, all: readonly TableFault[]): string {
+  const others = all.filter(({ code, key }) => code === fault.code && key !== fault.key).map(({ key }) => key);
+  if (others.length === 0) return "";
+  const names = others.slice(0, NAMES_SHOWN).map(quote);
+  return `; and ${others.length} more: ${names.join(", ")}${others.length > NAMES_SHOWN ? ", …" : ""}`;
 }
 
-function unknownHelp(key: string, own: CompiledSide, other: CompiledSide): string {
+function restMissing(fault: MissingTower, all: readonly TableFault[]): string {
+  const rest = all.reduce((count, other) => count + (other === fault ? 0 : lackingBy(other)), 0);
+  return rest === 0 ? "" : `; and ${rest} tensors of the rest are missing`;
+}
+
+/** Tensors that are missing by a fault. */
+function lackingBy(fault: TableFault): number {
+  if (fault.code === "MISSING_TOWER") return fault.missing.length;
+  return fault.code === "MISSING_TENSOR" ? 1 : 0;
+}
+
+/** @param unknown keys of the source without a rule */
+export function missingHelp(key: string, unknown: readonly string[]): string {
+  const near = nearestKey(key, unknown);
+  if (near !== undefined) return `the checkpoint has ${quote(near)}, which no rule knows: is it meant?`;
+  return unknown[0] === undefined
+    ? "the checkpoint is incomplete, or its config describes another model"
+    : `the checkpoint has tensors that no rule knows, such as ${quote(unknown[0])}: name its layout or family with --layout, --family`;
+}
+
+export const unknownHelp = (key: string, own: CompiledSide, other: CompiledSide): string =>
+  `${whereKnown(key, own, other)}; --allow-drop leaves it out`;
+
+function whereKnown(key: string, own: CompiledSide, other: CompiledSide): string {
   if (findSlot(other, key) !== undefined)
     return "this is how the other side of the conversion spells it: was it renamed before?";
   const near = nearestKey(key, own.byKey.keys());
@@ -102,46 +111,4 @@ function unknownHelp(key: string, own: CompiledSide, other: CompiledSide): strin
       return `the config has such tensors only at other indices, such as ${quote(known)}: does it belong to this checkpoint?`;
   }
   return "name the family with --family if it was not recognised";
-}
-
-export function twoSpellings(twice: readonly (readonly [string, string])[]): InputError {
-  const [a, b] = twice[0]!;
-  return new InputError("TWO_SPELLINGS", `${quote(a)} and ${quote(b)} are two spellings of one tensor`, {
-    tensor: b,
-    help: "leave one of them out of the checkpoint",
-  });
-}
-
-export interface Mismatch {
-  readonly key: string;
-  readonly expected: readonly (number | null)[];
-  readonly words: string;
-  readonly found: readonly number[];
-}
-
-export function shapeMismatch(mismatches: readonly Mismatch[]): InputError {
-  const { key, expected, words, found } = mismatches[0]!;
-  const shape = `[${expected.map((size) => size ?? "?")}]`;
-  const more = andMore(mismatches.map((mismatch) => mismatch.key));
-  return new InputError("SHAPE_MISMATCH", `${quote(key)}: expected ${shape} = ${words}, got [${found}]${more}`, {
-    tensor: key,
-    expected: shape,
-    found: `[${found}]`,
-    help: "the config's sizes and the tensor disagree: give the config that belongs to this checkpoint (--config), or repair the tensor",
-  });
-}
-
-export function mixedDtypes(target: string, a: readonly [string, string], b: readonly [string, string]): InputError {
-  return new InputError(
-    "MIXED_DTYPES",
-    `${quote(target)} would be made of ${quote(a[0])} in ${a[1]} and ${quote(b[0])} in ${b[1]}`,
-    { tensor: b[0], expected: a[1], found: b[1], help: "cast them to one type with --dtype" },
-  );
-}
-
-export function keyCollision(key: string, sources: readonly string[]): InputError {
-  return new InputError("KEY_COLLISION", `${sources.map(quote).join(" and ")} would both become ${quote(key)}`, {
-    tensor: key,
-    help: "rename one of them in the checkpoint",
-  });
 }

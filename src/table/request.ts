@@ -26,4 +26,9 @@ export interface PlanOptions {
   readonly targetEncoding?: (key: string) => string | undefined;
   /** Whether one target tensor may be made of source tensors of several dtypes, because they are cast to one. */
   readonly mixedDtypes?: boolean;
+  /**
+   * Whether to plan around tensors that are missing, misshapen, unknown or there twice instead of throwing. The plan lists
+   * them, and is else as if nothing were missing: moves, ties and drops may name keys that are at fault.
+   */
+  readonly tolerate?: boolean;
 }

@@ -16,11 +16,11 @@ import {
   type Side,
   type SideOptions,
 } from "../model/sides.ts";
+import { valueFaults } from "../views/checks.ts";
 import { compareSources } from "../views/compare.ts";
-import type { Difference } from "../views/difference.ts";
+import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
 import { hfView } from "../views/hf-view.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
-import { valueFaults } from "../views/value-faults.ts";
 
 export interface Compared {
   readonly path: string;
@@ -173,15 +173,15 @@ const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised
 
 function convertedView(side: Side): View {
   const { checkpoint } = side;
-  const { source, tolerant } = hfView(side);
-  const { mapping, standIns, faults } = tolerant;
+  const { source, seen } = hfView(side);
   return {
     about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout.name, format: checkpoint.format },
     source,
     verify: () => checkpoint.verify(side.storedKeys),
     // What is missing on one side shows in the comparison, under its HF key.
     *faults() {
-      return [...faults.filter(({ kind }) => kind !== "missing"), ...(yield* valueFaults(mapping, standIns))];
+      const own = sourceDifferences(seen.mapping).filter(({ kind }) => kind !== "missing");
+      return [...own, ...(yield* valueFaults(seen.mapping)).map(valueDifference)];
     },
   };
 }

@@ -2,7 +2,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
-import { bound, type Family, oppositeLayout } from "../family/family.ts";
+import { bound, type Family, tableLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import type { PathOrLocation } from "../formats/io/disk-folder.ts";
@@ -16,8 +16,8 @@ import {
   recognise,
   type SideOptions,
 } from "../model/sides.ts";
-import { dtypeChoice } from "../views/dtypes.ts";
-import { mapTensors } from "../views/mapping.ts";
+import { errorOf } from "../table/problems.ts";
+import { directionFrom, tableOf } from "../views/mapping.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 
 /** Something a conversion would stop at, or ought to know. */
@@ -87,7 +87,7 @@ function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
       const family = openFamily(logical, recognised, config);
       const layout = bound(family, recognised.layout);
       model = modelSource(logical, recognised.keys, layout);
-      checkTable(model, family, layout);
+      problems.push(...tableProblems(model, family, layout));
     });
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
@@ -137,9 +137,10 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
   return { code, message, help: details.help, ...(details.tensor === undefined ? {} : { tensor: details.tensor }) };
 }
 
-/** Missing, unknown and misshapen tensors, as a conversion would find them. */
-function checkTable(source: TensorSource, family: Family, layout: Layout): void {
-  mapTensors({ family }, source, layout, oppositeLayout(family, layout), { dtypes: dtypeChoice([]) });
+/** What a conversion would stop at: the first fault, which tells how many more there are of its kind. */
+function tableProblems({ tensors }: TensorSource, family: Family, layout: Layout): Problem[] {
+  const faults = tableOf(tableLayout(family, layout)).check(directionFrom(layout), tensors);
+  return faults.slice(0, 1).map((fault) => problemOf(errorOf(fault, faults)));
 }
 
 function containerProblems({ safetensors }: Checkpoint): Problem[] {

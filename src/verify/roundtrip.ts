@@ -15,7 +15,6 @@ import type { Side } from "../model/sides.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
-import { dtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, mapTensors, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
@@ -81,13 +80,11 @@ function mapBothWays(
   to: string | undefined,
 ): { readonly there: Mapping; readonly back: Mapping; readonly notes: readonly string[] } {
   const via = layoutBetween(side, to);
-  const dtypes = dtypeChoice([]);
-  const there = mapTensors(side, side.model, side.layout, via, { dtypes });
+  const there = mapTensors(side, side.model, side.layout, via);
   const target = { path: "", format: "dcp", fileName: null } as const;
   const written = recordOf(side.checkpoint, target, side.adapter.family, there, side.encoded, () => false);
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
   const plain = mapTensors(side, virtualSource(there), via, side.layout, {
-    dtypes,
     ...settledBy(record),
     targetEncoding: (key) => side.encoded.get(key)?.encoding.name,
   });

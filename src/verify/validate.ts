@@ -6,11 +6,11 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
 import type { Side } from "../model/sides.ts";
+import { valueFaults } from "../views/checks.ts";
 import { coordinates } from "../views/compare.ts";
-import type { Difference } from "../views/difference.ts";
-import { mapTolerantly } from "../views/hf-view.ts";
+import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
+import { seenThroughTable } from "../views/hf-view.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import { valueFaults } from "../views/value-faults.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
 export interface Validation {
@@ -63,8 +63,9 @@ export async function validate(side: Side, options: StepOptions = {}): Promise<V
 }
 
 function* findFaults(side: Side): Generator<number, Difference[], void> {
-  const { mapping, standIns, faults } = mapTolerantly(side);
-  const found = [...faults, ...(yield* valueFaults(mapping, standIns))];
+  const { mapping } = seenThroughTable(side);
+  const faults = sourceDifferences(mapping);
+  const found = [...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
   const unknown = new Set(faults.filter(({ kind }) => kind === "extra").map(({ key }) => key));
   for (const info of side.model.tensors.values()) {
     const { dtype, key } = info;

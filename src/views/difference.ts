@@ -1,3 +1,9 @@
+import type { Dtype } from "../base/dtype.ts";
+import type { TolerableFault } from "../table/fault.ts";
+import { errorOf } from "../table/problems.ts";
+import type { ValueFault } from "./checks.ts";
+import type { Mapping } from "./mapping.ts";
+
 /** One way in which two checkpoints, or a checkpoint and what it should be, differ. */
 export interface Difference {
   readonly key: string;
@@ -16,3 +22,43 @@ export interface Difference {
     | "file";
   readonly detail: string;
 }
+
+type Differences = readonly Difference[];
+
+/** What is wrong with the source of a mapping that tolerates it. Tensors of nobody come last, in the source's order. */
+export function sourceDifferences({ source, faults = [] }: Mapping): Differences {
+  const [first] = source.tensors.values();
+  const unknown = new Set(faults.filter(({ code }) => code === "UNKNOWN_TENSOR").map(({ key }) => key));
+  const extra = [...source.tensors.keys()].filter((key) => unknown.has(key));
+  return [
+    ...faults.flatMap((fault) => ofTable(fault, faults, first?.dtype ?? "F32")),
+    ...extra.map((key) => ({ key, kind: "extra", detail: "no rule of the family knows it" }) as const),
+  ];
+}
+
+/** @param dtype what a missing tensor is taken to have had */
+function ofTable(fault: TolerableFault, all: readonly TolerableFault[], dtype: Dtype): Differences {
+  const { key } = fault;
+  switch (fault.code) {
+    case "TWO_SPELLINGS":
+      return [{ key, kind: "extra", detail: errorOf(fault, [fault]).message }];
+    case "MISSING_TOWER":
+      return [{ key, kind: "missing", detail: errorOf(fault, all.slice(all.indexOf(fault))).message }];
+    case "MISSING_TENSOR": {
+      const where = fault.shape === null ? "at every index" : `[${fault.shape.join(", ")}]`;
+      return [{ key, kind: "missing", detail: `expected ${dtype} ${where}` }];
+    }
+    case "SHAPE_MISMATCH":
+      return [{ key, kind: "shape", detail: `expected ${fault.expected}, found ${fault.found}` }];
+    case "UNKNOWN_TENSOR":
+      return [];
+    default:
+      throw fault satisfies never;
+  }
+}
+
+export const valueDifference = ({ code, key, message, found }: ValueFault): Difference => ({
+  key,
+  kind: code === "TIE_BROKEN" ? "tie" : "dropped",
+  detail: `${message}: ${found}`,
+});

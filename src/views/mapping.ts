@@ -1,14 +1,16 @@
 // Where each tensor of the target comes from: the table's plan for the tensors at hand, and the dtypes asked for.
 
 import { type Dtype, elementCount } from "../base/dtype.ts";
-import { InputError, UsageError } from "../base/errors.ts";
-import { type Family, oppositeLayout, tableLayout } from "../family/family.ts";
-import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
+import { UsageError } from "../base/errors.ts";
+import { type Family, tableLayout } from "../family/family.ts";
+import { isSameLayout, type Layout, type NativeLayout, type Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import { keysAtFault, mixedDtypes } from "../table/fault.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
 import { refusalOf } from "../table/pass-through.ts";
-import { compileTable, type PlanOptions } from "../table/plan.ts";
-import type { DtypeChoice } from "./dtypes.ts";
+import { compileTable, type Direction, type PlanOptions, type Table } from "../table/plan.ts";
+import { errorOf } from "../table/problems.ts";
+import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
 
 /** A tensor of the target. */
@@ -17,6 +19,8 @@ export interface MappedTensor {
   readonly move: Move;
   /** Keys of its source tensors. */
   readonly sources: readonly string[];
+  /** Set where others are at fault, in a mapping that tolerates it: then only what `sources` hold can be read. */
+  readonly partial?: true;
   /** Why it must not be rounded along with all others, and whether it would have been: it kept its element type. */
   readonly critical?: { readonly reason: string; readonly kept: boolean };
 }
@@ -28,7 +32,7 @@ export interface Mapping {
   readonly to: Place;
   /** Where the tensors stand in a nested state, where no table gave them their names. */
   readonly paths?: Checkpoint["paths"];
-  /** In the order of the table. */
+  /** In the order of the table, without those of which not even a part is there. */
   readonly tensors: ReadonlyMap<string, MappedTensor>;
   readonly equalities: TablePlan["equalities"];
   readonly dropped: readonly Dropped[];
@@ -36,12 +40,15 @@ export interface Mapping {
   readonly order: TablePlan["order"];
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent?: TablePlan["absent"];
+  /** What is wrong with the source; only where that was to be tolerated. */
+  readonly faults?: TablePlan["faults"];
   /** Aliases that `hf` can have, by canonical key, and whether this source has them; empty from other layouts. */
   readonly aliases: ReadonlyMap<string, boolean>;
 }
 
 export interface MappingOptions extends PlanOptions {
-  readonly dtypes: DtypeChoice;
+  /** Those of the source unless given. */
+  readonly dtypes?: DtypeChoice;
 }
 
 /** A family at the config of a checkpoint. */
@@ -49,43 +56,60 @@ export interface Model {
   readonly family: Family;
 }
 
+/** The table between a native layout and `hf`, compiled. */
+export const tableOf = (native: NativeLayout): Table => compileTable(native.rules(), native.axes());
+
 /** Through the table of the native layout concerned; within one layout, tensor by tensor. Throws what a table's plan throws. */
 export function mapTensors(
   model: Model,
   source: TensorSource,
   from: Layout,
   to: Layout,
-  options: MappingOptions,
+  options: MappingOptions = {},
 ): Mapping {
-  if (!isSameLayout(from, to)) return mapByTable(source, from, to, options);
-  const { dtypes, ...others } = options;
-  return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
+  if (isSameLayout(from, to)) {
+    const { dtypes, ...others } = options;
+    return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
+  }
+  const native = from.side === "native" ? from : to;
+  if (native.side !== "native" || from.side === to.side)
+    throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
+  return mapByTable(tableOf(native), source, [from, to], options);
 }
 
-/** From one layout to another, one of which is `hf`. Throws what a table's plan throws. */
+/** From one layout of a table to the other. Throws what a table's plan throws. */
 export function mapByTable(
+  table: Table,
   source: TensorSource,
-  from: Layout,
-  to: Layout,
-  { dtypes, ...options }: MappingOptions,
+  way: readonly [from: Layout, to: Layout],
+  { dtypes, ...options }: MappingOptions = {},
 ): Mapping {
-  return mapped(source, [from, to], tablePlan(source, from, to, options), dtypes);
+  return mapped(source, way, tablePlan(table, source, directionFrom(way[0]), options), dtypes);
 }
+
+/** In which direction of a table tensors of a layout go. */
+export const directionFrom = ({ side }: Layout): Direction => (side === "hf" ? "fromHf" : "toHf");
+
+const KEEP = dtypeChoice([]);
 
 function mapped(
   source: TensorSource,
   [from, to]: readonly [Layout, Layout],
   plan: Planned,
-  dtypes: DtypeChoice,
+  dtypes: DtypeChoice = KEEP,
 ): Mapping {
   const tensors = new Map<string, MappedTensor>();
+  const atFault = keysAtFault(plan.faults);
   for (const move of plan.moves) {
-    const sources = [...new Set(move.pieces.map((piece) => piece.source))];
+    const all = new Set(move.pieces.map((piece) => piece.source));
+    const sources = [...all].filter((key) => !atFault.has(key));
+    if (sources.length === 0 && all.size > 0) continue;
     const reason = sources.map((key) => plan.critical.get(key)).find((why) => why !== undefined);
     const chosen = (critical: boolean) => targetDtype(move, sources, source, dtypes, critical);
     const dtype = chosen(reason !== undefined);
     const critical = reason === undefined ? {} : { critical: { reason, kept: dtype !== chosen(false) } };
-    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical });
+    const partial = sources.length < all.size ? ({ partial: true } as const) : {};
+    tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical, ...partial });
   }
   return { source: unrounded(source, tensors), from, to, ...plan, tensors };
 }
@@ -102,22 +126,20 @@ function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSou
 
 type Planned = TablePlan & Pick<Mapping, "aliases">;
 
-function tablePlan(source: TensorSource, from: Layout, to: Layout, options: PlanOptions): Planned {
-  const native = from.side === "native" ? from : to;
-  if (native.side !== "native" || from.side === to.side)
-    throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
-  const table = compileTable(native.rules(), native.axes());
-  const plan = table.plan(from.side === "hf" ? "fromHf" : "toHf", source.tensors, options);
-  const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+function tablePlan(table: Table, source: TensorSource, direction: Direction, options: PlanOptions): Planned {
+  const plan = table.plan(direction, source.tensors, options);
+  const aliases = direction === "fromHf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
   const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
   return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
 }
 
 /** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
 function sameLayout({ family }: Model, source: TensorSource, layout: Layout, options: PlanOptions): Planned {
-  const rules = tableLayout(family, layout).rules();
+  const native = tableLayout(family, layout);
+  const rules = native.rules();
   const isKnown = (key: string) => refusalOf(rules, layout.side, key) !== undefined;
-  const { dropped, equalities, critical } = tablePlan(source, layout, oppositeLayout(family, layout), {
+  const table = compileTable(rules, native.axes());
+  const { dropped, equalities, critical, faults } = table.plan(directionFrom(layout), source.tensors, {
     ...options,
     allowDrop: (key) => options.allowDrop?.(key) === true || isKnown(key),
     mixedDtypes: true,
@@ -133,6 +155,7 @@ function sameLayout({ family }: Model, source: TensorSource, layout: Layout, opt
     order: null,
     critical,
     absent: [],
+    faults,
     aliases: new Map(),
   };
 }
@@ -170,12 +193,8 @@ function targetDtype(
   const [first = choose(names, "F32"), ...others] = chosen;
   const odd = others.findIndex((dtype) => dtype !== first);
   if (odd < 0) return first;
-  throw new InputError("MIXED_DTYPES", `"${move.key}" would be made of tensors of several dtypes`, {
-    tensor: move.key,
-    expected: `${first}, as "${sources[0]}"`,
-    found: `${others[odd]}, "${sources[odd + 1]}"`,
-    help: `cast them to one with --dtype '${move.key}=f32', or any type that suits`,
-  });
+  const fault = mixedDtypes(move.key, [`${sources[0]}`, first], [`${sources[odd + 1]}`, `${others[odd]}`]);
+  throw errorOf(fault, [fault]);
 }
 
 /** Throws UsageError where a glob of --dtype matched no tensor. */

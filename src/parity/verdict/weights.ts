@@ -1,11 +1,11 @@
 // Which weights of two sides differ, and what was done to them.
+import { runAtOnce } from "../../base/steps.ts";
 import { ownersOf, pairOf } from "../../faults/pair.ts";
 import { type Recognised, recognise } from "../../faults/registry.ts";
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import { inCanonicalOrder } from "../../views/canonical-order.ts";
 import { compareTensors } from "../../views/compare.ts";
-import { dtypeChoice } from "../../views/dtypes.ts";
-import { mapByTable } from "../../views/mapping.ts";
+import { mapTensors } from "../../views/mapping.ts";
 import { virtualSource } from "../../views/produce.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
 import type { ParitySide } from "../side.ts";
@@ -38,13 +38,11 @@ export function weightFaults(
 function asHf({ family, layout, checkpoint, model = checkpoint }: ParitySide): TensorSource {
   const source = { tensors: model.tensors, read: model.read.bind(model) };
   if (layout.side === "hf") return inCanonicalOrder(family, source);
-  const options = { dtypes: dtypeChoice([]), mixedDtypes: true, buffers: false };
-  return virtualSource(mapByTable(source, layout, family.hf, options));
+  const options = { mixedDtypes: true, buffers: false };
+  return virtualSource(mapTensors({ family }, source, layout, family.hf, options));
 }
 
 function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {
-  const work = compareTensors(a, b, info, b.tensors.get(info.key)!);
-  let step = work.next();
-  while (!step.done) step = work.next();
-  return step.value.every(({ kind }) => kind === "dtype");
+  const found = runAtOnce(compareTensors(a, b, info, b.tensors.get(info.key)!));
+  return found.every(({ kind }) => kind === "dtype");
 }
