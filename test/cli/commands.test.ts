@@ -54,7 +54,9 @@ describe("convert", () => {
     const parent = scratch();
     const { code, stdout } = await run(split.hf, join(parent, "out"), "--dry-run");
     expect(code).toBe(0);
-    expect(stdout).toContain("nothing is written yet");
+    expect(stdout).toMatch(/^from +hf, safetensors$/m);
+    expect(stdout).toMatch(/^to +torchtitan, dcp, 1 weight file$/m);
+    expect(stdout).toMatch(/^hf → torchtitan: .* nothing is written yet$/m);
     expect(readdirSync(parent)).toEqual([]);
   });
 

@@ -7,7 +7,7 @@ export const planDocument = (plan: ConversionPlan): ReportDocument => ({
   command: "plan",
   data: planJson(plan),
   verdict: "pass",
-  headline: `${plan.from} → ${plan.to}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
+  headline: `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
   facts: planFacts(plan),
   checks: [],
   tables: planTables(plan),
@@ -31,8 +31,8 @@ export function planFacts({
   for (const { reason } of dropped) left.set(reason, (left.get(reason) ?? 0) + 1);
   return [
     { label: "family", value: family ?? "any (raw)" },
-    { label: "from", value: `${from}, ${source.format}` },
-    { label: "to", value: `${to}, ${target.format}, ${plural(weights.length, "weight file")}` },
+    { label: "from", value: `${from.name}, ${source.format}` },
+    { label: "to", value: `${to.name}, ${target.format}, ${plural(weights.length, "weight file")}` },
     { label: "tensors", value: `${formatCount(mapping.source.tensors.size)} → ${formatCount(mapping.tensors.size)}` },
     ...(casts.length > 0 ? [{ label: "casts", value: castSummary(casts) }] : []),
     ...(kept.length > 0 ? [{ label: "kept", value: `${plural(kept.length, "tensor")} that must not be rounded` }] : []),
