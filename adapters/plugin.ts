@@ -1,5 +1,5 @@
-// What an adapter from outside is written with: docs/add-a-family.md. A module that is loaded by --adapter is given all
-// this as an argument, so that it need not find this package, and its errors are this command's own.
+// The kit for adapters from outside (docs/add-a-family.md). A module that --adapter loads gets the kit as an argument.
+// So it imports nothing, and its errors are instances of this command's classes.
 import { transformersFrequencies } from "../numerics/rope.ts";
 import { InputError } from "../src/base/errors.ts";
 import type { Adapter } from "../src/family/adapter.ts";
@@ -60,5 +60,5 @@ export const kit: AdapterKit = {
   InputError,
 };
 
-/** Default export of a module for --adapter; an adapter itself is taken too. */
+/** Default export of a module for --adapter. An adapter itself works, too. */
 export type MakeAdapter = (kit: AdapterKit) => Adapter;

@@ -1,4 +1,4 @@
-// Every family that is built in.
+// The built-in families.
 import type { Adapter } from "../src/family/adapter.ts";
 import { deepseekV3 } from "./deepseek_v3/index.ts";
 import { gptOss } from "./gpt_oss/index.ts";

@@ -15,7 +15,7 @@ export const ROUTER = "the router chooses experts by scores computed in F32";
 export const EXPERT_BIAS = "the load-balancing bias moves in steps that other types round away";
 
 /**
- * exp(A_log) is taken in F32, and the Hub's files keep A_log so:
+ * exp(A_log) is computed in F32, and the Hub's files store A_log in F32:
  *   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3_5/model.py#L466
  *   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py#L616
  */

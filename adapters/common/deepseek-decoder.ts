@@ -1,4 +1,4 @@
-// The decoder of DeepSeek-V3, which Kimi has for its text model: what its config says and what follows from it.
+// Config of the DeepSeek-V3 decoder, which is also Kimi's text model, and what follows from it.
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/configuration_deepseek_v3.py
 import { type RopeSpec, transformersFrequencies } from "../../numerics/rope.ts";
 import type { ConfigReader } from "./config-reader.ts";
@@ -10,7 +10,7 @@ export interface DeepseekV3Config {
   readonly nLayers: number;
   /** The first layers have a dense MLP, the others experts. */
   readonly nDenseLayers: number;
-  /** Multi-token prediction layers, which the Hub numbers on from the last layer. */
+  /** Multi-token prediction layers. The Hub numbers them after the last layer. */
   readonly nMtpLayers: number;
   readonly vocabSize: number;
   readonly dim: number;
@@ -19,7 +19,7 @@ export interface DeepseekV3Config {
   /** Null where the query has no latent. */
   readonly qLoraRank: number | null;
   readonly kvLoraRank: number;
-  /** Channels of a query or key head without a position, those with one, and those of a value head. */
+  /** Channels per head: of queries and keys without RoPE, of queries and keys with RoPE, of values. */
   readonly nopeDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;

@@ -1,8 +1,9 @@
-// The decoder of DeepSeek-V3, which Kimi has for its text model: latent attention, dense layers first, then experts; channels in the same order on both sides.
-// Axes: l layers, dense and moe the layers of each kind, m MTP layers (HF numbers them on from L = l), v vocabulary,
-// d model, x two of them side by side, f ffn, n heads, c query latent, z key/value latent, Q channels of a query head, V of a value head, B of a key
-// head (those without a position) and a value head, A of the key/value latent and the one rotated key, e experts, g ffn
-// of an expert, s of the shared ones.
+// Table of the DeepSeek-V3 decoder, which is also Kimi's text model: latent attention; dense layers first, then layers
+// with experts. Channels have the same order on both sides. Axes: l layers, dense and moe the layers of each kind, m
+// MTP layers (HF numbers them on from L = l), v vocabulary, d model, x two of them side by side, f ffn, n heads, c
+// query latent, z key/value latent, Q channels of a query head, V of a value head, B of a key head (those without a
+// position) and a value head, A of the key/value latent and the one rotated key, e experts, g ffn of an expert, s of
+// the shared ones.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/deepseek_v3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py

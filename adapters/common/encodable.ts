@@ -1,7 +1,7 @@
-// What the quantised files of several families encode.
+// Which tensors several families store quantised.
 import type { EncodableTensors } from "../../src/family/encodable.ts";
 
-/** Linear weights where keys and values of all heads come from one latent, as transformers' classes name them. */
+/** Linear weights of a decoder with multi-head latent attention, by transformers' names. */
 export const LATENT_FP8: EncodableTensors = { keys: ["_proj.weight", "_proj_with_mqa.weight"] };
 
 /**

@@ -1,13 +1,13 @@
-// MoEArgs of torchtitan 0.2, as far as Hugging Face has a place for them.
+// MoEArgs of torchtitan 0.2: the fields that a Hugging Face config can express.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/moe/moe.py#L22
 import type { ConfigReader } from "./config-reader.ts";
 
 export interface MoeArgs {
   readonly nExperts: number;
   readonly nSharedExperts: number;
-  /** Experts a token goes to. */
+  /** Experts per token. */
   readonly topK: number;
-  /** Whether the weights of the chosen experts are made to sum to 1. */
+  /** Whether the weights of the chosen experts are normalised to sum to 1. */
   readonly normalise: boolean;
   readonly routeScale: number;
   readonly nGroups: number;
@@ -17,7 +17,7 @@ export interface MoeArgs {
 /**
  * Reads `moe_args` of model args. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field.
  * @param score how the family turns the router's logits into scores
- * @param scoresInputs whether they scale what the experts take, not what they give
+ * @param scoresInputs whether the scores multiply the experts' inputs instead of their outputs
  */
 export function parseMoeArgs(
   args: ConfigReader,

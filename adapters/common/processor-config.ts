@@ -1,5 +1,5 @@
-// What image processors of transformers are configured by: preprocessor_config.json, or a processor's own file that holds
-// the same. Absent fields are those of the classes.
+// Config of a transformers image processor: preprocessor_config.json, or the same fields inside processor_config.json.
+// An absent field takes the default of the class.
 import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { Colours, Filter, ImageProcessor, ImageSteps, Resizing } from "../../src/family/processor.ts";
@@ -10,15 +10,15 @@ const OF_IMAGES = "preprocessor_config.json";
 const HELP = "give pixels, grids and ids as the model's Hugging Face processor makes them with --inputs";
 
 /**
- * @param type its `image_processor_type`; that of its faster or slower twin is as good
- * @param respelled the config in this class's fields, where it may be written for another; null where it is not
+ * @param type its `image_processor_type`; the names of its variants, `Fast` and `Pil`, count as well
+ * @param respelled reads a config written for another class of the same model; null where the config is no such
  */
 export const hfImageProcessor = (
   type: string,
   steps: (fields: ProcessorFields) => ImageSteps,
   respelled: (json: JsonObject, file: string) => ProcessorFields | null = () => null,
 ): ImageProcessor => ({
-  // A processor's own file goes before one of the older kind.
+  // The newer processor_config.json takes precedence.
   configs: [OF_PROCESSOR, OF_IMAGES],
   read(json, file) {
     const ofImages = file.split(/[/\\]/).at(-1) === OF_PROCESSOR ? null : json;
@@ -42,7 +42,7 @@ function checkType(found: unknown, type: string, file: string): void {
   });
 }
 
-/** What becomes of values and where patches are cut, as all classes name it. */
+/** Rescaling, normalisation and patch sizes, whose fields have the same names in all classes. */
 export const pixelSteps = (
   fields: ProcessorFields,
   { mean, std }: { readonly mean: Colours; readonly std: Colours },
@@ -93,7 +93,7 @@ export class ProcessorFields {
     return typeof value === "boolean" ? value : this.refuse(name, "true or false");
   }
 
-  /** One number counts for every colour. */
+  /** One number stands for all colours. */
   colours(name: string, fallback: Colours): Colours {
     const value = this.json[name] ?? fallback;
     const list: readonly unknown[] = Array.isArray(value) ? value : [value, value, value];

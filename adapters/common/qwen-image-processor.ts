@@ -30,7 +30,7 @@ interface AreaLimits {
   readonly maxPixels: number;
 }
 
-/** `min_pixels` and `max_pixels` go before `size`, where transformers 5 writes them. */
+/** `min_pixels` and `max_pixels` take precedence over `size`, where transformers 5 writes the same limits. */
 function areaLimits(fields: ProcessorFields): AreaLimits {
   const size = fields.object("size", { shortest_edge: 56 * 56, longest_edge: 28 * 28 * 1280 });
   const minPixels = fields.count("min_pixels", null) ?? size.count("shortest_edge");

@@ -40,7 +40,10 @@ export function parseHfPartialRope(
   return parseRope(config, rope, dims, maxPositions, DEFAULT_THETA);
 }
 
-/** RoPE as one object says it; `config` has what v4 kept beside it, `dims` are the rotated channels of a head. */
+/**
+ * Reads RoPE from one object. `config` has the fields that v4 keeps outside it; `dims` is the number of rotated
+ * channels per head.
+ */
 export function parseRope(
   config: ConfigReader,
   rope: ConfigReader,
@@ -89,7 +92,7 @@ export function hfRopeObject(config: ConfigReader): ConfigReader {
 function parseYarn(rope: ConfigReader, maxPositions: number) {
   const originalMaxPositions = rope.size("original_max_position_embeddings", maxPositions);
   const attentionFactor = rope.optional("attention_factor", rope.number);
-  // Files say 0, too: transformers asks whether they are true.
+  // Some files have 0. transformers tests whether they are truthy, so 0 means absent.
   const [mscale, mscaleAllDim] = ["mscale", "mscale_all_dim"].map((name) =>
     rope.isZero(name) ? null : rope.optional(name, rope.number),
   );

@@ -7,10 +7,13 @@ import { type RopeSpec, ropeTable, transformersFrequencies } from "../../numeric
 import { sigmoid, topK } from "../../numerics/routing.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
-/** Of the norms of the latents, whatever `rms_norm_eps` says: DeepseekV3RMSNorm is built without it. */
+/** Epsilon of the latents' norms. transformers builds these norms without `rms_norm_eps`. */
 const LATENT_EPS = 1e-6;
 
-/** DeepseekV3TopkRouter: the k best by sigmoid + bias in the groups whose best two sum highest. */
+/**
+ * DeepseekV3TopkRouter: the groups with the largest sum of two best scores are kept; in them, the k largest sigmoid +
+ * bias are chosen.
+ */
 function routerOf(config: DeepseekV3Config): Router {
   const { nExperts, nGroups, groupsPerToken } = config;
   const size = nExperts / nGroups;
@@ -61,7 +64,7 @@ export function hfForward(config: DeepseekV3Config): Forward {
     }
 
     const last_TD = op.rmsNorm(hidden_TD, w("model.norm"), normEps);
-    // MtpLayer m: the hidden states so far, with the embedding of the token m + 1 places on.
+    // MtpLayer m: joins the hidden states with the embedding of the token m + 1 positions later.
     let previous_TD = last_TD;
     for (let m = 0; m < nMtpLayers; m++) {
       const layer = `model.layers.${nLayers + m}`;
@@ -122,7 +125,7 @@ function decoderLayer<X extends Node>(
     const latent_TZ = op.rmsNorm(op.slice(compressed, 1, 0, Z), w(`${self}.kv_a_layernorm`), LATENT_EPS);
     const kRot_T1P = op.rope(op.reshape(op.slice(compressed, 1, Z, Z + P), [T, 1, P]), cosSin, "adjacent");
     const kv_TNH = op.reshape(op.linear(latent_TZ, w(`${self}.kv_b_proj`)), [T, N, nopeDim + valueDim]);
-    // Every head has the same rotated key.
+    // All heads share one rotated key.
     const rows = Array.from({ length: T * N }, (_, i) => Math.floor(i / N));
     const kRot_TNP = op.reshape(op.gather(op.reshape(kRot_T1P, [T, P]), rows), [T, N, P]);
 

@@ -48,12 +48,12 @@ export const deepseekV3 = defineFamily({
   ],
 });
 
-/** Every kind of key, once: layers and experts differ in their numbers only. */
+/** A config that has every kind of key: layers and experts differ only in their indices. */
 function probeSizes() {
   return { num_hidden_layers: 2, first_k_dense_replace: 1, n_routed_experts: 2, n_group: 1, topk_group: 1 };
 }
 
-/** DeepSeek's own files keep embeddings, head, router and `eh_proj`, which joins the inputs of MTP, plain. */
+/** DeepSeek's own files do not quantise embeddings, head, router and `eh_proj`, which joins the inputs of MTP. */
 function encodable(): Encodable {
   const modules = [
     ...["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"],

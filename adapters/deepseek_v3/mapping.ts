@@ -13,8 +13,8 @@ export const deepseekV3Rules = (c: DeepseekV3Config, spelling: Spelling): Rule[]
 ];
 
 /**
- * The config announces these layers whether a file has them or not (transformers saves none), so each is there as a
- * whole or not at all. The Hub's files repeat the embedding and the head in each.
+ * The config announces these layers even where a file lacks them: transformers does not save them. So each layer is
+ * present or absent as a whole. The Hub's files repeat the embedding and the head in each.
  */
 // biome-ignore format: a table
 function mtpLayers(c: DeepseekV3Config, spelling: Spelling): Rule[] {

@@ -1,4 +1,4 @@
-// Config of DeepSeek-V3 as torchtitan 0.2 has it, and config.json for it.
+// torchtitan 0.2's model args of DeepSeek-V3, read as a config; and config.json written from a config.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -45,7 +45,7 @@ export function parseDeepseekV3Args(json: JsonObject, where: string): DeepseekV3
   };
 }
 
-/** YaRN counts for sequences beyond the original length. It scales the logits of attention, not cos and sin. */
+/** YaRN applies only to sequences longer than the original length. It scales attention logits, not cos and sin. */
 function parseRope(args: ConfigReader, dims: number): RopeSpec {
   const base = { theta: args.number("rope_theta", 10_000), dims };
   const originalMaxPositions = args.size("original_seq_len", 4096);

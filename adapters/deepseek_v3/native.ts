@@ -15,13 +15,13 @@ import type { DeepseekV3Config } from "./config.ts";
 const MODEL = "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/model.py";
 const MTP = "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/mtp.py";
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 interface Upstream {
   readonly frequencies: RopeFrequencies;
   readonly scale: number;
-  /** Of the norms of the latents. */
+  /** Epsilon of the latents' norms. */
   readonly latentEps: number;
-  /** What the first MTP layer gets. */
+  /** Which hidden states the first MTP layer reads. */
   readonly mtpFrom: "before the final norm" | "after the final norm";
 }
 
@@ -47,7 +47,7 @@ function torchtitan(config: DeepseekV3Config): Upstream {
   };
 }
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: DeepseekV3Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);

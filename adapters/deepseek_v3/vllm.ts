@@ -1,5 +1,5 @@
-// DeepSeek-V3 under vLLM's names: the model's, and those of the MTP layers, which it runs as a model of their own with
-// a `mtp_block` each. Axes as in mapping.ts.
+// DeepSeek-V3 under vLLM's names. vLLM runs the MTP layers as a separate model, with one `mtp_block` per layer. Axes as
+// in mapping.ts.
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
 //   vllm-project/vllm@03356f8cb59ba27f3d0ce8866d7516b5e32cff65:vllm/model_executor/models/deepseek_mtp.py, `_rewrite_spec_layer_name`
 import { critical, type MapRule, optional, type Rule, split, tie, together } from "../../src/table/rule.ts";
@@ -27,7 +27,7 @@ export function vllmRules(c: DeepseekV3Config): Rule[] {
   ];
 }
 
-/** The latents of query and of key and value are projected by one linear map, where both are there. */
+/** One linear map projects both latents (the query's, and that of key and value) where the model has both. */
 // biome-ignore format: a table
 function attention(c: DeepseekV3Config, layer: string): MapRule[] {
   const self = `${layer}.self_attn`;
@@ -62,7 +62,7 @@ function experts(mlp: string): MapRule[] {
   ];
 }
 
-/** Each is there as a whole or not at all; its head is a copy of the model's. */
+/** Each layer is present or absent as a whole. Its head is a copy of the model's. */
 // biome-ignore format: a table
 function mtpLayers(c: DeepseekV3Config): Rule[] {
   const layer = "model.layers.{m+L}";

@@ -28,7 +28,7 @@ export interface GptOssConfig {
   readonly tied: boolean;
   readonly rope: RopeSpec;
   readonly maxPositions: number;
-  /** One entry a layer: tokens that a position sees, itself included; null for all before it. */
+  /** Per layer: how many tokens a position sees, itself included; null where it sees all before it. */
   readonly windows: readonly (number | null)[];
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;
@@ -155,7 +155,7 @@ export const gptOssHfConfig = (config: GptOssConfig): JsonObject => ({
   ...(config.dtype === null ? {} : { dtype: config.dtype }),
 });
 
-/** The class has a theta and a scaling of its own for configs that are silent. */
+/** GptOssConfig has its own default theta and scaling. */
 function withRope(json: JsonObject): JsonObject {
   if (json.rope_parameters !== undefined && json.rope_parameters !== null) return json;
   const { rope_theta = DEFAULT_ROPE.rope_theta } = json;

@@ -1,4 +1,4 @@
-// gpt-oss: attention with biases and a sink a head, experts whose gate and up rows are interleaved on both sides.
+// gpt-oss: attention with biases and one sink per head; experts whose gate and up rows are interleaved on both sides.
 // Axes: l layers, v vocabulary, d model, n query heads, k key/value heads, H channels of a head, e experts, f ffn of an
 // expert, g its gate and up rows.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/gpt_oss/{moe,state_dict_adapter}.py
@@ -49,7 +49,7 @@ export function gptOssRules(c: GptOssConfig, { head, expert, expertBias, ...spel
       rename("layers.{l}.moe.router.gate.weight", "model.layers.{l}.mlp.router.weight",             "e d")),
     critical(ROUTER,
       rename("layers.{l}.moe.router.gate.bias",  "model.layers.{l}.mlp.router.bias",                "e")),
-    // MXFP4 files hold rows of outputs.
+    // MXFP4 files store a matrix [out, in].
     map("reorder", { [native("mlp1_weight", "EGD")]: "e g d" }, { [`${hf}.gate_up_proj`]: { dims: "e d g", encoded: { mxfp4: "e g d" } } }),
     rename(native("mlp1_bias", "EG"),            `${hf}.gate_up_proj_bias`,                         "e g"),
     map("reorder", { [native("mlp2_weight", "EDF")]: "e d f" }, { [`${hf}.down_proj`]: { dims: "e f d", encoded: { mxfp4: "e d f" } } }),

@@ -6,9 +6,9 @@ import { ropeTable, torchtitanFrequencies, transformersFrequencies } from "../..
 import { softmax } from "../../numerics/routing.ts";
 import type { GptOssConfig } from "./config.ts";
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 interface Upstream {
-  /** On the softmax: torchtitan folds YaRN's factor into it, squared. */
+  /** Scale of the softmax. torchtitan multiplies YaRN's attention factor into it, squared. */
   readonly scale: number;
   /** `swiglu(alpha=1.702)`; no config reaches it. */
   readonly alpha: number;
@@ -30,7 +30,7 @@ function torchtitan({ rope, headDim }: GptOssConfig): Upstream {
   return { scale: (1 / Math.sqrt(headDim)) * mscale * mscale, alpha: 1.702 };
 }
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: GptOssConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);

@@ -4,9 +4,9 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/auto/modeling_auto.py, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 export interface Architecture {
-  /** Whether head and embedding are one where the config is silent. */
+  /** Default of `tie_word_embeddings`. */
   readonly tied: boolean;
-  /** Whether the class has biases that the backend leaves out, where the config is silent. */
+  /** Whether the class has, by default, biases that the backend leaves out. */
   readonly biased: boolean;
   /** Tensors that every layer has, whatever the config says. */
   readonly layer: readonly string[];

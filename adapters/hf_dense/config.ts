@@ -24,7 +24,7 @@ export interface HfDenseConfig {
   readonly dtype: string | null;
 }
 
-/** Fields that make a model a mixture of experts, where they are more than one. */
+/** Fields that make a model a mixture of experts where their value is above 1. */
 const EXPERT_FIELDS = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"] as const;
 
 /** Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
@@ -55,7 +55,7 @@ function refuseOtherKinds(json: JsonObject, where: string): void {
       help: "this needs a family of its own: load one with --adapter (docs/add-a-family.md), or change only the container with --to raw",
     });
   };
-  // Doge names its experts whether it has them or not.
+  // Doge's dense configs have these fields, too.
   for (const field of json.is_moe === false ? [] : EXPERT_FIELDS) {
     const value = json[field];
     if (typeof value === "number" && value > 1) fail(field, "makes this a mixture of experts");

@@ -9,7 +9,7 @@ import { TRAITS } from "./traits/by-model.ts";
 import type { Traits } from "./traits/traits.ts";
 import { checkUnread } from "./unread.ts";
 
-/** Of the norms of the latents, whatever `rms_norm_eps` says. */
+/** Epsilon of the latents' norms. transformers builds these norms without `rms_norm_eps`. */
 const LATENT_EPS = 1e-6;
 
 /**
@@ -89,7 +89,10 @@ const numberOr = <T extends number | null>(
   [name, byDefault]: readonly [string, T],
 ): number | T => (config.has(name) ? config.number(name) : byDefault);
 
-/** Null switches one off; absent is the default of the class, `undefined` where it has none. */
+/**
+ * Null in the config switches the cap off. An absent field has the class's default; `undefined` means the class has no
+ * cap.
+ */
 function softcap(config: ConfigReader, name: string, byDefault: number | null | undefined): number | null {
   if (byDefault === undefined || config.isNull(name)) return null;
   return config.has(name) ? config.number(name) : byDefault;
@@ -129,7 +132,7 @@ function latentScale(rope: ConfigReader): number {
   return factor <= 1 ? 1 : (0.1 * rope.number("mscale_all_dim") * Math.log(factor) + 1) ** 2;
 }
 
-/** LongRoPE at the length that it began with scales nothing, and no less at a shorter one. */
+/** Whether max_position_embeddings scales cos and sin. LongRoPE scales nothing at the original length or below. */
 function scalesByContext(rope: ConfigReader, [first]: readonly Layer[]): boolean {
   const kind = rope.string("rope_type", rope.string("type", "default"));
   if (rope.has("factor") || rope.has("attention_factor")) return false;
@@ -171,7 +174,7 @@ function parseScale(config: ConfigReader, { attentionScale }: Traits, headDim: n
   return numberOr(config, attentionScale.times) ?? headDim ** -0.5;
 }
 
-/** Bits of a value that the element types of weights keep, the hidden one included. */
+/** Significant bits of the weights' element types, the implicit one included. */
 const MANTISSA: Readonly<Record<string, number>> = { bfloat16: 8, float16: 11, float32: 24 };
 
 /** transformers keeps √hidden_size in a buffer of the weights' own type. */

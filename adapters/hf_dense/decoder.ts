@@ -1,5 +1,5 @@
-// What the mathematics of a dense decoder is made of, at one concrete config. Both graphs read it; where each
-// architecture's values come from stands in traits/.
+// What the mathematics of a dense decoder is made of, at one concrete config. Both graphs read it; traits/ says where
+// each architecture's values come from.
 import type { RopePairs } from "../../numerics/graph.ts";
 import type { DenseRope } from "./rope.ts";
 
@@ -13,7 +13,7 @@ export interface Norm {
   readonly bias: boolean;
 }
 
-/** Modules of a layer, by the place where each norm stands; null where there is none. */
+/** Names of a layer's norms, by their place; null where there is no norm. */
 export interface NormPlaces {
   readonly beforeAttention: string | null;
   readonly afterAttention: string | null;
@@ -41,7 +41,7 @@ export interface Latent {
   readonly nopeDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;
-  /** Of the norms of the latents. */
+  /** Epsilon of the latents' norms. */
   readonly eps: number;
 }
 
@@ -63,9 +63,9 @@ export interface Attention {
   readonly softcap: number | null;
   /** `sinks` [N]: a logit more in the softmax of each head. */
   readonly sinks: boolean;
-  /** A norm of what the heads give, before the output projection. */
+  /** A norm over the heads' output, before the output projection. */
   readonly subNorm: string | null;
-  /** Two softmaxes of which one is taken from the other (arXiv:2410.05258). */
+  /** The difference of two softmaxes (arXiv:2410.05258). */
   readonly differential: boolean;
   /**
    * Doge (arXiv:2412.11834): a key's scores get exp(A · softplus(dt · v)) on top, and where there are more than
@@ -89,7 +89,7 @@ export interface Mlp {
 }
 
 export interface Layer {
-  /** Tokens that a position sees, itself included; null for all before it. */
+  /** How many tokens a position sees, itself included; null where it sees all before it. */
   readonly window: number | null;
   /** null: no position at all. */
   readonly rope: DenseRope | null;

@@ -1,10 +1,10 @@
-// What the graphs do not compute, by name.
+// Which decoders and inputs the graphs refuse, by name.
 import type { Forward } from "../../numerics/graph.ts";
 import { InputError } from "../../src/base/errors.ts";
 import type { Decoder } from "./decoder.ts";
 
 /**
- * The decoder, where torchtitan's backend computes what a graph can know.
+ * The decoder, unless torchtitan's backend computes something that no graph can reproduce.
  * @throws InputError NO_GRAPH
  */
 export function nativeDecoder(decoder: Decoder, where: string): Decoder {
@@ -30,7 +30,7 @@ export function nativeDecoder(decoder: Decoder, where: string): Decoder {
   return decoder;
 }
 
-/** Doge leaves keys out where there are more than its window keeps; which ones, no op can say. */
+/** Doge drops keys where there are more than its window keeps. No op can say which ones. */
 export function withinKeepWindow(forward: Forward, { attention: { dynamicMask } }: Decoder): Forward {
   if (dynamicMask === null) return forward;
   return function* (op, weight, input) {

@@ -1,9 +1,9 @@
-// Activations of dense decoders as transformers has them.
+// Activations of transformers' dense decoders.
 //   huggingface/transformers@v5.23.0:src/transformers/activations.py
 import type { Node, Ops, Weights } from "../../numerics/graph.ts";
 import type { Activation } from "./config.ts";
 
-/** Beyond every activation, and finite in f32. */
+/** Larger than any activation, and finite in f32. */
 const LARGEST = 1e30;
 
 /** @param module of an activation that has weights */

@@ -25,7 +25,7 @@ export const hfDense = defineFamily({
   probes: ["mistral", "gemma2", "phi", "olmo"].map((model_type) => ({ model_type, ...SIZES })),
   parse(json, where) {
     const config = parseHfDenseConfig(json, where);
-    // Not before it is asked for: what no graph understands can still be converted.
+    // Parsed only when it is asked for: a model that no graph understands can still be converted.
     return { ...config, where, decoder: () => parseDecoder(json, where, config.tied) };
   },
   encodable: { fp8: LATENT_FP8 },

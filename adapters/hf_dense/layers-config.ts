@@ -12,7 +12,7 @@ interface Layers {
   readonly growth: Attention["growth"];
 }
 
-/** @param headDim rotated channels of a head, where no part of it is left alone */
+/** @param headDim rotated channels per head, before `partial_rotary_factor` */
 export function parseLayers(config: ConfigReader, traits: Traits, headDim: number): Layers {
   const nLayers = config.size("num_hidden_layers");
   const rotates = noRopeLayers(config, traits, nLayers);
@@ -112,7 +112,7 @@ function parseRope(config: ConfigReader, rope: ConfigReader, traits: Traits, hea
     const theta = rope.has("rope_theta") ? rope.number("rope_theta") : config.number("rope_theta", defaultTheta);
     return { kind: "default", theta: theta * rope.number("alpha") ** (dims / (dims - 2)), dims };
   }
-  // Phi 3 reads every scaling but none as LongRoPE.
+  // Phi 3 reads any scaling as LongRoPE.
   if (traits.file === "phi3" && rope.string("rope_type", rope.string("type", "default")) === "yarn")
     rope.unsupported("rope_type", "default or longrope", "transformers' phi3 takes for longrope");
   return parseDenseRope(config, rope, { dims, maxPositions, defaultTheta });
@@ -128,7 +128,10 @@ function partOf(config: ConfigReader, rope: ConfigReader, headDim: number, byDef
   return dims;
 }
 
-/** Gemma 3 and Olmo 3: one for layers with a window and one for those without; `rope_scaling` of v4 is of the latter. */
+/**
+ * Gemma 3 and Olmo 3 have one RoPE for layers with a window and another for layers without. v4's `rope_scaling` belongs
+ * to layers without a window.
+ */
 function ropesByType(
   config: ConfigReader,
   thetas: NonNullable<Traits["ropeByType"]>,
@@ -149,7 +152,7 @@ function ropesByType(
     if (isV4 && !own.isEmpty())
       config.unsupported("rope_scaling", "one of rope_scaling and rope_parameters", "comes twice");
     const rope = isV4 ? config.object("rope_scaling") : own;
-    // Olmo 3 takes v4's rope_theta for layers without a window only.
+    // Olmo 3 uses v4's rope_theta only for layers without a window.
     const isTaken = type === "sliding_attention" && thetas.full[0] === field;
     const theta = !isTaken && config.has(field) ? config.number(field) : byDefault;
     for (const reader of [config, rope]) reader.only("partial_rotary_factor", 1, "rotates a part of each head");

@@ -35,7 +35,7 @@ export function hfDenseRules(c: HfDenseConfig): Rule[] {
         ]
       : [rename("model.lm_head.weight", "lm_head.weight", "v d")]),
     passThrough("model.model.layers.{l}.{key}", "model.layers.{l}.{key}", EXCEPTIONS, layer),
-    // What an architecture has outside its layers is known of those in the list only.
+    // The tensors outside the layers are known only for the architectures in the list.
     ...(architecture === undefined ? [passThrough("model.{key}", "{key}", EXCEPTIONS)] : []),
   ];
 }

@@ -97,7 +97,7 @@ interface Run<X extends Node> {
   readonly tables: readonly (RopeTable | null)[];
 }
 
-/** The backend's max_position_embeddings is what it trains, so that theta never grows. */
+/** The backend sets max_position_embeddings to the training length, so theta never grows. */
 function tablesOf({ layers, rotation }: Decoder, T: number): (RopeTable | null)[] {
   const positions_T = Array.from({ length: T }, (_, t) => t);
   const made = new Map<Layer["rope"], RopeTable>();

@@ -61,7 +61,7 @@ export interface RopeSizes {
   readonly defaultTheta: number;
 }
 
-/** `rope` is the object that describes it; `config` has what v4 kept beside it. */
+/** `rope` is the object that describes RoPE; `config` has the fields that v4 keeps outside it. */
 export function parseDenseRope(config: ConfigReader, rope: ConfigReader, sizes: RopeSizes): DenseRope {
   const { dims, maxPositions, defaultTheta } = sizes;
   const typeField = rope.has("rope_type") ? "rope_type" : "type";

@@ -1,5 +1,5 @@
-// Fields that change the mathematics of some architectures and that transformers' class of another never reads: what they
-// are to mean there is anybody's guess.
+// Fields that change the mathematics of some architectures. Where transformers' class of another architecture never
+// reads such a field, its meaning is unknown, and the config is refused.
 import type { ConfigReader } from "../common/config-reader.ts";
 import type { Traits } from "./traits/traits.ts";
 
@@ -18,7 +18,7 @@ const FIELDS: Readonly<Record<string, (traits: Traits) => boolean>> = {
   scale_depth: ({ residualScale }) => residualScale === "minicpm",
   dim_model_base: ({ residualScale }) => residualScale === "minicpm",
   clip_qkv: ({ clip }) => clip,
-  // HunYuan names what its class always does.
+  // HunYuan's configs have this field, and its class ignores it: it always norms.
   use_qk_norm: ({ qkNorm }) => qkNorm !== null && (qkNorm.when === undefined || qkNorm.when[0] === "use_qk_norm"),
   qk_layernorm: ({ qkNorm }) => qkNorm?.when?.[0] === "qk_layernorm",
   use_parallel_residual: ({ parallel }) => Array.isArray(parallel),

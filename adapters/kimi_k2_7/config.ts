@@ -43,7 +43,7 @@ export interface KimiVision {
 }
 
 /**
- * Defaults are those of Kimi_K25Config and, of Kimi-VL, the same. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming
+ * Defaults are those of Kimi_K25Config, for Kimi-VL too. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming
  * the field. `tie_word_embeddings` counts at the top in a `kimi_k25`, in the text model in a `kimi_vl`.
  */
 export function parseKimiConfig(json: JsonObject, where: string): KimiConfig {
@@ -76,7 +76,7 @@ export function parseKimiConfig(json: JsonObject, where: string): KimiConfig {
 
 function parseVision(config: ConfigReader, modelType: KimiModelType): KimiVision {
   const vision = config.objectOrEmpty("vision_config");
-  /** The first of the spellings that is there. */
+  /** The first spelling that is present. */
   const size = (names: readonly [string, ...string[]], fallback: number): number =>
     vision.size(names.find((name) => vision.has(name)) ?? names[0], fallback);
   vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");

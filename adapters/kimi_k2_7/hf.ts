@@ -10,9 +10,9 @@ import type { KimiConfig, KimiVision } from "./config.ts";
 
 const TEXT = "language_model.model";
 const TOWER = "vision_tower";
-/** Of the tower's LayerNorms; no config changes it. */
+/** Epsilon of the tower's LayerNorms; no config changes it. */
 const TOWER_EPS = 1e-5;
-/** Of the norms of the latents, whatever `rms_norm_eps` says: DeepseekV3RMSNorm is built without it. */
+/** Epsilon of the latents' norms. transformers builds these norms without `rms_norm_eps`. */
 const LATENT_EPS = 1e-6;
 
 type TextConfig = KimiConfig["text"];
@@ -27,7 +27,7 @@ export function hfForward(config: KimiConfig): Forward {
     const block = decoderLayer(op, weight, text, ropeTable(frequencies, [...ids_T.keys()]));
     const image_MD = images === undefined ? null : yield* imageFeatures(op, weight, config, images);
 
-    // Ids of images and videos are looked up as 0, whatever comes in their place.
+    // Tokens of images and videos are looked up as id 0: other rows take their place later.
     const looked_T = ids_T.map((id) => (id === tokens.image || id === tokens.video ? 0 : id));
     let hidden_TD = op.gather(w(`${TEXT}.embed_tokens`), looked_T);
     if (image_MD !== null) {
@@ -49,7 +49,10 @@ export function hfForward(config: KimiConfig): Forward {
   };
 }
 
-/** DeepseekV3TopkRouter: the k best by sigmoid + bias in the groups whose best two sum highest. */
+/**
+ * DeepseekV3TopkRouter: the groups with the largest sum of two best scores are kept; in them, the k largest sigmoid +
+ * bias are chosen.
+ */
 function routerOf(text: TextConfig): Router {
   const { nExperts, nGroups, groupsPerToken } = text;
   const size = nExperts / nGroups;
@@ -103,7 +106,7 @@ function decoderLayer<X extends Node>(op: Ops<X>, weight: Weights<X>, text: Text
     const latent_TZ = op.rmsNorm(op.slice(compressed, 1, 0, Z), w(`${self}.kv_a_layernorm`), LATENT_EPS);
     const kRot_T1R = op.rope(op.reshape(op.slice(compressed, 1, Z, Z + R), [T, 1, R]), cosSin, "adjacent");
     const kv_TNH = op.reshape(op.linear(latent_TZ, w(`${self}.kv_b_proj`)), [T, N, nopeDim + C]);
-    // Every head has the same rotated key.
+    // All heads share one rotated key.
     const rows = Array.from({ length: T * N }, (_, i) => Math.floor(i / N));
     const kRot_TNR = op.reshape(op.gather(op.reshape(kRot_T1R, [T, R]), rows), [T, N, R]);
 

@@ -40,7 +40,7 @@ export const kimiK27 = defineFamily({
   layouts: [row("torchtitan", TORCHTITAN["2026-07-16"])],
 });
 
-/** Every kind of key, once: layers, blocks and experts differ in their numbers only. */
+/** A config that has every kind of key: layers, blocks and experts differ only in their indices. */
 function probesOf(text: JsonObject): JsonObject[] {
   const text_config = {
     num_hidden_layers: 2,
@@ -65,7 +65,7 @@ function squarePatches(config: KimiConfig): KimiConfig {
   return config;
 }
 
-/** transformers takes the table of positions for a square. */
+/** transformers assumes that the position table is square. */
 function squareTable(config: KimiConfig): KimiConfig {
   const { positionRows, positionColumns } = config.vision;
   if (positionRows !== positionColumns) throw noSuchTower("pos_emb_width", positionRows, positionColumns);
@@ -99,10 +99,10 @@ function mathOf({ text, vision, tokens }: KimiConfig) {
     ...prefixed("token", { ...tokens }),
     visionActivation: "gelu_pytorch_tanh",
     projectorActivation: "gelu",
-    /** Of the tower's LayerNorms; no config changes it. */
+    /** Epsilon of the tower's LayerNorms; no config changes it. */
     visionNormEps: 1e-5,
     visionAttentionScale: headDim ** -0.5,
-    /** Of a row or a column, in turn. */
+    /** Inverse frequencies; pairs alternate between column and row. */
     visionInvFreq: [
       ...transformersFrequencies({ kind: "default", theta: vision.ropeTheta, dims: headDim / 2 }).invFreq,
     ],

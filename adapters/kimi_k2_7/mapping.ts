@@ -54,8 +54,8 @@ export function kimiRules(c: KimiConfig, spelling: Spelling): Rule[] {
 }
 
 /**
- * The text model's keys, as the Hub has them; some files leave out `model.`, and transformers 5 saves `blocks` for `layers`:
- * the way back of its renaming of the tower's blocks takes the text model's layers along.
+ * Keys of the text model on the Hub. Some files leave out `model.`. transformers 5 saves `blocks` instead of `layers`:
+ * on saving it reverses its renaming of the tower's blocks, which renames the text model's layers too.
  */
 function inLanguageModel(rule: Rule): Rule {
   const named = (key: string) => `language_model.${key}`;
@@ -101,7 +101,7 @@ function projector(c: KimiConfig, native: string, k25: string, kimiVl: string, o
   );
 }
 
-/** Weight, whose dims are `out` and `rest`, and bias of a module of the tower. */
+/** Weight (of dims `out` and `rest`) and bias of a module of the tower. */
 function both(native: string, hf: string, out: string, rest = ""): MapRule[] {
   return [
     rename<string, string>(`vision_encoder.${native}.weight`, `${hf}.weight`, `${out}${rest}`),

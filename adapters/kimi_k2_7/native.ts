@@ -20,11 +20,11 @@ const MODELING =
 
 type DecoderConfig = KimiConfig["text"];
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 interface Upstream {
   readonly frequencies: RopeFrequencies;
   readonly scale: number;
-  /** Of the norms of the latents. */
+  /** Epsilon of the latents' norms. */
   readonly latentEps: number;
 }
 
@@ -40,7 +40,7 @@ function torchtitan({ rope, nopeDim, ropeDim, normEps }: DecoderConfig): Upstrea
   };
 }
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: KimiConfig): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   const { rope, nopeDim, ropeDim, normEps } = config.text;

@@ -1,4 +1,4 @@
-// Kimi_K25ImageProcessor, and the class of Moonshot's own repositories, of which it is transformers' form.
+// transformers' Kimi_K25ImageProcessor, and the class in Moonshot's own repositories that it replaces.
 //   huggingface/transformers@v5.23.0:src/transformers/models/kimi_k25/image_processing_kimi_k25.py
 import type { JsonObject } from "../../src/base/json.ts";
 import type { FittedSize, Size } from "../../src/family/processor.ts";

@@ -86,8 +86,8 @@ function fusedQkv(attention: Attention, kind: "weight" | "bias", d: string): Rul
 }
 
 /**
- * Older versions of both sides saved them. HF's, one a layer, were never scaled: it stopped before it had Llama 3's
- * scaling.
+ * Older versions of both sides saved these buffers. HF saved one per layer and stopped before it had Llama 3's scaling,
+ * so its buffers are never scaled.
  */
 function derivedBuffers({ rope }: Llama3Config): Rule[] {
   const { theta, dims } = rope;

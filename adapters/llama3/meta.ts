@@ -1,4 +1,4 @@
-// Llama as Meta publishes it: a file a model-parallel rank. Axes as in mapping.ts; rotated channels in pairs.
+// Llama as Meta publishes it: one file per model-parallel rank. Axes as in mapping.ts; rotated channels in pairs.
 // ColumnParallelLinear is cut along its rows, RowParallelLinear along its columns.
 //   meta-llama/llama-models@a9c89c471f793423afd4cc3ca8671d6e56fe64cb:models/llama3/model.py
 //   facebookresearch/fairscale@v0.4.13:fairscale/nn/model_parallel/layers.py

@@ -14,14 +14,14 @@ import type { Llama3Config } from "./config.ts";
 interface Spelling {
   readonly head: string;
   readonly qkv: string;
-  /** One wqkv. */
+  /** Whether wq, wk and wv are one tensor, wqkv. */
   readonly fused: boolean;
 }
 
 export const nativeForward = (config: Llama3Config, spelling: Spelling): Forward =>
   forwardWith(config, spelling, torchtitanFrequencies(config.rope, "ComplexRoPE"));
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Llama3Config, spelling: Spelling): readonly KnownDifference[] {
   const { attentionFactor } = transformersFrequencies(config.rope);
   if (attentionFactor === 1) return [];

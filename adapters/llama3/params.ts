@@ -19,7 +19,7 @@ export const isLlama3 = ({ rope }: Pick<Llama3Config, "rope">): boolean => rope.
 /** `apply_scaling` of model.py has no other values. */
 const SCALING = { lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 8192 };
 const SCALING_FACTOR = 8;
-/** Llama 3.2 was trained with it; its params.json does not say so, and the sizes of its text models must tell. */
+/** Llama 3.2 was trained with it. Its params.json does not say so, so the sizes of its text models decide. */
 const LLAMA32_FACTOR = 32;
 const LLAMA32_SIZES: readonly (readonly [dim: number, layers: number])[] = [
   [2048, 16],
@@ -38,7 +38,7 @@ const TORCHTITAN_ONLY = [
   "enable_weight_tying",
 ];
 
-/** Whether a config is params.json; torchtitan's model args are alike, but for the defaults. */
+/** Whether a config is Meta's params.json. torchtitan's model args look alike and have other defaults. */
 export const isParams = (json: JsonObject, where: string): boolean =>
   json.model_type === undefined &&
   (json.use_scaled_rope !== undefined ||
@@ -112,7 +112,7 @@ function maxPositions(theta: number, scaled: boolean): number {
   return theta > 10_000 ? 16_384 : 4096;
 }
 
-/** Throws InputError CONFIG_UNSUPPORTED for what Meta's model has no way to do. */
+/** Throws InputError CONFIG_UNSUPPORTED for what Meta's model cannot compute. */
 export function paramsOf(config: Llama3Config): JsonObject {
   const { dim, nHeads, headDim, rope } = config;
   if (config.attentionBias || config.mlpBias) throw unsupported("biases", "no linear map of Meta's has one");

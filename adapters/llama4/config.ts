@@ -8,19 +8,19 @@ import { parseHfRope } from "../common/rope-config.ts";
 
 /** Sizes in elements, lengths in tokens. */
 export interface Llama4Config {
-  /** Whether the text model is a part of one that sees: HF then has it under `language_model.`. */
+  /** Whether the text model is part of a vision-language model: HF then puts it under `language_model.`. */
   readonly sees: boolean;
   readonly nLayers: number;
   /** Layers with experts, ascending. */
   readonly moeLayers: readonly number[];
   readonly vocabSize: number;
   readonly dim: number;
-  /** Of a dense layer: HF's `intermediate_size_mlp`. */
+  /** Width of a dense layer's MLP: HF's `intermediate_size_mlp`. */
   readonly ffnDim: number;
-  /** Of one expert, and of the shared one: HF's `intermediate_size`. */
+  /** Width of one expert and of the shared one: HF's `intermediate_size`. */
   readonly expertDim: number;
   readonly nExperts: number;
-  /** Experts a token goes to. */
+  /** Experts per token. */
   readonly topK: number;
   readonly nHeads: number;
   readonly nKvHeads: number;
@@ -36,7 +36,7 @@ export interface Llama4Config {
   readonly chunkSize: number;
   /** Queries and keys of rotated layers are made to have a mean square of 1. */
   readonly qkNorm: boolean;
-  /** Growth of queries of layers without RoPE: 1 + scale · log1p(⌊(position + 1) / floor⌋); null for none. */
+  /** Scale of queries in layers without RoPE: 1 + scale · log1p(⌊(position + 1) / floor⌋); null for none. */
   readonly temperature: { readonly floor: number; readonly scale: number } | null;
   /** Biases of q, k, v and o. */
   readonly attentionBias: boolean;
@@ -58,8 +58,8 @@ export function parseLlama4Config(json: JsonObject, where: string): Llama4Config
 }
 
 /**
- * Absent fields are those of Llama4TextConfig. `tie_word_embeddings` of the text counts, also within a model that sees:
- * its head belongs to the text model.
+ * Absent fields are those of Llama4TextConfig. The text config's `tie_word_embeddings` counts, within a vision-language
+ * model too: the head belongs to the text model.
  */
 function parseText(text: ConfigReader, sees: boolean, dtype: string | null): Llama4Config {
   text.only("hidden_act", "silu", "has no graph here");

@@ -33,7 +33,7 @@ export function hfForward(config: Llama4Config): Forward {
       const gate_TF = op.map("silu", op.linear(x_TD, w(`${module}.gate_proj`)));
       return op.linear(op.mul(gate_TF, op.linear(x_TD, w(`${module}.up_proj`))), w(`${module}.down_proj`));
     };
-    /** `x @ stacked[e]`: the weight of a linear map lies the other way round. */
+    /** `x @ stacked[e]`: the stack holds [in, out], the weight of a linear map is [out, in]. */
     const matrix = (stacked_EIO: typeof hidden_TD, e: number) =>
       op.permute(op.reshape(op.slice(stacked_EIO, 0, e, e + 1), stacked_EIO.shape.slice(1)), [1, 0]);
 

@@ -7,7 +7,7 @@ import { llama4Axes, llama4Rules } from "./mapping.ts";
 import { llama4HfConfig, parseLlama4Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
-/** Every kind of key, once: layers differ in their numbers only. */
+/** A config that has every kind of key: layers differ only in their indices. */
 const TEXT = { num_hidden_layers: 2, interleave_moe_layer_step: 2 };
 const ALL_MOE = { num_hidden_layers: 1 };
 
@@ -18,11 +18,11 @@ const row = torchtitanRows<Llama4Config, Llama4Spelling>({
   graph: nativeForward,
   differences: nativeDifferences,
 });
-/** After 0.2 layers with RoPE are chunked whether or not some are without it. */
+/** After 0.2, layers with RoPE are chunked even where every layer has RoPE. */
 const QKV_LINEAR = { ...TORCHTITAN["2026-04-16"], alwaysChunked: true };
 const LM_HEAD = { ...TORCHTITAN["2026-04-27"], alwaysChunked: true };
 const NAMED_AXES = { ...TORCHTITAN["2026-05-27"], alwaysChunked: true };
-/** When the family was taken out. */
+/** When torchtitan removed the family. */
 const REMOVED = "2026-06-08";
 
 export const llama4 = defineFamily({

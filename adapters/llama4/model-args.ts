@@ -1,4 +1,4 @@
-// Config of Llama 4 as torchtitan 0.2 has it, and config.json for it.
+// torchtitan 0.2's model args of Llama 4, read as a config; and config.json written from a config.
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/llama4/model/{args,model}.py
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -49,7 +49,7 @@ export function parseLlama4Args(json: JsonObject, where: string): Llama4Config {
   return checkHeads(config, where);
 }
 
-/** Its experts take inputs that the router's score has scaled, and each token goes to one shared expert, too. */
+/** The router's score scales the experts' inputs. Each token also goes to one shared expert. */
 function parseExperts(args: ConfigReader): MoeArgs {
   const read = parseMoeArgs(args, "sigmoid", false, true);
   const moe = args.object("moe_args");

@@ -11,18 +11,18 @@ const BUILDER = "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torchti
 const MODEL = "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torchtitan/models/llama4/model.py";
 const ATTENTION = "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torchtitan/models/common/attention.py";
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 type Upstream = Pick<Llama4Config, "ropeLayers" | "chunkedLayers" | "qkNorm" | "temperature">;
 
 /** How a revision spells its keys. */
 interface Spelling {
   readonly head: string;
   readonly qkv: string;
-  /** One wqkv. */
+  /** Whether wq, wk and wv are one tensor, wqkv. */
   readonly fused: boolean;
   readonly expert: (name: string, axes: string) => string;
   readonly expertBias: string;
-  /** Whether layers with RoPE are chunked where no layer is without it. */
+  /** Whether layers with RoPE are chunked even where every layer has RoPE. */
   readonly alwaysChunked: boolean;
 }
 
@@ -47,7 +47,7 @@ function ropeLayersOf({ nLayers, ropeLayers }: Llama4Config): readonly number[] 
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Llama4Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config, spelling);

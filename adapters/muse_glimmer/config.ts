@@ -16,7 +16,7 @@ export interface MuseGlimmerConfig {
   readonly nKvHeads: number;
   readonly headDim: number;
   readonly normEps: number;
-  /** Of the norms between a block's output and the residual. */
+  /** Epsilon of the norms between a block's output and the residual. */
   readonly postNormEps: number;
   /** The output head is the embedding. */
   readonly tied: boolean;
@@ -33,7 +33,7 @@ export interface MuseGlimmerConfig {
   readonly outputMultiplier: number;
   readonly logitCap: number;
   readonly maxPositions: number;
-  /** Null in a model of text alone, which torchtitan has and HF's class does not. */
+  /** Null in a text-only model, which torchtitan has and HF's class does not. */
   readonly vision: MuseGlimmerVision | null;
   /** Ids of the tokens that stand for a patch of an image or video. */
   readonly tokens: Readonly<Record<"image" | "video", number>>;
@@ -63,7 +63,7 @@ export interface MuseGlimmerVision {
 }
 
 /**
- * Absent fields are those of the HF class; a `vision_config` of null stands for a model of text alone. Throws InputError
+ * Absent fields are those of the HF class; a `vision_config` of null stands for a text-only model. Throws InputError
  * INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field.
  */
 export function parseMuseGlimmerConfig(json: JsonObject, where: string): MuseGlimmerConfig {

@@ -8,7 +8,7 @@ import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
 
 const TEXT = "model.language_model";
 const TOWER = "model.vision_tower";
-/** Of MuseGlimmerVisionEncoderLayer's norms, whatever `layer_norm_eps` says. */
+/** Epsilon of MuseGlimmerVisionEncoderLayer's norms, which ignore `layer_norm_eps`. */
 const BLOCK_EPS = 1e-5;
 
 type Grids = ImageInput["grids"];
@@ -24,7 +24,7 @@ export function hfForward(config: MuseGlimmerConfig): Forward {
     const image_MD =
       vision !== null && images !== undefined ? yield* imageFeatures(op, weight, vision, images, normEps) : null;
 
-    // Ids of images and videos are looked up as 0, whatever comes in their place.
+    // Tokens of images and videos are looked up as id 0: other rows take their place later.
     const isPlaceholder = (id: number) => vision !== null && (id === tokens.image || id === tokens.video);
     const looked_T = ids_T.map((id) => (isPlaceholder(id) ? 0 : id));
     let hidden_TD = op.rmsNorm(op.gather(w(`${TEXT}.embed_tokens`), looked_T), null, normEps);

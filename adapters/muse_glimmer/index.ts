@@ -10,7 +10,7 @@ import { COLOURS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { museImageProcessor } from "./processor.ts";
 
-/** Every kind of key, once: layers and blocks differ in their numbers only. */
+/** A config that has every kind of key: layers and blocks differ only in their indices. */
 const ONE_OF_EACH = {
   model_type: "muse_glimmer",
   text_config: { num_hidden_layers: 1 },
@@ -41,7 +41,7 @@ export const museGlimmer = defineFamily({
   layouts: [row("torchtitan", TORCHTITAN["2026-07-16"])],
 });
 
-/** transformers takes the table of positions for a square of as many columns as it has rows. */
+/** transformers assumes a square position table, with as many columns as rows. */
 function squareTable(config: MuseGlimmerConfig): MuseGlimmerConfig {
   const { positionRows, positionColumns } = config.vision ?? { positionRows: 0, positionColumns: 0 };
   if (positionRows === positionColumns) return config;
@@ -81,10 +81,10 @@ function visionMath(vision: MuseGlimmerVision) {
     ...prefixed("vision", { ...vision }),
     visionActivation: "gelu",
     adapterActivation: "gelu",
-    /** Of the blocks' LayerNorms; no config changes it. */
+    /** Epsilon of the blocks' LayerNorms; no config changes it. */
     visionBlockNormEps: 1e-5,
     visionAttentionScale: headDim ** -0.5,
-    /** Of a row or a column, whose numbers start at 1. */
+    /** Inverse frequencies of rows and columns, which are counted from 1. */
     visionInvFreq: [
       ...transformersFrequencies({ kind: "default", theta: vision.ropeTheta, dims: headDim / 2 }).invFreq,
     ],

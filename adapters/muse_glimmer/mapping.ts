@@ -99,7 +99,7 @@ function rotated(native: string, hf: string): MapRule[] {
   ];
 }
 
-/** Weight, whose dims are `out` and `rest`, and bias of a module of the tower. */
+/** Weight (of dims `out` and `rest`) and bias of a module of the tower. */
 function both(native: string, hf: string, out: string, rest = ""): MapRule[] {
   return [
     rename<string, string>(`vision_encoder.${native}.weight`, `model.vision_tower.${hf}.weight`, `${out}${rest}`),

@@ -17,7 +17,7 @@ type Sampling = "transposed" | "upright";
 
 export const nativeForward = (config: MuseGlimmerConfig): Forward => forwardWith(config, "transposed");
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: MuseGlimmerConfig): readonly KnownDifference[] {
   if (config.vision === null) return [];
   return [

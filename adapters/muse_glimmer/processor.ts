@@ -18,7 +18,10 @@ export const museImageProcessor = hfImageProcessor("MuseGlimmerImageProcessor", 
   };
 });
 
-/** Of the grids around the image's own size, or around the largest allowed, the one of the most similar shape: `smart_resize`. */
+/**
+ * `smart_resize`: of the grids around the image's own size, or around the largest allowed, the one with the most
+ * similar aspect ratio.
+ */
 function gridSize({ height, width }: Size, factor: number, maxTokens: number): Size {
   let rows = height / factor;
   let columns = width / factor;
@@ -38,8 +41,8 @@ function gridSize({ height, width }: Size, factor: number, maxTokens: number): S
 }
 
 /**
- * Up to four pairs in the order in which a Python set gives them. Of grids of one shape transformers takes the first, and
- * a square image always has two.
+ * Up to four pairs in the order in which a Python set gives them. Of grids with equally similar ratios transformers
+ * takes the first. A square image always has two such.
  * python/cpython@v3.11.0:Objects/setobject.c (set_add_entry)
  */
 function inSetOrder<T extends readonly [number, number]>(pairs: readonly T[]): T[] {

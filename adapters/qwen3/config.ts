@@ -24,7 +24,7 @@ export interface Qwen3Config {
   /** Biases of q, k, v and o. */
   readonly attentionBias: boolean;
   readonly maxPositions: number;
-  /** One entry a layer: tokens that a position sees, itself included; null for all before it. */
+  /** Per layer: how many tokens a position sees, itself included; null where it sees all before it. */
   readonly windows: readonly (number | null)[];
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;

@@ -12,7 +12,7 @@ import type { Qwen3Config } from "./config.ts";
 
 const CAUSAL: AttentionMask = { kind: "causal" };
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 interface Upstream {
   readonly frequencies: RopeFrequencies;
   readonly mask: (layer: number) => AttentionMask;
@@ -22,7 +22,7 @@ interface Upstream {
 interface Spelling {
   readonly head: string;
   readonly qkv: string;
-  /** One wqkv. */
+  /** Whether wq, wk and wv are one tensor, wqkv. */
   readonly fused: boolean;
 }
 
@@ -35,7 +35,7 @@ const torchtitan = (config: Qwen3Config): Upstream => ({
   mask: () => CAUSAL,
 });
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Qwen3Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);

@@ -1,4 +1,4 @@
-// Config of Qwen3.5 (and 3.6), dense and with experts, with its vision tower or as text alone: HF's Qwen3_5Config,
+// Config of Qwen3.5 (and 3.6), dense and with experts, with its vision tower or text-only: HF's Qwen3_5Config,
 // Qwen3_5MoeConfig and their text configs.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/configuration_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/configuration_qwen3_5_moe.py
@@ -28,7 +28,7 @@ export interface Qwen35Config {
   readonly normEps: number;
   /** The output head is the embedding. */
   readonly tied: boolean;
-  /** Of the first `rope.dims` channels of a head. */
+  /** RoPE of the first `rope.dims` channels of a head. */
   readonly rope: RopeSpec;
   /** Frequencies that turn with time, row and column, interleaved: t h w t h w … */
   readonly mropeSection: readonly number[];
@@ -40,9 +40,9 @@ export interface Qwen35Config {
   readonly ffnDim: number;
   /** Null in a dense model. */
   readonly moe: Qwen35Experts | null;
-  /** Null in a model of text alone. */
+  /** Null in a text-only model. */
   readonly vision: Qwen35Vision | null;
-  /** Null with text alone. */
+  /** Null in a text-only model. */
   readonly tokens: VisionTokens | null;
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;
@@ -63,7 +63,7 @@ export interface Qwen35Experts {
   readonly expertDim: number;
   /** Of the expert that every token goes to, behind a gate. */
   readonly sharedDim: number;
-  /** Experts a token goes to; their weights are made to sum to 1. */
+  /** Experts per token; their weights are normalised to sum to 1. */
   readonly topK: number;
 }
 

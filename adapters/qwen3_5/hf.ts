@@ -50,8 +50,8 @@ export function hfForward(config: Qwen35Config): Forward {
 }
 
 /**
- * get_rope_index: text counts on along all three axes; an image stands still in time and spreads over rows and columns,
- * and what follows it goes on behind its longer side.
+ * get_rope_index: text advances on all three axes. An image has one time, and its rows and columns spread over the
+ * other two axes. What follows an image continues after its longer side.
  */
 function ropeIndex(ids_T: readonly number[], grids: ImageInput["grids"], imageToken: number, m: number): Positions {
   const positions: [number, number, number][] = [];
@@ -98,7 +98,7 @@ function interleavedTable(frequencies: RopeFrequencies, positions: Positions, se
 const zeroCentredNorm = <X extends Node>(op: Ops<X>, x: X, weight: X, eps: number): X =>
   op.rmsNorm(x, op.affine(weight, 1, 1), eps);
 
-/** Softmax over all experts; the chosen ones' made to sum to 1. */
+/** Softmax over all experts; the weights of the chosen ones are normalised to sum to 1. */
 const routerOf = (topK: number): Router => ({
   k: topK,
   select: (logits_E) => softmax(logits_E),
@@ -110,7 +110,7 @@ const routerOf = (topK: number): Router => ({
   },
 });
 
-/** The parts of a layer, each of the residual stream, without it. */
+/** The parts of a layer. Each reads the residual stream and returns what is added to it. */
 function decoderLayer<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,
@@ -140,10 +140,10 @@ function decoderLayer<X extends Node>(
     return linear(op.mul(mixed_TI, op.map("sigmoid", gate_TI)), `${module}.o_proj`);
   }
 
-  /** l2norm, eps 1e-6 beside the sum of squares; rmsNorm has the mean there. */
+  /** l2norm adds eps 1e-6 to the sum of squares; rmsNorm adds it to their mean. */
   const l2norm = (x_TJK: X) => op.affine(op.rmsNorm(x_TJK, null, 1e-6 / delta.keyHeadDim), delta.keyHeadDim ** -0.5);
 
-  /** out_proj(norm(delta rule) · weight · silu(z)), of q, k and v that one convolution has gone over. */
+  /** out_proj(norm(delta rule) · weight · silu(z)), over q, k and v after one convolution. */
   function linearAttention(hidden_TD: X, l: number): X {
     const tokens = hidden_TD.shape[0]!;
     const { nKeyHeads, nValueHeads, keyHeadDim, valueHeadDim, kernel } = delta;

@@ -42,7 +42,7 @@ export const qwen35Moe = defineFamily({
   ],
 });
 
-/** Every kind of key, once: layers and blocks differ in their numbers and their kind of attention only. */
+/** A config that has every kind of key: layers and blocks differ only in their indices and their kind of attention. */
 function probesOf(family: Qwen35Family): JsonObject[] {
   const text = { num_hidden_layers: 2, full_attention_interval: 2 };
   return [false, true].flatMap((tie_word_embeddings) => [

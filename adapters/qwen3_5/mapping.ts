@@ -78,7 +78,7 @@ const MTP = {
 export const qwen35Rules = (c: Qwen35Config, spelling: Spelling): Rule[] =>
   c.vision === null ? rulesOf(c, spelling, "model").map(alsoAsPart) : rulesOf(c, spelling, "model.language_model");
 
-/** transformers reads, and writes again, text alone under the names that it has in the whole model. */
+/** transformers reads and writes a text-only model under the names of the whole model. */
 const alsoAsPart = (rule: Rule): Rule =>
   rule.kind === "map" && rule.hf.every(({ key }) => key.startsWith("model."))
     ? alsoSpelled("hf", [rule.hf[0]!.key.replace("model.", "model.language_model.")], rule)
@@ -128,7 +128,7 @@ function deltaNet(layer: string): Rule[] {
   ];
 }
 
-/** Of each head the query, then the gate of its output. */
+/** Per head: the query, then the gate of its output. */
 // biome-ignore format: a table
 function attention(layer: string): Rule[] {
   const native: string = "layers.{full}.attn";
@@ -155,8 +155,8 @@ function feedForward(layer: string): Rule[] {
 }
 
 /**
- * torchtitan's own adapter transposes each expert, as Qwen3-VL's files need it; these files need it not. A model that
- * transformers 5.23.0 made itself, and did not load, it saves with a tensor for each expert; it reads both.
+ * torchtitan's own adapter transposes each expert, which is right for Qwen3-VL's files and wrong for these.
+ * transformers 5.23.0 saves a model that it built from a config with one tensor per expert. It reads both forms.
  */
 // biome-ignore format: a table
 function experts(layer: string, { expert, expertBias }: Spelling): Rule[] {
@@ -211,7 +211,7 @@ function visionQkv(kind: "weight" | "bias", u: string): MapRule {
   return concat(parts, `model.visual.blocks.{b}.attn.qkv.${kind}`, `(q: a B | k: a B | v: a B)${u}`);
 }
 
-/** Weight, whose dims are `out` and `rest`, and bias of a module of the tower. */
+/** Weight (of dims `out` and `rest`) and bias of a module of the tower. */
 function both(native: string, hf: string, out: string, rest = ""): MapRule[] {
   const visual: string = "model.visual";
   return [

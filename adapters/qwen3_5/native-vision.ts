@@ -14,7 +14,7 @@ export type MergerGelu = "geluTanh" | "gelu";
 
 type Grid = ImageInput["grids"][number];
 
-/** Qwen35VisionEncoder: [M, D]. What it makes of the padding of smaller images goes nowhere and is left out. */
+/** Qwen35VisionEncoder: [M, D]. Upstream pads smaller images. The padding reaches no output, so it is left out. */
 export function* visionEncoder<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,
@@ -93,7 +93,8 @@ const linearWeights = (from: number, to: number): number[] =>
 function rope2d({ dim, nHeads, ropeTheta, mergeSize }: Qwen35Vision, grids: readonly Grid[]): RopeTable {
   const spec = { kind: "default", theta: ropeTheta, dims: dim / nHeads / 2 } as const;
   const places = grids.flatMap((grid) => placesOf(grid, mergeSize));
-  // Two positions of a patch, row and column, one behind another: their two rows are the patch's one.
+  // The table has two rows per patch, for its row and its column. Read as one row of twice the pairs, they are the
+  // patch's angles.
   const { cos, sin, pairs } = ropeTable(torchtitanFrequencies(spec, "CosSinRoPE"), places.flat());
   return { tokens: places.length, pairs: 2 * pairs, cos, sin };
 }

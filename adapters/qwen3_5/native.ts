@@ -25,7 +25,7 @@ import { type MergerGelu, visionEncoder } from "./native-vision.ts";
 
 const MODELS = "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models";
 
-/** What torchtitan and transformers do differently. */
+/** Settings in which torchtitan and transformers differ. */
 interface Upstream {
   readonly normEps: number;
   readonly frequencies: RopeFrequencies;
@@ -48,7 +48,7 @@ const torchtitan = (config: Qwen35Config): Upstream => ({
   mergerGelu: "geluTanh",
 });
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Qwen35Config, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
@@ -143,7 +143,7 @@ function scatterVisionEmbeds<X extends Node>(
 
 type Positions = readonly (readonly [number, number, number])[];
 
-/** `_build_mrope_positions`: each run of text, and each grid, begins one behind the largest position before it. */
+/** `_build_mrope_positions`: each run of text, and each grid, begins one position after the largest one before it. */
 function mropePositions(
   ids_T: readonly number[],
   grids: ImageInput["grids"],

@@ -21,9 +21,9 @@ export interface Qwen3MoeConfig {
   /** Of one expert. */
   readonly expertDim: number;
   readonly nExperts: number;
-  /** Experts a token goes to. */
+  /** Experts per token. */
   readonly topK: number;
-  /** Whether the weights of the chosen experts are made to sum to 1. */
+  /** Whether the weights of the chosen experts are normalised to sum to 1. */
   readonly normTopK: boolean;
   readonly nHeads: number;
   readonly nKvHeads: number;
@@ -35,7 +35,7 @@ export interface Qwen3MoeConfig {
   /** Biases of q, k, v and o. */
   readonly attentionBias: boolean;
   readonly maxPositions: number;
-  /** Tokens that a position sees, itself included; null for all before it. */
+  /** How many tokens a position sees, itself included; null where it sees all before it. */
   readonly window: number | null;
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;

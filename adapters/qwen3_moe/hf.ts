@@ -5,7 +5,10 @@ import { ropeTable, transformersFrequencies } from "../../numerics/rope.ts";
 import { softmax } from "../../numerics/routing.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
-/** Qwen3MoeTopKRouter: probabilities over all experts; of the chosen ones made to sum to 1 where the config says so. */
+/**
+ * Qwen3MoeTopKRouter: probabilities over all experts; those of the chosen ones are normalised to sum to 1 where the
+ * config says so.
+ */
 const routerOf = ({ topK, normTopK }: Qwen3MoeConfig): Router => ({
   k: topK,
   select: (logits_E) => softmax(logits_E),

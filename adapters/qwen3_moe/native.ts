@@ -11,11 +11,11 @@ import {
 import { softmax } from "../../numerics/routing.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
-/** What torchtitan and transformers do differently, where a config asks for it. */
+/** Settings in which torchtitan and transformers differ at some configs. */
 interface Upstream {
   readonly frequencies: RopeFrequencies;
   readonly mask: AttentionMask;
-  /** Whether the weights of the chosen experts are made to sum to 1. */
+  /** Whether the weights of the chosen experts are normalised to sum to 1. */
   readonly routeNorm: boolean;
 }
 
@@ -23,7 +23,7 @@ interface Upstream {
 interface Spelling {
   readonly head: string;
   readonly qkv: string;
-  /** One wqkv. */
+  /** Whether wq, wk and wv are one tensor, wqkv. */
   readonly fused: boolean;
   readonly expert: (name: string, axes: string) => string;
   readonly expertBias: string;
@@ -39,7 +39,7 @@ const torchtitan = (config: Qwen3MoeConfig): Upstream => ({
   routeNorm: true,
 });
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Qwen3MoeConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);

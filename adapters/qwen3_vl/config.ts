@@ -45,7 +45,7 @@ export interface Qwen3VlConfig {
 export interface Qwen3VlExperts {
   readonly nExperts: number;
   readonly expertDim: number;
-  /** Experts a token goes to; their weights are made to sum to 1. */
+  /** Experts per token; their weights are normalised to sum to 1. */
   readonly topK: number;
   /** Layers without experts. */
   readonly denseLayers: readonly number[];

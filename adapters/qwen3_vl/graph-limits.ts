@@ -59,7 +59,8 @@ function checkYarn(rope: Extract<Qwen3VlConfig["rope"], { kind: "yarn" }>): void
 }
 
 /**
- * Both sides take a run of image tokens for one image: torchtitan to place its features, transformers for positions only.
+ * Both upstreams treat a run of image tokens as one image: torchtitan places features by runs, transformers derives
+ * only positions from them.
  * @throws InputError INPUTS_INVALID where runs and images are not the same
  */
 export function withSeparateImages(forward: Forward, config: Qwen3VlConfig, side: Side): Forward {

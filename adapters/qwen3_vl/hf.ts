@@ -59,8 +59,8 @@ function atImages<X extends Node>(op: Ops<X>, features_MD: X, ids_T: readonly nu
 }
 
 /**
- * get_rope_index: text counts on along all three axes; an image stands still in time and spreads over rows and columns,
- * and what follows it goes on behind its longer side.
+ * get_rope_index: text advances on all three axes. An image has one time, and its rows and columns spread over the
+ * other two axes. What follows an image continues after its longer side.
  */
 function ropeIndex(ids_T: readonly number[], grids: Grids, imageToken: number, m: number): Positions {
   const positions: [number, number, number][] = [];
@@ -112,7 +112,7 @@ function interleavedTable(
   return table;
 }
 
-/** Softmax over all experts; the chosen ones' made to sum to 1. */
+/** Softmax over all experts; the weights of the chosen ones are normalised to sum to 1. */
 const routerOf = ({ topK }: Qwen3VlExperts): Router => ({
   k: topK,
   select: (logits_E) => softmax(logits_E),
@@ -166,8 +166,8 @@ function decoderLayer<X extends Node>(op: Ops<X>, weight: Weights<X>, config: Qw
 }
 
 /**
- * Qwen3VLMoeTextExperts. The Hub's files hold each matrix [in, out], those that transformers saves [out, in]; where `down`
- * is square, 2G is not D and `gate_up` tells.
+ * Qwen3VLMoeTextExperts. The Hub's files hold each matrix [in, out], files that transformers saved [out, in]. Shapes
+ * tell which. Where `down` is square, 2G is not D, and `gate_up` tells.
  */
 function expertOf<X extends Node>(op: Ops<X>, weight: Weights<X>, { expertDim: G }: Qwen3VlExperts, module: string) {
   const [gateUp, down] = [weight(`${module}.gate_up_proj`), weight(`${module}.down_proj`)];

@@ -24,7 +24,7 @@ const row = torchtitanRows<Qwen3VlConfig>({
   },
   differences: nativeDifferences,
 });
-/** When the family was taken out. */
+/** When torchtitan removed the family. */
 const REMOVED = "2026-06-10";
 const LAYOUTS = [
   row("torchtitan", TORCHTITAN["2026-05-27"], REMOVED),
@@ -54,7 +54,7 @@ export const qwen3VlMoe = defineFamily({
   ),
 });
 
-/** Every kind of key, once: layers, blocks and mergers differ in their numbers only. */
+/** A config that has every kind of key: layers, blocks and mergers differ only in their indices. */
 function probesOf(family: Qwen3VlFamily, text: JsonObject): JsonObject[] {
   const text_config = { num_hidden_layers: 1, ...text };
   const vision_config = { depth: 1, deepstack_visual_indexes: [0] };

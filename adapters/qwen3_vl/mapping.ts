@@ -97,9 +97,9 @@ const feedForward: readonly Rule[] = [
 ];
 
 /**
- * The Hub's files hold each expert input first, those that transformers 5 saves output first. Its Transpose has
- * check_dims and so takes what fits, which is wrong for the Hub's `gate_up_proj` where 2g = d and its `down_proj` where
- * g = d; here the other one of the two decides.
+ * The Hub's files hold each expert [in, out], files that transformers 5 saved [out, in]. transformers' Transpose has
+ * check_dims, so it takes whichever order fits. That is wrong for the Hub's `gate_up_proj` where 2g = d, and for its
+ * `down_proj` where g = d. Here the other one of the two tensors decides.
  *   huggingface/transformers@v5.23.0:src/transformers/conversion_mapping.py#L1361
  *   https://github.com/huggingface/transformers/pull/43201 has the shapes of Qwen3-VL-30B-A3B on the Hub.
  */
@@ -136,7 +136,7 @@ function fusedQkv(attention: string, kind: "weight" | "bias", d: string): Rule[]
   return [split(`${attention}.wqkv.${kind}`, parts, `(k (q: r H | k: H | v: H))${d}`)];
 }
 
-/** A merger joins the patches of a token; the last one's norm comes before that, DeepStack's after. */
+/** A merger joins the patches of a token. The last merger norms before it joins, DeepStack's mergers after. */
 // biome-ignore format: a table
 const visionTower: readonly MapRule[] = [
   reorder("vision_encoder.patch_embed.proj.weight",  "model.visual.patch_embed.proj.weight", "u (c t p q)", "u c t p q"),
@@ -156,7 +156,7 @@ const visionTower: readonly MapRule[] = [
   ...both("deepstack_merger_list.{m}.linear_fc2",    "deepstack_merger_list.{m}.linear_fc2",          "o", " z"),
 ];
 
-/** Weight, whose dims are `out` and `rest`, and bias of a module of the tower. */
+/** Weight (of dims `out` and `rest`) and bias of a module of the tower. */
 function both(native: string, hf: string, out: string, rest = ""): MapRule[] {
   const visual: string = "model.visual";
   return [

@@ -13,7 +13,7 @@ export type MergerGelu = "geluTanh" | "gelu";
 
 type Grids = ImageInput["grids"];
 
-/** Qwen3VLVisionEncoder. What it makes of the padding of smaller images goes nowhere and is left out. */
+/** Qwen3VLVisionEncoder. Upstream pads smaller images. The padding reaches no output, so it is left out. */
 export function* visionEncoder<X extends Node>(
   op: Ops<X>,
   weight: Weights<X>,

@@ -1,5 +1,5 @@
-// Qwen3-VL, dense and with experts, as torchtitan ran it until it was taken out. Suffixes name axes as in numerics/graph.ts;
-// M merged patches of all images.
+// Qwen3-VL, dense and with experts, as torchtitan ran it until the family was removed. Suffixes name axes as in
+// numerics/graph.ts; M merged patches of all images.
 //   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/qwen3_vl/{__init__,model,rope}.py
 //   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/qwen3/model.py
 //   pytorch/torchtitan@adf340d3f9fa:torchtitan/models/common/{attention,feed_forward,moe,rope}.py
@@ -25,7 +25,7 @@ import { type MergerGelu, visionEncoder } from "./native-vision.ts";
 
 const MODELS = "https://github.com/pytorch/torchtitan/blob/adf340d3f9fa/torchtitan/models";
 
-/** What torchtitan and transformers do differently. */
+/** Settings in which torchtitan and transformers differ. */
 interface Upstream {
   readonly frequencies: RopeFrequencies;
   readonly mergerGelu: MergerGelu;
@@ -35,7 +35,7 @@ interface Upstream {
 interface Spelling {
   readonly head: string;
   readonly qkv: string;
-  /** One wqkv. */
+  /** Whether wq, wk and wv are one tensor, wqkv. */
   readonly fused: boolean;
   readonly expert: (name: string, axes: string) => string;
   readonly expertBias: string;
@@ -58,7 +58,7 @@ function yarn(rope: YarnRope): RopeFrequencies {
   return { invFreq, attentionFactor: 0.1 * Math.log(rope.factor) + 1 };
 }
 
-/** Where that is not what transformers computes. */
+/** Where this forward pass is known to differ from transformers'. */
 export function nativeDifferences(config: Qwen3VlConfig, spelling: Spelling): readonly KnownDifference[] {
   const differences: KnownDifference[] = [];
   let upstream = torchtitan(config);
@@ -147,7 +147,9 @@ function forwardWith(config: Qwen3VlConfig, spelling: Spelling, { frequencies, m
 type Positions = readonly (readonly [number, number, number])[];
 type Grids = ImageInput["grids"];
 
-/** `_compute_mrope_position_ids`: each run of text, and each grid, begins one behind the largest position before it. */
+/**
+ * `_compute_mrope_position_ids`: each run of text, and each grid, begins one position after the largest one before it.
+ */
 function mropePositions(ids_T: readonly number[], grids: Grids, imageToken: number, m: number): Positions {
   const positions: (readonly [number, number, number])[] = [];
   let [image, offset] = [0, 0];

@@ -6,7 +6,7 @@ import type { LayoutRow } from "../../src/family/define.ts";
 import type { Rule } from "../../src/table/rule.ts";
 
 export interface Spelling {
-  /** First revision that spells so: a release, or a day of the main branch. */
+  /** First revision with this spelling: a release, or a date on the main branch. */
   readonly since: string;
   /** Key of the output projection. */
   readonly head: "lm_head.weight" | "output.weight";
@@ -14,7 +14,7 @@ export interface Spelling {
   readonly qkv: "attention" | "attention.qkv_linear";
   /** Whether wq, wk and wv are saved as one wqkv. */
   readonly fused: boolean;
-  /** Name of what a layer's experts share, from the module `moe` on: `w1` of axes `EFD`. */
+  /** Key below `moe` of the tensor that stacks a layer's experts, by its name (`w1`) and its axes (`EFD`). */
   readonly expert: (name: string, axes: string) => string;
   readonly expertBias: "expert_bias_E" | "expert_bias";
 }
@@ -39,7 +39,7 @@ const ROUTED_EXPERTS: Spelling = {
   expert: (name, axes) => `routed_experts.inner_experts.${name}_${axes}`,
 };
 
-/** By the day on which the main branch began to spell so. 0.3.0 has the last one. */
+/** Keyed by the date on which the main branch began this spelling. 0.3.0 has the last one. */
 export const TORCHTITAN = {
   "0.2.0": RELEASE_02,
   "2026-04-16": QKV_LINEAR,
@@ -48,10 +48,10 @@ export const TORCHTITAN = {
   "2026-07-16": ROUTED_EXPERTS,
 } as const;
 
-/** What FusedQKVLinear saved until it had hooks that take wqkv apart: #2878 to #3656. */
+/** What FusedQKVLinear saved until it got hooks that split wqkv: #2878 to #3656. */
 export const fused = <S extends Spelling>(spelling: S): S => ({ ...spelling, fused: true });
 
-/** When FusedQKVLinear had its hooks. */
+/** When FusedQKVLinear got these hooks. */
 export const UNFUSED = "2026-06-19";
 
 interface Parts<C, S extends Spelling> {

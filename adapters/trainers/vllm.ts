@@ -1,4 +1,4 @@
-// vLLM's runtime names: HF's own, but for linear maps that it runs as one. The shard ids of its loaders give the order.
+// vLLM's runtime names: HF's names, except where vLLM fuses linear layers. The shard ids of its loaders give the order.
 //   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py, `stacked_params_mapping`
 //   vllm-project/vllm@0014ec6c58e1b74e660a1e6d059b5689716183ff:vllm/model_executor/layers/fused_moe/layer.py, `create_weights`, `_load_w13`
 import type { LayoutRow } from "../../src/family/define.ts";

@@ -1,4 +1,4 @@
-// Architectures that come in series, each with what it took from the one before; see traits.ts.
+// Architectures that come in series: each entry builds on the one before; see traits.ts.
 import {
   EVERY_OTHER,
   FIRST,

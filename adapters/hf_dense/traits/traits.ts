@@ -34,7 +34,9 @@ export interface WindowFields {
   readonly rotates: (i: number) => boolean;
 }
 
-/** Which layers rotate. windows: those with one. Others are named after the fields that say it. */
+/**
+ * Which layers have RoPE. windows: layers with a window. Other values are named after the config field that decides.
+ */
 type Rotates = "all" | "windows" | "windows, if any" | "no_rope_layers" | "layer_rope_theta";
 
 export interface Traits {
@@ -94,7 +96,7 @@ export interface Traits {
   readonly rope?: JsonObject;
   /** RoPE by type of layer, thetas of v4 by field and default. */
   readonly ropeByType?: { readonly full: Field<number>; readonly sliding: Field<number> };
-  /** Part of each head that is rotated, where the architecture knows such. */
+  /** Rotated share of each head, where the architecture has this field. */
   readonly partial: number | null;
   readonly pairs: RopePairs;
   readonly minus: boolean;
@@ -103,7 +105,7 @@ export interface Traits {
   readonly mlp: Pick<Mlp, "kind" | "into" | "down" | "subNorm">;
   readonly mlpBias: boolean | Field<boolean>;
   readonly activation: Field<string>;
-  /** Names of activations that mean others here. */
+  /** Activations that this architecture gives another meaning. */
   readonly activationAlias?: Readonly<Record<string, string>>;
 }
 
