@@ -109,7 +109,7 @@ function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" |
 export function encodeMapping(
   mapping: Mapping,
   { name, quantisation, encodable, isEncoded, kept }: TargetEncoding,
-  dtypes: DtypeChoice,
+  { dtypes, bufferBytes }: { readonly dtypes: DtypeChoice; readonly bufferBytes: () => number },
 ): { readonly mapping: Mapping; readonly source: EncodedSource } {
   const encoding = encodingOf(name, blockSizeOf(quantisation) ?? [128, 128]);
   const encoded: EncodedTensor[] = [];
@@ -120,7 +120,7 @@ export function encodeMapping(
     encoded.push(tensor);
   }
   if (encoded.length === 0) throw nothingEncoded(name, encodable);
-  const source = encodedSource(virtualSource(mapping), encoded, kept);
+  const source = encodedSource(virtualSource(mapping, bufferBytes), encoded, kept);
   const stored = new Set(encoded.flatMap(({ codes, scales }) => [codes, scales]));
   const tensors = new Map<string, MappedTensor>();
   for (const info of source.tensors.values()) {

@@ -72,8 +72,10 @@ export function planConversion(
   const dtypes = dtypeChoice(options.dtype ?? []);
   const globs = (options.allowDrop ?? []).map(globMatcher);
   const isWaived = (key: string) => globs.some((matches) => matches(key));
-  const route =
-    options.to === RAW.name ? rawRoute(source, options) : layoutRoute(source, options, { dtypes, isWaived });
+  // Memory follows from the whole plan; nothing is read before.
+  const bufferBytes = () => memory.bufferBytes;
+  const choices = { dtypes, isWaived, bufferBytes };
+  const route = options.to === RAW.name ? rawRoute(source, options) : layoutRoute(source, options, choices);
   checkGlobs(dtypes);
   const ranked = rankedTensors(route.to);
   const fallback = ranked === null ? defaultFormat(route, source) : "pt";
@@ -89,6 +91,7 @@ export function planConversion(
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   const { family, from, to, mappings, mapping, dropped } = route;
   const inputs = filesRead(source, route.config);
+  const memory = conversionMemory({ mappings, source, files }, options.maxRam);
   return {
     source,
     sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
@@ -109,7 +112,7 @@ export function planConversion(
     ),
     isWaived,
     encoding: route.encoding,
-    memory: conversionMemory({ mappings, source, files }, options.maxRam),
+    memory,
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     notes,
   };

@@ -34,6 +34,8 @@ export interface Choices {
   readonly dtypes: DtypeChoice;
   /** Whether the user lets a tensor go, whatever its values. */
   readonly isWaived: (key: string) => boolean;
+  /** Of the working buffer of each step; known once the whole route is. */
+  readonly bufferBytes: () => number;
 }
 
 export interface Route {
@@ -101,7 +103,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const steps = mapSteps(side, to, record, encoding, options, choices);
   const last = steps.at(-1)!;
   const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
-  const encoded = encoding && encodeMapping(plain, encoding, choices.dtypes);
+  const encoded = encoding && encodeMapping(plain, encoding, choices);
   const mapping = encoded?.mapping ?? plain;
   return {
     family: side.adapter.family,
@@ -134,7 +136,7 @@ function mapSteps(
   record: ConversionRecord | null,
   encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
-  { dtypes, isWaived }: Choices,
+  { dtypes, isWaived, bufferBytes }: Choices,
 ): Mapping[] {
   const shared = { allowDrop: isWaived, buffers };
   const last: MappingOptions = {
@@ -149,7 +151,7 @@ function mapSteps(
   if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
     return [mapTensors(side, model, layout, to, last)];
   const toHf = mapTensors(side, model, layout, family.hf, shared);
-  return [toHf, mapTensors(side, virtualSource(toHf), family.hf, to, last)];
+  return [toHf, mapTensors(side, virtualSource(toHf, bufferBytes), family.hf, to, last)];
 }
 
 function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {

@@ -2,7 +2,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
 import { type CastStats, castingRead, castingSink, newCastStats } from "./cast.ts";
-import { Gatherer, type ReadBytes, type Sink } from "./gather.ts";
+import { DEFAULT_BUFFER_BYTES, Gatherer, type ReadBytes, type Sink } from "./gather.ts";
 import type { MappedTensor, Mapping } from "./mapping.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
@@ -69,12 +69,16 @@ function floats(from: Dtype, to: Dtype): { from: Float; to: Float } {
   return { from, to };
 }
 
-/** What a mapping would make of its source, read as if it were there. Its tensors must not be cast. */
-export function virtualSource(mapping: Mapping): TensorSource {
-  const producer = new Producer(mapping, new Gatherer());
+/**
+ * What a mapping would make of its source, read as if it were there. Its tensors must not be cast.
+ * @param bufferBytes of the working buffer, asked for when the first byte is read: a plan settles it at its end
+ */
+export function virtualSource(mapping: Mapping, bufferBytes: () => number = () => DEFAULT_BUFFER_BYTES): TensorSource {
+  let producer: Producer | undefined;
   return {
     tensors: new Map([...mapping.tensors].map(([key, { info }]) => [key, info])),
     read(key, begin, target) {
+      producer ??= new Producer(mapping, new Gatherer(bufferBytes()));
       let at = 0;
       producer.produce(key, [begin, begin + target.length], (bytes) => {
         target.set(bytes, at);
