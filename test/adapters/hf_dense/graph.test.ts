@@ -25,8 +25,7 @@ const decoderOf = (name: string): Decoder =>
 async function klOf(name: string, change: (decoder: Decoder) => Partial<Decoder>): Promise<number> {
   const decoder = decoderOf(name);
   const side = hfSide(`hf_dense/${name}`);
-  const forward = () => hfForward({ ...decoder, ...change(decoder) });
-  const a = { ...side, family: { ...side.family, forward } };
+  const a = { ...side, layout: runBy(side.layout, hfForward({ ...decoder, ...change(decoder) })) };
   const { golden } = fixtureCase(`hf_dense/${name}`);
   return (await runParity({ a, golden, backend: "cpu" })).metrics.klMeanNats;
 }

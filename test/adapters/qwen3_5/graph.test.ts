@@ -146,7 +146,8 @@ describe.each([
         .filter(([key]) => !/^(model\.visual|vision_encoder)\./.test(key))
         .map(([key, { dtype, shape }]) => [rename(key), { dtype, shape, bytes: bytesOf(checkpoint, key) }]),
     );
-    return { ...side, family, checkpoint: openCheckpoint(writeSafetensors(scratch(), state)) };
+    const layout = layoutOf(family, side.layout.name);
+    return { ...side, family, layout, checkpoint: openCheckpoint(writeSafetensors(scratch(), state)) };
   };
 
   test.each(["model.", "model.language_model."])("as %s…: the same model of text", async (prefix) => {
