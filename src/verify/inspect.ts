@@ -5,8 +5,6 @@ import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import type { PathOrLocation } from "../formats/io/disk-folder.ts";
-import { openCheckpoint } from "../model/open.ts";
 import {
   configOf,
   leftAlone,
@@ -57,17 +55,8 @@ export interface Inspection {
   readonly problems: readonly Problem[];
 }
 
-/** Opens headers only. Throws InputError where the container itself is malformed. */
-export function inspect(at: PathOrLocation, options: SideOptions): Inspection {
-  const checkpoint = openCheckpoint(at);
-  try {
-    return describe(checkpoint, options);
-  } finally {
-    checkpoint.close();
-  }
-}
-
-function describe(checkpoint: Checkpoint, options: SideOptions): Inspection {
+/** From headers alone. What is wrong with the model is among the problems; nothing of it is thrown. */
+export function inspect(checkpoint: Checkpoint, options: SideOptions): Inspection {
   const problems: Problem[] = [];
   const attempt = <T>(work: () => T): T | null => {
     try {

@@ -57,9 +57,9 @@ describe.each(["llama3/bf16", "deepseek_v3/fp8"])(
 
     it("is what it is on disk to inspect", () => {
       expect([...files.keys()].filter((file) => file.endsWith(".safetensors")).length).toBeGreaterThan(3);
-      const { path, config, ...found } = inspect(new MemoryFolder(NOWHERE, files).at(), side);
+      const { path, config, ...found } = inspect(openCheckpoint(new MemoryFolder(NOWHERE, files).at()), side);
       expect({ path, config }).toEqual({ path: NOWHERE, config: `${NOWHERE}/config.json` });
-      expect({ ...found, path: disk, config: join(disk, "config.json") }).toEqual(inspect(disk, side));
+      expect({ ...found, path: disk, config: join(disk, "config.json") }).toEqual(inspect(openCheckpoint(disk), side));
     });
 
     it("goes back to the original files, byte for byte", async () => {

@@ -52,8 +52,8 @@ describe.each(Object.entries(textOnly))("%s", (layout, write) => {
     ]);
   });
 
-  test("inspect recognises the model and names the problem", async () => {
-    const { family, layout: found, problems } = await inspect(write(), { adapters });
+  test("inspect recognises the model and names the problem", () => {
+    const { family, layout: found, problems } = inspect(openCheckpoint(write()), { adapters });
     expect([family, found]).toEqual(["qwen3_vl", layout === "hf" ? "hf" : "torchtitan"]);
     expect(problems).toEqual([
       expect.objectContaining({ code: "MISSING_TOWER", message: expect.stringMatching(MESSAGE) }),

@@ -1,6 +1,6 @@
 import { inspectDocument } from "../../report/views/inspect.ts";
 import type { Command } from "../command.ts";
-import { loadAdapters } from "../load.ts";
+import { loadAdapters, withCheckpoints } from "../load.ts";
 import { sideOptions, sideOptionsOf } from "../options.ts";
 
 /** What a path holds, from headers alone. An unknown family is an answer, not a failure. */
@@ -11,10 +11,12 @@ export const inspect: Command = {
   options: sideOptions,
   examples: [["inspect outputs/checkpoint/step-1000", "what a trainer saved"]],
   async run(args) {
-    const [{ inspect: inspectPath }, adapters] = await Promise.all([
-      import("../../verify/inspect.ts"),
+    const [adapters, { inspect: describe }] = await Promise.all([
       loadAdapters(args),
+      import("../../verify/inspect.ts"),
     ]);
-    return inspectDocument(inspectPath(args.required("path"), sideOptionsOf(args, adapters)));
+    return withCheckpoints([args.required("path")], async ([checkpoint]) =>
+      inspectDocument(describe(checkpoint!, sideOptionsOf(args, adapters))),
+    );
   },
 };
