@@ -138,6 +138,29 @@ describe("dtypes", () => {
     expect(hashes(target).get("tok_embeddings.weight")!.dtype).toBe("BF16");
   });
 
+  it("says which tensors of two types would become one, as it does without the option", async () => {
+    const { hf } = fixture("qwen3_moe/untied");
+    const state = readState(hf);
+    const [first, second] = ["0", "1"].map((e) => `model.layers.0.mlp.experts.${e}.up_proj.weight`);
+    const { shape, bytes, dtype } = state.get(`${second}`)!;
+    expect(dtype).toBe("F32");
+    state.set(`${second}`, { shape, dtype: "BF16", bytes: bytes.subarray(bytes.length / 2) });
+    const source = writeSafetensors(join(scratch(), "mixed"), state, { config: join(hf, "config.json") });
+    for (const options of [{}, { dtype: ["model.norm.weight=f32"] }]) {
+      const failure: unknown = await converted(source, join(scratch(), "out"), options).catch((error) => error);
+      expect(failure).toMatchObject({
+        code: "MIXED_DTYPES",
+        message: expect.stringContaining(`would be made of "${first}" in F32 and "${second}" in BF16`),
+        details: {
+          tensor: second,
+          expected: "F32",
+          found: "BF16",
+          help: expect.stringContaining("--dtype 'layers.0."),
+        },
+      });
+    }
+  });
+
   it("tells config.json where all weights have another type", async () => {
     const target = join(scratch(), "out");
     await converted(split.native, target, { config, dtype: ["bf16"] });
