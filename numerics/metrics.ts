@@ -1,4 +1,4 @@
-// What two sets of logits are compared by. KL is KL(reference ‖ candidate) in nats per token, its softmax in f64,
+// The measures that compare two sets of logits. KL is KL(reference ‖ candidate) in nats per token, its softmax in f64,
 // averaged over tokens and never divided by the vocabulary.
 
 type Values = Float32Array | Float64Array;
@@ -13,7 +13,7 @@ export interface Metrics {
   readonly top1: number;
   /** Mean overlap of the five largest logits, as a fraction of five. */
   readonly top5: number;
-  /** Positions where equal logits at the boundary were let pass as agreement. */
+  /** Positions where logits equal to the last choice's were counted as agreement. */
   readonly ties: number;
   readonly maxAbsDiff: number;
   readonly cosineMin: number;
@@ -40,7 +40,7 @@ export interface Band {
 }
 
 export interface Positions {
-  /** Bands that double in width: an error of the rotary embedding is none at position 0 and grows. */
+  /** Bands of positions that double in width: an error of the rotary embedding is zero at position 0 and grows. */
   readonly bands: readonly Band[];
   readonly worst: {
     /** Of several inputs, which; positions are counted within it. */

@@ -249,7 +249,7 @@ export const simdKernels = async () => ({
 
 export const file = fileURLToPath(new URL("../numerics/wasm/simd-kernels.ts", import.meta.url));
 
-export const source = ({ shared, own }) => `// Written by scripts/simd-kernels.mjs, which says what they are.
+export const source = ({ shared, own }) => `// Written by scripts/simd-kernels.mjs, which documents them.
 // biome-ignore format: one line
 export const SIMD_KERNELS = "${shared.toString("base64")}";
 // biome-ignore format: one line

@@ -65,7 +65,7 @@ export async function transposeKernels() {
 
 export const file = fileURLToPath(new URL("../src/views/transpose-kernels.ts", import.meta.url));
 
-export const source = (bytes) => `// Written by scripts/transpose-kernels.mjs, which says what it is.
+export const source = (bytes) => `// Written by scripts/transpose-kernels.mjs, which documents them.
 // biome-ignore format: one line
 export const TRANSPOSE_KERNELS = "${bytes.toString("base64")}";
 `;

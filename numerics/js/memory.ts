@@ -36,8 +36,8 @@ export class Memory<V extends Values> {
   }
 
   /**
-   * Gives up waiting buffers of the sizes that nobody asked for in the last calls. Not at once: attention and feed-forward
-   * take turns, and shared buffers that are given up stay in memory for long, as no garbage collector counts them.
+   * Releases waiting buffers whose size nobody asked for in the last calls. Not at once: attention and feed-forward
+   * take turns. And a released shared buffer stays in memory for long, because the garbage collector does not count it.
    */
   trim(calls = IDLE_CALLS): void {
     for (const pool of this.pools.values()) {

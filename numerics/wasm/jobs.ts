@@ -3,10 +3,10 @@
 /** Addresses and strides are bytes in the memory that all threads share; arrays are shared as well. */
 export interface LinearJob {
   readonly kind: "linear";
-  /** Blocks of 256 columns (the last one may be narrower), in each all rows, as many as make whole tiles of 6. */
+  /** x in blocks of 256 columns (the last one may be narrower), each of all rows, padded to a multiple of 6. */
   readonly x: number;
   readonly rows: number;
-  /** Rows of W as they are stored, `elementBytes` an element (2: bf16, 4: f32); as many as make whole panels of 8. */
+  /** Rows of W as stored, `elementBytes` per element (2: bf16, 4: f32), padded to a multiple of 8 rows. */
   readonly weights: number;
   readonly elementBytes: 2 | 4;
   /** Elements of a row, a multiple of 8. */

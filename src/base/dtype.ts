@@ -45,7 +45,10 @@ export const byteLengthOf = (dtype: Dtype, shape: readonly number[]): number => 
 export const bytesPerElement = (dtype: Dtype): number | undefined =>
   BITS[dtype] % 8 === 0 ? BITS[dtype] / 8 : undefined;
 
-/** `torch.<name>`, as Hugging Face configs spell it too. Those missing have no type of one element in torch. */
+/**
+ * `torch.<name>`, which is also the spelling of Hugging Face configs. torch has no one-element type for the dtypes left
+ * out.
+ */
 const TORCH_NAMES: Partial<Record<Dtype, string>> = {
   F64: "float64",
   F32: "float32",

@@ -4,8 +4,8 @@
 //   pytorch/pytorch@v2.13.0:torch/headeronly/util/Half.h, fp16_ieee_from_fp32_value and fp16_ieee_to_fp32_value
 //
 // Rounding is to nearest, ties to even; beyond the largest value lies infinity.
-// A NaN becomes 0x7FC0 in BF16, as torch's scalar code has it (its vector code gives 0xFFFF, by position in the tensor).
-// In any other type it keeps its sign and leading payload bits and is made quiet. BF16 to F32 keeps all bits.
+// A NaN becomes 0x7FC0 in BF16, as in torch's scalar code (its vector code gives 0xFFFF, by position in the tensor). In
+// any other type it keeps its sign and leading payload bits and is made quiet. BF16 to F32 keeps all bits.
 import type { Dtype } from "./dtype.ts";
 
 export const FLOATS = ["F64", "F32", "F16", "BF16"] as const satisfies readonly Dtype[];
@@ -31,9 +31,9 @@ export interface Doubles {
   readonly bits: Uint32Array;
 }
 
-// Numbers of bits stand in the loops themselves: in a bundle a module's constants are variables, which cost a tenth.
-// Magnitudes of F32: 0x7f800000 is infinity, what is larger is NaN; 0x47800000 is 2^16, from where on F16 is infinite;
-// 0x38800000 is 2^-14, below which it is subnormal; 0x33000000 is 2^-25, up to which it is 0.
+// The loops spell out their constants: a bundle turns a module's constants into variables, which costs a tenth of the
+// speed. Magnitudes of F32: 0x7f800000 is infinity, what is larger is NaN; 0x47800000 is 2^16, from where on F16 is
+// infinite; 0x38800000 is 2^-14, below which it is subnormal; 0x33000000 is 2^-25, up to which it is 0.
 
 /** The first `n` of each, here and below. */
 export function doubleToSingle(from: Doubles, to: Singles, n: number): void {

@@ -15,7 +15,10 @@ function editDistance(a: string, b: string, limit: number): number {
 
 const numbers = (key: string): string => key.match(/\d+/g)?.join() ?? "";
 
-/** Nearest key within a third of its length that has the same numbers in it; undefined if there is none. */
+/**
+ * The nearest key with the same numbers in it, at a distance of at most a third of its length; undefined if there is
+ * none.
+ */
 export function nearestKey(key: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let limit = Math.ceil(key.length / 3);

@@ -12,7 +12,7 @@ export interface StepOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Signals are heeded, and progress is told, after so many bytes. */
+/** After this many bytes, signals are handled and progress is reported. */
 const TURN_BYTES = 1 << 25;
 
 /** Runs work that yields its steps at once. */

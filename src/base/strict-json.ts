@@ -1,5 +1,6 @@
-// JSON as serde_json accepts it (RFC 8259, no lone surrogates, 127 levels), and duplicate keys are seen, which JSON.parse
-// hides. Numbers other than safe integers keep their text, so that 1.0 and 2^60 are not mistaken for what they are not.
+// JSON as serde_json accepts it: RFC 8259, no lone surrogates, 127 levels. Duplicate keys are reported; JSON.parse
+// hides them. Numbers other than safe integers keep their text, so that 1.0 is not taken for an integer and 2^60 loses
+// no digits.
 
 /** A number that is no integer literal within ±(2^53 - 1). */
 export class JsonNumber {

@@ -4,7 +4,7 @@ import { parseSize } from "./size.ts";
 const emptyOption = (name: string): UsageError =>
   new UsageError("OPTION_EMPTY", `--${name} needs a value`, { help: `write --${name} VALUE; see --help` });
 
-/** Of an option that has a few values. */
+/** The value of an option that has a fixed list of values. */
 export function notOneOf(name: string, value: string, choices: readonly string[]): UsageError {
   if (value === "") return emptyOption(name);
   return new UsageError("OPTION_VALUE", `--${name} ${value}: not one of ${choices.join(", ")}`, {

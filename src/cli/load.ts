@@ -1,4 +1,4 @@
-// What commands work with: families and checkpoints. Each is loaded when it is asked for.
+// Loads what commands work with, families and checkpoints, when they are asked for.
 import type { Adapter } from "../family/adapter.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Arguments } from "./arguments.ts";

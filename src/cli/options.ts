@@ -33,7 +33,7 @@ export const adapterOptions = {
   adapter: text("Load a family from a module; repeatable"),
 } as const satisfies Readonly<Record<string, Options>>;
 
-/** What settles a side that detection cannot. */
+/** Options that settle what detection cannot. */
 export const sideOptions = {
   ...adapterOptions,
   family: text("Model family, where detection can't tell"),

@@ -25,13 +25,13 @@ import type { DtypeChoice } from "../views/dtypes.ts";
 import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 
-/** What `--encoding` comes to for an HF target. */
+/** How an HF target is encoded, after `--encoding` and its config. */
 export interface TargetEncoding {
   readonly name: EncodingName;
   /** `quantization_config` of the target. */
   readonly quantisation: JsonObject;
   readonly isEncoded: (key: string) => boolean;
-  /** What the family has encoded; null where that is nothing. */
+  /** Which tensors the family encodes; null for none. */
   readonly encodable: EncodableTensors | null;
   readonly kept: KeptScales;
   readonly close: () => void;

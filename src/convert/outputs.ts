@@ -79,7 +79,7 @@ function checkOptions(request: OutputRequest, { maxShardSize, ranks }: SizeOptio
   if (fileName !== null) refuse("max-shard-size", "the target is one file");
 }
 
-/** Experts are chunks of their own: then whoever loads them has one in memory, not the stack. */
+/** Each expert is a chunk of its own: a loader then holds one expert in memory, not the stack. */
 function dcpFiles({ tensors, paths }: Mapping, infos: readonly TensorInfo[], ranks: number): OutputFile[] {
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
@@ -88,7 +88,7 @@ function dcpFiles({ tensors, paths }: Mapping, infos: readonly TensorInfo[], ran
   return planDcp(infos, { ranks, chunks, ...(paths === undefined ? {} : { paths }) });
 }
 
-/** Whether each index of the first axis has source tensors of its own, and is more than a vector. */
+/** Whether each index of the first axis has its own source tensors, and holds more than a vector. */
 function isStack({ move: { shape, pieces }, sources }: MappedTensor): boolean {
   const [count = 0, ...row] = shape;
   const rowSize = elementCount(row);

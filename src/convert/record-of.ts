@@ -60,7 +60,7 @@ function keptTensors({ source, dropped, equalities }: Mapping, isWaived: (key: s
   });
 }
 
-/** What a record settles of the way back. */
+/** What a record decides about the conversion back. */
 export const settledBy = (record: ConversionRecord | null): Pick<PlanOptions, "aliases" | "spelling" | "order"> =>
   record === null
     ? {}

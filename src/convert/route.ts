@@ -141,7 +141,7 @@ function mapSteps(
   const shared = { allowDrop: isWaived, buffers };
   const last: MappingOptions = {
     ...shared,
-    // What is encoded is encoded from the values as they are.
+    // Encoding takes the values of the source without a cast.
     ...(encoding === null ? { dtypes } : {}),
     ...(encoding && { targetEncoding: (key: string) => (encoding.isEncoded(key) ? encoding.name : undefined) }),
     mixedDtypes: dtype.length > 0,

@@ -1,4 +1,5 @@
-// A checkpoint seen without its encodings: one logical tensor in place of codes and scales, decoded as it is read.
+// A checkpoint with its encoded weights decoded: one logical tensor replaces codes and scales, and is decoded as it is
+// read.
 
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
@@ -16,7 +17,9 @@ type Source = Pick<Checkpoint, "tensors" | "read">;
 export interface DecodedSource extends Source {
   /** By the key of the logical tensor. */
   readonly encoded: ReadonlyMap<string, EncodedTensor>;
-  /** The same with these in F32, whatever the config declares: as exact as their codes and scales are. */
+  /**
+   * The same checkpoint with decoded tensors in F32, whatever dtype the config declares: they are not rounded to it.
+   */
   unrounded(keys: ReadonlySet<string>): Source;
 }
 

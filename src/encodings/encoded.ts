@@ -1,4 +1,4 @@
-// Logical tensors seen as codes and scales, encoded as they are read.
+// Codes and scales in place of logical tensors, encoded as they are read.
 
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
@@ -159,7 +159,7 @@ class Encoder {
   }
 }
 
-/** Values encoded, decoded and stored again: are they the same? Any NaN is as another. */
+/** Whether values stay the same when they are encoded, decoded and stored again. All NaNs count as equal. */
 class Trial {
   private readonly codes: Uint8Array;
   private readonly decoded: Float32Array;

@@ -44,6 +44,6 @@ export interface Encoding {
   encode(values: Float32Array, from: number, to: number, scale: number, codes: Uint8Array, at: number): void;
   /** Whether a code stands for NaN. */
   readonly hasNaN: boolean;
-  /** Rows that share a row of scales: what a scale is computed from is at most so many rows. */
+  /** Rows that share a row of scales. A scale is computed from at most this many rows. */
   readonly rowsPerScale: number;
 }

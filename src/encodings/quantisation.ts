@@ -28,14 +28,16 @@ export function blockSizeOf(quantisation: JsonObject | null): readonly [number, 
 export const encodingOf = (name: EncodingName, block: readonly [number, number]): Encoding =>
   name === "fp8" ? fp8Blocks(block) : mxfp4;
 
-/** Of a family that says nothing: weights of linear layers, as transformers' classes call most of them. */
+/**
+ * The default for families without a list of their own: weights of linear layers, by their usual name in transformers.
+ */
 const USUAL: Encodable = { fp8: { keys: ["_proj.weight"] } };
 
 /** Null where no tensor of the family is ever stored under this encoding. */
 export const encodableTensors = (name: EncodingName, own: Encodable | undefined): EncodableTensors | null =>
   own?.[name] ?? USUAL[name] ?? null;
 
-/** Whether a plain HF tensor is stored encoded where nothing but the config tells. */
+/** Whether a plain HF tensor is to be encoded, by the family's keys and the config's exceptions. */
 export const isEncodable = ({ keys }: EncodableTensors, key: string, quantisation: JsonObject): boolean =>
   keys.some((end) => key.endsWith(end)) && !isExempt(key, quantisation);
 
@@ -64,7 +66,7 @@ const METHODS: Readonly<Record<EncodingName, JsonObject>> = {
   mxfp4: { quant_method: "mxfp4" },
 };
 
-/** What a config says that had no `quantization_config` before. */
+/** The `quantization_config` for a config that had none. */
 export const newQuantisation = (name: EncodingName, plainModules: readonly string[] | undefined): JsonObject => ({
   ...(plainModules === undefined ? {} : { modules_to_not_convert: plainModules }),
   ...METHODS[name],

@@ -8,9 +8,12 @@ export interface Adapter {
   readonly family: string;
   /** `model_type`s of HF configs that belong to this family. */
   readonly modelTypes: readonly string[];
-  /** Its keys are those of many models: it takes a checkpoint only by a config's `model_type` or the user's word. */
+  /**
+   * Models of many architectures have its keys. So it takes a checkpoint only by a config's `model_type` or by
+   * `--family`.
+   */
   readonly generic?: boolean | undefined;
-  /** What the family can be: `dense`, `fused`, … for the matrix that `families` prints. */
+  /** Variants of the family, `dense`, `moe`, …, for the table that `families` prints. */
   readonly flavours: readonly string[];
   readonly modalities: readonly string[];
   readonly hf: LayoutFacts;
@@ -19,8 +22,8 @@ export interface Adapter {
   /** Storage encodings that its weights may have beside plain elements: `fp8`, `mxfp4`. */
   readonly encodings?: readonly string[] | undefined;
   /**
-   * Configs that together show every key the family can have: by their tables a checkpoint is recognised that has no
-   * config. HF's spelling; absent fields take the defaults of the HF class.
+   * Configs that together have every key the family can have. Their tables recognise a checkpoint without a config.
+   * HF's spelling; absent fields take the defaults of the HF class.
    */
   readonly probes: readonly JsonObject[];
   /** Where tables and graphs were read from: permalinks. */

@@ -1,4 +1,5 @@
-// An adapter from a description of a family: what it reads of a config, and a row a layout. The config's type stays inside.
+// Makes an adapter of the description of a family: how it reads a config, and one row per layout. The config's type
+// stays inside.
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
 import { InputError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
@@ -40,13 +41,15 @@ export interface FamilySpec<C>
   readonly facts: (config: C) => ModelFacts;
   readonly axes: (config: C) => Axes;
   readonly math: (config: C, json: JsonObject) => MathFacts;
-  /** @param json what was parsed, which is given back as it is where it is HF's own */
+  /** @param json the parsed config; HF's own is returned unchanged */
   readonly hfConfig: (config: C, json: JsonObject) => JsonObject;
   readonly hf: { readonly graph: Graph<C> };
   readonly layouts: readonly [LayoutRow<C>, ...LayoutRow<C>[]];
 }
 
-/** @throws InputError ADAPTER_INVALID, naming a field that is missing, as it may be in a module in JavaScript */
+/**
+ * @throws InputError ADAPTER_INVALID, naming a missing field: nothing else tells the author of a module in JavaScript
+ */
 export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
   checkSpec(spec);
   const { family, modelTypes, generic, flavours, modalities, encodings, probes, sources } = spec;

@@ -1,5 +1,5 @@
-// Which tensors of a family a storage encoding takes, where nothing but the encoding's name tells: files that are stored
-// so, or were, tell by themselves.
+// Which tensors of a family `--encoding` encodes where nothing but the encoding's name is given. Files that are, or
+// were, stored encoded say it themselves.
 
 export const ENCODINGS = ["fp8", "mxfp4"] as const;
 export type EncodingName = (typeof ENCODINGS)[number];
@@ -11,5 +11,7 @@ export interface EncodableTensors {
   readonly plainModules?: readonly string[];
 }
 
-/** By encoding. A family without a word on FP8 has it on every `*_proj.weight`; without one on MXFP4 it has none. */
+/**
+ * By encoding. Without an entry for FP8, every `*_proj.weight` is encoded. Without an entry for MXFP4, no tensor is.
+ */
 export type Encodable = { readonly [Name in EncodingName]?: EncodableTensors };

@@ -4,7 +4,7 @@ import type { Encodable } from "./encodable.ts";
 import { type HfLayout, type Layout, type LayoutFacts, layoutNamed, type NativeLayout } from "./layout.ts";
 import type { ImageProcessor } from "./processor.ts";
 
-/** How a model that sees takes images, for inputs that are checked or made up. */
+/** How a vision-language model takes images: inputs are checked by it, and random inputs are made by it. */
 export interface VisionInput {
   /** Values of one patch as the Hugging Face processor lays it out. */
   readonly patchDim: number;
@@ -16,7 +16,7 @@ export interface VisionInput {
   readonly around: readonly [number, number] | null;
   /** Ids that ordinary text cannot have, `imageToken` among them. */
   readonly reserved: readonly number[];
-  /** What makes patches of images. Without it they have to be given as pixels. */
+  /** Makes patches of images. Without it, images have to be given as pixels. */
   readonly processor?: ImageProcessor | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface ModelFacts {
   readonly maxPositions: number;
   /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
   readonly dtype: string | null;
-  /** Only of a model that sees. */
+  /** Only in a vision-language model. */
   readonly vision?: VisionInput | undefined;
 }
 

@@ -1,5 +1,5 @@
-// A layout: the keys and dims under which one trainer saves the models of a family. Nobody compares names of layouts;
-// whoever asks on which side of the tables one stands looks at `side`.
+// A layout: the keys and dims under which one trainer saves the models of a family. No code compares names of layouts:
+// `side` says on which side of the tables a layout stands.
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Rule, Side } from "../table/rule.ts";
@@ -16,7 +16,7 @@ export interface LayoutFacts {
   readonly side: Side;
   /** First revision of the trainer that saves it, a release or a day of its main branch; absent where it is not known. */
   readonly since?: string | undefined;
-  /** First revision that does so no more; absent where it still does. */
+  /** First revision that no longer saves it; absent where the trainer still does. */
   readonly until?: string | undefined;
   /** Whether it is saved as rank shards, a file each. */
   readonly ranked: boolean;
@@ -29,7 +29,7 @@ interface BoundLayout extends LayoutFacts {
   forward(): Forward;
 }
 
-/** Hugging Face's own: what every table leads to, so that it needs none. */
+/** Hugging Face's own layout. Every table maps to it, so it needs none. */
 export interface HfLayout extends BoundLayout {
   readonly side: "hf";
 }
@@ -56,13 +56,13 @@ export interface LayoutFile {
 /** A layout at one config. */
 export type Layout = HfLayout | NativeLayout;
 
-/** The keys as they stand in the files, of whatever model: `--to raw`. */
+/** The keys of the files as they are, of any model: `--to raw`. */
 export const RAW = { name: "raw", side: "raw" } as const;
 
 /** Where tensors stand: in a layout, or as they are. */
 export type Place = Layout | typeof RAW;
 
-/** Whether two layouts of one family are one. */
+/** Whether two layouts of one family are the same. */
 export const isSameLayout = (a: Pick<LayoutFacts, "name">, b: Pick<LayoutFacts, "name">): boolean => a.name === b.name;
 
 interface Layouts<H extends LayoutFacts, N extends LayoutFacts> {

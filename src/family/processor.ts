@@ -4,10 +4,12 @@ import type { JsonObject } from "../base/json.ts";
 
 /** The processor of a family's images. */
 export interface ImageProcessor {
-  /** Files beside a checkpoint that it is configured by; of several in a directory the first that speaks of images counts. */
+  /**
+   * Names of its config files beside a checkpoint. Of several in one folder the first that configures images counts.
+   */
   readonly configs: readonly string[];
   /**
-   * What such a file says; null where it does not speak of images.
+   * What such a file says of images; null where it says nothing of them.
    * Throws InputError PROCESSOR_UNKNOWN for one of another processor, PROCESSOR_INVALID naming the field.
    */
   read(json: JsonObject, file: string): ImageSteps | null;
@@ -25,7 +27,7 @@ export interface ImageSteps {
   readonly patchSize: number;
   /** Patches along an edge of the square that becomes one token. */
   readonly mergeSize: number;
-  /** Frames in a patch; a still image is every one of them. */
+  /** Frames in a patch; a still image is repeated for each of them. */
   readonly frames: number;
   /** How the values of a patch lie, the axis with the largest stride first. */
   readonly patchAxes: PatchAxes;

@@ -10,9 +10,8 @@ export interface Sample {
 }
 
 /**
- * @typeParam Shown what it is recognised by
- * @typeParam Found what its recogniser learns, for its words. Who asks a list of faults hands it from one to the other and
- * needs not know it.
+ * @typeParam Shown the evidence that `recognise` looks at
+ * @typeParam Found what `recognise` learned. Callers hand it on to `words` and `mend` without knowing what is in it.
  */
 interface AnyFault<Shown, Found> {
   /** Stands in reports as `cause.code`: public. */
@@ -29,7 +28,7 @@ interface AnyFault<Shown, Found> {
   mend(found: Found): string;
 }
 
-/** A fault of one tensor, recognised by undoing it; its words go on where a sentence began with the tensor's key. */
+/** A fault of one tensor, recognised by undoing it; its words continue a sentence that begins with the tensor's key. */
 export interface TensorFault<Found = unknown> extends AnyFault<TensorPair, Found> {
   readonly of: "tensor";
 }

@@ -1,4 +1,4 @@
-// A tensor of the right model beside the same one of another: what a fault of one tensor is recognised by.
+// A tensor of the reference model and the same tensor of another model: the evidence for a fault of one tensor.
 import { createHash } from "node:crypto";
 import { elementCount } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
@@ -10,7 +10,7 @@ const MOST_ELEMENTS = 1 << 26;
 /** Half the distance from 1 to the next bf16: what a cast to it can change, relative to the value. */
 export const HALF_ULP = 2 ** -8;
 
-/** Keys of the right model's tensors by their shape and values. */
+/** Keys of the reference model's tensors by their shape and values. */
 export type Owners = ReadonlyMap<string, string>;
 
 /** Each tensor is read once: a step may have hundreds of experts. */
@@ -35,12 +35,12 @@ export class TensorPair {
     private readonly owners: Owners,
   ) {}
 
-  /** Key of the right model's tensor that has the values of this one; undefined where none has. */
+  /** Key of the reference model's tensor that has the values of this one; undefined where none has. */
   get owner(): string | undefined {
     return this.owners.get(digestOf(this.shape, this.found));
   }
 
-  /** Which row (index of the first axis) of `expected` each row of `found` is; null where some is none of them. */
+  /** Which row (index of the first axis) of `expected` each row of `found` equals; null where a row equals none. */
   get rowOrder(): readonly number[] | null {
     if (this.rows === undefined) this.rows = rowOrder(this);
     return this.rows;
@@ -56,7 +56,7 @@ export class TensorPair {
     return this.expected.reduce((total, value, i) => total + of(value, this.found[i]!), 0);
   }
 
-  /** Whether each expected value and the one found in its place are so. */
+  /** Whether `isSo` holds for each expected value and the value found in its place. */
   every(isSo: (expected: number, found: number, i: number) => boolean): boolean {
     return this.expected.every((value, i) => isSo(value, this.found[i]!, i));
   }

@@ -14,10 +14,13 @@ import { rounded } from "./values/rounded.ts";
 import { scaled } from "./values/scaled.ts";
 import { weightsDiffer } from "./values/weights-differ.ts";
 
-/** What a run shows of the model as a whole. `src/parity/hypotheses.ts` asks them, with what further runs show. */
+/**
+ * Faults of the model as a whole. `src/parity/verdict/hypotheses.ts` asks each, with what the run and further runs
+ * showed.
+ */
 const OF_THE_MODEL = [staleTiedHead, configDiffers, unusedTensors, nonFinite];
 
-/** What one tensor shows; the last one explains whatever no other does. */
+/** Faults of one tensor. The last one explains what no other does. */
 const OF_A_TENSOR: readonly TensorFault[] = [
   tensorsSwapped,
   ropePermuted,
@@ -34,7 +37,7 @@ export const FAULTS: readonly Fault[] = [...OF_THE_MODEL, ...OF_A_TENSOR];
 /** What was done to a tensor. */
 export interface Recognised {
   readonly code: string;
-  /** Goes on where a sentence began with the tensor's key. */
+  /** Continues a sentence that begins with the tensor's key. */
   readonly words: string;
   readonly mend: string;
 }

@@ -11,7 +11,7 @@ export interface TensorInfo {
   readonly shape: readonly number[];
   /** Size of the row-major payload. */
   readonly byteLength: number;
-  /** Of a logical tensor that is decoded as it is read: what it is stored as. */
+  /** How the tensor is stored, for a logical tensor that is decoded as it is read. */
   readonly encoding?: string;
 }
 

@@ -4,7 +4,7 @@ import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
 
-/** A model config as its file has it. */
+/** A model config and the file that it was read from. */
 export interface ConfigFile {
   /** For messages and reports. */
   readonly path: string;
@@ -14,7 +14,7 @@ export interface ConfigFile {
   readonly json: JsonObject;
 }
 
-/** Whether a config of this name is a layout's own, and nothing that transformers reads. */
+/** Whether a config file of this name belongs to a trainer's layout and transformers does not read it. */
 export const isLayoutConfig = (name: string): boolean => name === "params.json";
 
 /** The config in a folder; null where there is none. */

@@ -1,11 +1,12 @@
-// Encoded weights are decoded as the other side of a comparison holds them: rounding is then never ours.
+// In a comparison, encoded weights are decoded to the type of the other side, so that we round nothing ourselves.
 
 import { hfView } from "../views/hf-view.ts";
 import type { Side } from "./sides.ts";
 
 /**
- * Both sides, an HF side's encoded tensors decoded in F32 where the other side has them so: a trainer that loads FP8 into f32
- * rounds nothing, whatever the config declares. Elsewhere they keep the declared dtype, to which a conversion rounds them.
+ * Both sides. Encoded tensors of an HF side are decoded in F32 where the other side holds F32: a trainer that loads FP8
+ * into f32 rounds nothing, whatever the config declares. Elsewhere they are decoded to the declared dtype, to which a
+ * conversion rounds them.
  */
 export function decodedAlike([a, b]: readonly [Side, Side]): readonly [Side, Side] {
   return [decodedLike(a, b), decodedLike(b, a)];

@@ -36,8 +36,9 @@ interface Candidate extends Detected {
 }
 
 /**
- * A candidate must know this share of the kinds of keys, and find this share of those it requires. By keys alone, one
- * kind too many or too few is taken for damage, more for another family: a dense model's keys are most of a MoE's.
+ * A candidate must know this share of the checkpoint's kinds of keys, and find this share of the kinds that it
+ * requires. By keys alone, one kind too many or too few counts as damage, more as another family: a dense model has
+ * most of the keys of a MoE.
  */
 const ENOUGH_BY_KEYS = 8 / 9;
 const ENOUGH_IN_FAMILY = 0.5;
@@ -82,7 +83,10 @@ export function detect(
   return { adapter: first.adapter, layout: first.layout };
 }
 
-/** Layouts of one family that differ in how they are saved only, as the evidence has it. */
+/**
+ * Of candidates with the same keys, those that the evidence names: the layout of the record, or the ranked or unranked
+ * ones.
+ */
 function likelier(candidates: readonly Candidate[], { ranks = false, recorded }: Evidence): readonly Candidate[] {
   if (candidates.length < 2) return candidates;
   const named = candidates.filter(({ layout }) => layout.name === recorded?.());
@@ -152,13 +156,13 @@ function judge(
 
 const tableAt = (family: Family, layout: LayoutFacts): NativeLayout => tableLayout(family, bound(family, layout));
 
-/** Tables of a layout, as the adapter's probes have them. */
+/** Tables of a layout at each of the adapter's probes. */
 const probed = (adapter: Adapter, layout: LayoutFacts): (readonly Rule[])[] =>
   adapter.probes.map((probe) => tableAt(adapter.open(probe, adapter.family), layout).rules());
 
 /**
- * The table at a config, without the rules of layers that the model has none of; none where the config is not one of the
- * family's, which whoever opens it will be told.
+ * The table at a config, without rules for kinds of layers that the model lacks. Empty where the family cannot read the
+ * config: opening the checkpoint reports that.
  */
 function rulesAt(adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): (readonly Rule[])[] {
   if (config === null) return [];
@@ -180,7 +184,7 @@ function keyAxesOf(rule: Rule): readonly string[] {
   return rule.kind === "drop" ? axesOf(rule.key) : [];
 }
 
-/** Whether two layouts of a family are one here: they may differ in the experts alone, and the model have none. */
+/** Whether two layouts of a family are the same for this model: they may differ only in experts, which it may lack. */
 function isSameTable(a: Detected, b: Detected, config: JsonObject | null, kinds: ReadonlySet<string>): boolean {
   if (config === null || a.adapter !== b.adapter || a.layout.side === "hf" || b.layout.side === "hf") return false;
   const isAbsent = (rule: Rule) =>
@@ -231,7 +235,7 @@ function unknownFamily(
   });
 }
 
-/** Layouts of one family may differ in a tensor or two: then it is they that are missing. */
+/** Layouts of one family may differ in a tensor or two. Then these tensors are what is missing. */
 function ambiguous(candidates: readonly Candidate[]): InputError {
   const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout.name}`);
   const kinds = candidates.map(

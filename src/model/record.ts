@@ -10,7 +10,7 @@ import { RECORD_NAME } from "../formats/file-names.ts";
 import { type Folder, has, readText } from "../formats/io/folder.ts";
 
 const RECORD_VERSION = 1;
-/** Bytes of dropped tensors that a record keeps; what is beyond comes back from its rule only. */
+/** Limit of the bytes of dropped tensors that a record keeps. A tensor beyond it is only re-created by its rule. */
 const MAX_KEPT_BYTES = 1 << 20;
 /** Of a record: index, headers and keys of the source, at some 500 bytes a tensor. */
 const RECORD_LIMIT = 1 << 28;
@@ -44,7 +44,7 @@ export interface ConversionRecord {
   readonly dropped: readonly KeptTensor[];
 }
 
-/** The bytes of dropped tensors, as far as a record keeps them, in the order given. */
+/** The bytes of dropped tensors in the order given, up to the limit of a record. */
 export function keepBytes<T extends { readonly byteLength: number }>(
   tensors: readonly T[],
   read: (tensor: T, target: Uint8Array) => void,

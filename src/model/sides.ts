@@ -34,7 +34,7 @@ export interface Side {
   readonly layout: Layout;
   /** The model's tensors, by the keys of the layout. */
   readonly model: TensorSource;
-  /** Keys of the model's tensors in the checkpoint, those of codes and scales in place of what they encode. */
+  /** Keys of the model's tensors in the checkpoint. Codes and scales stand in place of the tensors that they encode. */
   readonly storedKeys: readonly string[];
   /** Tensors of the model that are stored encoded, by the keys of the layout. */
   readonly encoded: ReadonlyMap<string, EncodedTensor>;
@@ -64,7 +64,8 @@ export function recognise(checkpoint: Checkpoint, config: JsonObject | null, opt
   let failure: unknown;
   for (const keys of readings) {
     try {
-      // What the user settles in full is not checked against the keys: the reading has to be found without it.
+      // A family and layout that the user names are not checked against the keys, so the prefix of the keys is found
+      // without them.
       const bySight = detect(adapters, keys.model, config, family === undefined ? {} : { family }, evidence);
       if (layout === undefined || bySight.layout.name === layout) return { ...bySight, keys };
     } catch (error) {

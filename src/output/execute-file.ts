@@ -96,7 +96,7 @@ class FileWriter {
   /** Takes the first bytes of a part from the file itself. */
   #replay(part: OutputPart, length: number): void {
     this.#buffer ??= new Uint8Array(REPLAY_BYTES);
-    // Called for what it may do for the parts that follow; its bytes are in the file.
+    // Called because later parts may depend on what it computes. Its bytes are in the file already.
     if (part.kind === "late") part.make();
     for (let left = length; left > 0; ) {
       const count = fs.readSync(this.#fd, this.#buffer, 0, Math.min(left, this.#buffer.length), this.#at);

@@ -30,7 +30,7 @@ export interface Diagnosis {
     readonly wasm: { readonly available: true } & ({ readonly library: string } | { readonly noLibrary: string });
     readonly cpu: { readonly available: true };
   };
-  /** Families. */
+  /** Names of families. */
   readonly adapters: readonly string[];
 }
 

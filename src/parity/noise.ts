@@ -5,7 +5,7 @@ import { type Forward, type ForwardInput, SHORT_CHAIN } from "../../numerics/gra
 import { LogitComparison } from "../../numerics/metrics.ts";
 import type { SideWeights } from "./side.ts";
 
-/** KL in nats per token, of logits that exact arithmetic would make equal. */
+/** KL in nats per token, between logits that exact arithmetic would make equal. */
 export interface NoiseFloor {
   readonly klMeanNats: number;
   readonly klMaxNats: number;

@@ -21,7 +21,7 @@ export interface ParityOptions extends JudgeOptions {
   readonly b?: ParitySide | undefined;
   /** Path of recorded logits. */
   readonly golden?: string | undefined;
-  /** Random ids unless given; a golden brings its own. Of several, the metrics are over all their tokens. */
+  /** Random ids unless given; a golden brings its own. Metrics cover the tokens of all inputs. */
   readonly input?: InputRequests | undefined;
   readonly backend?: BackendChoice | undefined;
   readonly maxRamBytes?: number | undefined;
@@ -33,9 +33,9 @@ export interface SideReport {
   readonly family: string | null;
   readonly layout: string | null;
   readonly format: Format;
-  /** Of most values, as they are computed with. */
+  /** Element type of most weight values, as the forward pass reads them. */
   readonly dtype: string;
-  /** What weights are stored in that `dtype` is decoded from. */
+  /** The storage encoding that `dtype` is decoded from. */
   readonly encoding: string | null;
 }
 
@@ -54,7 +54,7 @@ export interface ParityReport extends Omit<Judgement, "prompts"> {
   readonly memory: ParityMemory & { readonly backendPeakBytes: number };
   readonly peakRamBytes: number;
   readonly seconds: number;
-  /** Tensors that the mathematics has no use for, with the reason. */
+  /** Tensors that the forward pass does not need, with the reason. */
   readonly ignoredTensors: readonly { readonly key: string; readonly reason: string }[];
   /** Which one the other is measured against. */
   readonly reference: "a" | "b";

@@ -40,7 +40,9 @@ export interface PassesOf {
   readonly forwards: readonly Forward[];
   readonly golden: Golden | null;
   readonly inputs: readonly ResolvedInputs[];
-  /** Of a model that sees, an input with images: with it and `inputs`, every tensor is read that any input reads. */
+  /**
+   * In a vision-language model, an input with images: it and `inputs` together read every tensor that any input reads.
+   */
   readonly everyModality: ForwardInput | null;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned: boolean;
@@ -53,7 +55,7 @@ export class Passes {
   readonly sides: readonly SideWeights[];
   readonly forwards: readonly Forward[];
   private readonly inputs: readonly ForwardInput[];
-  /** Of the reference on each input; null where it runs anew each time. */
+  /** Recordings of the reference on each input; null where the reference runs anew each time. */
   private recordings: readonly Recording[] | null = null;
 
   constructor(private readonly of: PassesOf) {
@@ -140,7 +142,8 @@ export class Passes {
   }
 
   /**
-   * The same with another pass of the side that is measured. The reference runs once more only where nothing was kept of it.
+   * The same comparison with another forward pass of the measured side. The reference runs again only where no
+   * recording was kept.
    * @throws InputError where the pass does not fit the side's weights
    */
   runAgain(backend: Backend, candidate: Forward, options: ForwardOptions): Promise<ForwardOutcome> {

@@ -50,12 +50,12 @@ export class SideWeights {
     );
   }
 
-  /** Tensors that the mathematics has no use for, with the reason. */
+  /** Tensors that the forward pass does not need, with the reason. */
   get ignored(): readonly { readonly key: string; readonly reason: string }[] {
     return this.table.dropped.map(({ key, reason }) => ({ key, reason }));
   }
 
-  /** What `forward` does with an input. @throws InputError ID_OUT_OF_RANGE */
+  /** The plan of `forward` for an input. @throws InputError ID_OUT_OF_RANGE */
   plan(forward: Forward, input: ForwardInput): ForwardPlan {
     return planForward(forward, (key) => this.header(key), { ...input, has: (key) => this.has(key) });
   }

@@ -19,11 +19,11 @@ export interface Table {
   readonly title: string;
   readonly columns: readonly { readonly name: string; readonly align?: "left" | "right" }[];
   readonly rows: readonly (readonly string[])[];
-  /** Rows that are worth a person's time, the first ones; all unless given. Renderers may show fewer, never more. */
+  /** Number of rows to show, from the first on; all unless given. Renderers may show fewer, never more. */
   readonly most?: number;
 }
 
-/** What every report has, and every part of one. */
+/** Fields of every report and of every section of one. */
 interface Findings {
   readonly verdict: Verdict;
   /** One sentence: what came out. */

@@ -1,4 +1,4 @@
-// What a report leaves out for a person to read it: pages are bounded whatever the model's size, the JSON report has all.
+// Bounds what a report shows to people, whatever the model's size. The JSON report has everything.
 import type { Check, Table } from "./document.ts";
 import { formatCount } from "./units.ts";
 

@@ -32,7 +32,7 @@ export interface MissingTensor extends About {
   readonly code: "MISSING_TENSOR";
   readonly expected: string;
   readonly spellings: readonly string[];
-  /** Null where only the source could tell it, and does not. */
+  /** Null where only the source could tell, and does not. */
   readonly shape: readonly number[] | null;
   /** The part of the model that it belongs to, where the source has other tensors of that part. */
   readonly tower?: string;

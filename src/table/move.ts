@@ -1,4 +1,4 @@
-// What a compiled table asks of the converter: element moves between tensors, as nested strided copies.
+// Moves of elements between tensors, as nested strided copies: the output of a plan.
 import type { TolerableFault } from "./fault.ts";
 
 /**

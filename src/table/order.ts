@@ -1,4 +1,4 @@
-// In which order of dims a checkpoint was written, where its tensors can have several.
+// Finds the order of dims that a checkpoint was written in, where its tensors can have several.
 import { InputError } from "../base/errors.ts";
 import type { CompiledSide, MapSlot, Slot } from "./compile.ts";
 import type { AmbiguousOrder } from "./fault.ts";

@@ -57,7 +57,7 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
       const variant = variantFor(variants, "hf", source);
       return { check: new Check(at(variant, "hf", source), direction, source, options), order: variant.order };
     }
-    // An order of keys is that of a variant, whose tensors know no other; an order of dims is for its tensors to know.
+    // An order of keys belongs to a variant, whose tensors have no other. An order of dims is declared by the tensors.
     const { order, ...others } = options;
     const variant = variants.find((one) => one.order === order && order !== "");
     const compiled = at(variant ?? variants[0], "native", source);

@@ -10,7 +10,7 @@ const NAMES_SHOWN = 3;
 
 const quote = (key: string): string => `"${key}"`;
 
-/** The error of a fault. `all` are the faults that it is told for, itself among them: of those of its kind it gives the number. */
+/** The error of a fault. `all` are all faults found, itself among them: the message counts those of its kind. */
 export function errorOf(fault: TableFault, all: readonly TableFault[]): InputError {
   const name = quote(fault.key);
   switch (fault.code) {

@@ -1,4 +1,4 @@
-// What a table is asked: a direction, the tensors at hand, and what the user or the record settles.
+// The arguments of a plan: a direction, the tensors at hand, and the choices of the user or of the record.
 import type { Dtype } from "../base/dtype.ts";
 
 export type Direction = "toHf" | "fromHf";

@@ -14,8 +14,8 @@ export type Dims = string;
 
 /**
  * How the tensors of one rank-sharded checkpoint lie on its ranks: cut along a dimension into equal shards, or whole on
- * each. Of several dimensions the first is cut in writing, and the one that fits in reading. Shards are made of whole
- * units of so many elements along it, e.g. heads.
+ * each. Where several dimensions are given, writing cuts along the first, and reading takes the one that fits. A shard
+ * has a whole number of units, each of so many elements along the dimension, e.g. heads.
  */
 export type Ranks = { readonly cut: number | readonly number[]; readonly unit?: number } | "replicated";
 
@@ -26,8 +26,8 @@ export interface Term {
   /** Dims where the tensor is stored under an encoding that declares others, e.g. `{ mxfp4: "e d f" }`. */
   readonly encoded?: Readonly<Record<string, Dims>>;
   /**
-   * Dims in files of another writer, by a name for its order of dims. One order holds for all tensors of a checkpoint that
-   * have it; on reading, their shapes tell which.
+   * Dims in files of another writer, keyed by a name for its order. All tensors of a checkpoint that have several
+   * orders stand in the same one. On reading, their shapes tell which.
    */
   readonly orders?: Readonly<Record<string, Dims>>;
   /** Other spellings of the key, accepted on reading. */
@@ -45,9 +45,12 @@ export interface MapRule {
   readonly hf: readonly Term[];
   /** The tensors may be absent, all together. */
   readonly optional: boolean;
-  /** The part of the model that its tensors make up, where files may lack that part as a whole: `vision tower`. */
+  /**
+   * Name of the part of the model that its tensors belong to, e.g. `vision tower`, where files may lack that part as a
+   * whole.
+   */
   readonly tower?: string;
-  /** Files that it holds for, where not for all: those of this order; "" is the canonical one. */
+  /** The order of the files that the rule applies to; all files unless given. "" is the canonical order. */
   readonly order?: string;
 }
 
@@ -203,13 +206,13 @@ export function together(op: string, rules: readonly MapRule[]): MapRule {
   return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };
 }
 
-/** The tensors of the rules are one part of the model; a file without any of them is told so in one message. */
+/** The tensors of the rules are one part of the model. A file without any of them gets one error for all of them. */
 export const tower = (name: string, rules: readonly MapRule[]): MapRule[] =>
   rules.map((rule) => ({ ...rule, tower: name }));
 
 /**
- * Rules of the canonical files, and those that take their place in files of another writer, whose keys tell. One order
- * holds for a checkpoint, as with the orders of a Term.
+ * Rules for canonical files, and rules that replace them for files of another writer. The keys of a checkpoint tell
+ * which rules apply to all of it, as with the orders of a Term.
  */
 export const inOrder = (order: string, canonical: readonly MapRule[], others: readonly MapRule[]): MapRule[] => [
   ...canonical.map((rule) => ({ ...rule, order: "" })),
@@ -257,7 +260,10 @@ export const drop = (
   value: Pick<DropRule, "dims" | "recreate" | "derived">,
 ): DropRule => ({ kind: "drop", side, key, reason, ...value });
 
-/** @param tower its name, where files of this config have it: one without any of these keys is noted as such */
+/**
+ * @param tower its name, where the config has this part: the conversion of a file without any of these keys notes that
+ * the part is absent
+ */
 export const refuse = (
   side: Side,
   keys: string,

@@ -1,4 +1,4 @@
-// Tables whose rules are others for files of another writer.
+// Tables with other rules for files of another writer.
 
 import { type Compiled, compileRules } from "./compile.ts";
 import type { Axes } from "./dims/axes.ts";

@@ -1,5 +1,5 @@
-// Where the pattern of a `passThrough` holds an axis, what passes is written out as one rule a kind of tensor, so that a
-// tensor which is missing, misshapen or one too many at some index shows.
+// Where the pattern of a `passThrough` holds an axis, one rule is made for each kind of tensor that passes. So a tensor
+// that is missing, misshapen or superfluous at some index shows.
 
 import type { CompiledSide } from "./compile.ts";
 import type { Axes } from "./dims/axes.ts";

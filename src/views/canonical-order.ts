@@ -1,10 +1,10 @@
-// Files of another writer as the Hub has them.
+// HF tensors in the Hub's canonical keys and order of dims, for files of another writer.
 import type { Family } from "../family/family.ts";
 import { mapByTable, tableOf } from "./mapping.ts";
 import { virtualSource } from "./produce.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
-/** `hf` tensors under the keys and in the dims of the canonical order, made there and back as they are read. */
+/** `hf` tensors under the keys and in the dims of the canonical order. Reading one maps it to native and back. */
 export function inCanonicalOrder({ hf, layouts: [native] }: Family, source: TensorSource): TensorSource {
   const table = tableOf(native);
   const options = { mixedDtypes: true, buffers: false };

@@ -1,5 +1,5 @@
-// What a plan takes for granted about values: aliases equal what they repeat, dropped tensors are what they would be
-// re-created as. Both are read in full before anything is written.
+// Checks what a plan assumes about values: an alias equals the tensor that it repeats, a dropped tensor has the values
+// that it would be re-created with. Both are read in full before anything is written.
 
 import { type Dtype, elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
@@ -13,7 +13,7 @@ import type { TensorSource } from "./tensor-source.ts";
 
 const BLOCK_BYTES = 1 << 20;
 
-/** What a plan takes for granted, and is not so. */
+/** An assumption of a plan that does not hold. */
 export interface ValueFault {
   readonly code: "TIE_BROKEN" | "DROP_NOT_DEFAULT" | "DROP_NOT_FLOAT";
   readonly key: string;

@@ -22,7 +22,10 @@ export type ReadBytes = (key: string, begin: number, target: Uint8Array) => void
 /** Takes bytes in ascending order; they are overwritten after it returns. */
 export type Sink = (bytes: Uint8Array) => void;
 
-/** Memory is touched only as far as a move needs it: a plain copy takes 1 MiB, a RoPE permutation a head, a transpose all. */
+/**
+ * The default. A move touches only the memory that it needs: a plain copy 1 MiB, a RoPE permutation a head, a transpose
+ * all.
+ */
 export const DEFAULT_BUFFER_BYTES = 2 ** 25;
 
 /** From this size on reads and writes run at full speed, and the data is still in the L2 cache when it is written. */
@@ -58,7 +61,10 @@ interface Prepared {
   readonly step: number;
 }
 
-/** Executes moves with one working buffer, which it keeps: a quarter of it for source data on its way to the rest. */
+/**
+ * Executes moves with one working buffer that it keeps. A quarter of it stages source data, the rest is the window of
+ * the target.
+ */
 export class Gatherer {
   #window: Uint8Array;
   #staging: Uint8Array;
@@ -233,7 +239,7 @@ function alignedStop(pieces: readonly Piece[], first: number, at: number, stop: 
   return stop;
 }
 
-/** What a window holds from before must not pass for a tensor's elements. */
+/** Old contents of the window must not pass for elements of this tensor. */
 function checkCount({ key, shape, pieces }: Move): void {
   const covered = pieces.reduce((sum, { sizes }) => sum + elementCount(sizes), 0);
   if (covered === elementCount(shape)) return;

@@ -21,7 +21,7 @@ export interface MappedTensor {
   readonly sources: readonly string[];
   /** Set where others are at fault, in a mapping that tolerates it: then only what `sources` hold can be read. */
   readonly partial?: true;
-  /** Why it must not be rounded along with all others, and whether it would have been: it kept its element type. */
+  /** Why a cast of all weights must not round it, and whether it would have: then it keeps its element type. */
   readonly critical?: { readonly reason: string; readonly kept: boolean };
 }
 

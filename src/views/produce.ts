@@ -29,7 +29,7 @@ export class Producer {
     if (dtypes.size > 1) this.#gatherer.gather(move, info.dtype, range, this.#castingRead(tensor, read), sink);
     else if (from === info.dtype) this.#gatherer.gather(move, from, range, read, sink);
     else {
-      // Cast on the way out: then the stats are those of the target's elements, and no others.
+      // Cast after the move: the stats then count exactly the target's elements.
       const pair = floats(from, info.dtype);
       const scale = FLOAT_BYTES[pair.from] / FLOAT_BYTES[pair.to];
       const cast = castingSink(sink, pair.from, pair.to, this.#statsOf(key));
@@ -48,7 +48,7 @@ export class Producer {
     return stats;
   }
 
-  /** For sources of several types, each cast as it is read. */
+  /** For sources of several types: each is cast as it is read. */
   #castingRead({ info, sources }: MappedTensor, read: ReadBytes): ReadBytes {
     const { tensors } = this.#mapping.source;
     const stats = this.#statsOf(info.key);
@@ -70,8 +70,8 @@ function floats(from: Dtype, to: Dtype): { from: Float; to: Float } {
 }
 
 /**
- * What a mapping would make of its source, read as if it were there. Its tensors must not be cast.
- * @param bufferBytes of the working buffer, asked for when the first byte is read: a plan settles it at its end
+ * The target tensors of a mapping as a tensor source: each is made when it is read. The mapping must not cast.
+ * @param bufferBytes size of the working buffer. It is asked for at the first read, because a plan settles it last
  */
 export function virtualSource(mapping: Mapping, bufferBytes: () => number = () => DEFAULT_BUFFER_BYTES): TensorSource {
   let producer: Producer | undefined;

@@ -3,7 +3,7 @@ import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 
 /** Named tensors that can be read by range: a checkpoint, a part of one, or what a plan would make of one. */
 export interface TensorSource extends Pick<Checkpoint, "tensors" | "read"> {
-  /** The same, with those of its tensors that are decoded as they are read in F32: a cast then rounds them once. */
+  /** The same tensors, with decoded ones in F32, so that a cast rounds them once. */
   readonly unrounded?: (keys: ReadonlySet<string>) => TensorSource;
 }
 

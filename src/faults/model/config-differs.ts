@@ -21,7 +21,7 @@ export function compareConfigs(a: Family, b: Family): ConfigDifference[] {
     .map((field) => ({ field, a: left[field] ?? null, b: right[field] ?? null }));
 }
 
-/** Defaults that a field fell back to where it was not read; the second where the model has the first. */
+/** Defaults that a field falls back to where it is not read. `make` takes the second where the model has the first. */
 const DEFAULTS: Readonly<Record<string, readonly [number, number]>> = {
   rope_theta: [1e4, 5e5],
   rms_norm_eps: [1e-6, 1e-5],

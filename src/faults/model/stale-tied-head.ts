@@ -11,7 +11,7 @@ interface Tie {
   readonly of: string;
 }
 
-/** Recognised among ties whose two tensors have other bytes. */
+/** Recognised among the ties whose two tensors differ in bytes. */
 export const staleTiedHead: ModelFault<readonly Tie[], Tie> = {
   code: "STALE_TIED_HEAD",
   of: "model",

@@ -1,12 +1,12 @@
-// Tensors that the config has no use for, such as the bias of a projection that it gives none. Tables refuse what they do
-// not know before a run; this is left where a table knows more than the graph reads.
+// Tensors that the config has no use for, such as the bias of a projection that it gives none. Before a run, a table
+// refuses tensors that it does not know. This fault is left where a table knows a tensor that no graph reads.
 import { bytesOf, edited } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 
 /** Keys of tensors that no step of a forward pass reads. */
 type Keys = readonly string[];
 
-/** As large as the bias that is added, were it not switched off. */
+/** The added bias has the size of this tensor. */
 const NORM = "model.norm.weight";
 const BIAS = "model.layers.0.mlp.down_proj.bias";
 

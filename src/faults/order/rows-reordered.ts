@@ -13,7 +13,7 @@ export function textOrder(rows: number): readonly number[] {
 interface Moved {
   readonly rows: number;
   readonly moved: number;
-  /** The first row that is in another place, and the row of the reference that it is. */
+  /** The first row that moved, and the reference's row that it equals. */
   readonly first: number;
   readonly from: number;
 }

@@ -1,4 +1,4 @@
-// Other values, in a way that no other fault explains: a stale tensor, one left random, a bit that fell over on a disk.
+// Other values, in a way that no other fault explains: a stale tensor, one left random, a bit that flipped on a disk.
 import { bitFlipped, bytesOf, keysWhere, withBytes } from "../edit.ts";
 import type { TensorFault } from "../fault.ts";
 import type { TensorPair } from "../pair.ts";

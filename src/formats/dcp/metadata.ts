@@ -184,7 +184,7 @@ class Parser {
     if (!(chunkList instanceof PickleList)) throw this.refuse("DCP_ENTRY", "has no list of chunks", name);
     const dtype = this.dtype(name, entry.field("properties"));
     const boxes = chunkList.items.map((item) => this.box(name, item));
-    // An empty chunk may begin where another one does; the payload there is the other's.
+    // An empty chunk may begin where another chunk does. The payload there belongs to the other.
     const chunks = [...boxes.filter((box) => !isEmpty(box)), ...boxes.filter(isEmpty)]
       .map((box) => ({ ...box, payload: this.take(name, box, payloads) }))
       .filter(({ payload }) => payload !== NOT_STORED);

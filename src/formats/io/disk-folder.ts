@@ -5,7 +5,7 @@ import { fileFault, isAbsence, orRefuse } from "./file-faults.ts";
 import { FilePool } from "./file-pool.ts";
 import type { EntryKind, Folder, Location, SourceFile } from "./folder.ts";
 
-/** Descriptors are a good of the process, so that all folders share them. */
+/** The limit of descriptors holds for the whole process, so all folders share one pool. */
 const POOL = new FilePool();
 
 export class DiskFolder implements Folder {

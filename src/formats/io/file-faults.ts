@@ -1,4 +1,4 @@
-// What can be wrong with a file as such, whatever its format.
+// Errors of a file as such, whatever its format.
 import { EnvironmentError, InputError } from "../../base/errors.ts";
 
 export const fileMissing = (file: string, cause?: unknown): InputError =>
@@ -16,7 +16,7 @@ export const notAFile = (file: string): InputError =>
     help: "put a regular file in its place",
   });
 
-/** A size or time that is no longer the one on opening. */
+/** The size or the time is no longer the one on opening. */
 export const fileChanged = (file: string, what: string, expected: string, found: string): InputError =>
   new InputError("FILE_CHANGED", `${file}: ${what}`, {
     file,
@@ -47,7 +47,7 @@ const codeOf = (cause: unknown): string => (cause instanceof Error && "code" in 
 /** Whether a call of the file system failed because nothing has that name. */
 export const isAbsence = (cause: unknown): boolean => ABSENT.includes(codeOf(cause));
 
-/** What a failed call of the file system comes to. @param doing what could not be done */
+/** The error of a failed file system call. @param doing what could not be done */
 export function fileFault(file: string, doing: string, cause: unknown): InputError | EnvironmentError {
   if (isAbsence(cause)) return fileMissing(file, cause);
   return new EnvironmentError("FILE_UNREADABLE", `${file}: ${doing} (${codeOf(cause)})`, {

@@ -1,5 +1,5 @@
-// Positional reads of files, through a bounded number of descriptors: a checkpoint of many ranks or shards has more files
-// than a process may hold open.
+// Positional reads of files, with a bounded number of open descriptors: a checkpoint of many ranks or shards has more
+// files than a process may hold open.
 import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import { fileChanged, fileFault, notAFile, orRefuse } from "./file-faults.ts";
 import type { SourceFile } from "./folder.ts";
@@ -53,7 +53,7 @@ class PooledFile implements SourceFile {
   readonly byteLength: number;
   readonly version: string;
   private readonly modified: Date;
-  /** Rank among all uses of the pool's files. */
+  /** When the file was last used, counted over all uses of the pool's files. */
   lastUse = 0;
   private descriptor = NOT_OPEN;
   private isClosed = false;

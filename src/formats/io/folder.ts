@@ -1,11 +1,11 @@
-// A folder of a checkpoint, wherever it is kept: what lies beside a checkpoint is reached through it alone.
+// The folder of a checkpoint, wherever it is kept. All that lies beside a checkpoint is read through it.
 
 import { type ByteSource, readBytes } from "./byte-source.ts";
 import { fileTooLarge, notUtf8 } from "./file-faults.ts";
 
 /** A file of a folder, ready to be read. */
 export interface SourceFile extends ByteSource {
-  /** Differs when the content does: size and time of a file on disk. */
+  /** Changes when the content changes: size and time of a file on disk. */
   readonly version: string;
   close(): void;
 }
@@ -18,7 +18,7 @@ export type EntryKind = "file" | "folder" | "other";
  * fetches what is asked for before it is handed out (docs/decisions/012).
  */
 export interface Folder {
-  /** As messages and reports name it. */
+  /** The name in messages and reports. */
   readonly path: string;
   /** Names of what is directly inside, sorted by code units. Throws InputError, EnvironmentError. */
   list(): readonly string[];
@@ -31,7 +31,7 @@ export interface Folder {
    */
   open(name: string, shown?: string): SourceFile;
   folder(name: string): Folder;
-  /** As messages and reports name what is in it. */
+  /** The name in messages and reports of what is in it. */
   pathOf(name: string): string;
   /** Where a file, or the folder itself, lies on this machine's disks, so that nothing is written over it; else null. */
   diskPathOf(name?: string): string | null;
@@ -82,7 +82,10 @@ export class OpenFiles {
   }
 }
 
-/** Limit for configs and the like, which have some kilobytes: the longest known list a quantisation's exceptions. */
+/**
+ * Limit for configs and the like. They have some kilobytes; the longest known ones list the exceptions of a
+ * quantisation.
+ */
 export const CONFIG_LIMIT = 1 << 24;
 
 /**
@@ -99,7 +102,7 @@ export function readText(folder: Folder, name: string, limit: number, shown?: st
   }
 }
 
-/** The text of these bytes, every one of which counts: what is not UTF-8 would change on its way. */
+/** The text of these bytes. Bytes that are not UTF-8 are refused: decoding would replace them. */
 export function decodeUtf8(bytes: Uint8Array, fault: (cause: unknown) => Error): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

@@ -6,7 +6,7 @@ import { readBytes } from "../io/byte-source.ts";
 import { decodeUtf8, type Folder } from "../io/folder.ts";
 import { compareKeys } from "./encode.ts";
 
-/** Limit for an index, which is no longer than the headers that it stands for. */
+/** Limit for an index: that of a header, which says more of each tensor. */
 const MAX_INDEX_BYTES = 100_000_000;
 
 /** Tensor → file, relative to the folder of the index. */

@@ -19,7 +19,10 @@ interface Axis {
 const SCRATCH_BYTES = 1 << 20;
 /** A run of this many bytes is read straight to its place. */
 const RUN_BYTES = 1 << 17;
-/** Reading a span of which less than one part in this many is wanted costs more than reading its runs one by one. */
+/**
+ * Where less than one part in this many of a span is wanted, reading its runs one by one costs less than reading the
+ * span.
+ */
 const SPARSE = 32;
 
 let scratch: Uint8Array | undefined;

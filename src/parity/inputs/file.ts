@@ -1,5 +1,5 @@
-// --inputs FILE: safetensors of input_ids I64 [T] and, for a model that sees, pixel_values F32 [patches, patchDim],
-// image_grid_thw I64 [images, 3] and position_ids I64 [T, 3].
+// --inputs FILE: safetensors of input_ids I64 [T] and, for a vision-language model, pixel_values F32 [patches,
+// patchDim], image_grid_thw I64 [images, 3] and position_ids I64 [T, 3].
 
 import type { ForwardInput, ImageInput } from "../../../numerics/graph.ts";
 import { InputError } from "../../base/errors.ts";

@@ -1,4 +1,4 @@
-// What a parity run computes on, and how its report speaks of it.
+// The input of a parity run, and how its report describes it.
 
 import type { ForwardInput } from "../../../numerics/graph.ts";
 import type { PromptMetrics } from "../../../numerics/metrics.ts";
@@ -14,7 +14,7 @@ export interface ParityInputs {
   readonly seed?: number;
   /** Why there are more or fewer tokens than asked for, or more than the model was made for. */
   readonly note?: string;
-  /** Of several inputs, each with what it came to; the fields above are then of all of them. */
+  /** With several inputs, one entry each with its own results. The fields above then cover all of them. */
   readonly prompts?: readonly PromptReport[];
 }
 

@@ -1,13 +1,13 @@
-// Input that is made up: what it takes to show the faults that models have.
+// Random input, made so that known faults of models show in it.
 
 import type { ImageInput } from "../../../numerics/graph.ts";
 import type { VisionInput } from "../../family/family.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 
-/** Shorter inputs do not show what a wrong rotary embedding does. */
+/** A wrong rotary embedding does not show in shorter inputs. */
 export const MIN_GENERATED_TOKENS = 512;
 
-/** At least 512 tokens, two images of different grids among them where the model sees. */
+/** At least 512 tokens. For a vision-language model, two images of different grids are among them. */
 export function randomInputs(
   { tokens: asked = MIN_GENERATED_TOKENS, seed = 0 }: { readonly tokens?: number; readonly seed?: number },
   { vocabSize, maxPositions, vision }: InputLimits,

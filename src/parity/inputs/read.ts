@@ -1,4 +1,4 @@
-// What to compare on, tokens and images: given, tokenised, or made up.
+// Reads the inputs that are asked for, tokens and images: given, tokenised, or random.
 import { InputError } from "../../base/errors.ts";
 import { readInputs } from "./file.ts";
 import type { InputLimits, ResolvedInputs } from "./inputs.ts";

@@ -1,4 +1,4 @@
-// Several inputs in one run: each is run on its own, and the metrics are over the tokens of all.
+// Several inputs in one run: each runs on its own, and the metrics cover the tokens of all.
 import type { PromptMetrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import { checkImages } from "./file.ts";
@@ -12,7 +12,7 @@ export type InputRequests = InputRequest | readonly InputRequest[];
 export const requestsOf = (input: InputRequests | undefined): readonly InputRequest[] =>
   input === undefined ? [] : "kind" in input ? [input] : input;
 
-/** What to compare on, in order; without a request the golden's ids, or random ones. */
+/** The inputs in order. Without a request they are the golden's ids, or random ones. */
 export async function allInputs(
   input: InputRequests | undefined,
   limits: InputLimits,

@@ -1,4 +1,4 @@
-// Small files that say what a model takes: those that the user names, and those beside a checkpoint.
+// Reads small text files of inputs: those that the user names, and those beside a checkpoint.
 import { readFileSync } from "node:fs";
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../../base/json.ts";
@@ -39,7 +39,7 @@ export interface JsonFile {
   /** What messages call it; its path in the folder unless given. */
   readonly shown?: string;
   readonly limit?: number;
-  /** Of the error where it is no object. */
+  /** The code of the error where it is no object. */
   readonly code: string;
   readonly help: string;
 }

@@ -1,4 +1,4 @@
-// What the passes of a parity run showed: what its findings, its divergence and its cause are told from.
+// What the passes of a parity run showed. Findings, divergence and cause are derived from it.
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";

@@ -1,4 +1,4 @@
-// Second runs of a parity that failed, with one thing changed: what makes the difference go away explains it.
+// Further runs of a failed parity, each with one thing changed. What makes the difference go away explains it.
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
@@ -37,7 +37,7 @@ export function mayRunAgain(sides: readonly ParitySide[]): boolean {
   return knownOf(sides).length > 0 || (b !== undefined && compareConfigs(a!.family, b.family).length > 0);
 }
 
-/** What the native side is known to compute otherwise. Two native sides have it in common, and HF sides have none. */
+/** Known differences of the native side. Two native sides share them; HF sides have none. */
 function knownOf(sides: readonly ParitySide[]): readonly KnownDifference[] {
   const [native, ...more] = sides.flatMap(({ layout }) => (layout.side === "native" ? [layout] : []));
   return native === undefined || more.length > 0 ? [] : native.differences();

@@ -140,7 +140,7 @@ const rerunOf =
     return { metrics: comparison.metrics(), taps };
   };
 
-/** Whether logits or hidden states differ by more than rounding, be it below the limits. */
+/** Whether logits or hidden states differ by more than rounding explains, even if by less than the limits. */
 function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, noise: NoiseFloor | null): boolean {
   const differs = findings.some(({ code }) => code === "KL" || code === "TOP1" || code === "MTP");
   return differs || isBeyondNoise(metrics.klMeanNats, noise);

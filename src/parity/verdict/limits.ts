@@ -31,7 +31,7 @@ export function thresholds(
   };
 }
 
-/** Of a mean KL in nats per token: what logits rounded to f32 leave of it where the sides compute the same. */
+/** Mean KL in nats per token that rounding logits to f32 leaves where both sides compute the same. */
 const LARGEST_OF_ROUNDED_LOGITS = 1e-12;
 
 /** Whether a mean KL, in nats per token, is more than rounding makes: below every limit it still has a reason. */

@@ -16,8 +16,8 @@ export interface WeightFault extends Recognised {
 }
 
 /**
- * Compares the weights of both sides as Hugging Face has them; of the step that read `suspects`, if they are named.
- * The reference is taken to be right.
+ * Compares the weights of both sides under Hugging Face's keys and dims: those of the step that read `suspects`, if
+ * given, else all. The reference is taken to be right.
  */
 export function weightFaults(
   sides: readonly ParitySide[],

@@ -23,7 +23,7 @@ const beginning = (text: string): string => {
   return line.length <= 48 ? line : `${line.slice(0, 47)}…`;
 };
 
-/** Of sizes. A KL that f64 cannot tell from 0 may come out below it. */
+/** A size in scientific notation. A KL that f64 cannot tell from 0 may come out negative. */
 const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
 
@@ -147,7 +147,7 @@ function notes(report: ParityReport): string[] {
   ];
 }
 
-/** Whether it passes only as known differences count for nothing: else what passes has no cause to name. */
+/** Whether it passes only because known differences are accepted: no other pass names a cause. */
 const isAccepted = ({ verdict, cause }: ParityReport): boolean => verdict === "pass" && cause !== null;
 
 function headline(report: ParityReport): string {
