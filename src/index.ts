@@ -1,9 +1,6 @@
-// convert-checkpoint as a library: the same steps as the command, without printing and exiting.
-//
-//   const source = openCheckpoint("outputs/checkpoint/step-1000");
-//   const plan = planConversion(source, "model", { side: { adapters, config: "Qwen3-8B" } });
-//   const { files } = await convert(plan);
+// convert-checkpoint as a library: what the command does, without printing and exiting. docs/library.md shows each call.
 
+export { loadAdapters } from "../adapters/load.ts";
 export { adapters } from "../adapters/registry.ts";
 export type { Dtype } from "./base/dtype.ts";
 export {
@@ -13,6 +10,7 @@ export {
   InputError,
   UsageError,
 } from "./base/errors.ts";
+export { type Failure, failureOf } from "./base/failure.ts";
 export type { Progress } from "./base/steps.ts";
 export { VERSION } from "./base/version.ts";
 export { type CastReport, type Conversion, type ConvertOptions, convert } from "./convert/convert.ts";
@@ -20,9 +18,34 @@ export { type ConversionOptions, type ConversionPlan, planConversion } from "./c
 export type { Adapter } from "./family/adapter.ts";
 export type { Family } from "./family/family.ts";
 export type { Checkpoint, Format, OtherEntry, TensorInfo } from "./formats/checkpoint.ts";
+export type { PathOrLocation } from "./formats/io/disk-folder.ts";
+export type { EntryKind, Folder, Location, SourceFile } from "./formats/io/folder.ts";
 export { openCheckpoint } from "./model/open.ts";
 export { resolveSide, type Side, type SideOptions } from "./model/sides.ts";
-export { type ParityOptions, type ParityReport, runParity } from "./parity/parity.ts";
+export type { BackendChoice, RoutingChoice } from "./parity/choices.ts";
+export { type Diagnosis, doctor } from "./parity/doctor.ts";
+export type { PromptRequest } from "./parity/inputs/prompt.ts";
+export type { InputRequest } from "./parity/inputs/read.ts";
+export { type InputRequests, readPrompts } from "./parity/inputs/several.ts";
+export { tokenTexts } from "./parity/inputs/token-texts.ts";
+export { type ParityOptions, type ParityReport, runParity, type SideReport } from "./parity/parity.ts";
+export type { Check, Fact, ReportDocument, Section, Table, Verdict } from "./report/document.ts";
+export { renderHtml } from "./report/html.ts";
+export { renderJson } from "./report/json.ts";
+export { renderJunit } from "./report/junit.ts";
+export { renderMarkdown } from "./report/markdown.ts";
+export { type Renderer, rendererFor } from "./report/renderers.ts";
+export { renderText } from "./report/text.ts";
+export { convertDocument } from "./report/views/convert.ts";
+export { diffDocument } from "./report/views/diff.ts";
+export { doctorDocument } from "./report/views/doctor.ts";
+export { failureDocument } from "./report/views/failure.ts";
+export { type FamilyRow, families, familiesDocument } from "./report/views/families.ts";
+export { inspectDocument } from "./report/views/inspect.ts";
+export { parityDocument } from "./report/views/parity.ts";
+export { planDocument } from "./report/views/plan.ts";
+export { roundtripDocument } from "./report/views/roundtrip.ts";
+export { validateDocument } from "./report/views/validate.ts";
 export { type Diff, type DiffOptions, diff } from "./verify/diff.ts";
 export { type Inspection, inspect, type Problem } from "./verify/inspect.ts";
 export { type RoundTrip, type RoundTripOptions, roundtrip } from "./verify/roundtrip.ts";

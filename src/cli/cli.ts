@@ -4,7 +4,7 @@ import { VERSION } from "../base/version.ts";
 import { Arguments, notOneOf } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";
-import { failureOf } from "./fail.ts";
+import { commandFailure } from "./fail.ts";
 import { sharedOptions } from "./options.ts";
 import { type Io, printFailure, runCommand } from "./run.ts";
 
@@ -24,7 +24,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     if (selection === undefined) return 0;
     return await runCommand(selection.command, selection.name, new Arguments(selection.values), io);
   } catch (error) {
-    const failure = failureOf(error);
+    const failure = commandFailure(error);
     printFailure(failure, argv.includes("--json"), !argv.includes("--no-color"), io);
     return failure.exitCode;
   }

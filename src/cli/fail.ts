@@ -1,10 +1,4 @@
-import { getSystemErrorName } from "node:util";
-import { ConvertCheckpointError } from "../base/errors.ts";
-import type { Failure } from "../report/views/failure.ts";
-
-export interface Failed extends Failure {
-  readonly exitCode: number;
-}
+import { type Failure, failureOf } from "../base/failure.ts";
 
 /** Why a run was stopped from outside: the reason that its abort signal carries. */
 export class Interrupted extends Error {
@@ -19,57 +13,10 @@ export class Interrupted extends Error {
   }
 }
 
-/** What the system says when it has no room, no permission or no descriptors left: the environment's fault, not ours. */
-const SYSTEM: Readonly<Record<string, { readonly exitCode: 3 | 4; readonly help: string }>> = {
-  ENOSPC: { exitCode: 4, help: "free some space on the target's disk, or choose another target" },
-  EDQUOT: { exitCode: 4, help: "the quota is used up: free some space or choose another target" },
-  EACCES: { exitCode: 4, help: "check the permissions of the file and of its directory" },
-  EPERM: { exitCode: 4, help: "check the permissions of the file and of its directory" },
-  EROFS: { exitCode: 4, help: "the file system is read-only: choose another target" },
-  EMFILE: { exitCode: 4, help: "raise the limit of open files (ulimit -n)" },
-  ENFILE: { exitCode: 4, help: "the system has too many open files" },
-  EIO: { exitCode: 4, help: "the disk reported an error: check it (dmesg), then run again" },
-  ENOMEM: { exitCode: 4, help: "free some memory, or lower --max-ram" },
-  ENOENT: { exitCode: 3, help: "check the path" },
-  ENOTDIR: { exitCode: 3, help: "check the path: one of its parts is a file" },
-  EISDIR: { exitCode: 3, help: "check the path: it is a directory where a file is needed" },
-  ELOOP: { exitCode: 3, help: "check the path: its symbolic links go round in a circle" },
-  ENAMETOOLONG: { exitCode: 3, help: "use a shorter path" },
-};
-
-/** Whatever was thrown, as an error of the contract. */
-export function failureOf(error: unknown): Failed {
-  if (error instanceof ConvertCheckpointError) {
-    const { exitCode, code, message, details, stack } = error;
-    return { exitCode, code, message, details, stack };
-  }
-  if (error instanceof Interrupted) {
-    const help = "run again; with --resume from the beginning, `convert` can continue what was stopped";
-    return {
-      exitCode: error.exitCode,
-      code: "INTERRUPTED",
-      message: error.message,
-      details: { help },
-      stack: undefined,
-    };
-  }
-  const stack = error instanceof Error ? error.stack : undefined;
-  const message = error instanceof Error ? error.message : String(error);
-  const name = systemName(error);
-  const known = name === undefined ? undefined : SYSTEM[name];
-  if (name !== undefined && known !== undefined) {
-    const file = pathOf(error);
-    const details = { help: known.help, ...(file === undefined ? {} : { file }) };
-    return { exitCode: known.exitCode, code: name, message, details, stack };
-  }
-  const help = "this is a defect of convert-checkpoint: please report it, with the output of DEBUG=1 and of `doctor`";
-  return { exitCode: 70, code: "INTERNAL", message: `internal error: ${message}`, details: { help }, stack };
+/** Whatever a command threw, or what stopped it. */
+export function commandFailure(error: unknown): Failure {
+  if (!(error instanceof Interrupted)) return failureOf(error);
+  const { exitCode, message } = error;
+  const help = "run again; with --resume from the beginning, `convert` can continue what was stopped";
+  return { exitCode, code: "INTERRUPTED", message, details: { help }, stack: undefined };
 }
-
-function systemName(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !("errno" in error) || typeof error.errno !== "number") return undefined;
-  return "code" in error && typeof error.code === "string" ? error.code : getSystemErrorName(error.errno);
-}
-
-const pathOf = (error: unknown): string | undefined =>
-  error instanceof Error && "path" in error && typeof error.path === "string" ? error.path : undefined;

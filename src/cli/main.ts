@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { failureText } from "../report/views/failure.ts";
 import { runCli } from "./cli.ts";
-import { failureOf, Interrupted } from "./fail.ts";
+import { commandFailure, Interrupted } from "./fail.ts";
 
 const debug = !["", "0", undefined].includes(process.env.DEBUG);
 
 function die(error: unknown): never {
-  const failure = failureOf(error);
+  const failure = commandFailure(error);
   process.stderr.write(failureText(failure, { color: false }, debug));
   process.exit(failure.exitCode);
 }

@@ -5,7 +5,6 @@ import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, has, inFolder } from "../formats/io/folder.ts";
 import type { PromptRequest } from "../parity/inputs/prompt.ts";
 import type { InputRequest } from "../parity/inputs/read.ts";
-import type { NextTokens } from "../parity/next-tokens.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** Empty where nothing is asked for. Options of one kind only. */
@@ -92,17 +91,4 @@ function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): PathO
     found: `none beside ${checkpoints.map(({ path }) => path).join(", ")}`,
     help: "give it with --tokenizer PATH, or compare on --ids",
   });
-}
-
-/** Text of the tokens that a report names; none without a tokenizer that can tell. */
-export async function tokenTexts(next: NextTokens, at: PathOrLocation | null): Promise<ReadonlyMap<number, string>> {
-  if (at === null) return new Map();
-  const { openTokenizer } = await import("../parity/inputs/tokenizer.ts");
-  const ids = [...next.a, ...next.b].map(({ id }) => id);
-  try {
-    const { tokenizer } = await openTokenizer(at);
-    return new Map(ids.map((id) => [id, tokenizer.decode([id])]));
-  } catch {
-    return new Map();
-  }
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { EnvironmentError } from "../base/errors.ts";
+import type { Failure } from "../base/failure.ts";
 import type { ReportDocument } from "../report/document.ts";
 import { renderJson } from "../report/json.ts";
 import { rendererFor } from "../report/renderers.ts";
@@ -8,7 +9,7 @@ import { renderText } from "../report/text.ts";
 import { failureDocument, failureJson, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
-import { type Failed, failureOf } from "./fail.ts";
+import { commandFailure } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
 
 /** Where a run prints. */
@@ -44,7 +45,7 @@ export async function runCommand(command: Command, name: string, args: Arguments
     document = await command.run(args, context);
   } catch (error) {
     view.stop();
-    const failure = failureOf(error);
+    const failure = commandFailure(error);
     printFailure(failure, json, color, io);
     for (const report of reports) report(failureDocument(name, failure));
     return failure.exitCode;
@@ -57,7 +58,7 @@ export async function runCommand(command: Command, name: string, args: Arguments
   return document.verdict === "pass" ? 0 : 1;
 }
 
-export function printFailure(failure: Failed, json: boolean, color: boolean, io: Io): void {
+export function printFailure(failure: Failure, json: boolean, color: boolean, io: Io): void {
   io.stderr(failureText(failure, { color: color && io.stderrColor }, io.debug));
   if (json) io.stdout(renderJson({ data: failureJson(failure) }));
 }

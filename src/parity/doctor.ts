@@ -7,6 +7,7 @@ import { type AdapterDescription, describeAdapter } from "../../numerics/webgpu/
 import type { MatrixUse } from "../../numerics/webgpu/device/matrices.ts";
 import { EnvironmentError } from "../base/errors.ts";
 import { LEAST_NODE, VERSION } from "../base/version.ts";
+import type { Adapter } from "../family/adapter.ts";
 
 export type GpuDiagnosis =
   | ({ readonly available: true; readonly matrices: MatrixUse } & AdapterDescription)
@@ -34,7 +35,8 @@ export interface Diagnosis {
   readonly adapters: readonly string[];
 }
 
-export async function diagnose(families: readonly string[]): Promise<Diagnosis> {
+/** @param adapters that are to be named; of no other use */
+export async function doctor(adapters: readonly Adapter[]): Promise<Diagnosis> {
   const found = findOnnx();
   return {
     verdict: isNodeNewEnough(process.versions.node) ? "pass" : "fail",
@@ -51,7 +53,7 @@ export async function diagnose(families: readonly string[]): Promise<Diagnosis> 
       wasm: { available: true, ...(found.library ? { library: found.library.name } : { noLibrary: found.reason }) },
       cpu: { available: true },
     },
-    adapters: families,
+    adapters: adapters.map(({ family }) => family),
   };
 }
 

@@ -20,7 +20,7 @@ const MARK_STYLE = { pass: "green", fail: "red", skipped: "yellow" } as const;
  * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables are whole: what
  * is printed is searched with grep.
  */
-export function renderText(document: ReportDocument, style: TextStyle): string {
+export function renderText(document: ReportDocument, style: TextStyle = { color: false }): string {
   const sections = (document.sections ?? []).map(
     (section) => `${paint(style, "bold", visible(section.title))}\n\n${findings(section, style)}`,
   );

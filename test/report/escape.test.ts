@@ -1,7 +1,7 @@
 // Names out of files move no cursor, forge no line and turn no text, wherever people read them.
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/base/errors.ts";
-import { failureOf } from "../../src/cli/fail.ts";
+import { failureOf } from "../../src/base/failure.ts";
 import type { ReportDocument } from "../../src/report/document.ts";
 import { renderHtml } from "../../src/report/html.ts";
 import { renderJson } from "../../src/report/json.ts";

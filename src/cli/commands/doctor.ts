@@ -9,10 +9,10 @@ export const doctor: Command = {
   options: {},
   examples: [],
   async run() {
-    const [{ adapters }, { diagnose }] = await Promise.all([
+    const [{ adapters }, { doctor: diagnose }] = await Promise.all([
       import("../../../adapters/registry.ts"),
       import("../../parity/doctor.ts"),
     ]);
-    return doctorDocument(await diagnose(adapters.map(({ family }) => family)));
+    return doctorDocument(await diagnose(adapters));
   },
 };

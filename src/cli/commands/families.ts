@@ -1,4 +1,4 @@
-import { familiesDocument } from "../../report/views/families.ts";
+import { familiesDocument, families as rowsOf } from "../../report/views/families.ts";
 import type { Command } from "../command.ts";
 import { loadAdapters } from "../load.ts";
 import { adapterOptions } from "../options.ts";
@@ -11,6 +11,6 @@ export const families: Command = {
   options: adapterOptions,
   examples: [["families --adapter ./my-family.mjs", "with one that is loaded from outside"]],
   async run(args) {
-    return familiesDocument(await loadAdapters(args));
+    return familiesDocument(rowsOf(await loadAdapters(args)));
   },
 };

@@ -3,7 +3,7 @@ import { parityDocument } from "../../report/views/parity.ts";
 import type { Command } from "../command.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { choice, flag, pairOptions, sideOptionsOf, text } from "../options.ts";
-import { inputsOf, tokenizerBeside, tokenTexts } from "../parity-inputs.ts";
+import { inputsOf, tokenizerBeside } from "../parity-inputs.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
 export const parity: Command = {
@@ -69,7 +69,9 @@ export const parity: Command = {
         signal: context.signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
-      return parityDocument(report, await tokenTexts(report.nextTokens, tokenizerBeside(args, checkpoints)));
+      const tokenizer = tokenizerBeside(args, checkpoints);
+      const { tokenTexts } = await import("../../parity/inputs/token-texts.ts");
+      return parityDocument(report, tokenizer === null ? undefined : await tokenTexts(report.nextTokens, tokenizer));
     });
   },
 };

@@ -1,15 +1,8 @@
 // An error as the contract shows it: on stderr, in JSON and in reports.
-import type { ErrorDetails } from "../../base/errors.ts";
+import type { Failure } from "../../base/failure.ts";
 import type { ReportDocument } from "../document.ts";
 import { visible, visibleLines } from "../escape.ts";
 import { paint, type TextStyle } from "../text.ts";
-
-export interface Failure {
-  readonly code: string;
-  readonly message: string;
-  readonly details: ErrorDetails;
-  readonly stack: string | undefined;
-}
 
 /** Lines for stderr: code and message first, the way out last. `debug` shows the stack, too. */
 export function failureText({ code, message, details, stack }: Failure, style: TextStyle, debug = false): string {

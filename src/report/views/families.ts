@@ -5,8 +5,7 @@ import { FORMATS } from "../../formats/checkpoint.ts";
 import type { ReportDocument, Table } from "../document.ts";
 import { plural } from "../units.ts";
 
-export function familiesDocument(adapters: readonly Adapter[]): ReportDocument {
-  const rows = adapters.map(familyRow);
+export function familiesDocument(rows: readonly FamilyRow[]): ReportDocument {
   return {
     command: "families",
     data: { verdict: "pass", families: rows },
@@ -44,7 +43,10 @@ const layoutRow = ({ name, trainer, since, until, ranked, noGraph }: LayoutFacts
   noGraph,
 });
 
-type FamilyRow = ReturnType<typeof familyRow>;
+export type FamilyRow = ReturnType<typeof familyRow>;
+
+/** What is supported, a row a family. */
+export const families = (adapters: readonly Adapter[]): FamilyRow[] => adapters.map(familyRow);
 
 const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
 const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
@@ -86,7 +88,7 @@ const TYPES_SHOWN = 4;
 
 /** All families as one table of Markdown, and which layouts have no forward graph. */
 export function familiesMarkdown(adapters: readonly Adapter[]): string {
-  const rows = adapters.map(familyRow);
+  const rows = families(adapters);
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const code = (items: readonly string[]) => items.map((item) => `\`${item}\``).join(", ");
   const types = ({ modelTypes }: FamilyRow) =>

@@ -6,7 +6,7 @@ import type { Diagnosis } from "../../../src/parity/doctor.ts";
 import { convertDocument } from "../../../src/report/views/convert.ts";
 import { diffDocument } from "../../../src/report/views/diff.ts";
 import { doctorDocument } from "../../../src/report/views/doctor.ts";
-import { familiesDocument } from "../../../src/report/views/families.ts";
+import { families, familiesDocument } from "../../../src/report/views/families.ts";
 import { inspectDocument } from "../../../src/report/views/inspect.ts";
 import { roundtripDocument } from "../../../src/report/views/roundtrip.ts";
 import { validateDocument } from "../../../src/report/views/validate.ts";
@@ -98,7 +98,7 @@ describe("roundtrip, diff, validate", () => {
 
 describe("families", () => {
   it("have a table each", () => {
-    const document = familiesDocument(adapters);
+    const document = familiesDocument(families(adapters));
     expect(document.tables.map(({ title }) => title)).toEqual(adapters.map(({ family }) => family));
     expect(document.headline).toMatch(new RegExp(`^${adapters.length} families, each between all formats`));
   });
