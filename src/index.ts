@@ -18,7 +18,7 @@ export { type ConversionOptions, type ConversionPlan, planConversion } from "./c
 export type { Adapter } from "./family/adapter.ts";
 export type { Family } from "./family/family.ts";
 export type { Checkpoint, Format, OtherEntry, TensorInfo } from "./formats/checkpoint.ts";
-export type { PathOrLocation } from "./formats/io/disk-folder.ts";
+export { DiskFolder, locate, type PathOrLocation } from "./formats/io/disk-folder.ts";
 export type { EntryKind, Folder, Location, SourceFile } from "./formats/io/folder.ts";
 export { openCheckpoint } from "./model/open.ts";
 export { resolveSide, type Side, type SideOptions } from "./model/sides.ts";

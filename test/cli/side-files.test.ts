@@ -41,8 +41,8 @@ const BESIDE = ["config.json", "convert-checkpoint.json", INDEX];
 const CASES = [
   ...BESIDE.map((name) => ["a pipe", name, pipe, "NOT_A_FILE"] as const),
   ...BESIDE.map((name) => ["/dev/zero", name, zeros, "NOT_A_FILE"] as const),
-  ["600 MB", "config.json", huge, "FILE_TOO_LARGE"] as const,
-  ["600 MB", "convert-checkpoint.json", huge, "FILE_TOO_LARGE"] as const,
+  ["600 MB", "config.json", huge, "TEXT_TOO_LARGE"] as const,
+  ["600 MB", "convert-checkpoint.json", huge, "TEXT_TOO_LARGE"] as const,
   ["600 MB", INDEX, huge, "SAFETENSORS_INDEX_TOO_LARGE"] as const,
 ];
 
@@ -68,8 +68,8 @@ it.each([
 
 it.each([
   ["a pipe", "tokenizer.json", pipe, "NOT_A_FILE"],
-  ["600 MB", "tokenizer.json", huge, "FILE_TOO_LARGE"],
-  ["600 MB", "tokenizer_config.json", huge, "FILE_TOO_LARGE"],
+  ["600 MB", "tokenizer.json", huge, "TEXT_TOO_LARGE"],
+  ["600 MB", "tokenizer_config.json", huge, "TEXT_TOO_LARGE"],
 ])("%s as the prompt's %s", async (_, name, put, code) => {
   const source = copyWith(name, put);
   if (name !== "tokenizer.json") writeFileSync(join(source, "tokenizer.json"), "{}");
@@ -88,7 +88,7 @@ it("--config: a pipe and a folder without a config are refused, too", async () =
 
 it("a config that is not UTF-8 is refused: its bytes would change on their way", async () => {
   const source = copyWith("config.json", (path) => writeFileSync(path, Buffer.from('{"_name":"f\xfcr"}', "latin1")));
-  expect((await run("plan", source)).stderr).toMatch(/^error\[FILE_NOT_UTF8\]: .*config\.json/);
+  expect((await run("plan", source)).stderr).toMatch(/^error\[TEXT_NOT_UTF8\]: .*config\.json/);
 });
 
 it("a pipe in place of the weights was refused before, and still is", async () => {

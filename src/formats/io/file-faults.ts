@@ -25,16 +25,16 @@ export const fileChanged = (file: string, what: string, expected: string, found:
     help: "run again when nothing else writes to the file",
   });
 
-export const fileTooLarge = (file: string, byteLength: number, limit: number): InputError =>
-  new InputError("FILE_TOO_LARGE", `${file}: has ${byteLength} bytes, more than any file of its kind`, {
+export const textTooLarge = (file: string, byteLength: number, limit: number): InputError =>
+  new InputError("TEXT_TOO_LARGE", `${file}: has ${byteLength} bytes, more than any file of its kind`, {
     file,
     expected: `at most ${limit} bytes`,
     found: `${byteLength} bytes`,
     help: "check that this is the file that its name says, or fetch it again",
   });
 
-export const notUtf8 = (file: string, cause: unknown): InputError =>
-  new InputError("FILE_NOT_UTF8", `${file}: is not valid UTF-8`, {
+export const textNotUtf8 = (file: string, cause: unknown): InputError =>
+  new InputError("TEXT_NOT_UTF8", `${file}: is not valid UTF-8`, {
     file,
     help: "restore the file from where the model came from",
     cause,

@@ -1,7 +1,7 @@
 // The folder of a checkpoint, wherever it is kept. All that lies beside a checkpoint is read through it.
 
 import { type ByteSource, readBytes } from "./byte-source.ts";
-import { fileTooLarge, notUtf8 } from "./file-faults.ts";
+import { textNotUtf8, textTooLarge } from "./file-faults.ts";
 
 /** A file of a folder, ready to be read. */
 export interface SourceFile extends ByteSource {
@@ -90,13 +90,13 @@ export const CONFIG_LIMIT = 1 << 24;
 
 /**
  * Text of a file of at most `limit` bytes, which must be below the length of a string in V8, 2^29 − 24.
- * @throws InputError FILE_TOO_LARGE, FILE_NOT_UTF8, and what opening throws
+ * @throws InputError TEXT_TOO_LARGE, TEXT_NOT_UTF8, and what opening throws
  */
 export function readText(folder: Folder, name: string, limit: number, shown?: string): string {
   const file = folder.open(name, shown);
   try {
-    if (file.byteLength > limit) throw fileTooLarge(file.name, file.byteLength, limit);
-    return decodeUtf8(readBytes(file, 0, file.byteLength), (cause) => notUtf8(file.name, cause));
+    if (file.byteLength > limit) throw textTooLarge(file.name, file.byteLength, limit);
+    return decodeUtf8(readBytes(file, 0, file.byteLength), (cause) => textNotUtf8(file.name, cause));
   } finally {
     file.close();
   }

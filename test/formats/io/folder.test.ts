@@ -36,9 +36,9 @@ describe("a folder on disk", () => {
   it("reads text, of regular files alone", () => {
     const { folder, path } = setUp();
     expect([readText(folder, "link", 3), readText(folder, "sub/deep", 4)]).toEqual(["é\n", "deep"]);
-    expect(() => readText(folder, "text", 2)).toThrow(coded("FILE_TOO_LARGE", 3));
+    expect(() => readText(folder, "text", 2)).toThrow(coded("TEXT_TOO_LARGE", 3));
     writeFileSync(join(path, "latin1"), Buffer.from([0x66, 0xfc, 0x72]));
-    expect(() => readText(folder, "latin1", 9)).toThrow(coded("FILE_NOT_UTF8", 3));
+    expect(() => readText(folder, "latin1", 9)).toThrow(coded("TEXT_NOT_UTF8", 3));
     for (const name of ["fifo", "sub"]) expect(() => readText(folder, name, 9)).toThrow(coded("NOT_A_FILE", 3));
     symlinkSync("/dev/zero", join(path, "zero"));
     expect(() => readText(folder, "zero", 9)).toThrow(coded("NOT_A_FILE", 3));
