@@ -1,8 +1,9 @@
 import type { Backend, WeightSource } from "../backend.ts";
 import { CAPABILITIES } from "../capabilities.ts";
 import type { KernelTraits } from "./choice.ts";
+import type { MatrixUse } from "./device/description.ts";
 import { Device, usage } from "./device/device.ts";
-import { checkProducts, type FoundMatrices, findMatrices, type MatrixUse } from "./device/matrices.ts";
+import { checkProducts, type FoundMatrices, findMatrices } from "./device/matrices.ts";
 import { Memory } from "./device/memory.ts";
 import { awaitGpu } from "./device/polling.ts";
 import { Pipelines } from "./kernel.ts";

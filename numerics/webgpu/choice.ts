@@ -1,6 +1,6 @@
 // Which kernel suits the adapter and the sizes at hand.
 import type { Summation } from "../graph.ts";
-import type { KernelFamily, MatrixShape } from "./device/adapter.ts";
+import type { KernelFamily, MatrixShape } from "./device/description.ts";
 import { type AttentionKernel, type AttentionShape, subgroupAttention, tileAttention } from "./kernels/attention.ts";
 import type { GemmKernel, Packing } from "./kernels/gemm.ts";
 import type { MatrixGemmOptions } from "./kernels/gemm-matrix.ts";

@@ -1,35 +1,7 @@
 // Finding a GPU: the one Dawn instance of this process, its adapters, and which kernels suit them.
 import { EnvironmentError } from "../../../src/base/errors.ts";
+import type { AdapterDescription, KernelFamily, MatrixShape } from "./description.ts";
 import { awaitGpu } from "./polling.ts";
-
-/**
- * `subgroup`: one subgroup a workgroup, values shared by broadcast; for adapters that run on the CPU (lavapipe), where
- * workgroup memory and barriers are slow. `tile`: workgroup-memory tiles, for real GPUs.
- */
-export type KernelFamily = "subgroup" | "tile";
-
-/** Sizes that the adapter multiplies f16 in, with sums in f32: [M, K] · [K, N]. Powers of two. */
-export interface MatrixShape {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-}
-
-export interface AdapterDescription {
-  readonly name: string;
-  readonly vendor: string;
-  readonly architecture: string;
-  /** True for adapters that run on the CPU. */
-  readonly isFallback: boolean;
-  /** Smallest and largest number of invocations in a subgroup. */
-  readonly subgroupSizes: readonly [number, number];
-  readonly kernels: KernelFamily;
-  readonly features: readonly string[];
-  /** Bytes. */
-  readonly limits: Readonly<
-    Record<"maxBufferSize" | "maxStorageBufferBindingSize" | "maxComputeWorkgroupStorageSize", number>
-  >;
-}
 
 const driverHelp =
   "install a Vulkan driver of your GPU, or Mesa's software driver (Debian 13, Ubuntu 24.04: apt-get install mesa-vulkan-drivers libvulkan1; Debian 12: the same from bookworm-backports, Mesa >= 24), or take --backend wasm";

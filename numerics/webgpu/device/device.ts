@@ -1,14 +1,7 @@
 // A WebGPU device whose errors reach the caller: Dawn reports them on the side, never from the call that caused them.
 import { EnvironmentError } from "../../../src/base/errors.ts";
-import {
-  adapterName,
-  type KernelFamily,
-  kernelsFor,
-  matrixFeatures,
-  matrixShapeOf,
-  requestAdapter,
-  subgroupSizes,
-} from "./adapter.ts";
+import { adapterName, kernelsFor, matrixFeatures, matrixShapeOf, requestAdapter, subgroupSizes } from "./adapter.ts";
+import type { KernelFamily } from "./description.ts";
 import { awaitGpu } from "./polling.ts";
 
 /** Buffer usages, https://www.w3.org/TR/webgpu/#buffer-usage; Dawn defines `GPUBufferUsage` in its own module only. */

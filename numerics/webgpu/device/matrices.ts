@@ -2,17 +2,8 @@
 import { EnvironmentError } from "../../../src/base/errors.ts";
 import type { Backend, WeightSource } from "../../backend.ts";
 import type { Node } from "../../graph.ts";
-import {
-  adapterName,
-  kernelsFor,
-  type MatrixShape,
-  matrixShapeOf,
-  requestAdapter,
-  requestMatrixAdapter,
-} from "./adapter.ts";
-
-/** The matrix units that products run on, or why they run on none. */
-export type MatrixUse = { readonly shape: MatrixShape } | { readonly unused: string };
+import { adapterName, kernelsFor, matrixShapeOf, requestAdapter, requestMatrixAdapter } from "./adapter.ts";
+import type { MatrixShape } from "./description.ts";
 
 export type FoundMatrices = { readonly adapter: GPUAdapter; readonly shape: MatrixShape } | { readonly unused: string };
 

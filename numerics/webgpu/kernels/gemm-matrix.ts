@@ -1,5 +1,5 @@
 import { SHORT_CHAIN, type Summation } from "../../graph.ts";
-import type { MatrixShape } from "../device/adapter.ts";
+import type { MatrixShape } from "../device/description.ts";
 import { type GemmKernel, gemmParams, type Packing } from "./gemm.ts";
 import { lowBits, unscale } from "./split.ts";
 import { unroll } from "./unroll.ts";

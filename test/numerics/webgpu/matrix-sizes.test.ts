@@ -2,7 +2,7 @@
 // of a matrix by plain loops in the place of the unit's instructions. All else is as in production.
 import { afterEach, expect, it, vi } from "vitest";
 import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from "../../../numerics/webgpu/backend.ts";
-import type { MatrixShape } from "../../../numerics/webgpu/device/adapter.ts";
+import type { MatrixShape } from "../../../numerics/webgpu/device/description.ts";
 import { checkProducts } from "../../../numerics/webgpu/device/matrices.ts";
 import type { GemmKernel } from "../../../numerics/webgpu/kernels/gemm.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
