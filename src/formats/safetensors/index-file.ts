@@ -22,7 +22,7 @@ interface Fault {
 
 function fail(code: string, file: string, problem: string, fault: Fault = {}): never {
   const { help = "fetch or write the index again", ...rest } = fault;
-  throw new InputError(`SAFETENSORS_INDEX_${code}`, `${file}: ${problem}`, { ...rest, file, help });
+  throw new InputError(code, `${file}: ${problem}`, { ...rest, file, help });
 }
 
 /** Text of an index. Throws InputError SAFETENSORS_INDEX_TOO_LARGE, SAFETENSORS_INDEX_NOT_UTF8. */
@@ -31,14 +31,14 @@ export function readIndex(folder: Folder, name: string, shown?: string): string 
   try {
     const { name: file, byteLength } = source;
     if (byteLength > MAX_INDEX_BYTES) {
-      fail("TOO_LARGE", file, `the index has ${byteLength} bytes`, {
+      fail("SAFETENSORS_INDEX_TOO_LARGE", file, `the index has ${byteLength} bytes`, {
         expected: `at most ${MAX_INDEX_BYTES} bytes`,
         found: `${byteLength} bytes`,
         help: "check that this is the index of a checkpoint",
       });
     }
     return decodeUtf8(readBytes(source, 0, byteLength), (cause) =>
-      fail("NOT_UTF8", file, "the index is not valid UTF-8", { cause }),
+      fail("SAFETENSORS_INDEX_NOT_UTF8", file, "the index is not valid UTF-8", { cause }),
     );
   } finally {
     source.close();
@@ -48,16 +48,17 @@ export function readIndex(folder: Folder, name: string, shown?: string): string 
 /** Parses an index. Refuses what would read outside its folder. Throws InputError. */
 export function parseIndex(text: string, file: string): WeightMap {
   const root = parseJson(text, file);
-  if (!(root instanceof Map)) return fail("NOT_OBJECT", file, "the index is no JSON object");
+  if (!(root instanceof Map)) return fail("SAFETENSORS_INDEX_NOT_OBJECT", file, "the index is no JSON object");
   const map = root.get("weight_map");
   if (map === undefined) {
-    return fail("NO_WEIGHT_MAP", file, "the index has no weight_map", {
+    return fail("SAFETENSORS_INDEX_NO_WEIGHT_MAP", file, "the index has no weight_map", {
       expected: '"weight_map": { "tensor": "file" }',
       found: [...root.keys()].join(", ") || "an empty object",
     });
   }
-  if (!(map instanceof Map)) return fail("WEIGHT_MAP_NOT_OBJECT", file, "its weight_map is no object");
-  if (map.size === 0) return fail("EMPTY", file, "its weight_map lists no tensor");
+  if (!(map instanceof Map))
+    return fail("SAFETENSORS_INDEX_WEIGHT_MAP_NOT_OBJECT", file, "its weight_map is no object");
+  if (map.size === 0) return fail("SAFETENSORS_INDEX_EMPTY", file, "its weight_map lists no tensor");
   const weightMap = new Map<string, string>();
   for (const [tensor, name] of map) weightMap.set(tensor, shardName(tensor, name, file));
   return weightMap;
@@ -68,15 +69,23 @@ function parseJson(text: string, file: string): JsonValue {
     return parseStrictJson(text);
   } catch (error) {
     if (error instanceof JsonSyntaxError) {
-      return fail("JSON", file, `the index is not valid JSON: ${error.message}`);
+      return fail("SAFETENSORS_INDEX_JSON", file, `the index is not valid JSON: ${error.message}`);
     }
     if (error instanceof JsonDuplicateKeyError) {
       const { path, key } = error;
       const help = "readers disagree on which of the two counts: write the index again with one of them";
       if (path.length === 1 && path[0] === "weight_map") {
-        fail("DUPLICATE_TENSOR", file, `the index lists tensor ${JSON.stringify(key)} twice`, { tensor: key, help });
+        fail("SAFETENSORS_INDEX_DUPLICATE_TENSOR", file, `the index lists tensor ${JSON.stringify(key)} twice`, {
+          tensor: key,
+          help,
+        });
       }
-      fail("DUPLICATE_KEY", file, `the index has the key ${JSON.stringify([...path, key].join("."))} twice`, { help });
+      fail(
+        "SAFETENSORS_INDEX_DUPLICATE_KEY",
+        file,
+        `the index has the key ${JSON.stringify([...path, key].join("."))} twice`,
+        { help },
+      );
     }
     throw error;
   }
@@ -84,21 +93,35 @@ function parseJson(text: string, file: string): JsonValue {
 
 function shardName(tensor: string, name: JsonValue, file: string): string {
   if (typeof name !== "string") {
-    return fail("FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, { tensor });
+    return fail("SAFETENSORS_INDEX_FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, {
+      tensor,
+    });
   }
   const shown = JSON.stringify(name);
   const subject = `tensor ${JSON.stringify(tensor)}: its file ${shown}`;
   const help = "a shard must lie in the folder of its index; correct the weight_map if you trust this checkpoint";
   if (posix.isAbsolute(name) || win32.isAbsolute(name) || /^[a-z]:/i.test(name)) {
-    return fail("ABSOLUTE_PATH", file, `${subject} is an absolute path`, { tensor, found: name, help });
+    return fail("SAFETENSORS_INDEX_ABSOLUTE_PATH", file, `${subject} is an absolute path`, {
+      tensor,
+      found: name,
+      help,
+    });
   }
   const parts = name.split(/[/\\]/);
   if (parts.includes("..")) {
-    return fail("PATH_ESCAPES", file, `${subject} leads out of the folder`, { tensor, found: name, help });
+    return fail("SAFETENSORS_INDEX_PATH_ESCAPES", file, `${subject} leads out of the folder`, {
+      tensor,
+      found: name,
+      help,
+    });
   }
   // One spelling a file, so that no shard is counted twice.
   if (name.includes("\0") || name.includes("\\") || parts.includes("") || parts.includes(".")) {
-    return fail("PATH_INVALID", file, `${subject} is no plain relative path`, { tensor, found: name, help });
+    return fail("SAFETENSORS_INDEX_PATH_INVALID", file, `${subject} is no plain relative path`, {
+      tensor,
+      found: name,
+      help,
+    });
   }
   return name;
 }

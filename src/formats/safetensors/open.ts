@@ -92,19 +92,28 @@ function checkWeightMap(weightMap: WeightMap, shards: readonly Shard[], file: st
     for (const { key } of header.tensors) {
       const other = found.get(key);
       if (other !== undefined) {
-        failTensor("IN_TWO_SHARDS", file, key, `is in two shards, ${other} and ${name}`, weightMap.get(key), name);
+        failTensor(
+          "SAFETENSORS_TENSOR_IN_TWO_SHARDS",
+          file,
+          key,
+          `is in two shards, ${other} and ${name}`,
+          weightMap.get(key),
+          name,
+        );
       }
       found.set(key, name);
     }
   }
   for (const [key, name] of weightMap) {
     const actual = found.get(key);
-    if (actual === undefined) failTensor("IN_NO_SHARD", file, key, `is in none of the shards`, name, undefined);
-    if (actual !== name) failTensor("IN_OTHER_SHARD", file, key, `is not in ${name} but in ${actual}`, name, actual);
+    if (actual === undefined)
+      failTensor("SAFETENSORS_TENSOR_IN_NO_SHARD", file, key, `is in none of the shards`, name, undefined);
+    if (actual !== name)
+      failTensor("SAFETENSORS_TENSOR_IN_OTHER_SHARD", file, key, `is not in ${name} but in ${actual}`, name, actual);
   }
   for (const [key, name] of found) {
     if (!weightMap.has(key))
-      failTensor("NOT_IN_INDEX", file, key, `is in ${name} and not in the index`, undefined, name);
+      failTensor("SAFETENSORS_TENSOR_NOT_IN_INDEX", file, key, `is in ${name} and not in the index`, undefined, name);
   }
 }
 
@@ -116,7 +125,7 @@ function failTensor(
   expected: string | undefined,
   found: string | undefined,
 ): never {
-  throw new InputError(`SAFETENSORS_TENSOR_${code}`, `${file}: tensor ${JSON.stringify(tensor)} ${problem}`, {
+  throw new InputError(code, `${file}: tensor ${JSON.stringify(tensor)} ${problem}`, {
     tensor,
     file,
     expected: expected ?? "no such tensor",
