@@ -1,16 +1,43 @@
-// Writes what docs say of the code, from the code; with --check, fails where a page is not up to date.
-//   node scripts/docs.mjs [--check]
+// Writes what pages say of the code, from the code; with --check, fails where a page is not up to date.
+//   node scripts/docs.mjs [--check] [--in FOLDER] [PAGE…]      pages of FOLDER, by default all of this repository
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { errorCodes, knownDifferences } from "./code-lists.mjs";
+import { build } from "esbuild";
+import { errorCodes, faultCodes, findingCodes, knownDifferences } from "./code-lists.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const { values } = parseArgs({ options: { check: { type: "boolean" } } });
+const { values, positionals } = parseArgs({
+  options: { check: { type: "boolean", default: false }, in: { type: "string", default: root } },
+  allowPositionals: true,
+});
 
 const cell = (text) => text.replaceAll("|", "\\|");
+const code = (text) => `\`${text}\``;
 const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+
+/** The families, by the sources as they are now: no build has to come before. */
+async function familiesTable() {
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `
+        import { adapters } from "./adapters/registry.ts";
+        import { familiesMarkdown } from "./src/report/views/families.ts";
+        export const table = familiesMarkdown(adapters);`,
+      resolveDir: root,
+    },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    write: false,
+    logLevel: "warning",
+  });
+  const bundle = Buffer.from(outputFiles[0].contents).toString("base64");
+  const { table } = await import(`data:text/javascript;base64,${bundle}`);
+  return table;
+}
 
 /** Rooms and who imports whom, by dependency-cruiser, as a Mermaid flowchart. */
 function importsPicture() {
@@ -25,44 +52,65 @@ function importsPicture() {
 const errorsTable = () =>
   table(
     ["code", "exit", "says"],
-    errorCodes(root).map(({ code, exits, says }) => [
-      `\`${code}\``,
+    errorCodes(root).map(({ code: name, exits, says }) => [
+      code(name),
       [...exits].toSorted().join(", "),
-      cell(says[0] ?? ""),
+      cell(says ?? ""),
     ]),
+  );
+
+const findingsTable = () =>
+  table(
+    ["code", "says"],
+    findingCodes(root).map(({ code: name, says }) => [code(name), cell(says)]),
+  );
+
+const causesTable = () =>
+  table(
+    ["code", "of a", "says", "what to do"],
+    faultCodes(root).map(({ code: name, of, says, mend }) => [code(name), of, cell(says), cell(mend)]),
   );
 
 const differencesTable = () =>
   table(
     ["code", "difference", "what to do", "families"],
-    knownDifferences(root).map(({ code, explanation, source, fix, families }) => [
-      `\`${code}\``,
+    knownDifferences(root).map(({ code: name, explanation, source, fix, families }) => [
+      code(name),
       `[${cell(explanation)}](${source})`,
       cell(fix),
-      families.map((family) => `\`${family}\``).join(", "),
+      families.map(code).join(", "),
     ]),
   );
 
-const BLOCKS = [
-  ["docs/architecture.md", "imports", importsPicture],
-  ["docs/errors.md", "errors", errorsTable],
-  ["docs/numerics.md", "known differences", differencesTable],
-];
+/** What stands between the markers of each page, by their names. */
+const PAGES = {
+  "README.md": { families: familiesTable },
+  "docs/architecture.md": { imports: importsPicture },
+  "docs/errors.md": { errors: errorsTable, findings: findingsTable, causes: causesTable },
+  "docs/numerics.md": { "known differences": differencesTable },
+};
 
-let stale = 0;
-for (const [file, name, make] of BLOCKS) {
-  const text = readFileSync(`${root}${file}`, "utf8");
-  const [begin, end] = [`<!-- ${name}: written by scripts/docs.mjs -->\n`, `<!-- /${name} -->`];
-  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
-  if (from < 0 || to < from) {
-    console.error(`${file}: the markers of "${name}" are missing`);
-    process.exit(1);
+const complaints = [];
+for (const page of positionals.length > 0 ? positionals : Object.keys(PAGES)) {
+  const blocks = PAGES[page];
+  if (blocks === undefined) throw new Error(`${page}: no page with blocks; they are ${Object.keys(PAGES).join(", ")}`);
+  const file = join(values.in, page);
+  const text = readFileSync(file, "utf8");
+  let current = text;
+  for (const [name, make] of Object.entries(blocks)) {
+    const [begin, end] = [`<!-- ${name}: written by scripts/docs.mjs -->\n`, `<!-- /${name} -->`];
+    const [from, to] = [current.indexOf(begin), current.indexOf(end)];
+    if (from < 0 || to < from) {
+      complaints.push(`${page}: the markers of "${name}" are missing`);
+      continue;
+    }
+    const before = current;
+    current = `${current.slice(0, from)}${begin}\n${await make()}\n\n${current.slice(to)}`;
+    if (values.check && current !== before) {
+      complaints.push(`${page}: its block "${name}" is not what the code says; run \`npm run fix\``);
+    }
   }
-  const current = `${text.slice(0, from)}${begin}\n${make()}\n\n${text.slice(to)}`;
-  if (current === text) continue;
-  if (values.check) {
-    console.error(`${file}: its block "${name}" is not what the code says; run \`npm run fix\``);
-    stale++;
-  } else writeFileSync(`${root}${file}`, current);
+  if (!values.check && current !== text) writeFileSync(file, current);
 }
-process.exit(stale > 0 ? 1 : 0);
+for (const complaint of complaints) console.error(complaint);
+process.exit(complaints.length > 0 ? 1 : 0);

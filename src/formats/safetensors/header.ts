@@ -306,11 +306,9 @@ function checkCoverage(tensors: readonly HeaderTensor[], faults: Faults): number
   let before = "the header";
   for (const { key, begin, end } of tensors) {
     if (begin !== at) {
-      const [code, problem] =
-        begin > at
-          ? ["SAFETENSORS_HOLE", `${begin - at} bytes before it belong to no tensor`]
-          : ["SAFETENSORS_OVERLAP", `its data overlaps that of ${before}`];
-      faults.fail(code, problem, { tensor: key, expected: `begin at ${at}`, found: `begin at ${begin}` });
+      const places = { tensor: key, expected: `begin at ${at}`, found: `begin at ${begin}` };
+      if (begin < at) faults.fail("SAFETENSORS_OVERLAP", `its data overlaps that of ${before}`, places);
+      faults.fail("SAFETENSORS_HOLE", `${begin - at} bytes before it belong to no tensor`, places);
     }
     at = end;
     before = JSON.stringify(key);

@@ -1,4 +1,4 @@
-// The matrix of what is supported: for `families`, and for the table of the README (scripts/readme.mjs).
+// The matrix of what is supported: for `families`, and for the table of the README (scripts/docs.mjs).
 import type { Adapter } from "../../family/adapter.ts";
 import { graphsOf, type LayoutFacts, layoutsOf } from "../../family/layout.ts";
 import { FORMATS } from "../../formats/checkpoint.ts";
