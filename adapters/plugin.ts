@@ -1,6 +1,6 @@
 // The kit for adapters from outside (docs/add-a-family.md). A module that --adapter loads gets the kit as an argument.
 // So it imports nothing, and its errors are instances of this command's classes.
-import { transformersFrequencies } from "../numerics/rope.ts";
+import { ropeTable, transformersFrequencies } from "../numerics/rope.ts";
 import { InputError } from "../src/base/errors.ts";
 import type { Adapter } from "../src/family/adapter.ts";
 import { defineFamily } from "../src/family/define.ts";
@@ -33,6 +33,7 @@ interface Helpers {
   readonly parseHfRope: typeof parseHfRope;
   readonly hfRopeParameters: typeof hfRopeParameters;
   readonly transformersFrequencies: typeof transformersFrequencies;
+  readonly ropeTable: typeof ropeTable;
   readonly hfImageProcessor: typeof hfImageProcessor;
   readonly pixelSteps: typeof pixelSteps;
   readonly resizing: typeof resizing;
@@ -40,7 +41,7 @@ interface Helpers {
   readonly InputError: typeof InputError;
 }
 
-/** The rule vocabulary, readers of configs, image processors, and the error for what is not acceptable. */
+/** The rule vocabulary, readers of configs, RoPE for graphs, image processors, and the error for what is not acceptable. */
 export type AdapterKit = typeof rules & Helpers;
 
 export const kit: AdapterKit = {
@@ -53,6 +54,7 @@ export const kit: AdapterKit = {
   parseHfRope,
   hfRopeParameters,
   transformersFrequencies,
+  ropeTable,
   hfImageProcessor,
   pixelSteps,
   resizing,

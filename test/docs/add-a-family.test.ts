@@ -11,6 +11,7 @@ import { scratch } from "../helpers/scratch.ts";
 
 const text = readFileSync(fileURLToPath(new URL("../../docs/add-a-family.md", import.meta.url)), "utf8");
 const blocks = [...text.matchAll(/^```js olmo2\.mjs\n(.*?)^```$/gms)].map(([, code]) => code);
+const [graph, ...moreGraphs] = [...text.matchAll(/^```js graph\.mjs\n(.*?)^```$/gms)].map(([, code]) => code!);
 const olmo2 = fixture("hf_dense/olmo2");
 
 let directory = "";
@@ -166,4 +167,45 @@ describe("mistakes", () => {
     expect([code, json.error.code]).toEqual([3, "CONFIG_UNSUPPORTED"]);
     expect(json.error.message).toContain('"attention_bias" is true');
   });
+});
+
+/** The module with the page's graph, in which some text is replaced. */
+function withGraph(name: string, ...replacements: (readonly [string, string])[]): string {
+  const file = changed(name, ["    hf: { graph },\n", "    hf: { graph: hfForward },\n"]);
+  const edited = replacements.reduce((code, [from, to]) => {
+    expect(code.split(from)).toHaveLength(2);
+    return code.replace(from, to);
+  }, graph!);
+  writeFileSync(file, `${readFileSync(file, "utf8")}\n${edited}`);
+  return file;
+}
+
+test("the graph computes the logits of transformers; with its two norms exchanged it does not", async () => {
+  expect(moreGraphs).toEqual([]);
+  const golden = join(olmo2.hf, "..", "golden.safetensors");
+  const parity = (adapter: string) =>
+    run("parity", olmo2.hf, "--golden", golden, "--backend", "cpu", "--json", "--adapter", adapter);
+  const right = await parity(withGraph("graph.mjs"));
+  expect([right.code, right.json.verdict]).toEqual([0, "pass"]);
+  expect(right.json.metrics.klMeanNats).toBeLessThan(1e-13);
+  const exchanged = withGraph(
+    "wrong.mjs",
+    ["post_attention_layernorm", "norm_after_mlp"],
+    ["post_feedforward_layernorm", "post_attention_layernorm"],
+    ["norm_after_mlp", "post_feedforward_layernorm"],
+  );
+  const wrong = await parity(exchanged);
+  expect([wrong.code, wrong.json.verdict]).toEqual([1, "fail"]);
+});
+
+test("a config that the graph does not compute is refused; so is a side without a graph", async () => {
+  const parity = async (...args: string[]) => {
+    const { code, json } = await run("parity", ...args, "--backend", "cpu", "--json");
+    return [code, json.error.code];
+  };
+  const golden = ["--golden", join(olmo2.hf, "..", "golden.safetensors")];
+  const refusing = withGraph("gelu.mjs", ['activation !== "silu"', 'activation === "silu"']);
+  expect(await parity(olmo2.hf, ...golden, "--adapter", refusing)).toEqual([3, "NO_GRAPH"]);
+  const sides = [olmo2.native, olmo2.hf, "--config", olmo2.hf];
+  expect(await parity(...sides, "--adapter", withGraph("graph.mjs"))).toEqual([3, "NO_GRAPH"]);
 });

@@ -73,12 +73,18 @@ test("a plugin in TypeScript, and the one of the walk-through", () => {
   const [seeing] = [...page.matchAll(/^```js sees\.mjs\n(.*?)^```$/gms)].map(([, code]) => code!);
   const sees = file("sees.mjs", `${seeing}export { oneSizeProcessor };\n`);
   const noAxes = file("no-axes.mjs", `${seeing!.replace(/patchAxes.*$/m, "")}export { oneSizeProcessor };\n`);
-  const { stdout } = compile(...strict, "--allowJs", "--checkJs", tiny, olmo2, vllm, otherAxes, noFamily, sees, noAxes);
+  const [graph] = [...page.matchAll(/^```js graph\.mjs\n(.*?)^```$/gms)].map(([, code]) => code!);
+  const running = blocks.join("\n").replace("hf: { graph },", "hf: { graph: hfForward },");
+  const runs = file("graph.mjs", `${running}\n${graph}`);
+  const noTap = file("no-tap.mjs", `${running}\n${graph!.replace('yield { name: "embed", value', "yield { value")}`);
+  const modules = [tiny, olmo2, vllm, otherAxes, noFamily, sees, noAxes, runs, noTap];
+  const { stdout } = compile(...strict, "--allowJs", "--checkJs", ...modules);
   const errors = stdout.split("\n").filter((line) => line.includes("error TS"));
   expect(errors.map((line) => line.replace(/^.*\//, ""))).toEqual([
     expect.stringMatching(/^axes\.mts\(3,75\): error TS2345/),
     expect.stringMatching(/^family\.mts\(7,20\): error TS2345/),
     expect.stringMatching(/^no-axes\.mjs\(3,\d+\): error TS2345: .*ImageSteps/),
+    expect.stringMatching(/^no-tap\.mjs\(\d+,3\): error TS2322: .*Forward/),
   ]);
   expect(stdout).toContain("Property 'family' is missing");
 });
