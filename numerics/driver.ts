@@ -3,8 +3,9 @@
 import { elementCount } from "../src/base/dtype.ts";
 import type { Backend, WeightSource } from "./backend.ts";
 import type { Forward, ForwardInput, Node, Summation, Tap } from "./graph.ts";
+import type { Rows } from "./ops/call.ts";
 import type { Choice } from "./routing.ts";
-import { type Direct, type Handle, RowBlocks, type Rows } from "./row-blocks.ts";
+import { type Direct, type Handle, RowBlocks } from "./row-blocks.ts";
 import type { ForwardPlan } from "./shapes/plan.ts";
 
 /** Bytes of logits of one side that are computed and read back at a time. */

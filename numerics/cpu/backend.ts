@@ -2,12 +2,12 @@
 import { CAPABILITIES } from "../capabilities.ts";
 import { SHORT_CHAIN } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
-import { attention } from "../js/attention.ts";
 import { JsBackend } from "../js/backend.ts";
 import { decode } from "../js/decode.ts";
-import { map, zip } from "../js/kernels.ts";
 import type { Memory } from "../js/memory.ts";
 import type { JsNode } from "../js/node.ts";
+import { attention } from "../js/ops/attention.ts";
+import { map, zip } from "../js/ops/pointwise.ts";
 import { matmulTransposed } from "./matmul.ts";
 
 /** Bytes of f64 values that a large weight is decoded to at a time. */

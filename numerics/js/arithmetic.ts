@@ -1,7 +1,7 @@
 // What the backends in JavaScript, cpu and wasm, differ in: the type of their values, and the ops that take nearly all the time.
 import type { Capabilities } from "../capabilities.ts";
 import type { Pointwise, Summation } from "../graph.ts";
-import type { AttentionOperands, AttentionSizes } from "./attention.ts";
+import type { VisibleRanges } from "../visible.ts";
 import type { Memory, Values } from "./memory.ts";
 import type { WeightView } from "./node.ts";
 
@@ -14,6 +14,27 @@ export interface LinearOperands<V extends Values> {
   readonly O: number;
   readonly I: number;
   readonly summation: Summation;
+}
+
+export interface AttentionSizes {
+  readonly T: number;
+  readonly N: number;
+  readonly K: number;
+  /** Channels of queries and keys. */
+  readonly H: number;
+  /** Channels of values. */
+  readonly C: number;
+}
+
+export interface AttentionOperands<V extends Values> {
+  readonly q: V;
+  readonly k: V;
+  readonly v: V;
+  readonly sinks: V | null;
+  readonly scale: number;
+  /** c of c · tanh(score / c). */
+  readonly softcap: number | null;
+  readonly visible: VisibleRanges;
 }
 
 export interface Arithmetic<V extends Values> {

@@ -7,9 +7,8 @@ import type { Ops } from "../graph.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import { decode, SCRATCH_BYTES } from "./decode.ts";
 import { Memory, type Values } from "./memory.ts";
-import { mixture } from "./mixture.ts";
 import type { JsNode, Step } from "./node.ts";
-import { jsOps } from "./ops.ts";
+import { jsOps } from "./ops/all.ts";
 import type { Recording } from "./recording.ts";
 
 export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recording<V> {
@@ -21,7 +20,7 @@ export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recordin
 
   constructor(readonly arithmetic: Arithmetic<V>) {
     this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES);
-    this.ops = { ...jsOps(this), mixture: (x, routing, expert) => mixture(this, x, routing, expert) };
+    this.ops = jsOps(this);
   }
 
   get name(): "cpu" | "wasm" {

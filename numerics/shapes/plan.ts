@@ -1,8 +1,9 @@
 // Runs a forward pass on shapes alone: what each step reads, computes and holds, before a weight is loaded.
 import { byteLengthOf, type Dtype, elementCount } from "../../src/base/dtype.ts";
-import type { Forward, ForwardInput, Node, Ops, Pointwise, Routing } from "../graph.ts";
-import { visiblePairs } from "../visible.ts";
-import * as shapes from "./infer.ts";
+import type { Forward, ForwardInput, Node, Ops, Routing } from "../graph.ts";
+import { interpreted } from "../ops/all.ts";
+import type { Call, Shape } from "../ops/call.ts";
+import { expertShape, mixtureShape } from "../ops/mixture.ts";
 
 /** A tensor as its header describes it. */
 export interface TensorShape {
@@ -63,19 +64,11 @@ export function planForward(forward: Forward, tensor: (key: string) => TensorSha
   }
 }
 
-/** Operations on one value, an exponential counting as one. */
-const POINTWISE_FLOPS: Readonly<Record<Pointwise, number>> = {
-  silu: 4,
-  sigmoid: 3,
-  tanh: 1,
-  exp: 1,
-  softplus: 2,
-  gelu: 4,
-  geluTanh: 9,
-};
-
 class Recorder {
-  readonly ops: Ops<ShapeNode> = this.makeOps();
+  readonly ops: Ops<ShapeNode> = {
+    ...interpreted((call: Call<ShapeNode>) => this.make(call)),
+    mixture: (x, routing, expert) => this.mixture(x, routing, expert),
+  };
   private weights = new Map<string, number>();
   private flops = 0;
   private steps: { readonly out: ShapeNode; readonly inputs: readonly ShapeNode[]; readonly values: number }[] = [];
@@ -125,7 +118,7 @@ class Recorder {
     return peak;
   }
 
-  private add(shape: shapes.Shape, inputs: readonly ShapeNode[], flops: number): ShapeNode {
+  private add(shape: Shape, inputs: readonly ShapeNode[], flops: number): ShapeNode {
     const values = elementCount(shape);
     const out: ShapeNode = { shape, storage: { values, owners: 1 } };
     this.steps.push({ out, inputs, values });
@@ -133,7 +126,7 @@ class Recorder {
     return out;
   }
 
-  private alias(x: ShapeNode, shape: shapes.Shape): ShapeNode {
+  private alias(x: ShapeNode, shape: Shape): ShapeNode {
     const storage = x.storage ?? { values: elementCount(shape), owners: 0 };
     storage.owners++;
     const out: ShapeNode = { shape, storage };
@@ -141,49 +134,13 @@ class Recorder {
     return out;
   }
 
-  private makeOps(): Ops<ShapeNode> {
-    const map = (shape: shapes.Shape, inputs: readonly ShapeNode[], flopsPerValue: number) =>
-      this.add(shape, inputs, flopsPerValue * elementCount(shape));
-    return {
-      constant: (values, shape) => map(shapes.constantShape(values, shape), [], 0),
-      gather: (table, ids) => map(shapes.gatherShape(table, ids), [table], 0),
-      rmsNorm: (x, weight) => {
-        const weights = weight ? [weight] : [];
-        return map(shapes.normShape("rmsNorm", x, ...weights), [x, ...weights], 4);
-      },
-      layerNorm: (x, weight, bias) => map(shapes.normShape("layerNorm", x, weight, bias), [x, weight, bias], 7),
-      linear: (x, weight, bias) => {
-        const shape = shapes.linearShape(x, weight, bias);
-        return map(shape, bias ? [x, weight, bias] : [x, weight], 2 * weight.shape[1]! + (bias ? 1 : 0));
-      },
-      reshape: (x, shape) => this.alias(x, shapes.reshapeShape(x, shape)),
-      slice: (x, axis, begin, end) => this.slice(x, shapes.sliceShape(x, axis, begin, end)),
-      concat: (xs, axis) => map(shapes.concatShape(xs, axis), xs, 0),
-      permute: (x, order) => map(shapes.permuteShape(x, order), [x], 0),
-      rope: (x, table) => map(shapes.ropeShape(x, table), [x], 3),
-      attention: (q, k, v, options) => {
-        const shape = shapes.attentionShape(q, k, v, options);
-        const perPair = 2 * (q.shape[2]! + v.shape[2]!);
-        const inputs = options.sinks_N ? [q, k, v, options.sinks_N] : [q, k, v];
-        return this.add(shape, inputs, shape[1]! * visiblePairs(shape[0]!, options.mask) * perPair);
-      },
-      map: (f, x) => map(x.shape, [x], POINTWISE_FLOPS[f]),
-      affine: (x) => map(x.shape, [x], 2),
-      clamp: (x) => map(x.shape, [x], 2),
-      mul: (a, b) => map(shapes.broadcastShape("mul", a, b), [a, b], 1),
-      add: (a, b) => map(shapes.broadcastShape("add", a, b), [a, b], 1),
-      causalConv: (x, weight) => map(shapes.causalConvShape(x, weight), [x, weight], 2 * weight.shape[1]!),
-      deltaRule: (q, k, v, decay, beta) =>
-        map(shapes.deltaRuleShape(q, k, v, decay, beta), [q, k, v, decay, beta], 7 * q.shape[2]!),
-      mixture: (x, routing, expert) => this.mixture(x, routing, expert),
-    };
-  }
-
-  /** Rows of a weight are read when they are used; of an activation they are a copy. */
-  private slice(x: ShapeNode, shape: shapes.Shape): ShapeNode {
-    return x.storage === undefined && elementCount(shape) * x.shape[0]! === elementCount(x.shape) * shape[0]!
-      ? { ...x, shape }
-      : this.add(shape, [x], 0);
+  private make(call: Call<ShapeNode>): ShapeNode {
+    const { inputs, values } = call;
+    const shape = call.shape();
+    const [x] = inputs;
+    if (values === "input") return this.alias(x!, shape);
+    if (values === "part" && isRead(x!, shape)) return { ...x!, shape };
+    return this.add(shape, inputs, call.flops(shape));
   }
 
   /** Which experts tokens choose is not known yet: all get the same number of rows. */
@@ -192,7 +149,7 @@ class Recorder {
     routing: Routing<ShapeNode>,
     expert: (x_nD: ShapeNode, e: number) => ShapeNode,
   ): ShapeNode {
-    const shape = shapes.mixtureShape(x, routing);
+    const shape = mixtureShape(x, routing);
     const { logits_TE, bias_E, router } = routing;
     const experts = logits_TE.shape[1]!;
     const rows = Math.max(1, Math.round((shape[0]! * router.k) / experts));
@@ -201,9 +158,13 @@ class Recorder {
     for (let e = 0; e < experts; e++) {
       const taken = this.add([rows, shape[1]!], [x], 0);
       const given = expert(taken, e);
-      shapes.expertShape(taken, given);
+      expertShape(taken, given);
       this.steps.push({ out, inputs: [given], values: 0 });
     }
     return out;
   }
 }
+
+/** Rows of a weight are read when they are used; of an activation they are a copy. */
+const isRead = (x: ShapeNode, shape: Shape): boolean =>
+  x.storage === undefined && elementCount(shape) * x.shape[0]! === elementCount(x.shape) * shape[0]!;

@@ -3,10 +3,9 @@
 // library makes them.
 import { CAPABILITIES } from "../capabilities.ts";
 import type { Pointwise } from "../graph.ts";
-import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
-import type { AttentionOperands, AttentionSizes } from "../js/attention.ts";
+import type { Arithmetic, AttentionOperands, AttentionSizes, LinearOperands } from "../js/arithmetic.ts";
 import { JsBackend } from "../js/backend.ts";
-import { map } from "../js/kernels.ts";
+import { map } from "../js/ops/pointwise.ts";
 import { attentionScratch, CHUNK, FAST_POINTWISE, type PointwiseJob, pointwiseScratch } from "./jobs.ts";
 import { kernelLinear } from "./kernel-linear.ts";
 import type { OnnxRuntime } from "./onnx.ts";

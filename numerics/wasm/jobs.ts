@@ -26,7 +26,7 @@ export interface LinearJob {
   readonly bias: Float32Array | null;
 }
 
-/** See numerics/js/attention.ts. */
+/** See numerics/js/ops/attention.ts. */
 export interface AttentionJob {
   readonly kind: "attention";
   readonly q: Float32Array;

@@ -1,5 +1,6 @@
 import type { Backend, WeightSource } from "../backend.ts";
 import { CAPABILITIES } from "../capabilities.ts";
+import type { Ops } from "../graph.ts";
 import type { KernelTraits } from "./choice.ts";
 import type { MatrixUse } from "./device/description.ts";
 import { Device, usage } from "./device/device.ts";
@@ -8,8 +9,9 @@ import { Memory } from "./device/memory.ts";
 import { awaitGpu } from "./device/polling.ts";
 import { Pipelines } from "./kernel.ts";
 import { GpuNode, Storage } from "./node.ts";
-import { Recorder } from "./ops.ts";
+import { gpuOps } from "./ops/all.ts";
 import { alignment, Queue } from "./queue.ts";
+import { Recording } from "./recording.ts";
 import type { Runner, Step } from "./step.ts";
 import { packingOf, WeightReader } from "./weights.ts";
 
@@ -78,7 +80,8 @@ export class WebGpuBackend implements Backend<GpuNode> {
   /** The adapter runs on the CPU. */
   readonly isSoftware: boolean;
   readonly matrices: MatrixUse;
-  readonly ops: Recorder;
+  readonly ops: Ops<GpuNode>;
+  readonly #recording: Recording;
   readonly #device: Device;
   readonly #memory: Memory;
   readonly #pipelines: Pipelines;
@@ -116,12 +119,13 @@ export class WebGpuBackend implements Backend<GpuNode> {
     this.adapter = adapter;
     this.isSoftware = device.isSoftware;
     this.matrices = matrices;
-    this.ops = new Recorder({
+    this.#recording = new Recording({
       family: device.kernels,
       subgroupSize: device.subgroupSize,
       workgroupMemoryBytes: limits.maxComputeWorkgroupStorageSize,
       ...traits,
     });
+    this.ops = gpuOps(this.#recording);
   }
 
   get peakBytes(): number {
@@ -164,7 +168,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
   }
 
   async #evaluate(keep: readonly GpuNode[]): Promise<void> {
-    const steps = this.ops.take();
+    const steps = this.#recording.take();
     const kept = new Set<Storage>();
     for (const { data } of keep) if (data instanceof Storage) kept.add(data);
     await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
@@ -199,7 +203,7 @@ export class WebGpuBackend implements Backend<GpuNode> {
   /** In the middle of an evaluation; the nodes of the graph around it stay. */
   async #nested(graph: () => GpuNode): Promise<Storage> {
     const { data } = graph();
-    const steps = this.ops.take();
+    const steps = this.#recording.take();
     if (!(data instanceof Storage)) throw new Error("a nested graph gave back a weight");
     await this.#pipelines.prepare(steps.flatMap((step) => step.kernels));
     const made = new Set(steps.map((step) => step.output));

@@ -1,7 +1,7 @@
 // What ops work on: activations in buffers, and weights that are read when a step needs them.
 
 import { elementCount } from "../../src/base/dtype.ts";
-import type { Operand } from "../shapes/infer.ts";
+import type { Operand } from "../ops/call.ts";
 import type { WeightView } from "./weights.ts";
 
 /** f32 elements of an activation; nodes that differ in shape only share one. */

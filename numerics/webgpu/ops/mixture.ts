@@ -1,13 +1,14 @@
 // Mixture of experts: the host reads the router's logits, chooses, and runs each expert on the rows that chose it.
-import type { Routing } from "../graph.ts";
-import { chooseExperts, type Share, sharesOf } from "../routing.ts";
-import { expertShape } from "../shapes/infer.ts";
-import { addRows, takeRows } from "./kernels/copy.ts";
-import { GpuNode, Storage } from "./node.ts";
-import { alignUp } from "./queue.ts";
-import { flatGroups, type Runner, type Source, type Step, sendWords, whole } from "./step.ts";
+import type { Ops, Routing } from "../../graph.ts";
+import { expertShape, mixtureShape } from "../../ops/mixture.ts";
+import { chooseExperts, type Share, sharesOf } from "../../routing.ts";
+import { addRows, takeRows } from "../kernels/copy.ts";
+import { GpuNode, Storage } from "../node.ts";
+import { alignUp } from "../queue.ts";
+import type { Recording } from "../recording.ts";
+import { flatGroups, type Runner, type Source, type Step, sendWords, whole } from "../step.ts";
 
-export interface MixtureOperands {
+interface MixtureOperands {
   readonly x: Storage;
   readonly logits: Storage;
   readonly bias: Source | undefined;
@@ -18,7 +19,7 @@ export interface MixtureOperands {
 }
 
 /** @param record adds a step that makes the rows which one expert gets */
-export function mixtureStep(operands: MixtureOperands, record: (step: Step) => void, output: Storage): Step {
+function mixtureStep(operands: MixtureOperands, record: (step: Step) => void, output: Storage): Step {
   const { x, logits, bias, routing, expert, channels } = operands;
   return {
     inputs: bias === undefined ? [x, logits] : [x, logits, bias],
@@ -84,3 +85,18 @@ async function readSource(runner: Runner, source: Source, elements: number): Pro
   runner.reader.readFloats(source, 0, new Uint8Array(values.buffer));
   return values;
 }
+
+export const mixtures = (recording: Recording): Pick<Ops<GpuNode>, "mixture"> => ({
+  mixture: (x_TD, routing, expert) => {
+    const shape = mixtureShape(x_TD, routing);
+    const operands = {
+      x: recording.storage(x_TD),
+      logits: recording.storage(routing.logits_TE),
+      bias: routing.bias_E?.data,
+      routing,
+      expert,
+      channels: shape[1]!,
+    };
+    return recording.make(shape, (output) => mixtureStep(operands, (step) => recording.add(step), output));
+  },
+});

@@ -1,26 +1,11 @@
-import type { VisibleRanges } from "../visible.ts";
-import type { Values } from "./memory.ts";
-
-export interface AttentionSizes {
-  readonly T: number;
-  readonly N: number;
-  readonly K: number;
-  /** Channels of queries and keys. */
-  readonly H: number;
-  /** Channels of values. */
-  readonly C: number;
-}
-
-export interface AttentionOperands<V extends Values> {
-  readonly q: V;
-  readonly k: V;
-  readonly v: V;
-  readonly sinks: V | null;
-  readonly scale: number;
-  /** c of c · tanh(score / c). */
-  readonly softcap: number | null;
-  readonly visible: VisibleRanges;
-}
+import type { Ops } from "../../graph.ts";
+import { attentionShape } from "../../ops/attention.ts";
+import { given } from "../../ops/call.ts";
+import { visibleRanges } from "../../visible.ts";
+import type { AttentionOperands, AttentionSizes } from "../arithmetic.ts";
+import type { Values } from "../memory.ts";
+import type { JsNode } from "../node.ts";
+import type { Recording } from "../recording.ts";
 
 /**
  * out[t, n] = Σᵤ softmaxᵤ(scale · q[t, n] · k[u, ⌊nK/N⌋]) v[u, ⌊nK/N⌋], u over the tokens that t may see; scores may be
@@ -57,3 +42,20 @@ export function attention<V extends Values>(
     }
   }
 }
+
+export const attentions = <V extends Values>(backend: Recording<V>): Pick<Ops<JsNode<V>>, "attention"> => ({
+  attention: (q, k, v, options) => {
+    const { scale, mask, sinks_N, softcap } = options;
+    const values = (x: JsNode<V>) => backend.values(x);
+    return backend.record(attentionShape(q, k, v, options), given(q, k, v, sinks_N), (out) => {
+      const sizes = { T: q.shape[0]!, N: q.shape[1]!, K: k.shape[1]!, H: q.shape[2]!, C: v.shape[2]! };
+      const sinks = sinks_N ? values(sinks_N) : null;
+      const visible = visibleRanges(sizes.T, mask);
+      return backend.arithmetic.attention(
+        { q: values(q), k: values(k), v: values(v), sinks, scale, softcap: softcap ?? null, visible },
+        sizes,
+        out,
+      );
+    });
+  },
+});

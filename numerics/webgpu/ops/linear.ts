@@ -1,22 +1,25 @@
 // x · Wᵀ + b with W read in windows of rows, each a range of columns of the result.
-import { gemmFor, type KernelTraits, type LinearSizes, matrixFor } from "./choice.ts";
-import { pad } from "./kernels/copy.ts";
-import { flatSize } from "./kernels/elementwise.ts";
-import { type GemmKernel, kAlignment } from "./kernels/gemm.ts";
-import { matrixStep } from "./matrix-linear.ts";
-import { Storage } from "./node.ts";
-import { alignUp, grid, maxGroups } from "./queue.ts";
-import { part, type Runner, type Source, type Step, whole } from "./step.ts";
-import { packingOf } from "./weights.ts";
-import { alignedRows, bindWindow, bytesOf, type Extent, ranges, type Window } from "./windows.ts";
+import type { Ops } from "../../graph.ts";
+import { linearShape } from "../../ops/linear.ts";
+import { gemmFor, type KernelTraits, type LinearSizes, matrixFor } from "../choice.ts";
+import { pad } from "../kernels/copy.ts";
+import { flatSize } from "../kernels/elementwise.ts";
+import { type GemmKernel, kAlignment } from "../kernels/gemm.ts";
+import { matrixStep } from "../matrix-linear.ts";
+import { type GpuNode, Storage } from "../node.ts";
+import { alignUp, grid, maxGroups } from "../queue.ts";
+import type { Recording } from "../recording.ts";
+import { part, type Runner, type Source, type Step, whole } from "../step.ts";
+import { packingOf } from "../weights.ts";
+import { alignedRows, bindWindow, bytesOf, type Extent, ranges, type Window } from "../windows.ts";
 
-export interface LinearOperands {
+interface LinearOperands {
   readonly x: Storage;
   readonly weight: Source;
   readonly bias: Source | undefined;
 }
 
-export function linearStep(traits: KernelTraits, operands: LinearOperands, sizes: LinearSizes, output: Storage): Step {
+function linearStep(traits: KernelTraits, operands: LinearOperands, sizes: LinearSizes, output: Storage): Step {
   const { x, weight, bias } = operands;
   const { rows, inputs, outputs } = sizes;
   const packing = weight instanceof Storage ? "f32" : packingOf(weight.source);
@@ -89,3 +92,13 @@ function multiply(
     runner.queue.dispatch(kernel, bindings, params, groups);
   }
 }
+
+export const linearMaps = (recording: Recording): Pick<Ops<GpuNode>, "linear"> => ({
+  linear: (x_TI, weight_OI, bias_O, summation = "usual") => {
+    const shape = linearShape(x_TI, weight_OI, bias_O);
+    const [rows, outputs] = shape;
+    const sizes = { rows: rows!, inputs: x_TI.shape[1]!, outputs: outputs!, summation };
+    const operands = { x: recording.storage(x_TI), weight: weight_OI.data, bias: bias_O?.data };
+    return recording.make(shape, (output) => linearStep(recording.traits, operands, sizes, output));
+  },
+});

@@ -1,7 +1,12 @@
-import type { KernelTraits } from "./choice.ts";
-import { deltaChunk, deltaChunkFloats, deltaChunks, deltaRule, deltaRuleColumns } from "./kernels/delta-rule.ts";
-import { Storage } from "./node.ts";
-import { type Step, whole } from "./step.ts";
+// Ops that go through the tokens in their order.
+import type { Ops } from "../../graph.ts";
+import { causalConvShape, deltaRuleShape } from "../../ops/sequence.ts";
+import type { KernelTraits } from "../choice.ts";
+import { causalConv } from "../kernels/causal-conv.ts";
+import { deltaChunk, deltaChunkFloats, deltaChunks, deltaRule, deltaRuleColumns } from "../kernels/delta-rule.ts";
+import { type GpuNode, Storage } from "../node.ts";
+import type { Recording } from "../recording.ts";
+import { type Step, whole, wholeStep } from "../step.ts";
 
 /** Bytes of scratch memory that heads may take together; one head takes what it needs. */
 const scratchBytes = 64 * 2 ** 20;
@@ -10,7 +15,7 @@ const scratchBytes = 64 * 2 ** 20;
  * In ranges of heads, which do not meet.
  * @param sizes [T, K, H] of queries and keys, [T, N, C] of values
  */
-export function deltaStep(
+function deltaStep(
   traits: KernelTraits,
   [q, k, v, decay, beta]: readonly [Storage, Storage, Storage, Storage, Storage],
   sizes: { readonly keys: readonly number[]; readonly values: readonly number[] },
@@ -49,3 +54,19 @@ export function deltaStep(
     },
   };
 }
+
+export const sequential = (recording: Recording): Pick<Ops<GpuNode>, "causalConv" | "deltaRule"> => ({
+  causalConv: (x_TC, weight_CW) => {
+    const shape = causalConvShape(x_TC, weight_CW);
+    const inputs = [recording.storage(x_TC), recording.storage(weight_CW)];
+    const params = { channels: shape[1]!, width: weight_CW.shape[1]! };
+    return recording.make(shape, (output) => wholeStep(causalConv, inputs, params, output));
+  },
+  deltaRule: (q_TKH, k_TKH, v_TNC, decay_TN, beta_TN) => {
+    const shape = deltaRuleShape(q_TKH, k_TKH, v_TNC, decay_TN, beta_TN);
+    const [q, k, v] = [recording.storage(q_TKH), recording.storage(k_TKH), recording.storage(v_TNC)];
+    const inputs = [q, k, v, recording.storage(decay_TN), recording.storage(beta_TN)] as const;
+    const sizes = { keys: q_TKH.shape, values: shape };
+    return recording.make(shape, (output) => deltaStep(recording.traits, inputs, sizes, output));
+  },
+});
