@@ -62,7 +62,7 @@ module.exports = {
         "what lies beside a checkpoint is read through its Folder (docs/decisions/012); output writes, the command reads and writes what its user names, doctor asks how much room there is",
       from: {
         path: "^(src|adapters|numerics)/",
-        pathNot: "^src/(formats/io|output|cli)/|^src/parity/(inputs/text|doctor)\\.ts$",
+        pathNot: "^src/(formats/io|output|cli)/|^src/parity/(inputs/text-files|doctor)\\.ts$",
       },
       to: { path: "^(node:)?fs(/promises)?$" },
     },

@@ -7,7 +7,7 @@ import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../base/errors.ts";
 import { LogitFile } from "../output/logits.ts";
 import { checkGolden, type Golden } from "./inputs/golden.ts";
-import type { ResolvedInputs } from "./inputs/inputs.ts";
+import type { ResolvedInputs } from "./inputs/resolved.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
 import { Recording } from "./recording.ts";

@@ -36,7 +36,7 @@ export function* compareTensors(
   if (`${x.shape}` !== `${y.shape}`) return [{ key, kind: "shape", detail: `${words(x)} in a, ${words(y)} in b` }];
   if (x.dtype === y.dtype) {
     const found = yield* compareBlocks(a, b, x, bytesPerElement(x.dtype) ?? null);
-    return found === null ? [] : [{ key, kind: "values", detail: describe(found, x) }];
+    return found === null ? [] : [{ key, kind: "values", detail: valuesDetail(found, x) }];
   }
   const types = `${x.dtype} in a, ${y.dtype} in b`;
   if (!isFloat(x.dtype) || !isFloat(y.dtype)) return [{ key, kind: "dtype", detail: types }];
@@ -44,7 +44,7 @@ export function* compareTensors(
   if (found === null) return [{ key, kind: "dtype", detail: `${types}; the values are equal` }];
   return [
     { key, kind: "dtype", detail: types },
-    { key, kind: "values", detail: describe(found, { ...x, dtype: "F64" }) },
+    { key, kind: "values", detail: valuesDetail(found, { ...x, dtype: "F64" }) },
   ];
 }
 
@@ -130,7 +130,7 @@ function valueReader(dtype: TensorInfo["dtype"], width: number): BlockAt["values
   }
 }
 
-function describe({ first, a, b, count, largest }: Found, { shape }: TensorInfo): string {
+function valuesDetail({ first, a, b, count, largest }: Found, { shape }: TensorInfo): string {
   const total = elementCount(shape);
   const at = `[${coordinates(first, shape).join(", ")}]`;
   return `${count} of ${total} elements differ, first at ${at}: ${a} in a, ${b} in b; largest difference ${largest.toPrecision(3)}`;

@@ -1,9 +1,9 @@
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
 import { parityDocument } from "../../report/views/parity.ts";
 import type { Command } from "../command.ts";
+import { inputsOf, tokenizerBeside } from "../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { choice, flag, pairOptions, sideOptionsOf, text } from "../options.ts";
-import { inputsOf, tokenizerBeside } from "../parity-inputs.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
 export const parity: Command = {

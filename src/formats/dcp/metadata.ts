@@ -141,7 +141,7 @@ class Parser {
     if (transforms !== null && list.length > 0) {
       throw this.refuse(
         "DCP_TRANSFORM",
-        `its payload went through ${list.map(describe).join(", ")}, which is not read here`,
+        `its payload went through ${list.map(valueText).join(", ")}, which is not read here`,
         name,
         {
           help: "load the checkpoint with torch.distributed.checkpoint and save it without transforms",
@@ -260,7 +260,7 @@ const NOT_STORED: Payload = { file: "", offset: 0, length: 0 };
 
 const isEmpty = (box: Box): boolean => box.sizes.includes(0);
 
-const describe = (value: PickleValue): string => (typeof value === "string" ? JSON.stringify(value) : kindOf(value));
+const valueText = (value: PickleValue): string => (typeof value === "string" ? JSON.stringify(value) : kindOf(value));
 
 const isPath = (value: PickleTuple | PickleValue): value is readonly (string | number)[] =>
   isTuple(value) && value.every((part) => typeof part === "string" || isSize(part));

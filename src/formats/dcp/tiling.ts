@@ -24,7 +24,7 @@ export function checkTiling(shape: readonly number[], boxes: readonly Box[], whe
     if (!fits) {
       throw fail("DCP_CHUNK_BOUNDS", "a chunk leaves its tensor", {
         expected: `inside [${shape}]`,
-        found: describe({ offsets, sizes }),
+        found: boxText({ offsets, sizes }),
       });
     }
     covered += count(sizes);
@@ -35,7 +35,7 @@ export function checkTiling(shape: readonly number[], boxes: readonly Box[], whe
     where,
   );
   if (meeting !== undefined) {
-    throw fail("DCP_CHUNK_OVERLAP", "two of its chunks overlap", { found: meeting.map(describe).join(" and ") });
+    throw fail("DCP_CHUNK_OVERLAP", "two of its chunks overlap", { found: meeting.map(boxText).join(" and ") });
   }
   if (covered !== count(shape)) {
     throw fail("DCP_CHUNK_HOLE", "its chunks do not cover it: a part of the tensor is not in the checkpoint", {
@@ -77,4 +77,4 @@ const end = (box: Box, axis: number): number => box.offsets[axis]! + box.sizes[a
 
 const count = (sizes: readonly number[]): number => sizes.reduce((product, n) => product * n, 1);
 
-const describe = ({ offsets, sizes }: Box): string => `[${sizes}] at [${offsets}]`;
+const boxText = ({ offsets, sizes }: Box): string => `[${sizes}] at [${offsets}]`;

@@ -1,7 +1,7 @@
 // PNG and JPEG files as transformers sees them: upright, three colours, 8 bits each, no colour management.
 import type { Metadata } from "sharp";
 import { EnvironmentError, InputError } from "../../base/errors.ts";
-import { messageOf } from "../inputs/text.ts";
+import { messageOf } from "../inputs/text-files.ts";
 import type { RgbImage } from "./resize.ts";
 
 /** @throws InputError IMAGE_INVALID or IMAGE_UNSUPPORTED; EnvironmentError where the decoder is not installed */

@@ -2,7 +2,7 @@
 import { InputError } from "../../base/errors.ts";
 import type { ImageProcessor, ImageSteps } from "../../family/processor.ts";
 import { type Folder, has } from "../../formats/io/folder.ts";
-import { readJsonObject } from "../inputs/text.ts";
+import { readJsonObject } from "../inputs/text-files.ts";
 
 export interface ConfiguredSteps {
   /** The file that says so. */

@@ -2,7 +2,7 @@
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject } from "../../base/json.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../../formats/io/folder.ts";
-import { messageOf, readJsonObject } from "./text.ts";
+import { messageOf, readJsonObject } from "./text-files.ts";
 import { type OpenTokenizer, TOKENIZER_CONFIG } from "./tokenizer.ts";
 
 interface ChatTemplate {

@@ -8,8 +8,8 @@ import type { Folder } from "../../formats/io/folder.ts";
 import { imagePatches, patchDimOf } from "../images/patches.ts";
 import { type ConfiguredSteps, readSteps, withoutProcessor } from "../images/steps.ts";
 import { renderChat } from "./chat.ts";
-import type { InputLimits, ResolvedInputs } from "./inputs.ts";
-import { readText } from "./text.ts";
+import type { InputLimits, ResolvedInputs } from "./resolved.ts";
+import { readText } from "./text-files.ts";
 import { encode, type OpenTokenizer, openTokenizer } from "./tokenizer.ts";
 
 export interface PromptRequest {

@@ -2,7 +2,7 @@
 
 import type { ImageInput } from "../../../numerics/graph.ts";
 import type { VisionInput } from "../../family/family.ts";
-import type { InputLimits, ResolvedInputs } from "./inputs.ts";
+import type { InputLimits, ResolvedInputs } from "./resolved.ts";
 
 /** A wrong rotary embedding does not show in shorter inputs. */
 export const MIN_GENERATED_TOKENS = 512;

@@ -1,10 +1,10 @@
 // Reads the inputs that are asked for, tokens and images: given, tokenised, or random.
 import { InputError } from "../../base/errors.ts";
 import { readInputs } from "./file.ts";
-import type { InputLimits, ResolvedInputs } from "./inputs.ts";
 import { type PromptRequest, resolvePrompt } from "./prompt.ts";
 import { randomInputs } from "./random.ts";
-import { readJson } from "./text.ts";
+import type { InputLimits, ResolvedInputs } from "./resolved.ts";
+import { readJson } from "./text-files.ts";
 
 export type InputRequest =
   | { readonly kind: "ids"; readonly file: string }

@@ -3,9 +3,9 @@ import type { PromptMetrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import { checkImages } from "./file.ts";
 import type { Golden } from "./golden.ts";
-import type { InputLimits, ParityInputs, ResolvedInputs } from "./inputs.ts";
 import { type InputRequest, resolveInputs } from "./read.ts";
-import { readJson, readText } from "./text.ts";
+import type { InputLimits, ParityInputs, ResolvedInputs } from "./resolved.ts";
+import { readJson, readText } from "./text-files.ts";
 
 export type InputRequests = InputRequest | readonly InputRequest[];
 

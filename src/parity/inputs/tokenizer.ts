@@ -3,7 +3,7 @@ import { InputError } from "../../base/errors.ts";
 import type { JsonObject } from "../../base/json.ts";
 import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { type Folder, has } from "../../formats/io/folder.ts";
-import { messageOf, readJsonObject } from "./text.ts";
+import { messageOf, readJsonObject } from "./text-files.ts";
 
 export interface OpenTokenizer {
   readonly tokenizer: Tokenizer;

@@ -10,8 +10,8 @@ import { DiskFolder } from "../../../src/formats/io/disk-folder.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { imagePatches } from "../../../src/parity/images/patches.ts";
 import { readSteps } from "../../../src/parity/images/steps.ts";
-import type { InputLimits } from "../../../src/parity/inputs/inputs.ts";
 import { type PromptRequest, resolvePrompt } from "../../../src/parity/inputs/prompt.ts";
+import type { InputLimits } from "../../../src/parity/inputs/resolved.ts";
 import { readIntegers } from "../../../src/parity/inputs/tensors.ts";
 import { FIXTURES } from "../../helpers/fixtures.ts";
 
