@@ -19,7 +19,7 @@ export interface ForwardSide {
   readonly plan: ForwardPlan;
   weight(key: string): WeightSource;
   has?(key: string): boolean;
-  /** In which order linear maps add, unless the usual one. */
+  /** The order in which linear maps add, if not the usual one. */
   readonly summation?: Summation;
 }
 
@@ -36,9 +36,9 @@ export interface ForwardObserver {
   tap?(comparison: TapComparison): void;
   /** Values of each tap of the reference, row-major; a copy. */
   record?(tap: string, values: Values): void;
-  /** Logits of positions from `first` on, one row-major [rows, V] block a side. */
+  /** Logits of positions from `first` on: one row-major [rows, V] block per side. */
   logits(first: number, blocks: readonly Float32Array[]): void;
-  /** One call for each mixture of experts that both sides have; of one side alone, with no second choice. */
+  /** One call per mixture of experts that both sides have. With one side there is no second choice. */
   routing?(name: string, choices: readonly Choice[]): void;
   progress?(done: { readonly tap: string; readonly flops: number; readonly totalFlops: number }): void;
 }
@@ -46,7 +46,7 @@ export interface ForwardObserver {
 export interface DriveOptions {
   /** Index of the side that the other is measured against. */
   readonly reference?: number;
-  /** What `record` was given of a reference that ran before: the only side of this run is measured against it. */
+  /** What `record` was given when the reference ran before. This run's only side is measured against it. */
   readonly recorded?: ReadonlyMap<string, Values>;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned?: boolean;
@@ -115,7 +115,7 @@ function commonTaps(sides: readonly ForwardSide[], recorded: ReadonlyMap<string,
   return first!.filter((tap) => others.every((taps) => taps.includes(tap)));
 }
 
-/** What the sides chose, by the name of the mixture; the first side gets to each before the second. */
+/** What the sides chose, by the name of the mixture. The first side reaches each mixture before the second. */
 class Choices {
   private readonly made: readonly Map<string, Choice>[];
 

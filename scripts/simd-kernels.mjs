@@ -2,7 +2,7 @@
 //   node scripts/simd-kernels.mjs
 // A panel is eight rows of a matrix side by side: [k][8] f32, k a multiple of 8. Addresses and strides are in bytes.
 //   multiply(x, xStride, panel, y, yStride, k, tiles): for each of tiles · 6 rows t and 8 columns o,
-//     y[t, o] += Σₖ x[t, k] · panel[k, o], the sum a chain of multiply and add in ascending k, as every backend has it
+// y[t, o] += Σₖ x[t, k] · panel[k, o], the sum a chain of multiply and add in ascending k, as in every backend
 //   pack2(source, stride, panel, k), pack4(…): a panel of eight rows of bf16, or of f32
 //   clear(address, bytes)
 //   largest(row, count) → of `count` values, a multiple of four, as below

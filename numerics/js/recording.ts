@@ -12,7 +12,7 @@ export interface Recording<V extends Values> {
   alias(x: JsNode<V>, shape: readonly number[]): JsNode<V>;
   /** Elements of a weight from `begin` on; nothing is read yet. */
   part(x: JsNode<V>, shape: readonly number[], begin: number): JsNode<V>;
-  /** Evaluates a graph of its own in the middle of another; all it made is freed but its result. */
+  /** Evaluates a nested graph in the middle of another. All that it made is freed, except its result. */
   nested(graph: () => JsNode<V>): Promise<JsNode<V>>;
   /** Values of an evaluated node; a weight is read whole. */
   values(node: JsNode<V>): V;

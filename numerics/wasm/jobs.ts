@@ -22,7 +22,7 @@ export interface LinearJob {
   readonly outWidth: number;
   readonly outRow: number;
   readonly outColumn: number;
-  /** One value a column of `out`. */
+  /** One value per column of `out`. */
   readonly bias: Float32Array | null;
 }
 

@@ -59,7 +59,7 @@ export interface OnnxJob {
   /** Elements in a row of `out`; index in it of what the first row of x and the first of `weights` make. */
   readonly outWidth: number;
   readonly outBegin: number;
-  /** One value a row of `weights`. */
+  /** One value per row of `weights`. */
   readonly bias: Float32Array | null;
 }
 

@@ -20,7 +20,9 @@ export interface Runner {
   readonly bindingBytes: number;
   /** All values of an activation, once the commands so far are done. */
   read(storage: Storage): Promise<Float32Array>;
-  /** Runs a graph of its own in the middle of another; all it made is freed but its result, which `release` frees. */
+  /**
+   * Runs a nested graph in the middle of another. All that it made is freed, except its result, which `release` frees.
+   */
   nested(graph: () => GpuNode): Promise<Storage>;
   release(storage: Storage): void;
 }
@@ -124,7 +126,7 @@ export function elementwiseStep<P extends string>(
   };
 }
 
-/** One invocation an element of the output, all operands in sight. */
+/** One invocation per element of the output; all operands are bound. */
 export function wholeStep<P extends string>(
   kernel: Kernel<P>,
   inputs: readonly Storage[],

@@ -1,4 +1,4 @@
-// Whatever a run ends with that is no result, told as the contract tells errors.
+// How a run failed, in the form that the contract gives errors.
 import { getSystemErrorName } from "node:util";
 import { ConvertCheckpointError, type ErrorDetails } from "./errors.ts";
 
@@ -29,7 +29,10 @@ const SYSTEM: Readonly<Record<string, { readonly exitCode: 3 | 4; readonly help:
   ENAMETOOLONG: { exitCode: 3, help: "use a shorter path" },
 };
 
-/** Of our own errors their fields; of the system's a code and a way out; anything else is INTERNAL. */
+/**
+ * Our own errors keep their fields. An error of the system gets its own name as code, and a way out. Anything else is
+ * INTERNAL.
+ */
 export function failureOf(error: unknown): Failure {
   if (error instanceof ConvertCheckpointError) {
     const { exitCode, code, message, details, stack } = error;

@@ -1,5 +1,6 @@
-// FP8 with one scale a block, as DeepSeek-V3 stores linear weights: value = code · scale, `weight` F8_E4M3 (no infinities,
-// largest 448) and `weight_scale_inv` F32, a scale for each block of rows and columns; blocks at the edges are smaller.
+// FP8 with one scale per block, as DeepSeek-V3 stores linear weights: value = code · scale, `weight` F8_E4M3 (no
+// infinities, largest 448) and `weight_scale_inv` F32, a scale for each block of rows and columns; blocks at the edges
+// are smaller.
 //   arXiv:2412.19437 §3.3.2; pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/quantized_hf_storage.py
 import { elementCount } from "../base/dtype.ts";
 import type { Encoding } from "./encoding.ts";

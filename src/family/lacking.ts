@@ -1,4 +1,4 @@
-// What a family from outside lacks, in words: TypeScript cannot tell the author of a module in JavaScript.
+// Names what an adapter from outside lacks: no compiler tells the author of a module in JavaScript.
 import { InputError } from "../base/errors.ts";
 import type { Adapter } from "./adapter.ts";
 

@@ -22,7 +22,10 @@ export interface Journal {
 export interface Claim {
   readonly run: string;
   readonly pid: number;
-  /** Tells a process from a later one with its number; empty where the system does not say. */
+  /**
+   * Start time of the process: it tells the process from a later one with the same number. Empty where the system does
+   * not say.
+   */
   readonly started: string;
 }
 

@@ -90,8 +90,7 @@ function kindOf(stats: fs.Stats): string {
 const PROC_MAGIC = 0x9fa0;
 
 /**
- * Places of the system's own, where nothing is kept. Folders cannot be made in procfs, and a recursive mkdir there tries
- * for ever.
+ * File systems of the kernel, where nothing can be kept. A recursive mkdir in procfs never returns.
  */
 function refuseSystemPlaces(target: string): void {
   let folder = dirname(target);

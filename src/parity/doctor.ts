@@ -35,7 +35,7 @@ export interface Diagnosis {
   readonly adapters: readonly string[];
 }
 
-/** @param adapters that are to be named; of no other use */
+/** @param adapters whose names the document lists */
 export async function doctor(adapters: readonly Adapter[]): Promise<Diagnosis> {
   const found = findOnnx();
   return {

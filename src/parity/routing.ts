@@ -1,4 +1,4 @@
-// Whether both sides sent tokens to the same experts: a near-tie may flip by rounding, which is no fault of a conversion.
+// Whether both sides sent tokens to the same experts. Rounding may flip a near-tie, which is no fault of a conversion.
 import type { Choice } from "../../numerics/routing.ts";
 import type { RoutingChoice } from "./choices.ts";
 
@@ -8,7 +8,7 @@ export interface RoutingComparison {
   readonly tokens: number;
   /** Tokens that chose other experts on the second side; null where there is one side only. */
   readonly flipped: number | null;
-  /** Of those tokens, the largest margin by which the first side chose: rounding flips tiny ones only. */
+  /** The largest margin of the first side's choice among those tokens. Rounding flips only tiny margins. */
   readonly largestFlippedMargin: number | null;
   /** Smallest margin of any token of the first side. */
   readonly smallestMargin: number;

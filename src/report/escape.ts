@@ -1,5 +1,6 @@
-// Names and texts out of files may hold characters that a terminal or a browser obeys instead of showing: escape sequences
-// move the cursor, a newline forges a line of its own, direction marks turn the text that follows. People see them spelled out.
+// Names and texts from files may hold characters that a terminal or a browser obeys instead of showing. Escape
+// sequences move the cursor, a newline forges a line of output, direction marks reverse the text that follows. Reports
+// spell such characters out.
 
 /** What JSON.stringify leaves as it is: DEL and C1, line and paragraph separators, marks of direction (UAX #9). */
 const BEYOND_JSON = "\\u007f-\\u009f\\u2028\\u2029\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";

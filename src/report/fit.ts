@@ -2,7 +2,7 @@
 import type { Check, Table } from "./document.ts";
 import { formatCount } from "./units.ts";
 
-/** How much of a document a page shows. */
+/** How much a page shows of a document. */
 export interface Limits {
   /** Rows of one table. */
   readonly rows: number;

@@ -3,7 +3,7 @@ import type { Dtype } from "../base/dtype.ts";
 
 export type Direction = "toHf" | "fromHf";
 
-/** A tensor as the source has it; under an encoding, the logical one. */
+/** A tensor of the source; where it is stored encoded, the logical tensor. */
 export interface SourceTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];

@@ -1,8 +1,8 @@
 // What is said of an adapter: plain data, so that the types of `doctor` can be read without those of WebGPU.
 
 /**
- * `subgroup`: one subgroup a workgroup, values shared by broadcast; for adapters that run on the CPU (lavapipe), where
- * workgroup memory and barriers are slow. `tile`: workgroup-memory tiles, for real GPUs.
+ * `subgroup`: one subgroup per workgroup, values shared by broadcast; for adapters that run on the CPU (lavapipe),
+ * where workgroup memory and barriers are slow. `tile`: workgroup-memory tiles, for real GPUs.
  */
 export type KernelFamily = "subgroup" | "tile";
 

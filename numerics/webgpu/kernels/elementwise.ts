@@ -2,7 +2,7 @@ import type { Pointwise } from "../../graph.ts";
 import type { Kernel } from "../kernel.ts";
 import { exponential } from "./exponential.ts";
 
-/** Invocations a workgroup of kernels that make one element an invocation. */
+/** Invocations per workgroup of kernels whose invocations make one element each. */
 export const flatSize = 64;
 
 /** `i` is the element of this invocation; workgroups fill a 2-D grid, as one dimension ends at 65535. */

@@ -1,8 +1,8 @@
 import type { Kernel } from "../kernel.ts";
 
 /**
- * A row a workgroup: Y = W · (X − mean) / √(mean((X − mean)²) + eps) + B, in two passes, so that a large mean costs no
- * digits. Each of `lanes` invocations adds its share, then all add the shares in the same order.
+ * One row per workgroup: Y = W · (X − mean) / √(mean((X − mean)²) + eps) + B, in two passes, so that a large mean costs
+ * no digits. Each of `lanes` invocations adds its share, then all add the shares in the same order.
  */
 export const layerNorm = (lanes: number): Kernel<"rows" | "channels" | "eps"> => ({
   key: `layer-norm ${lanes} lanes`,

@@ -4,8 +4,8 @@ import type { Kernel } from "../kernel.ts";
 const block = 32;
 
 /**
- * A row a workgroup: Y = W · X / √(mean(X²) + eps). Each of `lanes` invocations adds its share, then all add the shares
- * in the same order, which needs one barrier only.
+ * One row per workgroup: Y = W · X / √(mean(X²) + eps). Each of `lanes` invocations adds its share, then all add the
+ * shares in the same order, which needs one barrier only.
  */
 export const rmsNorm = (lanes: number, hasWeight: boolean): Kernel<"rows" | "channels" | "eps"> => ({
   key: `rms-norm ${lanes} lanes${hasWeight ? "" : " no weight"}`,

@@ -24,7 +24,10 @@ const scale = (exponent: string): string => `bitcast<f32>((${254 + topExponent}u
 
 const rowLanes = 64;
 
-/** Exponent field of the largest element of each row of X, whose `words` are f32 or pairs of bf16. A row a workgroup. */
+/**
+ * Exponent field of the largest element of each row of X, whose `words` are f32 or pairs of bf16. One row per
+ * workgroup.
+ */
 export const rowExponents = (packing: Packing): Kernel<"rows" | "words"> => ({
   key: `row-exponents ${packing}`,
   reads: { X: "u32" },

@@ -25,7 +25,7 @@ function deltaStep(
   const [, heads, columns] = sizes.values;
   const chunks = Math.ceil(tokens! / deltaChunk);
   const first = deltaChunks(channels!);
-  // On the CPU one invocation a column, as a barrier among several is slow there.
+  // On the CPU, one invocation per column: a barrier among several is slow there.
   const teams = traits.family === "tile" ? 4 : 1;
   const second = deltaRule({
     channels: channels!,

@@ -3,7 +3,7 @@ import type { Command } from "../command.ts";
 import { loadAdapters } from "../load.ts";
 import { adapterOptions } from "../options.ts";
 
-/** What is supported: a table a family. */
+/** What is supported: one table per family. */
 export const families: Command = {
   usage: "families",
   describe: "What is supported: family, layouts, encodings, formats, graphs, modalities",

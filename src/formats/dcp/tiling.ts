@@ -10,7 +10,8 @@ export interface Box {
 const PAIR_LIMIT = 10_000_000;
 
 /**
- * Proves that boxes cover every element of a shape exactly once: none leaves it, no two meet, and the counts agree.
+ * Proves that boxes cover every element of a shape exactly once: none leaves the shape, no two overlap, and the counts
+ * agree.
  * @throws InputError for a hole or an overlap, which torch lets pass (it loads uninitialised memory)
  */
 export function checkTiling(shape: readonly number[], boxes: readonly Box[], where: Where): void {

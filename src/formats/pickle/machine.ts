@@ -1,5 +1,5 @@
-// A pickle machine that can only build plain data. Python's pickle is a program that may call anything; here a global
-// is a name, a call is a record of name and arguments, and both only where an allow-list says so.
+// A pickle machine that can only build plain data. Python's pickle is a program that may call anything. Here a global
+// is a name and a call is a record of name and arguments, and an allow-list says which are accepted.
 import { type Refusal, refuse, type Where } from "../io/refuse.ts";
 import {
   isTuple,
@@ -14,8 +14,8 @@ import {
 } from "./value.ts";
 
 /**
- * What a global may be used for: "name" stands for itself (a dtype), "object" may be made with arguments and state,
- * a function is a constructor of plain data, which returns undefined for arguments it does not take.
+ * How a global may be used. "name": it stands for itself (a dtype). "object": it may be made with arguments and state.
+ * A function: it makes plain data, or returns undefined for arguments that it does not accept.
  */
 export type GlobalRule = "name" | "object" | ((args: PickleTuple) => PickleValue | undefined);
 

@@ -1,4 +1,4 @@
-// What an unpickled object is here: inert data. Nothing of it is ever called, and no name of it becomes a property.
+// An unpickled object is inert data: nothing of it is ever called, and none of its names becomes a property.
 
 export type PickleValue =
   | null
@@ -41,7 +41,9 @@ export class PickleGlobal {
   constructor(readonly name: string) {}
 }
 
-/** What REDUCE or NEWOBJ would have made of an allowed global, and what BUILD would have given it. */
+/**
+ * Stands for the object that REDUCE or NEWOBJ would make of an allowed global, with the state that BUILD would give it.
+ */
 export class PickleObject {
   state: PickleValue | undefined;
 

@@ -86,7 +86,7 @@ class TorchCheckpoint implements Checkpoint {
   readonly path: string;
   readonly files: readonly string[];
   private readonly data = new Map<string, ChunkedTensor>();
-  /** One record a storage, whatever the number of tensors that share it. */
+  /** One record per storage, however many tensors share it. */
   private readonly records = new Map<string, StoredRecord>();
   private readonly recordOf = new Map<string, StoredRecord>();
 

@@ -29,7 +29,7 @@ const CONSTANT_RECORDS: readonly LayoutRecord[] = [
  * A file of torch.save with one flat dict of tensors, each in a storage of its own, which
  * torch.load(weights_only=True) reads.
  * @param name of the file
- * @param partKey what the parts of the file call a tensor; its key unless given
+ * @param partKey the name of a tensor in the parts of the file; its key unless given
  * @throws InputError for a dtype that torch does not have
  */
 export function planTorchFile(

@@ -6,7 +6,7 @@ import { openTorchFile } from "./open.ts";
 
 export const RANK_FILE = /^consolidated\.(\d+)\.pth$/;
 
-/** Two digits, as Meta has them; more where there are more ranks. */
+/** Two digits, as in Meta's files; more where there are more ranks. */
 export const rankFileName = (rank: number): string => `consolidated.${String(rank).padStart(2, "0")}.pth`;
 
 /** Names of the rank files in a folder. */

@@ -178,7 +178,7 @@ function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
   return Object.fromEntries(entries);
 }
 
-/** Fields that the format does not know are let pass, as the library does. */
+/** Fields that the format does not know are ignored, as in the library. */
 function parseEntry(key: string, entry: JsonValue, faults: Faults): HeaderTensor {
   if (!(entry instanceof Map)) {
     return faults.fail("SAFETENSORS_ENTRY_NOT_OBJECT", "its entry is no object", {

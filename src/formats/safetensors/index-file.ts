@@ -115,7 +115,7 @@ function shardName(tensor: string, name: JsonValue, file: string): string {
       help,
     });
   }
-  // One spelling a file, so that no shard is counted twice.
+  // One spelling per file, so that no shard is counted twice.
   if (name.includes("\0") || name.includes("\\") || parts.includes("") || parts.includes(".")) {
     return fail("SAFETENSORS_INDEX_PATH_INVALID", file, `${subject} is no plain relative path`, {
       tensor,

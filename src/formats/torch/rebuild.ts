@@ -133,7 +133,7 @@ function persistentId(id: PickleValue, fail: Fail) {
   return { kind: kind.name, key, count, viewMetadata };
 }
 
-/** Conjugation and negation that torch has put off: the stored numbers are not the tensor's. */
+/** torch has deferred a conjugation or negation: the stored numbers are not the tensor's. */
 function refuseLazyBits(tensor: PickleObject, fail: Fail): void {
   const metadata = tensor.args[tensor.global === "torch._utils _rebuild_tensor_v3" ? 7 : 6];
   if (tensor.global === "torch._utils _rebuild_tensor" || metadata === undefined || metadata === null) return;

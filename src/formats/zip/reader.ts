@@ -27,7 +27,7 @@ const END64_BYTES = 56;
 const CENTRAL_BYTES = 46;
 const LOCAL_BYTES = 30;
 const ALL_ONES = 0xffffffff;
-/** An archive of torch's has a record a storage, with a directory entry of some 100 bytes. */
+/** torch's archives have one record per storage, with a directory entry of some 100 bytes. */
 const DIRECTORY_LIMIT = 1 << 30;
 /** What one read from the end usually brings in: the three end records and the directory of a payload of one tensor. */
 const TAIL_BYTES = 1024;

@@ -37,7 +37,7 @@ function checked({ input, about }: ResolvedInputs, limits: InputLimits): Resolve
 }
 
 /**
- * The prompts of a file: a JSON array of strings where its name ends in `.json`, else a text of one prompt a line.
+ * The prompts of a file: a JSON array of strings where its name ends in `.json`, else a text with one prompt per line.
  *
  * @throws InputError NOT_FOUND, JSON_INVALID or PROMPTS_INVALID
  */

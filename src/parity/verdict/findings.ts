@@ -1,4 +1,4 @@
-// What is wrong, one sentence a check.
+// What is wrong, in one sentence per check.
 import { type Evidence, isMtp, placeOf } from "./evidence.ts";
 import { tapLimit } from "./limits.ts";
 

@@ -45,7 +45,7 @@ const layoutRow = ({ name, trainer, since, until, ranked, noGraph }: LayoutFacts
 
 export type FamilyRow = ReturnType<typeof familyRow>;
 
-/** What is supported, a row a family. */
+/** What is supported, one row per family. */
 export const families = (adapters: readonly Adapter[]): FamilyRow[] => adapters.map(familyRow);
 
 const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
@@ -53,7 +53,7 @@ const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
 
 const WIDTH = 88;
 
-/** One family, a property a line; long lists go on below. */
+/** One family, one property per line; long lists go on below. */
 function familyTable(row: FamilyRow): Table {
   const properties = [
     ["flavours", list(row.flavours)],

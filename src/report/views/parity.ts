@@ -174,7 +174,7 @@ function routingText(report: RoutingReport): string {
     : `${formatCount(flipped)} of ${all} differ, made by a margin of at most ${scientific(largestFlippedMargin)}`;
 }
 
-/** Where tokens went to other experts: a row a layer, over all inputs. */
+/** Where tokens went to other experts: one row per layer, over all inputs. */
 function flippedRows(routing: RoutingReport | null): string[][] {
   const layers = new Map<string, { choices: number; differ: number; margin: number }>();
   for (const { name, tokens, flipped, largestFlippedMargin } of routing?.layers ?? []) {

@@ -96,7 +96,10 @@ export const keptTable = (kept: ConversionPlan["kept"]): Table => ({
   rows: kept.map(({ key, dtype, reason }) => [key, dtype, reason]),
 });
 
-/** Entries that are not carried over; of trainer state, which has several a weight, the roots with their number. */
+/**
+ * Entries that are not carried over. Trainer state has several entries per weight, so only its roots are listed, each
+ * with its number of entries.
+ */
 export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
   const single = entries.filter(({ reason }) => reason !== "trainer state");
   const roots = new Map<string, number>();

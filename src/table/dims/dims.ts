@@ -11,7 +11,7 @@ export interface Part {
 export interface ParsedDims {
   /** Part that the whole tensor is, `"q: (n H) d"`. */
   readonly label: string | null;
-  /** One factor a dimension. */
+  /** One factor per dimension. */
   readonly dims: Product;
 }
 
