@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { dirname } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { encodeHeaderText, headerBytes, placeTensors } from "../formats/safetensors/encode.ts";
+import { failExists } from "./safe-target.ts";
 import { writing } from "./staging-errors.ts";
 
 /**
@@ -24,10 +25,7 @@ export class LogitFile {
     starts: readonly number[],
   ) {
     if (fs.existsSync(path)) {
-      throw new InputError("TARGET_EXISTS", `${path}: exists already`, {
-        file: path,
-        help: "remove it, or give --save-logits another name",
-      });
+      failExists(path, "remove it, or give --save-logits another name", "a path that does not exist");
     }
     if (!fs.existsSync(dirname(path))) {
       throw new InputError("NOT_FOUND", `${path}: its directory does not exist`, {

@@ -46,10 +46,14 @@ export function checkTarget(path: string, { force, reads }: TargetCheck): Standi
 }
 
 /** Throws InputError TARGET_EXISTS. */
-export function failExists(target: string, help: string): never {
+export function failExists(
+  target: string,
+  help: string,
+  expected = "a path that does not exist, or an empty folder",
+): never {
   throw new InputError("TARGET_EXISTS", `${target}: the target exists`, {
     file: target,
-    expected: "a path that does not exist, or an empty folder",
+    expected,
     help,
   });
 }
