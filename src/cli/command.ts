@@ -16,7 +16,7 @@ export interface Context {
   print(text: string): void;
   progress(event: ProgressEvent): void;
   readonly color: boolean;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
 }
 

@@ -13,10 +13,28 @@ export class Interrupted extends Error {
   }
 }
 
+/** A failure whose work can be continued. */
+export class Unfinished extends Error {
+  /** What stopped it. */
+  override readonly cause: unknown;
+  /** How to go on, in words. */
+  readonly help: string;
+
+  constructor(cause: unknown, help: string) {
+    super("unfinished", { cause });
+    this.cause = cause;
+    this.help = help;
+  }
+}
+
 /** Whatever a command threw, or what stopped it. */
 export function commandFailure(error: unknown): Failure {
+  if (error instanceof Unfinished) {
+    const failure = commandFailure(error.cause);
+    const own = error.cause instanceof Interrupted ? "" : `${failure.details.help}; `;
+    return { ...failure, details: { ...failure.details, help: `${own}${error.help}` } };
+  }
   if (!(error instanceof Interrupted)) return failureOf(error);
   const { exitCode, message } = error;
-  const help = "run again; with --resume from the beginning, `convert` can continue what was stopped";
-  return { exitCode, code: "INTERRUPTED", message, details: { help }, stack: undefined };
+  return { exitCode, code: "INTERRUPTED", message, details: { help: "run again" }, stack: undefined };
 }

@@ -13,10 +13,11 @@ function die(error: unknown): never {
 process.on("uncaughtException", die);
 process.on("unhandledRejection", die);
 
-// A reader that closed its end (`| head`) has what it wanted; what is left to print has no reader.
+// A reader that closed its end (`| head`) has what it wanted, and a terminal that was closed shows nothing any more: what is
+// left to print has no reader.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") die(error);
+    if (error.code !== "EPIPE" && error.code !== "EIO") die(error);
   });
 }
 
@@ -24,6 +25,7 @@ const abort = new AbortController();
 for (const [name, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
+  ["SIGHUP", 129],
 ] as const) {
   process.on(name, () => {
     // The second signal does not wait for a tidy end.

@@ -3,7 +3,7 @@ import type { Dtype } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
 import { readBytes } from "../formats/io/byte-source.ts";
 import { fileChanged } from "../formats/io/file-faults.ts";
-import type { FileIn, Folder, SourceFile } from "../formats/io/folder.ts";
+import { type FileIn, type Folder, type SourceFile, versionOf } from "../formats/io/folder.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
 import { type ConfigFile, companionsIn } from "../model/config-files.ts";
 
@@ -15,7 +15,9 @@ export const textFile = (name: string, text: string): OutputFile => {
 /** A tokenizer can have hundreds of megabytes: read when it is written, so much at a time. */
 const COPY_BYTES = 1 << 24;
 
+/** Opens the file, so that one which cannot be read shows before a byte is written. Throws what opening throws. */
 export function copiedFile({ folder, name }: FileIn): OutputFile {
+  const copyOf = versionOf({ folder, name });
   const planned = folder.open(name);
   planned.close();
   const { byteLength } = planned;
@@ -24,7 +26,7 @@ export function copiedFile({ folder, name }: FileIn): OutputFile {
     const size = Math.min(COPY_BYTES, byteLength - begin);
     parts.push({ kind: "late", byteLength: size, make: () => partOf(folder, name, planned, [begin, size]) });
   }
-  return { name, byteLength, parts };
+  return { name, byteLength, parts, copyOf };
 }
 
 /** Opened for each part: nobody tells when the last one is written. */

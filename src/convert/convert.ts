@@ -1,14 +1,14 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
-import { VERSION } from "../base/version.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import { versionOf } from "../formats/io/folder.ts";
-import { executeOutput, type WrittenFile } from "../output/execute.ts";
-import { checkTarget, firstNames, type Standing } from "../output/safe-target.ts";
+import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
+import { checkTarget, firstNames } from "../output/safe-target.ts";
+import { type Committed, settleTarget } from "../output/staging.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer, type Sink } from "../views/gather.ts";
 import { Producer } from "../views/produce.ts";
+import { checkInputs, identityOf, survives } from "./inputs.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import { producingShards } from "./rank-files.ts";
 
@@ -17,6 +17,8 @@ export interface ConvertOptions extends StepOptions {
   readonly resume?: boolean;
   /** Replaces a target that is a checkpoint, at the end. */
   readonly force?: boolean;
+  /** Told what a run that failed leaves for one with `resume`. */
+  readonly onKept?: (kept: Kept) => void;
   /** Called once it is sure that the target may be written, before weights are read. */
   readonly onStart?: () => void;
   /** Makes the output durable before it gets its name; true unless given. */
@@ -58,6 +60,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const begin = performance.now();
   const { source, target, mapping, memory, reads } = plan;
   const { force = false } = options;
+  settleTarget(target.path);
   checkTarget(target.path, { force, reads });
   options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
@@ -69,17 +72,20 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     produce: producingShards(plan.shards, (key, first, end, sink) => {
       if (mapping.tensors.has(key)) producer.produce(key, [first, end], sink);
       else copyRange(source, key, [first, end], sink); // scales of what was decoded
+      checkOverflow(producer, key);
     }),
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,
     force,
     reads,
-    onReplaced: (stood) => replaced.push(...replacedNote(stood)),
+    onReplaced: (committed) => replaced.push(...replacedNotes(committed)),
     verify: () => {
       source.verify(plan.sourceKeys);
-      checkOverflow(producer);
+      checkInputs(plan.inputs);
     },
+    isUseful: (error) => survives(plan.inputs, error),
+    ...(options.onKept === undefined ? {} : { onKept: options.onKept }),
     onProgress: ({ bytes, totalBytes }) => options.onProgress?.({ label: "writing", done: bytes, total: totalBytes }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(target.fileName === null ? { targetDir: target.path } : { targetFile: target.path }),
@@ -106,12 +112,13 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   };
 }
 
-function replacedNote({ kind, contents }: Standing): string[] {
-  if (kind === "link") return ["replaced: a link; what it led to is as it was"];
-  if (contents === null) return [];
-  const { files, bytes } = contents;
+function replacedNotes({ stood, left }: Committed): string[] {
+  const rest = left === null ? [] : [`could not be deleted of what was replaced: ${left}`];
+  if (stood?.kind === "link") return ["replaced: a link; what it led to is as it was", ...rest];
+  if (stood === null || stood.contents === null) return rest;
+  const { files, bytes } = stood.contents;
   const count = files.length === 1 ? "1 file" : `${files.length} files`;
-  return [`replaced: ${firstNames(files)} (${count}, ${(bytes / 1e6).toFixed(1)} MB)`];
+  return [`replaced: ${firstNames(files)} (${count}, ${(bytes / 1e6).toFixed(1)} MB)`, ...rest];
 }
 
 function encodingNote({ encoding }: ConversionPlan): string[] {
@@ -140,27 +147,14 @@ function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, vo
   for (const mapping of mappings) yield* checkValues(mapping, isWaived);
 }
 
-function checkOverflow({ casts }: Producer): void {
-  for (const [key, { overflows }] of casts) {
-    if (overflows === 0) continue;
-    throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
-      tensor: key,
-      expected: "values within the range of the type asked for",
-      found: `${overflows} beyond it`,
-      help: `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`,
-    });
-  }
-}
-
-/** What the bytes depend on beside the planned files: all that is read, and where each tensor comes from. */
-function identityOf({ inputs, mappings }: ConversionPlan): string {
-  return JSON.stringify([
-    VERSION,
-    inputs.map((file) => [file.name, versionOf(file)]),
-    mappings.map(({ from, to, tensors }) => [
-      from,
-      to,
-      [...tensors.values()].map(({ move, sources }) => [move.rule, sources]),
-    ]),
-  ]);
+/** Before what is written counts as done: a continued run does not see it again. */
+function checkOverflow({ casts }: Producer, key: string): void {
+  const overflows = casts.get(key)?.overflows ?? 0;
+  if (overflows === 0) return;
+  throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
+    tensor: key,
+    expected: "values within the range of the type asked for",
+    found: `${overflows} beyond it`,
+    help: `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`,
+  });
 }

@@ -4,7 +4,7 @@ import type { EncodedTensor } from "../encodings/encoding.ts";
 import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
-import { type FileIn, has } from "../formats/io/folder.ts";
+import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
@@ -40,12 +40,18 @@ export interface KeptDtype {
   readonly reason: string;
 }
 
+export interface PlannedInput extends FileIn {
+  readonly version: string;
+  /** What it is for: tensors, the plan itself (headers apart), or a copy beside the weights. */
+  readonly role: "weights" | "description" | "companion";
+}
+
 export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "mappings" | "mapping" | "dropped"> {
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
-  /** Every file that it reads. */
-  readonly inputs: readonly FileIn[];
+  /** Every file that it reads, as it is now. */
+  readonly inputs: readonly PlannedInput[];
   /** Where these lie on disk, and the source itself: none of them may be replaced. */
   readonly reads: readonly string[];
   readonly target: Target;
@@ -118,15 +124,24 @@ export function planConversion(
   };
 }
 
-/** The source's own, the config in use, companions, record and scales. */
-function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null): FileIn[] {
+/** The source's own, the config in use, record, scales and companions. Opens each. Throws what opening throws. */
+function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null): PlannedInput[] {
+  const input = (role: PlannedInput["role"], file: FileIn): PlannedInput => ({
+    folder: file.folder,
+    name: file.name,
+    role,
+    version: versionOf(file),
+  });
   const beside = [RECORD_NAME, SCALES_NAME].filter((name) => has(folder, name));
   return [
-    ...[...files, ...beside].map((name) => ({ folder, name })),
-    ...(config === null ? [] : [config]),
-    ...companionsOf(folder, config),
+    ...[...files, ...beside].map((name) => input(isDescription(name) ? "description" : "weights", { folder, name })),
+    ...(config === null ? [] : [input("description", config)]),
+    ...companionsOf(folder, config).map((file) => input("companion", file)),
   ];
 }
+
+/** Indexes, records and the metadata of DCP, which are read whole when the plan is made. */
+const isDescription = (name: string): boolean => /\.(?:json|metadata)$/.test(name);
 
 function pathsOnDisk({ path, folder }: Checkpoint, inputs: readonly FileIn[]): string[] {
   const paths = inputs.map((file) => file.folder.diskPathOf(file.name));

@@ -49,8 +49,8 @@ export interface Checkpoint {
    */
   read(key: string, begin: number, target: Uint8Array): void;
   /**
-   * Checks what reads so far could not (CRC-32 of records not read from end to end), of the given tensors or of all.
-   * Throws InputError.
+   * Checks what reads so far could not (CRC-32 of records not read from end to end), of the given tensors or of all, and
+   * that the files are still those of opening. Throws InputError.
    */
   verify(keys?: Iterable<string>): void;
   close(): void;

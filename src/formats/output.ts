@@ -19,4 +19,6 @@ export interface OutputFile {
   readonly name: string;
   readonly byteLength: number;
   readonly parts: readonly OutputPart[];
+  /** Version of the one file that this is a copy of; a change there concerns no other file of the output. */
+  readonly copyOf?: string;
 }

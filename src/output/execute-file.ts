@@ -72,7 +72,7 @@ class FileWriter {
       const length = lengthOf(part);
       const end = this.#at + length;
       const kept = Math.max(0, Math.min(length, (done?.bytes ?? 0) - this.#at));
-      if (kept > 0) this.#replay(part, kept);
+      if (kept > 0) await this.#replay(part, kept);
       if (kept > 0 && this.#at === done?.bytes) this.#checkReplay(done);
       if (kept < length) await this.#writePart(part, kept);
       if (this.#at !== end) throw new Error(`${path}: a part of ${length} bytes got ${this.#at - end + length}`);
@@ -88,13 +88,13 @@ class FileWriter {
   }
 
   #open({ bytes }: FileProgress): void {
-    if (fs.fstatSync(this.#fd).size < bytes) this.#failPartial();
+    if (bytes > this.#job.file.byteLength || fs.fstatSync(this.#fd).size < bytes) this.#failPartial();
     writing(this.#job.path, () => fs.ftruncateSync(this.#fd, bytes));
     this.#requested = bytes;
   }
 
   /** Takes the first bytes of a part from the file itself. */
-  #replay(part: OutputPart, length: number): void {
+  async #replay(part: OutputPart, length: number): Promise<void> {
     this.#buffer ??= new Uint8Array(REPLAY_BYTES);
     // Called because later parts may depend on what it computes. Its bytes are in the file already.
     if (part.kind === "late") part.make();
@@ -103,8 +103,10 @@ class FileWriter {
       if (count === 0) this.#failPartial();
       this.#take(part, this.#buffer.subarray(0, count));
       left -= count;
+      this.#job.onProgress(this.#at);
+      await setImmediate();
+      this.#job.signal?.throwIfAborted();
     }
-    this.#job.onProgress(this.#at);
   }
 
   #checkReplay({ state }: FileProgress): void {

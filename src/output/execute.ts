@@ -2,12 +2,21 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { EnvironmentError, InputError } from "../base/errors.ts";
+import { InputError } from "../base/errors.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { lengthOf, type Produce, STEP_BYTES, writeOutputFile } from "./execute-file.ts";
 import { appendProgress } from "./journal.ts";
-import type { Standing } from "./safe-target.ts";
-import { commitStaging, discardStaging, openStaging, releaseStaging, type Staging, syncFolder } from "./staging.ts";
+import {
+  type Committed,
+  commitStaging,
+  discardStaging,
+  durableBytes,
+  holdsFormer,
+  openStaging,
+  releaseStaging,
+  type Staging,
+  syncFolder,
+} from "./staging.ts";
 import { writing } from "./staging-errors.ts";
 
 export interface WrittenFile {
@@ -22,27 +31,42 @@ export interface ExecuteProgress {
   readonly file: string;
 }
 
+/** What a run that failed leaves to be continued. */
+export interface Kept {
+  /** The hidden folder that holds it. */
+  readonly path: string;
+  /** That need not be written again. */
+  readonly bytes: number;
+}
+
 interface ExecuteOptions {
   readonly files: readonly OutputFile[];
   readonly produce: Produce;
-  /** What the bytes depend on beside the plan: sources with size and time, options. A run resumes only its own kind. */
+  /**
+   * What the bytes depend on beside the plan: sources with size and time, options. A run resumes only its own kind. Files
+   * with a `copyOf` do not depend on it.
+   */
   readonly identity?: string;
   /** Makes the output durable before it gets its name; default true. */
   readonly fsync?: boolean;
-  /** Continues what a killed run left, and leaves its own work to be continued where the environment fails it. */
+  /** Continues what a killed run left, and leaves its own work to be continued whatever stops it. */
   readonly resume?: boolean;
   /** Replaces a target that is a checkpoint, at the end and at once. */
   readonly force?: boolean;
   /** All paths that are read: no target is, holds or, of a folder, stands in one of them. */
   readonly reads?: readonly string[];
   /** Told what stood at the target, once it is replaced. */
-  readonly onReplaced?: (stood: Standing) => void;
+  readonly onReplaced?: (replaced: Committed) => void;
   /** Called when all is written and before a name appears; what it throws undoes the output. */
   readonly verify?: () => void;
+  /** Whether what is written when this is thrown can be continued; by default with `resume`, and when `signal` stops it. */
+  readonly isUseful?: (error: unknown) => boolean | undefined;
+  /** Told what is kept, before the error that stopped the run is thrown. */
+  readonly onKept?: (kept: Kept) => void;
   /** Bytes between two points that a run can be continued from; a multiple of 8. */
   readonly stepBytes?: number;
   readonly onProgress?: (progress: ExecuteProgress) => void;
-  /** Stops the run at the next step; what it made is removed, or with `resume` kept. */
+  /** Stops the run at the next step; what it wrote is kept. */
   readonly signal?: AbortSignal;
 }
 
@@ -60,33 +84,45 @@ export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
   checkFiles(files, single);
   const totalBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const plan = planDigest(files, identity);
-  const staging = openStaging({ target, plan, totalBytes, resume, check: { force, reads } });
+  const sizes = new Map(files.map(({ name, byteLength }) => [name, byteLength]));
+  const staging = openStaging({ target, plan, sizes, totalBytes, resume, check: { force, reads } });
   try {
     const written = await writeFiles(job, staging, totalBytes);
     job.verify?.();
     job.signal?.throwIfAborted();
     const name = files[0]?.name ?? "";
-    const stood = commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);
-    if (stood !== null) job.onReplaced?.(stood);
+    const committed = commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);
+    if (committed.stood !== null) job.onReplaced?.(committed);
     return written;
   } catch (error) {
-    const later = resume && (error instanceof EnvironmentError || job.signal?.aborted === true);
-    if (later) releaseStaging(staging);
-    else discardStaging(staging);
+    leave(job, staging, error);
     throw error;
   }
+}
+
+/** Keeps what a later run can use, and removes the rest. */
+function leave(job: ExecuteJob, staging: Staging, error: unknown): void {
+  const bytes = durableBytes(staging);
+  const stopped = job.signal?.aborted === true && bytes > 0;
+  const isUseful = job.isUseful?.(error) ?? (job.resume === true || stopped);
+  if (isUseful || holdsFormer(staging)) {
+    releaseStaging(staging);
+    job.onKept?.({ path: staging.home, bytes });
+  } else discardStaging(staging);
 }
 
 async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number): Promise<WrittenFile[]> {
   const { files, produce, fsync = true, stepBytes = STEP_BYTES, onProgress, signal } = job;
   const written: WrittenFile[] = [];
   let before = 0;
-  for (const [index, file] of files.entries()) {
+  for (const file of files) {
     const { name, byteLength } = file;
     const path = join(staging.out, name);
     const start = before;
     signal?.throwIfAborted();
-    const done = fs.existsSync(path) ? staging.progress.get(index) : undefined;
+    const of = fileDigest(file);
+    const known = staging.progress.get(name);
+    const done = known?.of === of && fs.existsSync(path) ? known : undefined;
     prepare(path, done !== undefined);
     const xxh64 = await writeOutputFile({
       path,
@@ -97,7 +133,7 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
       done,
       signal,
       onProgress: (bytes) => onProgress?.({ bytes: start + bytes, totalBytes, file: name }),
-      onDurable: (progress) => writing(path, () => appendProgress(staging.home, index, progress)),
+      onDurable: (progress) => writing(path, () => appendProgress(staging.home, name, { of, ...progress })),
     });
     before += byteLength;
     written.push({ name, bytes: byteLength, xxh64 });
@@ -143,15 +179,19 @@ function checkFiles(files: readonly OutputFile[], single: boolean): void {
   if (single && files.length !== 1) throw new Error(`${files.length} files for a target that is one file`);
 }
 
+/** Of the files that depend on all that is read; the others are told apart by their own digests. */
 function planDigest(files: readonly OutputFile[], identity: string): string {
   const hash = createHash("sha256").update(JSON.stringify(identity));
-  for (const { name, byteLength, parts } of files) {
-    hash.update(JSON.stringify([name, byteLength, parts.length]));
-    for (const part of parts) {
-      if (part.kind === "bytes") hash.update(JSON.stringify(part.bytes.length)).update(part.bytes);
-      else if (part.kind === "tensor") hash.update(JSON.stringify([part.key, part.begin, part.end]));
-      else hash.update(JSON.stringify([part.byteLength]));
-    }
+  for (const file of files) if (file.copyOf === undefined) hash.update(fileDigest(file));
+  return hash.digest("hex");
+}
+
+function fileDigest({ name, byteLength, parts, copyOf }: OutputFile): string {
+  const hash = createHash("sha256").update(JSON.stringify([name, byteLength, parts.length, copyOf ?? null]));
+  for (const part of parts) {
+    if (part.kind === "bytes") hash.update(JSON.stringify(part.bytes.length)).update(part.bytes);
+    else if (part.kind === "tensor") hash.update(JSON.stringify([part.key, part.begin, part.end]));
+    else hash.update(JSON.stringify([part.byteLength]));
   }
   return hash.digest("hex");
 }

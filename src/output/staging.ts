@@ -1,25 +1,22 @@
 // Where an output is made before it takes its name: a hidden folder beside the target, which holds the journal, what is
-// written so far (`out`) and, while a target is being replaced, what stood there (`old`). Final names appear last.
+// written so far and, while a target is being replaced, what stood there. Final names appear last.
 import fs from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { EnvironmentError, InputError } from "../base/errors.ts";
-import {
-  appendClaim,
-  appendPlan,
-  appendRelease,
-  type Claim,
-  type FileProgress,
-  ownClaim,
-  readJournal,
-} from "./journal.ts";
+import { entriesOf, homeOf, outOf } from "./home.ts";
+import { appendPlan, appendRelease, type Claim, type DatedProgress, JOURNAL_NAME, readJournal } from "./journal.ts";
+import { bytesBelow, keepPlanned, requirePlanned } from "./planned-files.ts";
 import { checkTarget, failExists, type Standing, type TargetCheck } from "./safe-target.ts";
 import { writing } from "./staging-errors.ts";
+import { claimHome, failBusy, recoverTarget, removeHome, replaceTarget } from "./swap.ts";
 
 export interface StagingOptions {
   /** Path that the output gets at the end. */
   readonly target: string;
-  /** Digest of all that the bytes depend on. */
+  /** Digest of all that the bytes depend on, but for files with a digest of their own. */
   readonly plan: string;
+  /** Bytes of the files that will be written, by name. */
+  readonly sizes: ReadonlyMap<string, number>;
   /** Bytes that will be written in all. */
   readonly totalBytes: number;
   readonly resume: boolean;
@@ -32,7 +29,8 @@ export interface Staging {
   /** A directory target, or a directory that holds the single file of a file target. */
   readonly out: string;
   readonly target: string;
-  readonly progress: ReadonlyMap<number, FileProgress>;
+  readonly sizes: ReadonlyMap<string, number>;
+  readonly progress: ReadonlyMap<string, DatedProgress>;
   readonly claim: Claim;
   readonly check: TargetCheck;
   /** Whether something that may go stood at the target before a byte was written. */
@@ -41,50 +39,132 @@ export interface Staging {
   readonly createdParent: string | undefined;
 }
 
-export const homeOf = (target: string): string =>
-  join(dirname(target), `.${basename(target)}.convert-checkpoint-partial`);
-
 /**
- * Takes the staging folder of a target, fresh or, with `resume`, as an earlier run left it.
- * Throws InputError (TARGET_EXISTS, TARGET_UNSAFE, TARGET_BUSY, PARTIAL_OF_ANOTHER_PLAN) and EnvironmentError.
+ * Takes the staging folder of a target, fresh or, with `resume`, as an earlier run left it. A replacement that an earlier
+ * run did not end is undone or ended before.
+ * Throws InputError (TARGET_EXISTS, TARGET_UNSAFE, TARGET_BUSY, PARTIAL_…) and EnvironmentError.
  */
 export function openStaging(options: StagingOptions): Staging {
-  const { plan, resume, check } = options;
+  const { plan, resume, check, sizes } = options;
   const target = resolve(options.target);
-  const isTaken = checkTarget(target, check) !== null;
   const home = homeOf(target);
-  if (resume) checkPlan(home, plan, target);
-  checkSpace(dirname(target), options.totalBytes, resume ? sizeOf(home) : 0);
-  const createdParent = writing(target, () => fs.mkdirSync(dirname(target), { recursive: true }));
-  const claim = takeHome(home, target);
-  const out = join(home, "out");
-  const staging = { home, out, target, claim, check, isTaken, createdParent, progress: new Map() };
+  const inherited = takeInherited(home, target);
+  let made: Made | null = null;
   try {
-    return writing(target, () => {
-      restoreOld(staging);
-      const journal = readJournal(home);
-      if (resume && journal.plan === plan) return { ...staging, progress: journal.progress };
-      for (const name of fs.readdirSync(home)) {
-        if (name !== "journal") fs.rmSync(join(home, name), { recursive: true });
-      }
-      appendPlan(home, plan);
-      fs.mkdirSync(staging.out);
-      return staging;
-    });
+    const isTaken = checkTarget(target, check) !== null;
+    if (resume) checkPlan(home, plan);
+    checkSpace(dirname(target), options.totalBytes, resume ? bytesBelow(outOf(home)) : 0);
+    if (inherited === null) made = makeHome(home, target);
+    const claim = inherited ?? made!.claim;
+    const createdParent = made?.createdParent;
+    const staging = { home, out: outOf(home), target, sizes, claim, check, isTaken, createdParent };
+    return writing(target, () => ({ ...staging, progress: resume ? continued(staging, plan) : begun(staging, plan) }));
   } catch (error) {
-    if (resume) releaseStaging(staging);
-    else discardStaging(staging);
+    if (inherited !== null) {
+      appendRelease(home, inherited);
+      settleTarget(target);
+    }
+    if (made !== null) discardStaging({ home, target, createdParent: made.createdParent });
     throw error;
   }
 }
 
-function checkPlan(home: string, plan: string, target: string): void {
+interface Made {
+  readonly claim: Claim;
+  readonly createdParent: string | undefined;
+}
+
+function makeHome(home: string, target: string): Made {
+  return writing(target, () => {
+    const createdParent = fs.mkdirSync(dirname(target), { recursive: true });
+    fs.mkdirSync(home, { recursive: true });
+    return { claim: claimHome(home, target), createdParent };
+  });
+}
+
+/**
+ * Claims what earlier runs left for a target, and ends or undoes a replacement among it; null where they left nothing.
+ * Throws InputError TARGET_BUSY, PARTIAL_HOLDS_OLD.
+ */
+function takeInherited(home: string, target: string): Claim | null {
+  if (entriesOf(home).length === 0) return null;
+  return writing(target, () => {
+    const { holder } = readJournal(home);
+    if (holder !== null) failBusy(target, holder);
+    const claim = claimHome(home, target);
+    const { kept } = recoverTarget(home, target);
+    if (kept === null) return claim;
+    appendRelease(home, claim);
+    throw new InputError("PARTIAL_HOLDS_OLD", `${kept}: is what stood at ${target} before a run that was killed`, {
+      file: kept,
+      expected: "the former target at its name, or the new one that replaced it",
+      found: "something else there",
+      help: "move it to where you want it, or delete it; then run again",
+    });
+  });
+}
+
+/**
+ * Ends what an earlier run could not: deletes what it replaced, and removes its folder where nothing in it can be continued.
+ * What a running process holds is left to it. Throws EnvironmentError where the folder cannot be written.
+ */
+export function settleTarget(path: string): void {
+  const target = resolve(path);
+  const home = homeOf(target);
+  if (entriesOf(home).length === 0) return;
+  writing(target, () => {
+    if (readJournal(home).holder !== null) return;
+    const claim = claimHome(home, target);
+    recoverTarget(home, target);
+    for (const name of entriesOf(home)) {
+      if (name.startsWith("gone-")) fs.rmSync(join(home, name), { recursive: true });
+    }
+    const isSpent = entriesOf(home).every((name) => name === JOURNAL_NAME || name === "out");
+    if (isSpent && bytesBelow(outOf(home)) === 0) fs.rmSync(home, { recursive: true });
+    else appendRelease(home, claim);
+  });
+}
+
+function checkPlan(home: string, plan: string): void {
   const journal = readJournal(home);
-  if (journal.holder !== null) failBusy(target, journal.holder);
   if (journal.plan === null || journal.plan === plan) return;
   throw new InputError("PARTIAL_OF_ANOTHER_PLAN", `${home}: was left by a conversion of other sources or options`, {
     file: home,
     help: "run again as then to continue it, or without --resume to begin anew",
+  });
+}
+
+type Progress = Staging["progress"];
+
+function continued(staging: Omit<Staging, "progress">, plan: string): Progress {
+  const { home, out, sizes } = staging;
+  const journal = readJournal(home);
+  if (journal.plan !== plan || !fs.existsSync(out)) return begun(staging, plan);
+  refuseLink(out);
+  keepPlanned(out, sizes);
+  return journal.progress;
+}
+
+/** Whatever an earlier run wrote goes; what cannot be deleted is out of the way already. */
+function begun({ home, out }: Omit<Staging, "progress">, plan: string): Progress {
+  for (const name of entriesOf(home)) {
+    if (name === JOURNAL_NAME) continue;
+    try {
+      fs.rmSync(join(home, name), { recursive: true });
+    } catch (error) {
+      if (!name.startsWith("gone-")) throw error;
+    }
+  }
+  appendPlan(home, plan);
+  fs.mkdirSync(out);
+  return new Map();
+}
+
+function refuseLink(out: string): void {
+  if (fs.lstatSync(out).isDirectory()) return;
+  throw new InputError("PARTIAL_CHANGED", `${out}: is no folder any more`, {
+    file: out,
+    help: "run again without --resume",
   });
 }
 
@@ -104,59 +184,30 @@ function checkSpace(parent: string, totalBytes: number, alreadyThere: number): v
   });
 }
 
-function sizeOf(home: string): number {
-  const out = join(home, "out");
-  if (!fs.existsSync(out)) return 0;
-  return fs
-    .readdirSync(out, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, entry) => sum + fs.statSync(join(entry.parentPath, entry.name)).size, 0);
-}
-
-/** Claims the folder: of several claims the first whose process runs holds. */
-function takeHome(home: string, target: string): Claim {
-  const claim = ownClaim();
-  writing(target, () => {
-    fs.mkdirSync(home, { recursive: true });
-    appendClaim(home, claim);
-  });
-  const { holder } = readJournal(home);
-  if (holder === null || holder.run === claim.run) return claim;
-  appendRelease(home, claim);
-  return failBusy(target, holder);
-}
-
-function failBusy(target: string, { pid }: Claim): never {
-  throw new InputError("TARGET_BUSY", `${target}: process ${pid} is writing to it`, {
-    file: target,
-    found: `process ${pid}`,
-    help: "wait until it is done, or stop it",
-  });
-}
-
-/** After a run that was killed while it replaced the target: what came back is looked at like any other. */
-function restoreOld({ home, target, check }: Staging): void {
-  const old = join(home, "old");
-  if (!fs.existsSync(old) || fs.existsSync(target)) return;
-  fs.renameSync(old, target);
-  checkTarget(target, check);
+export interface Committed {
+  /** What stood at the target; null where nothing did. */
+  readonly stood: Standing | null;
+  /** Path of what could not be deleted of it. */
+  readonly left: string | null;
 }
 
 /**
  * Gives the output its final name. What stands there now is looked at again, and deleted last; it is returned.
  * Throws InputError TARGET_EXISTS, TARGET_UNSAFE where it is nothing that may go; then it stays as it is.
  */
-export function commitStaging(staging: Staging, output: string, fsync: boolean): Standing | null {
-  const { home, target, check, isTaken } = staging;
+export function commitStaging(staging: Staging, output: string, fsync: boolean): Committed {
+  const { home, out, sizes, target, check, claim, isTaken } = staging;
   return writing(target, () => {
-    const stands = checkTarget(target, check);
-    if (stands !== null && !isTaken && !check.force) failExists(target, APPEARED);
-    if (stands?.kind === "empty folder") fillEmpty(target, output);
-    else if (stands === null || isFileForFile(target, output)) fs.renameSync(output, target);
-    else replace(target, output, join(home, "old"));
+    requirePlanned(out, sizes);
+    const stood = checkTarget(target, check);
+    if (stood !== null && !isTaken && !check.force) failExists(target, APPEARED);
+    if (stood?.kind === "empty folder") fillEmpty(target, output);
+    else if (stood === null || isFileForFile(target, output)) fs.renameSync(output, target);
+    else replaceTarget(home, target, output, claim.run);
     if (fsync) syncFolder(dirname(target));
-    fs.rmSync(home, { recursive: true });
-    return stands;
+    const left = removeHome(home);
+    if (left !== null) appendRelease(home, claim);
+    return { stood, left };
   });
 }
 
@@ -180,16 +231,6 @@ function fillEmpty(target: string, output: string): void {
   }
 }
 
-function replace(target: string, output: string, old: string): void {
-  fs.renameSync(target, old);
-  try {
-    fs.renameSync(output, target);
-  } catch (error) {
-    fs.renameSync(old, target);
-    throw error;
-  }
-}
-
 /** Makes the names in a folder durable. Windows has no such call. */
 export function syncFolder(path: string): void {
   if (process.platform === "win32") return;
@@ -203,11 +244,29 @@ export function syncFolder(path: string): void {
 
 /** Leaves everything for a later run with `resume`. */
 export function releaseStaging({ home, claim }: Staging): void {
-  if (fs.existsSync(home)) appendRelease(home, claim);
+  if (entriesOf(home).length > 0) appendRelease(home, claim);
+}
+
+/** Bytes of the output that are on disk and in the journal. */
+export function durableBytes({ home }: Staging): number {
+  return [...readJournal(home).progress.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Whether a former target is in the folder, whole, and cannot be put back where it was. */
+export function holdsFormer({ home, target }: Staging): boolean {
+  const isThere = () => entriesOf(home).some((name) => /^(?:old|swap)-/.test(name));
+  if (!isThere()) return false;
+  try {
+    recoverTarget(home, target);
+  } catch {
+    return true;
+  }
+  return isThere();
 }
 
 /** Removes everything that was made for the target. */
-export function discardStaging({ home, target, createdParent }: Staging): void {
+export function discardStaging(staging: Pick<Staging, "home" | "target" | "createdParent">): void {
+  const { home, target, createdParent } = staging;
   fs.rmSync(home, { recursive: true, force: true });
   if (createdParent === undefined) return;
   for (let folder = dirname(target); ; folder = dirname(folder)) {

@@ -1,6 +1,6 @@
 // The bundled command as a process of its own: pipes, signals, the terminal's side of things.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -89,7 +89,7 @@ function largeModel(): string {
   return writeSafetensors(join(scratch(), "large"), state);
 }
 
-async function stopped(signal: "SIGINT" | "SIGTERM", ...options: string[]) {
+async function stopped(signal: "SIGINT" | "SIGTERM" | "SIGHUP", ...options: string[]) {
   const [source, parent] = [largeModel(), scratch()];
   const args = [command, source, join(parent, "out"), "--to", "raw", ...options];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -98,8 +98,10 @@ async function stopped(signal: "SIGINT" | "SIGTERM", ...options: string[]) {
     stderr += chunk;
   });
   const timer = setInterval(() => {
-    // The staging folder is there: the run is under way.
-    if (readdirSync(parent).length > 0 && !child.killed) child.kill(signal);
+    // The journal tells of bytes on disk: the run is under way, and there is something to keep.
+    const journal = join(parent, ".out.convert-checkpoint-partial/journal");
+    const isUnderWay = existsSync(journal) && readFileSync(journal, "utf8").includes('"bytes"');
+    if (isUnderWay && !child.killed) child.kill(signal);
   }, 5);
   const code = await ended(child);
   clearInterval(timer);
@@ -109,18 +111,15 @@ async function stopped(signal: "SIGINT" | "SIGTERM", ...options: string[]) {
 it.each([
   ["SIGINT", 130],
   ["SIGTERM", 143],
-] as const)("%s ends it with %d and leaves nothing", async (signal, expected) => {
-  const { code, stderr, left } = await stopped(signal);
+  ["SIGHUP", 129],
+] as const)("%s ends it with %d; what it wrote is kept, and how to go on is said", async (signal, expected) => {
+  const { code, stderr, left, source, parent } = await stopped(signal);
   expect(code).toBe(expected);
-  expect(left).toEqual([]);
-  expect(stderr).toMatch(new RegExp(`^error\\[INTERRUPTED\\]: stopped by ${signal}\nhelp: `));
-});
-
-it("a stopped run with --resume is continued", async () => {
-  const { code, left, source, parent } = await stopped("SIGINT", "--resume");
-  expect(code).toBe(130);
-  expect(left).toHaveLength(1);
-  expect(existsSync(join(parent, "out"))).toBe(false);
+  expect(left).toEqual([".out.convert-checkpoint-partial"]);
+  const lines = stderr.trimEnd().split("\n");
+  expect(lines).toHaveLength(2);
+  expect(lines[0]).toBe(`error[INTERRUPTED]: stopped by ${signal}`);
+  expect(lines[1]).toMatch(/^help: .* MB are kept in .*: the same command with --resume continues/);
   expect(run(source, join(parent, "out"), "--to", "raw", "--resume").status).toBe(0);
   expect(readdirSync(parent)).toEqual(["out"]);
   expect(run("diff", source, join(parent, "out")).status).toBe(0);

@@ -49,6 +49,7 @@ export class MemoryFolder implements Folder {
         if (position + target.length > bytes.length) throw new RangeError(`${shown}: a read beyond the end`);
         target.set(bytes.subarray(position, position + target.length));
       },
+      check: () => undefined,
       close: () => this.opened.delete(file),
     };
     this.opened.add(file);

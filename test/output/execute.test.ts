@@ -1,14 +1,16 @@
-import { spawnSync } from "node:child_process";
+import childProcess from "node:child_process";
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { xxhash64 } from "hash-wasm";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ConvertCheckpointError } from "../../src/base/errors.ts";
 import { type ExecuteJob, executeOutput } from "../../src/output/execute.ts";
-import { homeOf } from "../../src/output/staging.ts";
+import { homeOf } from "../../src/output/home.ts";
+import { readJournal } from "../../src/output/journal.ts";
 import { SMALLEST_SAFETENSORS } from "../helpers/checkpoints.ts";
+import { buildChild, runChild } from "./build-child.ts";
+import type { ChildOptions } from "./execute-child.ts";
 import { expectedFiles, plannedFiles, produceBytes, STEP } from "./execute-plan.ts";
 
 const SMALL = 300_000;
@@ -21,9 +23,7 @@ let target: string;
 
 beforeAll(async () => {
   tools = fs.mkdtempSync(join(tmpdir(), "execute-tools-"));
-  const entry = new URL("execute-child.ts", import.meta.url).pathname;
-  const outfile = join(tools, "child.mjs");
-  await build({ entryPoints: [entry], outfile, bundle: true, platform: "node", format: "esm", logLevel: "error" });
+  await buildChild(tools);
 });
 afterAll(() => fs.rmSync(tools, { recursive: true }));
 beforeEach(() => {
@@ -73,11 +73,9 @@ async function failure(promise: Promise<unknown>): Promise<ConvertCheckpointErro
 }
 
 /** Runs until `killAt` bytes are done, where the process kills itself. */
-function killedRun(bytes: number, killAt: number, ...flags: string[]): number | undefined {
-  const args = [join(tools, "child.mjs"), target, `${bytes}`, `${killAt}`, ...flags];
-  const { signal, pid, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+function killedRun(bytes: number, killAt: number, more: Partial<ChildOptions> = {}): void {
+  const { signal, stderr } = runChild(tools, { target, bytes, killAt, ...more });
   expect(signal, stderr).toBe("SIGKILL");
-  return pid;
 }
 
 describe("a directory target", () => {
@@ -218,7 +216,10 @@ describe("an existing target", () => {
     expect(onReplaced).not.toHaveBeenCalled();
     await executeOutput(job({ onReplaced, force: true }));
     const files = ["empty.distcp", "first.distcp", "folder/second.distcp"];
-    expect(onReplaced.mock.calls[0]?.[0]).toMatchObject({ kind: "checkpoint", contents: { files } });
+    expect(onReplaced.mock.calls[0]?.[0]).toMatchObject({
+      stood: { kind: "checkpoint", contents: { files } },
+      left: null,
+    });
   });
 
   it("stays as it was when the run fails, or when its replacement cannot be renamed", async () => {
@@ -229,9 +230,10 @@ describe("an existing target", () => {
     };
     await expect(executeOutput(job({ produce, force: true }))).rejects.toThrow("broken source");
     expect(contents(target)).toEqual({ "old.distcp": Buffer.from("old") });
+    withoutExchange();
     const rename = fs.renameSync;
     vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
-      if (to === target && `${from}`.endsWith("out")) throw systemError("EACCES");
+      if (to === target && `${from}`.includes("/swap-")) throw systemError("EACCES");
       rename(from, to);
     });
     expect((await failure(executeOutput(job({ force: true })))).code).toBe("PERMISSION_DENIED");
@@ -261,6 +263,9 @@ describe("an existing target", () => {
     expect((await failure(executeOutput(job({ force: true })))).code).toBe("TARGET_UNSAFE");
   });
 });
+
+/** As on systems and disks that cannot exchange two names at once. */
+const withoutExchange = () => vi.spyOn(childProcess, "spawnSync").mockReturnValue({} as never);
 
 function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: simulated`), { code, syscall: "write" });
@@ -359,11 +364,38 @@ it("gives no name to what a last look finds wrong", async () => {
   expect(fs.readdirSync(folder)).toEqual([]);
 });
 
-it("an aborted run leaves nothing", async () => {
-  const controller = new AbortController();
-  const onProgress = () => controller.abort(new Error("stopped"));
-  await expect(executeOutput(job({ onProgress, signal: controller.signal }))).rejects.toThrow("stopped");
-  expect(fs.readdirSync(folder)).toEqual([]);
+describe("an aborted run", () => {
+  it("leaves nothing where nothing is on disk yet", async () => {
+    const signal = AbortSignal.abort(new Error("stopped"));
+    const onKept = vi.fn();
+    await expect(executeOutput(job({ signal, onKept }))).rejects.toThrow("stopped");
+    expect(fs.readdirSync(folder)).toEqual([]);
+    expect(onKept).not.toHaveBeenCalled();
+  });
+
+  it("leaves what can be continued, says so, and is continued", async () => {
+    const controller = new AbortController();
+    const onProgress = ({ bytes }: { bytes: number }) => bytes > STEP && controller.abort(new Error("stopped"));
+    const onKept = vi.fn();
+    const { signal } = controller;
+    await expect(executeOutput(job({ onProgress, signal, onKept }, LARGE))).rejects.toThrow("stopped");
+    expect(onKept).toHaveBeenCalledWith({ path: homeOf(target), bytes: expect.any(Number) });
+    expect(onKept.mock.calls[0]?.[0].bytes).toBeGreaterThanOrEqual(STEP);
+    const produce = vi.fn(produceBytes);
+    await executeOutput(job({ resume: true, produce }, LARGE));
+    expectFiles(LARGE);
+    expect(produce.mock.calls[0]?.[1]).toBeGreaterThan(0);
+  });
+
+  it("is stopped while it reads what an earlier run wrote", async () => {
+    killedRun(LARGE, STEP * 3);
+    const controller = new AbortController();
+    const onProgress = () => controller.abort(new Error("stopped"));
+    const produce = vi.fn(produceBytes);
+    const { signal } = controller;
+    await expect(executeOutput(job({ resume: true, produce, onProgress, signal }, LARGE))).rejects.toThrow("stopped");
+    expect(produce).not.toHaveBeenCalled();
+  });
 });
 
 describe("a killed run", () => {
@@ -391,8 +423,8 @@ describe("a killed run", () => {
 
   it("is continued when it is killed again, and when only the last file was missing", async () => {
     killedRun(LARGE, STEP * 1.2);
-    killedRun(LARGE, STEP * 2.1, "resume");
-    killedRun(LARGE, LARGE + 50, "resume");
+    killedRun(LARGE, STEP * 2.1, { resume: true });
+    killedRun(LARGE, LARGE + 50, { resume: true });
     const produced: string[] = [];
     const produce: typeof produceBytes = (key, begin, end, sink) => {
       produced.push(key);
@@ -429,14 +461,93 @@ describe("a killed run", () => {
     expectFiles(LARGE);
   });
 
-  it("between the two renames of a replacement gives the old target back", async () => {
-    killedRun(SMALL, SMALL / 2);
-    fs.mkdirSync(join(homeOf(target), "old"));
-    fs.writeFileSync(join(homeOf(target), "old/file"), "old");
-    expect((await failure(executeOutput(job()))).code).toBe("TARGET_EXISTS");
-    expect(contents(target)).toEqual({ file: Buffer.from("old") });
-    expect(fs.readdirSync(folder)).toEqual(["target"]);
+  it.each([
+    ["beyond the end", { bytes: LARGE * 2 }, "PARTIAL_CHANGED"],
+    ["of half a byte", { bytes: 0.5 }, null],
+    ["of another state", { bytes: STEP, state: "0f" }, "PARTIAL_CHANGED"],
+    ["of no state", { bytes: STEP, state: "" }, null],
+    ["below zero", { bytes: -1 }, null],
+  ])("whose journal has a record %s gives the right bytes, or none", async (_, record, code) => {
+    killedRun(LARGE, STEP * 2.2);
+    const home = homeOf(target);
+    const last = [...readJournal(home).progress.values()][0];
+    fs.appendFileSync(join(home, "journal"), `\n${JSON.stringify({ file: "first.distcp", ...last, ...record })}`);
+    const path = join(home, "out/first.distcp");
+    if (record.bytes > LARGE) fs.truncateSync(path, record.bytes);
+    const run = executeOutput(job({ resume: true }, LARGE));
+    if (code !== null) return expect((await failure(run)).code).toBe(code);
+    await run;
+    expectFiles(LARGE);
   });
+
+  it("publishes planned files alone, whatever came where they are made", async () => {
+    killedRun(LARGE, STEP * 2.2);
+    const out = join(homeOf(target), "out");
+    fs.writeFileSync(join(out, "stray.safetensors"), "stray");
+    fs.mkdirSync(join(out, "stray/within"), { recursive: true });
+    fs.symlinkSync(tools, join(out, "folder"));
+    fs.linkSync(join(tools, "child.mjs"), join(out, "empty.distcp"));
+    const before = fs.readFileSync(join(tools, "child.mjs"));
+    const produce: typeof produceBytes = (...args) => {
+      produceBytes(...args);
+      fs.writeFileSync(join(out, "late.safetensors"), "stray");
+    };
+    await executeOutput(job({ resume: true, produce }, LARGE));
+    expectFiles(LARGE);
+    expect(fs.readFileSync(join(tools, "child.mjs")).equals(before)).toBe(true);
+  });
+
+  it("does not publish a target that lacks a file", async () => {
+    const verify = () => fs.rmSync(join(homeOf(target), "out/empty.distcp"));
+    expect((await failure(executeOutput(job({ verify })))).code).toBe("PARTIAL_CHANGED");
+    expect(fs.existsSync(target)).toBe(false);
+  });
+});
+
+describe("a copy among the files", () => {
+  const files = (copyOf: string) =>
+    plannedFiles(LARGE).map((file) => (file.name.startsWith("folder") ? { ...file, copyOf } : file));
+
+  it("that changed is made anew, and the rest is continued", async () => {
+    const fail = () => {
+      throw new Error("the copied file has changed");
+    };
+    const first = job({ resume: true, files: files("1"), verify: fail });
+    await expect(executeOutput(first)).rejects.toThrow("has changed");
+    const keys: string[] = [];
+    const produce: typeof produceBytes = (key, ...rest) => {
+      keys.push(key);
+      produceBytes(key, ...rest);
+    };
+    await executeOutput(job({ resume: true, files: files("2"), produce }));
+    expectFiles(LARGE);
+    expect(keys).toEqual(["other"]);
+  });
+});
+
+describe("an error of the source", () => {
+  const produce: typeof produceBytes = (key, ...rest) => {
+    if (key === "small") throw new Error("broken source");
+    produceBytes(key, ...rest);
+  };
+
+  it.each([
+    [{}, 0],
+    [{ resume: true }, 1],
+    [{ isUseful: (): boolean => true }, 1],
+    [{ resume: true, isUseful: (): boolean => false }, 0],
+  ])("with %j leaves %d folder to be continued", async (more, left) => {
+    await expect(executeOutput(job({ produce, ...more }, LARGE))).rejects.toThrow("broken source");
+    expect(fs.readdirSync(folder)).toHaveLength(left);
+  });
+});
+
+it.each(["x".repeat(255), "𝄞".repeat(63), "x".repeat(240)])("a name as long as file systems take: %s", async (name) => {
+  target = join(folder, name);
+  await executeOutput(job());
+  await executeOutput(job({ force: true }));
+  expect(fs.readdirSync(folder)).toEqual([name]);
+  expect(homeOf(target)).not.toBe(homeOf(`${target.slice(0, -2)}y`));
 });
 
 describe("two runs for one target", () => {

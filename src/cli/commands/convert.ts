@@ -1,9 +1,15 @@
+import type { Kept } from "../../output/execute.ts";
 import { renderFacts } from "../../report/text.ts";
+import { formatBytes } from "../../report/units.ts";
 import { convertDocument } from "../../report/views/convert.ts";
 import { planDocument, planFacts } from "../../report/views/plan.ts";
 import type { Command } from "../command.ts";
+import { Unfinished } from "../fail.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { conversionOptionsOf, convertOptions, flag } from "../options.ts";
+
+const howToContinue = ({ path, bytes }: Kept, target: string): string =>
+  `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
 
 export const convert: Command = {
   usage: ["convert <source> <target>", "$0"],
@@ -34,13 +40,20 @@ export const convert: Command = {
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan);
-      const result = await execute(plan, {
+      let kept: Kept | null = null;
+      const running = execute(plan, {
         onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
         resume: args.flag("resume"),
         force: args.flag("force"),
         fsync: !args.flag("no-fsync"),
         onProgress: context.progress,
         signal: context.signal,
+        onKept: (each) => {
+          kept = each;
+        },
+      });
+      const result = await running.catch((error: unknown) => {
+        throw kept === null ? error : new Unfinished(error, howToContinue(kept, plan.target.path));
       });
       return convertDocument(result);
     });

@@ -69,6 +69,7 @@ class DcpCheckpoint implements Checkpoint {
 
   verify(keys: Iterable<string> = this.tensors.keys()): void {
     for (const key of keys) for (const chunk of this.data.get(key)?.chunks ?? []) chunk.open().record.verify();
+    this.opened.check();
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 // Positional reads of files, with a bounded number of open descriptors: a checkpoint of many ranks or shards has more
 // files than a process may hold open.
-import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
-import { fileChanged, fileFault, notAFile, orRefuse } from "./file-faults.ts";
+import { type BigIntStats, closeSync, fstatSync, openSync, readSync, statfsSync, statSync } from "node:fs";
+import { fileChanged, fileFault, isAbsence, notAFile, orRefuse } from "./file-faults.ts";
 import type { SourceFile } from "./folder.ts";
 
 /** macOS allows a process 256 descriptors by default. */
@@ -22,7 +22,7 @@ export class FilePool {
    */
   file(path: string, name: string): SourceFile {
     // Before it is opened: opening a pipe would wait for its writer.
-    const stats = orRefuse(name, () => statSync(path));
+    const stats = orRefuse(name, () => statSync(path, { bigint: true }));
     if (!stats.isFile()) throw notAFile(name);
     return new PooledFile(this, path, name, stats);
   }
@@ -62,10 +62,10 @@ class PooledFile implements SourceFile {
     private readonly pool: FilePool,
     private readonly path: string,
     readonly name: string,
-    stats: Stats,
+    stats: BigIntStats,
   ) {
-    this.byteLength = stats.size;
-    this.version = versionOf(stats);
+    this.byteLength = Number(stats.size);
+    this.version = versionOf(path, stats);
     this.modified = stats.mtime;
   }
 
@@ -95,15 +95,27 @@ class PooledFile implements SourceFile {
     this.pool.admit(this);
     try {
       this.descriptor = orRefuse(this.name, () => openSync(this.path, "r"));
-      const found = fstatSync(this.descriptor);
-      if (versionOf(found) !== this.version) {
-        const expected = describe(this.byteLength, this.modified);
-        throw fileChanged(this.name, "the file has changed", expected, describe(found.size, found.mtime));
-      }
+      this.compare(fstatSync(this.descriptor, { bigint: true }));
     } catch (error) {
       this.release();
       throw error;
     }
+  }
+
+  check(): void {
+    try {
+      // What is open is looked at itself: a file that was replaced under its name is still the one that is read.
+      const isOpen = this.descriptor !== NOT_OPEN;
+      this.compare(isOpen ? fstatSync(this.descriptor, { bigint: true }) : statSync(this.path, { bigint: true }));
+    } catch (cause) {
+      if (!isAbsence(cause)) throw cause; // What was read of a file that is gone now was right.
+    }
+  }
+
+  private compare(found: BigIntStats): void {
+    if (versionOf(this.path, found) === this.version) return;
+    const expected = describe(this.byteLength, this.modified);
+    throw fileChanged(this.name, "the file has changed", expected, describe(Number(found.size), found.mtime));
   }
 
   /** Closes the descriptor; the next read opens the file again. */
@@ -119,7 +131,18 @@ class PooledFile implements SourceFile {
   }
 }
 
-/** Not the inode: network file systems may number a file anew. */
-const versionOf = ({ size, mtimeMs }: Stats): string => `${size}:${mtimeMs}`;
+/** Magic numbers of statfs(2): FUSE, SMB, CIFS, 9p. They may number a file anew whenever it is looked at. */
+const UNNUMBERED: ReadonlySet<number> = new Set([0x65735546, 0xfe534d42, 0xff534d42, 0x01021997]);
+const keepsInodes = new Map<bigint, boolean>();
+
+/** Size, time, and on file systems that keep it, the inode: a file with both of another one is still another. */
+function versionOf(path: string, { dev, ino, size, mtimeNs }: BigIntStats): string {
+  let keeps = keepsInodes.get(dev);
+  if (keeps === undefined) {
+    keeps = process.platform !== "linux" || !UNNUMBERED.has(statfsSync(path).type);
+    keepsInodes.set(dev, keeps);
+  }
+  return `${size}:${mtimeNs}${keeps ? `:${ino}` : ""}`;
+}
 
 const describe = (size: number, modified: Date): string => `${size} bytes of ${modified.toISOString()}`;

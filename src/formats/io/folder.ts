@@ -5,8 +5,10 @@ import { textNotUtf8, textTooLarge } from "./file-faults.ts";
 
 /** A file of a folder, ready to be read. */
 export interface SourceFile extends ByteSource {
-  /** Changes when the content changes: size and time of a file on disk. */
+  /** Changes when the content changes: size, time and inode of a file on disk. */
   readonly version: string;
+  /** Throws InputError FILE_CHANGED where the content that is read is no longer that of opening. */
+  check(): void;
   close(): void;
 }
 
@@ -57,11 +59,15 @@ export const has = (folder: Folder, name: string): boolean => folder.kind(name) 
 /** A file of a folder as a location of its own. */
 export const inFolder = (folder: Folder, file: string): Location => ({ path: folder.pathOf(file), folder, file });
 
-/** Throws what opening throws. */
+/** Opens the file, so that one which cannot be read shows. Throws what opening throws. */
 export function versionOf({ folder, name }: FileIn): string {
   const file = folder.open(name);
-  file.close();
-  return file.version;
+  try {
+    file.read(0, new Uint8Array());
+    return file.version;
+  } finally {
+    file.close();
+  }
 }
 
 /** The files that one checkpoint reads from, closed together. */
@@ -75,6 +81,11 @@ export class OpenFiles {
     const file = this.folder.open(name, shown);
     this.files.push(file);
     return file;
+  }
+
+  /** Throws InputError FILE_CHANGED. */
+  check(): void {
+    for (const file of this.files) file.check();
   }
 
   close(): void {

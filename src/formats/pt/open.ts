@@ -142,6 +142,7 @@ class TorchCheckpoint implements Checkpoint {
 
   verify(keys: Iterable<string> = this.tensors.keys()): void {
     for (const key of keys) this.recordOf.get(key)?.verify();
+    this.source.check();
   }
 
   close(): void {
