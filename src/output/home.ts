@@ -4,7 +4,6 @@ import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { entryAt } from "./exchange.ts";
-import { JOURNAL_NAME } from "./journal.ts";
 
 const SUFFIX = ".convert-checkpoint-partial";
 /** Bytes of a name on eCryptfs; others take 255. */
@@ -13,8 +12,6 @@ const HASH_LENGTH = 12;
 
 /** Where the output for an absolute path is made. A long name is cut, and told from others by its hash. */
 export const homeOf = (target: string): string => join(dirname(target), `.${shortened(basename(target))}${SUFFIX}`);
-
-export const isHomeName = (name: string): boolean => name.startsWith(".") && name.endsWith(SUFFIX);
 
 function shortened(name: string): string {
   const room = NAME_LIMIT - 1 - SUFFIX.length;
@@ -36,8 +33,6 @@ export const oldOf = (home: string, run: string): string => join(home, `old-${ru
 /** What is being deleted and may be there in part. */
 export const goneOf = (home: string, name: string): string => join(home, `gone-${name}`);
 
-const ENTRY = /^(?:journal|out|(?:gone-)?(?:swap|old)-[0-9a-f-]+)$/;
-
 /** Entries of the folder, sorted; none where it is not there. Throws InputError where a file or a link has its name. */
 export function entriesOf(home: string): string[] {
   const stats = entryAt(home);
@@ -50,9 +45,3 @@ export function entriesOf(home: string): string[] {
     help: "look at what it is, and move it away yourself",
   });
 }
-
-/** Whether every entry is one that we make. */
-export const isOwnHome = (home: string): boolean => {
-  const names = entriesOf(home);
-  return names.includes(JOURNAL_NAME) && names.every((name) => ENTRY.test(name));
-};
