@@ -4,7 +4,7 @@ import type { ConversionOptions } from "../convert/plan.ts";
 import { ENCODING_CHOICES } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { FORMATS } from "../formats/checkpoint.ts";
-import type { SideOptions } from "../model/sides.ts";
+import type { ModelOptions } from "../model/model.ts";
 import type { Arguments } from "./arguments.ts";
 
 const text = (describe: string, extra: Options = {}): Options => ({
@@ -62,7 +62,7 @@ export const convertOptions = {
 } as const satisfies Readonly<Record<string, Options>>;
 
 /** What `--family`, `--layout` and `--config` say of a side, and `--config-a`, `--config-b` of one of two. */
-export function sideOptionsOf(args: Arguments, adapters: readonly Adapter[], side?: "a" | "b"): SideOptions {
+export function sideOptionsOf(args: Arguments, adapters: readonly Adapter[], side?: "a" | "b"): ModelOptions {
   return {
     adapters,
     family: args.text("family"),

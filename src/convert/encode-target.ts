@@ -19,8 +19,8 @@ import type { Layout } from "../family/layout.ts";
 import { has, inFolder } from "../formats/io/folder.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
+import type { Model } from "../model/model.ts";
 import type { ConversionRecord } from "../model/record.ts";
-import type { Side } from "../model/sides.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
 import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
@@ -44,7 +44,7 @@ export interface TargetEncoding {
  * not have, QUANTISED_UNSUPPORTED where it names codes that are not read or written here.
  */
 export function targetEncoding(
-  side: Side,
+  model: Model,
   to: Layout,
   asked: string | undefined,
   record: ConversionRecord | null,
@@ -56,23 +56,23 @@ export function targetEncoding(
       help: "leave it out to write what the config says",
     });
   }
-  const quantisation = quantisationOf(side.config.json);
+  const quantisation = quantisationOf(model.stored.config.json);
   const named = encodingNamed(quantisation);
   const isForeign = quantisation !== null && named === null;
-  if (isForeign && (side.layout.side === "hf" || asked !== "none")) throw unsupported(side, quantisation);
-  if (named !== null && side.layout.side === "hf" && side.encoded.size === 0) throw absent(side, named);
+  if (isForeign && (model.layout.side === "hf" || asked !== "none")) throw unsupported(model, quantisation);
+  if (named !== null && model.layout.side === "hf" && model.encoded.size === 0) throw absent(model, named);
   if (to.side !== "hf") {
     if (asked === "fp8" || asked === "mxfp4") throw notHf(asked, to.name);
     return null;
   }
   const name = asked === "fp8" || asked === "mxfp4" ? asked : asked === "none" ? null : named;
   if (name === null) return null;
-  const encodable = encodableTensors(name, side.family.encodable);
+  const encodable = encodableTensors(name, model.family.encodable);
   const chosen =
     name === named && quantisation !== null ? quantisation : newQuantisation(name, encodable?.plainModules);
   const before =
-    side.encoded.size > 0
-      ? new Map([...side.encoded].map(([key, { encoding }]) => [key, encoding.name]))
+    model.encoded.size > 0
+      ? new Map([...model.encoded].map(([key, { encoding }]) => [key, encoding.name]))
       : record?.encodings;
   const known = before !== undefined && [...before.values()].includes(name) ? before : null;
   return {
@@ -81,19 +81,19 @@ export function targetEncoding(
     encodable,
     isEncoded: (key) =>
       known === null ? encodable !== null && isEncodable(encodable, key, chosen) : known.get(key) === name,
-    ...keptScales(side, known !== null),
+    ...keptScales(model, known !== null),
   };
 }
 
 /** Scales of the source itself, or those beside it. */
-function keptScales(side: Side, isKnown: boolean): Pick<TargetEncoding, "kept" | "close" | "note"> {
+function keptScales(model: Model, isKnown: boolean): Pick<TargetEncoding, "kept" | "close" | "note"> {
   const close = () => undefined;
-  if (side.encoded.size > 0) {
-    const own = new Set([...side.encoded.values()].map(({ scales }) => scales));
-    const kept: KeptScales = (key) => (own.has(key) ? readScales(side.checkpoint, key) : null);
+  if (model.encoded.size > 0) {
+    const own = new Set([...model.encoded.values()].map(({ scales }) => scales));
+    const kept: KeptScales = (key) => (own.has(key) ? readScales(model.checkpoint, key) : null);
     return { kept, close, note: "scales are the source's own" };
   }
-  const { folder } = side.checkpoint;
+  const { folder } = model.checkpoint;
   if (!isKnown || !has(folder, SCALES_NAME)) {
     return { kept: () => null, close, note: `no ${SCALES_NAME} beside the source: scales are canonical` };
   }
@@ -135,7 +135,7 @@ export function encodeMapping(
   return { mapping: { ...mapping, source, tensors, equalities: [], dropped: [] }, source };
 }
 
-const unsupported = ({ checkpoint, config }: Side, quantisation: JsonObject): InputError =>
+const unsupported = ({ checkpoint, stored: { config } }: Model, quantisation: JsonObject): InputError =>
   new InputError(
     "QUANTISED_UNSUPPORTED",
     `${checkpoint.path}: its weights are quantised in a way that is not read here`,
@@ -147,7 +147,7 @@ const unsupported = ({ checkpoint, config }: Side, quantisation: JsonObject): In
     },
   );
 
-const absent = ({ checkpoint, config }: Side, name: EncodingName): InputError =>
+const absent = ({ checkpoint, stored: { config } }: Model, name: EncodingName): InputError =>
   new InputError("ENCODING_ABSENT", `${checkpoint.path}: its config says ${name}, and no tensor is stored so`, {
     file: config.path,
     expected: name === "fp8" ? "weights in F8_E4M3 with weight_scale_inv" : "experts as _blocks and _scales",

@@ -9,7 +9,6 @@ import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
-import { rankedTensors } from "../model/ranks.ts";
 import { encodeRecord } from "../model/record.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
@@ -83,7 +82,7 @@ export function planConversion(
   const choices = { dtypes, isWaived, bufferBytes };
   const route = options.to === RAW.name ? rawRoute(source, options) : layoutRoute(source, options, choices);
   checkGlobs(dtypes);
-  const ranked = rankedTensors(route.to);
+  const { ranked } = route;
   const fallback = ranked === null ? defaultFormat(route, source) : "pt";
   const target = targetAt(targetPath ?? "", options.format, fallback);
   const casts = castsOf(route.mapping);
@@ -93,14 +92,14 @@ export function planConversion(
   const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
-  if (beside === null && route.side !== null)
+  if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   const { family, from, to, mappings, mapping, dropped } = route;
   const inputs = filesRead(source, route.config);
   const memory = conversionMemory({ mappings, source, files }, options.maxRam);
   return {
     source,
-    sourceKeys: route.side?.storedKeys ?? [...source.tensors.keys()],
+    sourceKeys: route.model?.stored.keys ?? [...source.tensors.keys()],
     inputs,
     reads: pathsOnDisk(source, inputs),
     target,
@@ -192,7 +191,7 @@ function besideFiles(
   const configs = config === null ? null : targetConfigs(config, route, originals);
   const files = [...(configs?.files ?? []), ...companionsOf(source.folder, config).map(copiedFile)];
   const notes = configs?.notes ?? [];
-  const encoded = route.side?.encoded ?? new Map();
+  const encoded = route.model?.encoded ?? new Map();
   const record = recordOf(source, target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
@@ -209,21 +208,21 @@ const scalesFile = ({ tensors }: Checkpoint, encoded: readonly EncodedTensor[]):
 /** config.json, and what the target layout's own loader reads beside it. */
 function targetConfigs(
   config: ConfigFile,
-  { side, to, mapping, encoding }: Route,
+  { model, to, mapping, encoding }: Route,
   originals: Originals | null,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
   const { name } = config;
   const own = to.side === "native" ? to.files() : [];
   const isLayouts = isLayoutConfig(name);
-  if (isLayouts && (side === null || own.some((file) => file.name === name)))
+  if (isLayouts && (model === null || own.some((file) => file.name === name)))
     return { files: [textFile(name, config.text)], notes: [] };
   const beside = own.map(({ name, json }: LayoutFile) => textFile(name, `${JSON.stringify(json, null, 2)}\n`));
-  if (side === null || (to.side !== "hf" && !isLayouts))
+  if (model === null || (to.side !== "hf" && !isLayouts))
     return { files: [textFile("config.json", config.text), ...beside], notes: [] };
   // Critical tensors stay in F32 in models that are declared to be BF16.
   const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
   const isAsBefore = originals?.cast === false && config.json.model_type !== undefined;
   const dtype = isAsBefore ? null : commonFloat(plain.map(({ info }) => info.dtype));
-  const { text, change } = hfConfigText(config, side.family, dtype, encoding?.quantisation ?? null);
+  const { text, change } = hfConfigText(config, model.family, dtype, encoding?.quantisation ?? null);
   return { files: [textFile("config.json", text), ...beside], notes: change === null ? [] : [change] };
 }

@@ -7,11 +7,16 @@ import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } fr
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { type ConfigFile, configIn } from "../model/config-files.ts";
+import { refuseRanks } from "../model/joined.ts";
+import { leftAlone } from "../model/keys.ts";
+import { type Model, type ModelOptions, openModel } from "../model/model.ts";
+import { type RankedTensor, rankedTensors } from "../model/ranks.ts";
 import { type ConversionRecord, recordIn } from "../model/record.ts";
-import { leftAlone, refuseRanks, resolveSide, type Side, type SideOptions } from "../model/sides.ts";
+import type { Table } from "../table/plan.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
-import { type Mapping, type MappingOptions, mapTensors, wholeMove } from "../views/mapping.ts";
+import { type Mapping, type MappingOptions, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
+import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
 
@@ -26,7 +31,7 @@ export interface RouteOptions {
   readonly buffers?: boolean | undefined;
   /** `auto|none|fp8|mxfp4`: how weights of an HF target are stored; as its config says unless given. */
   readonly encoding?: string | undefined;
-  readonly side: SideOptions;
+  readonly side: ModelOptions;
 }
 
 /** What the options ask for, read. */
@@ -48,7 +53,9 @@ export interface Route {
   readonly mapping: Mapping;
   /** Of the conversion that made the source, where this is the way back. */
   readonly record: ConversionRecord | null;
-  readonly side: Side | null;
+  readonly model: Model | null;
+  /** Tensors of a target layout that is saved as rank shards; null for others. */
+  readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly config: ConfigFile | null;
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
   readonly notes: readonly string[];
@@ -86,7 +93,8 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     mappings: [mapping],
     mapping,
     record: record?.from.layout === RAW.name ? record : null,
-    side: null,
+    model: null,
+    ranked: null,
     config: configIn(source.folder),
     dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
     notes: [],
@@ -94,31 +102,33 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
   };
 }
 
-/** Throws what finding the side and planning by its table throw. */
+/** Throws what opening the model and planning by its table throw. */
 export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: Choices): Route {
-  const side = resolveSide(source, options.side);
-  const to = targetLayout(side, options.to);
-  const record = recordFor(side, to);
-  const encoding = targetEncoding(side, to, options.encoding, record);
-  const steps = mapSteps(side, to, record, encoding, options, choices);
+  const model = openModel(source, options.side);
+  const to = targetLayout(model, options.to);
+  const record = recordFor(model, to);
+  const encoding = targetEncoding(model, to, options.encoding, record);
+  const table = tableTo(model, to);
+  const steps = mapSteps(model, [to, table], record, encoding, options, choices);
   const last = steps.at(-1)!;
   const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
   const encoded = encoding && encodeMapping(plain, encoding, choices);
   const mapping = encoded?.mapping ?? plain;
   return {
-    family: side.adapter.family,
-    from: side.layout,
+    family: model.adapter.family,
+    from: model.layout,
     to,
     mappings: [...steps.slice(0, -1), plain, ...(encoded ? [mapping] : [])],
     mapping,
     record,
-    side,
-    config: side.config,
+    model,
+    ranked: rankedTensors(to, table),
+    config: model.stored.config,
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
     notes: [
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
-      ...(to.side === "hf" && side.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
+      ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
     encoding: encoding && encoded && { ...encoding, counts: encoded.source.counts },
@@ -131,8 +141,8 @@ const absentTower = (tower: string): string =>
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 
 function mapSteps(
-  side: Side,
-  to: Layout,
+  { table: own, layout, source, family: { hf } }: Model,
+  [to, table]: readonly [Layout, Table],
   record: ConversionRecord | null,
   encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
@@ -147,11 +157,10 @@ function mapSteps(
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
   };
-  const { layout, model, family } = side;
   if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
-    return [mapTensors(side, model, layout, to, last)];
-  const toHf = mapTensors(side, model, layout, family.hf, shared);
-  return [toHf, mapTensors(side, virtualSource(toHf, bufferBytes), family.hf, to, last)];
+    return [mapByTable(table, source, [layout, to], last)];
+  const toHf = mapByTable(own, source, [layout, hf], shared);
+  return [toHf, mapByTable(table, virtualSource(toHf, bufferBytes), [hf, to], last)];
 }
 
 function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {
@@ -162,7 +171,7 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
   ];
 }
 
-function targetLayout({ family, layout }: Side, to: string | undefined): Layout {
+function targetLayout({ family, layout }: Model, to: string | undefined): Layout {
   if (to === undefined) return oppositeLayout(family, layout);
   const target = layoutNamed(family, to);
   if (target !== undefined) return target;
@@ -175,8 +184,8 @@ function targetLayout({ family, layout }: Side, to: string | undefined): Layout 
 }
 
 /** The record beside the source, where it tells of a conversion from the layout that is now the target. */
-function recordFor({ checkpoint, layout, adapter }: Side, to: Layout): ConversionRecord | null {
-  const record = recordIn(checkpoint.folder);
+function recordFor({ stored, layout, adapter }: Model, to: Layout): ConversionRecord | null {
+  const record = stored.record();
   const fits = record?.family === adapter.family && record.to.layout === layout.name && record.from.layout === to.name;
   return fits ? record : null;
 }

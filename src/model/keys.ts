@@ -40,3 +40,15 @@ export function isTrainerState(checkpoint: Checkpoint, key: string): boolean {
   // `{"app": {"model": …, "optim": …}}`, as the DCP tutorial saves it
   return root === "app" && TRAINER_ROOTS.has(key.split(".", 2)[1] ?? "");
 }
+
+/** Entries outside the model: trainer state, and what is no tensor. */
+export function leftAlone(checkpoint: Checkpoint): { readonly key: string; readonly reason: string }[] {
+  const trainer = [...checkpoint.tensors.keys()].filter((key) => isTrainerState(checkpoint, key));
+  return [
+    ...trainer.map((key) => ({ key, reason: "trainer state" })),
+    ...checkpoint.others.map(({ key }) => ({
+      key,
+      reason: isTrainerState(checkpoint, key) ? "trainer state" : "not a tensor",
+    })),
+  ];
+}

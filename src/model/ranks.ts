@@ -1,11 +1,11 @@
 // The tensors of rank shards as one model's: joined along the dimension that each is cut in, replicated ones compared.
 
 import { byteLengthOf } from "../base/dtype.ts";
-import type { Place } from "../family/layout.ts";
+import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { rankMissing, ranksDiffer } from "../formats/pt/ranks.ts";
+import type { Table } from "../table/plan.ts";
 import type { Ranks } from "../table/rule.ts";
-import { tableOf } from "../views/mapping.ts";
 import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
 /** What a table says of a tensor of a ranked layout. */
@@ -14,10 +14,10 @@ export interface RankedTensor {
   readonly ranks: Ranks;
 }
 
-/** By key; null for a layout that is not saved as rank shards. */
-export function rankedTensors(layout: Place): ReadonlyMap<string, RankedTensor> | null {
-  if (layout.side !== "native" || !layout.ranked) return null;
-  const tensors = tableOf(layout).tensors("native");
+/** By key; null for a layout that is not saved as rank shards. @param table of the layout */
+export function rankedTensors({ ranked }: Layout, table: Table): ReadonlyMap<string, RankedTensor> | null {
+  if (!ranked) return null;
+  const tensors = table.tensors("native");
   return new Map(tensors.map(({ key, shape, ranks }) => [key, { shape, ranks: ranks ?? "replicated" }]));
 }
 

@@ -2,6 +2,7 @@
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
+import { decodedAlike } from "../views/decoded-alike.ts";
 import { openBackend } from "./backend.ts";
 import type { BackendChoice } from "./choices.ts";
 import { openGolden } from "./inputs/golden.ts";
@@ -11,14 +12,14 @@ import { allInputs, describeInputs, type InputRequests, requestsOf } from "./inp
 import { checkRam, type ParityMemory, parityMemory } from "./memory.ts";
 import { flopsOf, Passes } from "./passes.ts";
 import { isRoomFor, recordingBytes } from "./recording.ts";
-import { type ParitySide, SideWeights } from "./side.ts";
+import { type ParityModel, parityView, SideWeights } from "./side.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
 import { type Judgement, type JudgeOptions, judge, type Trial } from "./verdict/judgement.ts";
 
 export interface ParityOptions extends JudgeOptions {
-  readonly a: ParitySide;
+  readonly a: ParityModel;
   /** The other side; either this or `golden`. */
-  readonly b?: ParitySide | undefined;
+  readonly b?: ParityModel | undefined;
   /** Path of recorded logits. */
   readonly golden?: string | undefined;
   /** Random ids unless given; a golden brings its own. Metrics cover the tokens of all inputs. */
@@ -72,7 +73,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   const golden = options.golden === undefined ? null : openGolden(options.golden);
   try {
     const sides = options.b === undefined ? [options.a] : [options.a, options.b];
-    const weights = sides.map((side) => new SideWeights(side));
+    const weights = weightsOf(sides);
     const limits = limitsOf(sides);
     const inputs = await allInputs(options.input, limits, golden);
     const passes = new Passes({
@@ -135,15 +136,22 @@ function reserve(
   return { ...needed, plannedBytes: needed.plannedBytes + kept };
 }
 
+function weightsOf(models: readonly ParityModel[]): SideWeights[] {
+  const views = models.map(parityView);
+  const [a, b] = views;
+  const alike = a && b ? decodedAlike([a, b]) : views;
+  return alike.map((view, i) => new SideWeights(models[i]!, view));
+}
+
 const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32", encoding: null } as const;
 
-const describe = ({ checkpoint, family, layout }: ParitySide, { dtype }: SideWeights): SideReport => ({
+const describe = ({ checkpoint, family, layout, source }: ParityModel, { dtype }: SideWeights): SideReport => ({
   path: checkpoint.path,
   family: family.family,
   layout: layout.name,
   format: checkpoint.format,
   dtype,
-  encoding: [...new Set([...checkpoint.tensors.values()].flatMap(({ encoding }) => encoding ?? []))].join(", ") || null,
+  encoding: [...new Set([...source.tensors.values()].flatMap(({ encoding }) => encoding ?? []))].join(", ") || null,
 });
 
 function checkUsage({ a, b, golden, input }: ParityOptions): void {
@@ -172,7 +180,7 @@ function checkUsage({ a, b, golden, input }: ParityOptions): void {
   });
 }
 
-const limitsOf = (sides: readonly ParitySide[]): InputLimits => ({
+const limitsOf = (sides: readonly ParityModel[]): InputLimits => ({
   maxPositions: Math.min(...sides.map(({ family }) => family.maxPositions)),
   vocabSize: Math.min(...sides.map(({ family }) => family.vocabSize)),
   vision: sides[0]!.family.vision,

@@ -1,4 +1,4 @@
-// One side of a parity run: a checkpoint seen through its family's table.
+// One side of a parity run: a model seen through its table.
 
 import type { WeightSource } from "../../numerics/backend.ts";
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
@@ -6,45 +6,46 @@ import { type ForwardPlan, planForward, type TensorShape } from "../../numerics/
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { runAtOnce } from "../base/steps.ts";
-import { type Family, tableLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { TablePlan } from "../table/move.ts";
-import { inCanonicalOrder } from "../views/canonical-order.ts";
+import { asHf, type HfView } from "../views/as-hf.ts";
 import { checkTie } from "../views/checks.ts";
-import { tableOf } from "../views/mapping.ts";
+import type { ViewedModel } from "../views/tables.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
 
-/** A checkpoint of a known family and layout. */
-export interface ParitySide {
-  readonly checkpoint: Checkpoint;
-  readonly family: Family;
-  /** At the config of `family`. */
-  readonly layout: Layout;
-  /** The model's tensors by the keys of the layout, where the checkpoint has others too or names them otherwise. */
-  readonly model?: Pick<Checkpoint, "tensors" | "read">;
+/** What parity needs of a model. */
+export interface ParityModel extends ViewedModel {
+  readonly checkpoint: Pick<Checkpoint, "path" | "format">;
 }
+
+/** The view that `SideWeights` takes: the first fault is thrown, and weights of several dtypes are computed with as they are. */
+export const parityView = (model: ParityModel): HfView => asHf(model, { mixedDtypes: true });
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
   readonly path: string;
   readonly layout: Layout;
-  private readonly model: Pick<Checkpoint, "tensors" | "read">;
-  private readonly table: TablePlan;
+  /** The side as HF has it. */
+  readonly view: HfView;
+  /** By the keys of the layout: those of the files, where the files are in its own order of dims. */
+  private readonly source: TensorSource;
+  /** Canonical key → key in `source`, where they differ. */
+  private readonly spelling: ReadonlyMap<string, string>;
   /** Buffers that a trainer makes itself where the checkpoint has none. */
   private readonly buffers: ReadonlyMap<string, { readonly shape: readonly number[]; readonly value: number }>;
 
   /** @throws InputError MISSING_TENSOR, UNKNOWN_TENSOR or SHAPE_MISMATCH, naming the tensor */
-  constructor({ checkpoint, family, layout, model = checkpoint }: ParitySide) {
-    this.path = checkpoint.path;
+  constructor(model: ParityModel, view = parityView(model)) {
+    const { layout, table, source } = view.model;
+    const { order, spelling } = view.plan;
+    this.path = model.checkpoint.path;
     this.layout = layout;
-    const isHf = layout.side === "hf";
-    const table = tableOf(tableLayout(family, layout));
-    const planned = table.plan(isHf ? "fromHf" : "toHf", model.tensors, { mixedDtypes: true });
-    const isCanonical = !isHf || planned.order === null;
-    this.model = isCanonical ? model : inCanonicalOrder(family, model);
-    this.table = isCanonical ? planned : table.plan("fromHf", this.model.tensors, { mixedDtypes: true });
+    this.view = view;
+    const isReordered = layout.side === "hf" && order !== null;
+    this.source = isReordered ? view.source : source;
+    this.spelling = isReordered ? new Map() : spelling;
     this.buffers = new Map(
-      table.tensors(layout.side, model.tensors).flatMap(({ key, shape, recreate: value }) => {
+      table.tensors(layout.side, source.tensors).flatMap(({ key, shape, recreate: value }) => {
         return value === undefined ? [] : [[key, { shape: shape.map((size) => size ?? 0), value }] as const];
       }),
     );
@@ -52,7 +53,7 @@ export class SideWeights {
 
   /** Tensors that the forward pass does not need, with the reason. */
   get ignored(): readonly { readonly key: string; readonly reason: string }[] {
-    return this.table.dropped.map(({ key, reason }) => ({ key, reason }));
+    return this.view.plan.dropped.map(({ key, reason }) => ({ key, reason }));
   }
 
   /** The plan of `forward` for an input. @throws InputError ID_OUT_OF_RANGE */
@@ -61,7 +62,7 @@ export class SideWeights {
   }
 
   has(key: string): boolean {
-    return this.model.tensors.has(this.table.spelling.get(key) ?? key);
+    return this.source.tensors.has(this.spelling.get(key) ?? key);
   }
 
   weight(key: string): WeightSource {
@@ -73,12 +74,12 @@ export class SideWeights {
       );
       return { ...header, read: (begin, target) => target.set(bytes.subarray(begin, begin + target.length)) };
     }
-    return { ...header, read: (begin, target) => this.model.read(header.key, begin, target) };
+    return { ...header, read: (begin, target) => this.source.read(header.key, begin, target) };
   }
 
   /** Key in the checkpoint, dtype and shape of a weight by its canonical key. */
   private header(key: string): TensorShape {
-    const info = this.model.tensors.get(this.table.spelling.get(key) ?? key);
+    const info = this.source.tensors.get(this.spelling.get(key) ?? key);
     if (info !== undefined) return info;
     const buffer = this.missingBuffer(key);
     if (buffer !== undefined) return { key, dtype: "F32", shape: buffer.shape };
@@ -86,7 +87,7 @@ export class SideWeights {
       tensor: key,
       file: this.path,
       expected: `"${key}"`,
-      found: `${this.model.tensors.size} tensors, none of that name`,
+      found: `${this.source.tensors.size} tensors, none of that name`,
       help: "the checkpoint is incomplete, or its config (or --layout) belongs to another model",
     });
   }
@@ -98,22 +99,23 @@ export class SideWeights {
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */
   unused(plan: ForwardPlan): string[] {
     const known = new Set([
-      ...plan.steps.flatMap((step) => step.weights.map((key) => this.table.spelling.get(key) ?? key)),
-      ...this.table.dropped.map(({ key }) => key),
-      ...this.table.equalities.map(({ alias }) => alias),
+      ...plan.steps.flatMap((step) => step.weights.map((key) => this.spelling.get(key) ?? key)),
+      ...this.view.plan.dropped.map(({ key }) => key),
+      ...this.view.plan.equalities.map(({ alias }) => alias),
     ]);
-    return [...this.model.tensors.keys()].filter((key) => !known.has(key));
+    return [...this.source.tensors.keys()].filter((key) => !known.has(key));
   }
 
   /** Aliases whose bytes are not those of the tensor that they repeat. */
   brokenTies(): { readonly alias: string; readonly of: string }[] {
-    return this.table.equalities.filter((tie) => runAtOnce(checkTie(this.model, tie)) !== null);
+    const { model, plan } = this.view;
+    return plan.equalities.filter((tie) => runAtOnce(checkTie(model.source, tie)) !== null);
   }
 
   /** The dtype of most values. */
   get dtype(): string {
     const bytes = new Map<string, number>();
-    for (const { dtype, byteLength } of this.model.tensors.values())
+    for (const { dtype, byteLength } of this.source.tensors.values())
       bytes.set(dtype, (bytes.get(dtype) ?? 0) + byteLength);
     return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
   }

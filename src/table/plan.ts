@@ -5,7 +5,7 @@ import { type Compiled, type CompiledSide, compileRules, type Slot } from "./com
 import type { Axes } from "./dims/axes.ts";
 import type { TableFault } from "./fault.ts";
 import type { TablePlan } from "./move.ts";
-import { axisOf } from "./pass-through.ts";
+import { axisOf, refusalOf } from "./pass-through.ts";
 import { planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
@@ -42,6 +42,8 @@ export interface Table {
   plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
   /** With a source of that side also what passes through over an axis, as the source has it. */
   tensors(side: Side, source?: Source): TableTensor[];
+  /** Whether a rule refuses a key of that side by name. */
+  refuses(side: Side, key: string): boolean;
 }
 
 /** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
@@ -77,6 +79,7 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
       ];
       return own.slots.map((slot) => describe(slot, own));
     },
+    refuses: (side, key) => refusalOf(variants[0].compiled.refused, side, key) !== undefined,
   };
 }
 

@@ -4,22 +4,14 @@ import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { isSameLayout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import { decodedAlike } from "../model/decoded-alike.ts";
 import { hasOrders } from "../model/detect.ts";
-import {
-  configOf,
-  logicalCheckpoint,
-  type Recognised,
-  recognise,
-  refuseRanks,
-  resolveSide,
-  type Side,
-  type SideOptions,
-} from "../model/sides.ts";
+import { refuseRanks } from "../model/joined.ts";
+import { type Identified, identify, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { asHf, type HfView } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { compareSources } from "../views/compare.ts";
+import { decodedAlike } from "../views/decoded-alike.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
-import { hfView } from "../views/hf-view.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
 
 export interface Compared {
@@ -45,8 +37,8 @@ export interface Diff {
 }
 
 export interface DiffOptions extends StepOptions {
-  readonly a: SideOptions;
-  readonly b: SideOptions;
+  readonly a: ModelOptions;
+  readonly b: ModelOptions;
 }
 
 interface View {
@@ -91,7 +83,7 @@ function* compareViews(a: View, b: View): Generator<number, Difference[], void> 
 }
 
 /** Whether one `hf` tensor may be there in two orders of dims: in families that have several, or under an encoding. */
-function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [View, View]): boolean {
+function mayDifferInOrder({ recognised: { adapter, layout } }: Identified, [a, b]: readonly [View, View]): boolean {
   const pairs = [...a.source.tensors.values()].map((info) => [info, b.source.tensors.get(info.key) ?? info] as const);
   const encoding = pairs.some(([x, y]) => x.encoding !== y.encoding);
   const shapes = pairs.some(([x, y]) => x.shape.join() !== y.shape.join());
@@ -102,47 +94,46 @@ function mayDifferInOrder({ adapter, layout }: Recognised, [a, b]: readonly [Vie
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
   faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
 
-function viewsOf(
-  storedA: Checkpoint,
-  storedB: Checkpoint,
-  options: DiffOptions,
-): { views: readonly [View, View]; keys: string } {
-  const [a, b] = [logicalOrNot(storedA, options.a), logicalOrNot(storedB, options.b)];
-  const [x, y] = [recogniseOrNot(a, options.a), recogniseOrNot(b, options.b)];
+function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: readonly [View, View]; keys: string } {
+  const [x, y] = [identifyOrNot(a, options.a), identifyOrNot(b, options.b)];
+  // Of an unknown family, encoded tensors are compared as they are stored.
   if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
   if (x instanceof InputError) throw x;
   if (y instanceof InputError) throw y;
-  const isWhole = ({ ranks = [] }: Checkpoint) => ranks.length < 2;
-  if (x.adapter === y.adapter && isSameLayout(x.layout, y.layout) && isWhole(a) && isWhole(b)) {
-    const views = [plainView(a, x), plainView(b, y)] as const;
-    if (!mayDifferInOrder(x, views)) return { views, keys: x.layout.name };
+  const isWhole = ({ checkpoint: { ranks = [] } }: Identified) => ranks.length < 2;
+  const [one, other] = [x.recognised, y.recognised];
+  if (one.adapter === other.adapter && isSameLayout(one.layout, other.layout) && isWhole(x) && isWhole(y)) {
+    const views = [plainView(x), plainView(y)] as const;
+    if (!mayDifferInOrder(x, views)) return { views, keys: one.layout.name };
   }
-  if (x.adapter !== y.adapter) {
-    throw new InputError(
-      "FAMILY_MISMATCH",
-      `${a.path} is of family ${x.adapter.family}, ${b.path} of ${y.adapter.family}`,
-      {
-        file: b.path,
-        expected: x.adapter.family,
-        found: y.adapter.family,
-        help: "compare two checkpoints of one family; --family settles a wrong detection",
-      },
-    );
-  }
-  const [left, right] = decodedAlike([resolveSide(storedA, options.a), resolveSide(storedB, options.b)]);
-  return { views: [convertedView(left), convertedView(right)], keys: left.family.hf.name };
+  if (one.adapter !== other.adapter) throw familyMismatch(x, y);
+  const models = [modelOf(x), modelOf(y)] as const;
+  const [left, right] = decodedAlike([asHf(models[0], TOLERANT), asHf(models[1], TOLERANT)]);
+  return {
+    views: [convertedView(models[0], left), convertedView(models[1], right)],
+    keys: models[0].family.hf.name,
+  };
 }
 
-/** Encoded tensors are compared by their values; of an unknown family, as they are stored. */
-function logicalOrNot(checkpoint: Checkpoint, options: SideOptions): Checkpoint {
-  const config = configOf(checkpoint, options)?.json ?? null;
-  const logical = logicalCheckpoint(checkpoint, config).checkpoint;
-  return recogniseOrNot(logical, options) instanceof InputError ? checkpoint : logical;
+const TOLERANT = { tolerate: true } as const;
+
+function familyMismatch(a: Identified, b: Identified): InputError {
+  const [one, other] = [a, b].map(({ checkpoint: { path }, recognised: { adapter } }) => ({
+    path,
+    family: adapter.family,
+  }));
+  const message = `${one!.path} is of family ${one!.family}, ${other!.path} of ${other!.family}`;
+  return new InputError("FAMILY_MISMATCH", message, {
+    file: other!.path,
+    expected: one!.family,
+    found: other!.family,
+    help: "compare two checkpoints of one family; --family settles a wrong detection",
+  });
 }
 
-function recogniseOrNot(checkpoint: Checkpoint, options: SideOptions): Recognised | InputError {
+function identifyOrNot(checkpoint: Checkpoint, options: ModelOptions): Identified | InputError {
   try {
-    return recognise(checkpoint, configOf(checkpoint, options)?.json ?? null, options);
+    return identify(checkpoint, options);
   } catch (error) {
     if (error instanceof InputError && (error.code === "UNKNOWN_FAMILY" || error.code === "NO_MODEL")) return error;
     throw error;
@@ -164,24 +155,24 @@ const rawView = (checkpoint: Checkpoint): View => {
   };
 };
 
-const plainView = (checkpoint: Checkpoint, { adapter, layout, keys }: Recognised): View => ({
-  about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
-  source: renamedSource(checkpoint, keys.model),
-  verify: () => checkpoint.verify([...keys.model.values()]),
-  faults: noFaults,
-});
-
-function convertedView(side: Side): View {
-  const { checkpoint } = side;
-  const { source, seen } = hfView(side);
+function plainView({ logical: { checkpoint }, recognised: { adapter, layout, keys } }: Identified): View {
   return {
-    about: { path: checkpoint.path, family: side.adapter.family, layout: side.layout.name, format: checkpoint.format },
+    about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
+    source: renamedSource(checkpoint, keys.model),
+    verify: () => checkpoint.verify([...keys.model.values()]),
+    faults: noFaults,
+  };
+}
+
+function convertedView({ checkpoint, adapter, layout, stored }: Model, { source, mapping }: HfView): View {
+  return {
+    about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
     source,
-    verify: () => checkpoint.verify(side.storedKeys),
+    verify: () => checkpoint.verify(stored.keys),
     // What is missing on one side shows in the comparison, under its HF key.
     *faults() {
-      const own = sourceDifferences(seen.mapping).filter(({ kind }) => kind !== "missing");
-      return [...own, ...(yield* valueFaults(seen.mapping)).map(valueDifference)];
+      const own = sourceDifferences(mapping).filter(({ kind }) => kind !== "missing");
+      return [...own, ...(yield* valueFaults(mapping)).map(valueDifference)];
     },
   };
 }

@@ -2,21 +2,13 @@
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
-import { bound, type Family, tableLayout } from "../family/family.ts";
-import type { Layout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
-import {
-  configOf,
-  leftAlone,
-  logicalCheckpoint,
-  modelSource,
-  openFamily,
-  recognise,
-  type SideOptions,
-} from "../model/sides.ts";
+import { leftAlone } from "../model/keys.ts";
+import { logicalCheckpoint } from "../model/logical.ts";
+import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/problems.ts";
-import { directionFrom, tableOf } from "../views/mapping.ts";
-import type { TensorSource } from "../views/tensor-source.ts";
+import { directionFrom } from "../views/mapping.ts";
 
 /** Something a conversion would stop at, or ought to know. */
 export interface Problem {
@@ -56,7 +48,7 @@ export interface Inspection {
 }
 
 /** From headers alone. What is wrong with the model is among the problems; nothing of it is thrown. */
-export function inspect(checkpoint: Checkpoint, options: SideOptions): Inspection {
+export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspection {
   const problems: Problem[] = [];
   const attempt = <T>(work: () => T): T | null => {
     try {
@@ -68,16 +60,15 @@ export function inspect(checkpoint: Checkpoint, options: SideOptions): Inspectio
     }
   };
   const config = attempt(() => configOf(checkpoint, options));
-  const logical = attempt(() => logicalCheckpoint(checkpoint, config?.json ?? null).checkpoint) ?? checkpoint;
-  const recognised = attempt(() => recognise(logical, config?.json ?? null, options));
-  let model: TensorSource | null = null;
-  if (recognised !== null && config !== null) {
-    attempt(() => {
-      const family = openFamily(logical, recognised, config);
-      const layout = bound(family, recognised.layout);
-      model = modelSource(logical, recognised.keys, layout);
-      problems.push(...tableProblems(model, family, layout));
-    });
+  const logical = attempt(() => logicalCheckpoint(checkpoint, config?.json ?? null)) ?? {
+    checkpoint,
+    encoded: new Map(),
+  };
+  const recognised = attempt(() => recognise(logical.checkpoint, config?.json ?? null, options));
+  const isKnown = recognised !== null && config !== null;
+  const model = isKnown ? attempt(() => modelOf({ checkpoint, config, logical, recognised })) : null;
+  if (model !== null) {
+    problems.push(...(attempt(() => tableProblems(model)) ?? []));
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
       code: "CONFIG_MISSING",
@@ -93,14 +84,16 @@ export function inspect(checkpoint: Checkpoint, options: SideOptions): Inspectio
     layout: recognised?.layout.name ?? null,
     prefix: recognised?.keys.prefix ?? "",
     config: config?.path ?? null,
-    ...contentOf(checkpoint.ranks === undefined ? checkpoint : { ...checkpoint, ...joinedTensors(checkpoint, model) }),
+    ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
   };
 }
 
 /** Shards as the tensors that they are parts of; where that is not known, those of the first rank. */
-const joinedTensors = (checkpoint: Checkpoint, model: TensorSource | null): Pick<Checkpoint, "tensors"> =>
-  model ?? checkpoint;
+const joined = (checkpoint: Checkpoint, model: Model | null): Checkpoint => ({
+  ...checkpoint,
+  tensors: (model?.source ?? checkpoint).tensors,
+});
 
 function contentOf(checkpoint: Checkpoint) {
   const others = leftAlone(checkpoint);
@@ -127,8 +120,8 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 }
 
 /** What a conversion would stop at: the first fault, which tells how many more there are of its kind. */
-function tableProblems({ tensors }: TensorSource, family: Family, layout: Layout): Problem[] {
-  const faults = tableOf(tableLayout(family, layout)).check(directionFrom(layout), tensors);
+function tableProblems({ table, layout, source }: Model): Problem[] {
+  const faults = table.check(directionFrom(layout), source.tensors);
   return faults.slice(0, 1).map((fault) => problemOf(errorOf(fault, faults)));
 }
 

@@ -10,13 +10,14 @@ import { oppositeLayout } from "../family/family.ts";
 import { type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
+import type { Model } from "../model/model.ts";
 import { encodeRecord, parseRecord } from "../model/record.ts";
-import type { Side } from "../model/sides.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
-import { type Mapping, mapTensors, wholeMove } from "../views/mapping.ts";
+import { type Mapping, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
+import { tableTo } from "../views/tables.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 
 /** The JSON document of `roundtrip` (CONTRACT). */
@@ -52,17 +53,17 @@ export interface RoundTripOptions extends StepOptions {
 type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
 
 /** Throws what planning and reading throw, and InputError TIE_BROKEN, DROP_NOT_DEFAULT. */
-export async function roundtrip(side: Side, options: RoundTripOptions = {}): Promise<RoundTrip> {
+export async function roundtrip(model: Model, options: RoundTripOptions = {}): Promise<RoundTrip> {
   const begin = performance.now();
-  const { there, back, notes } = mapBothWays(side, options.to);
-  const trip = new Trip(side, there, back, [await createXXHash64(), await createXXHash64()]);
+  const { there, back, notes } = mapBothWays(model, options.to);
+  const trip = new Trip(model, there, back, [await createXXHash64(), await createXXHash64()]);
   const bytes = trip.bytes;
   const differences = await runSteps(trip.run(), "there and back", 2 * bytes + checkBytes(there), options);
-  side.checkpoint.verify(side.storedKeys);
+  model.checkpoint.verify(model.stored.keys);
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
-    family: side.adapter.family,
-    layout: side.layout.name,
+    family: model.adapter.family,
+    layout: model.layout.name,
     via: there.to.name,
     tensors: trip.tensors,
     bytes,
@@ -76,25 +77,26 @@ export async function roundtrip(side: Side, options: RoundTripOptions = {}): Pro
 }
 
 function mapBothWays(
-  side: Side,
+  model: Model,
   to: string | undefined,
 ): { readonly there: Mapping; readonly back: Mapping; readonly notes: readonly string[] } {
-  const via = layoutBetween(side, to);
-  const there = mapTensors(side, side.model, side.layout, via);
+  const via = layoutBetween(model, to);
+  const table = tableTo(model, via);
+  const there = mapByTable(table, model.source, [model.layout, via]);
   const target = { path: "", format: "dcp", fileName: null } as const;
-  const written = recordOf(side.checkpoint, target, side.adapter.family, there, side.encoded, () => false);
+  const written = recordOf(model.checkpoint, target, model.adapter.family, there, model.encoded, () => false);
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
-  const plain = mapTensors(side, virtualSource(there), via, side.layout, {
+  const plain = mapByTable(table, virtualSource(there), [via, model.layout], {
     ...settledBy(record),
-    targetEncoding: (key) => side.encoded.get(key)?.encoding.name,
+    targetEncoding: (key) => model.encoded.get(key)?.encoding.name,
   });
   if (record === null) return { there, back: plain, notes: [] };
   const { mapping, notes } = withKept(plain, record);
   return { there, back: mapping, notes };
 }
 
-/** A layout of the other side. */
-function layoutBetween({ family, layout }: Side, to: string | undefined): Layout {
+/** A layout of the other model. */
+function layoutBetween({ family, layout }: Model, to: string | undefined): Layout {
   const via = to === undefined ? oppositeLayout(family, layout) : layoutNamed(family, to);
   if (via !== undefined && via.side !== layout.side) return via;
   const others = layout.side === "hf" ? family.layouts : [family.hf];
@@ -110,43 +112,43 @@ class Trip {
   readonly hashes: { key: string; xxh64: string }[] = [];
   readonly files: { name: string; bytes: number; xxh64: string; same: boolean }[] = [];
   readonly notes: string[] = [];
-  readonly #side: Side;
+  readonly #model: Model;
   readonly #there: Mapping;
   readonly #back: Mapping;
   /** What was there, as it is stored: codes and scales too have to come back. */
-  readonly #model: TensorSource;
+  readonly #own: TensorSource;
   readonly #returned: TensorSource;
   readonly #hashers: readonly [Hasher, Hasher];
 
-  constructor(side: Side, there: Mapping, back: Mapping, hashers: readonly [Hasher, Hasher]) {
-    this.#side = side;
+  constructor(model: Model, there: Mapping, back: Mapping, hashers: readonly [Hasher, Hasher]) {
+    this.#model = model;
     this.#there = there;
     this.#back = back;
     const returned = virtualSource(back);
-    const encoded = [...side.encoded.values()].map((tensor) => ({ ...tensor, key: keyOf(side, tensor) }));
+    const encoded = [...model.encoded.values()].map((tensor) => ({ ...tensor, key: keyOf(model, tensor) }));
     this.#returned =
-      encoded.length === 0 ? returned : encodedSource(returned, encoded, (key) => readScales(side.checkpoint, key));
-    this.#model = encoded.length === 0 ? side.model : side.checkpoint;
+      encoded.length === 0 ? returned : encodedSource(returned, encoded, (key) => readScales(model.checkpoint, key));
+    this.#own = encoded.length === 0 ? model.source : model.checkpoint;
     this.#hashers = hashers;
   }
 
   get tensors(): number {
-    return this.#model.tensors.size;
+    return this.#own.tensors.size;
   }
 
   get bytes(): number {
-    return [...this.#model.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return [...this.#own.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   *run(): Generator<number, Difference[], void> {
     yield* checkValues(this.#there, () => false);
     const differences = this.#keys();
     const faulty = new Set(differences.map(({ key }) => key));
-    for (const info of this.#model.tensors.values()) {
+    for (const info of this.#own.tensors.values()) {
       const returned = this.#returned.tensors.get(info.key);
       if (faulty.has(info.key) || returned === undefined) continue;
       const hashing = this.#hashing(this.#hashers[0].init());
-      const found = yield* compareTensors(this.#model, hashing, info, returned);
+      const found = yield* compareTensors(this.#own, hashing, info, returned);
       // Zeros that the way there leaves out carry no dtype to the way back.
       const isAnew = this.#back.tensors.get(info.key)?.move.fill !== undefined;
       const note = ({ key, detail }: Difference) => `"${key}" is made anew on the way back: ${detail}`;
@@ -171,16 +173,16 @@ class Trip {
 
   #keys(): Difference[] {
     const differences: Difference[] = [];
-    const model = this.#model;
+    const own = this.#own;
     const dropped = new Map(this.#there.dropped.map(({ key, reason }) => [key, reason]));
-    for (const key of model.tensors.keys()) {
+    for (const key of own.tensors.keys()) {
       if (this.#returned.tensors.has(key)) continue;
       const reason = dropped.get(key);
       if (reason === undefined) differences.push({ key, kind: "missing", detail: "did not come back" });
       else this.notes.push(`"${key}" is not carried over: ${reason}`);
     }
     for (const [key, { move }] of this.#back.tensors) {
-      if (model.tensors.has(key) || this.#side.encoded.has(key)) continue;
+      if (own.tensors.has(key) || this.#model.encoded.has(key)) continue;
       if (move.rule === "tie" || move.rule === "drop") this.notes.push(`"${key}" is made anew on the way back`);
       else differences.push({ key, kind: "extra", detail: "came back without having been there" });
     }
@@ -189,7 +191,7 @@ class Trip {
 
   /** Safetensors files made again from what came back, against those on disk. */
   *#compareFiles(): Generator<number, Difference[], void> {
-    const origin = this.#side.checkpoint.safetensors;
+    const origin = this.#model.checkpoint.safetensors;
     if (origin === undefined) return [];
     const target = { path: "", format: "safetensors", fileName: null } as const;
     const originals = { files: origin, cast: false };
@@ -215,7 +217,7 @@ class Trip {
     const [returned, own] = this.#hashers;
     returned.init();
     own.init();
-    const source = this.#side.checkpoint.folder.open(file.name);
+    const source = this.#model.checkpoint.folder.open(file.name);
     const buffer = Buffer.alloc(BLOCK_BYTES);
     try {
       for (let at = 0; at < source.byteLength; at += buffer.length) {
@@ -248,7 +250,7 @@ class Trip {
 }
 
 /** By what name the way back makes it. */
-const keyOf = ({ encoded }: Side, tensor: EncodedTensor): string =>
+const keyOf = ({ encoded }: Model, tensor: EncodedTensor): string =>
   [...encoded].find(([, one]) => one === tensor)?.[0] ?? tensor.key;
 
 const BLOCK_BYTES = 1 << 20;

@@ -5,11 +5,11 @@ import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
-import type { Side } from "../model/sides.ts";
+import type { Model } from "../model/model.ts";
+import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { coordinates } from "../views/compare.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
-import { seenThroughTable } from "../views/hf-view.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
@@ -38,18 +38,18 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
 };
 
 /** Throws InputError where the container is damaged (CRC) or cannot be read. */
-export async function validate(side: Side, options: StepOptions = {}): Promise<Validation> {
+export async function validate(model: Model, options: StepOptions = {}): Promise<Validation> {
   const begin = performance.now();
-  const tensors = [...side.model.tensors.values()];
+  const tensors = [...model.source.tensors.values()];
   const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const differences = await runSteps(findFaults(side), "reading", bytes, options);
-  side.checkpoint.verify(side.storedKeys);
+  const differences = await runSteps(findFaults(model), "reading", bytes, options);
+  model.checkpoint.verify(model.stored.keys);
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
-    path: side.checkpoint.path,
-    format: side.checkpoint.format,
-    family: side.adapter.family,
-    layout: side.layout.name,
+    path: model.checkpoint.path,
+    format: model.checkpoint.format,
+    family: model.adapter.family,
+    layout: model.layout.name,
     tensors: tensors.length,
     bytes,
     checks: Object.entries(CHECKS).map(([name, kinds]) => ({
@@ -57,26 +57,26 @@ export async function validate(side: Side, options: StepOptions = {}): Promise<V
       failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
     })),
     differences,
-    notes: notesOf(side),
+    notes: notesOf(model),
     seconds: (performance.now() - begin) / 1e3,
   };
 }
 
-function* findFaults(side: Side): Generator<number, Difference[], void> {
-  const { mapping } = seenThroughTable(side);
+function* findFaults(model: Model): Generator<number, Difference[], void> {
+  const { mapping } = asHf(model, { tolerate: true });
   const faults = sourceDifferences(mapping);
   const found = [...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
   const unknown = new Set(faults.filter(({ kind }) => kind === "extra").map(({ key }) => key));
-  for (const info of side.model.tensors.values()) {
+  for (const info of model.source.tensors.values()) {
     const { dtype, key } = info;
-    if (isFloat(dtype) && !unknown.has(key)) found.push(...(yield* scan(side.model, info, dtype)));
+    if (isFloat(dtype) && !unknown.has(key)) found.push(...(yield* scan(model.source, info, dtype)));
   }
   return found;
 }
 
 /** transformers loads weights as the dtype that the config declares, rounding them without a word. */
-function notesOf({ family, layout, model }: Side): string[] {
-  const dtype = commonFloat([...model.tensors.values()].map((info) => info.dtype));
+function notesOf({ family, layout, source }: Model): string[] {
+  const dtype = commonFloat([...source.tensors.values()].map((info) => info.dtype));
   const name = dtype === null ? undefined : torchName(dtype);
   if (layout.side !== "hf" || name === undefined || family.dtype === null || family.dtype === name) return [];
   return [`the config declares ${family.dtype}, the weights are ${name}: transformers loads them as ${family.dtype}`];

@@ -2,13 +2,11 @@
 
 import { type Dtype, elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
-import { type Family, tableLayout } from "../family/family.ts";
-import { isSameLayout, type Layout, type NativeLayout, type Place } from "../family/layout.ts";
+import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { keysAtFault, mixedDtypes } from "../table/fault.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
-import { refusalOf } from "../table/pass-through.ts";
-import { compileTable, type Direction, type PlanOptions, type Table } from "../table/plan.ts";
+import type { Direction, PlanOptions, Table } from "../table/plan.ts";
 import { errorOf } from "../table/problems.ts";
 import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
@@ -51,53 +49,41 @@ export interface MappingOptions extends PlanOptions {
   readonly dtypes?: DtypeChoice;
 }
 
-/** A family at the config of a checkpoint. */
-export interface Model {
-  readonly family: Family;
-}
+/** A plan, and the aliases that `hf` can have. */
+export type Planned = TablePlan & Pick<Mapping, "aliases">;
 
-/** The table between a native layout and `hf`, compiled. */
-export const tableOf = (native: NativeLayout): Table => compileTable(native.rules(), native.axes());
+type Way = readonly [from: Layout, to: Layout];
 
-/** Through the table of the native layout concerned; within one layout, tensor by tensor. Throws what a table's plan throws. */
-export function mapTensors(
-  model: Model,
-  source: TensorSource,
-  from: Layout,
-  to: Layout,
-  options: MappingOptions = {},
-): Mapping {
-  if (isSameLayout(from, to)) {
-    const { dtypes, ...others } = options;
-    return mapped(source, [from, to], sameLayout(model, source, from, others), dtypes);
-  }
-  const native = from.side === "native" ? from : to;
-  if (native.side !== "native" || from.side === to.side)
-    throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
-  return mapByTable(tableOf(native), source, [from, to], options);
-}
-
-/** From one layout of a table to the other. Throws what a table's plan throws. */
+/**
+ * From one layout of a table to the other; within one layout, tensor by tensor. Throws what a table's plan throws, and
+ * MIXED_DTYPES where the tensors that one is made of would have several.
+ */
 export function mapByTable(
   table: Table,
   source: TensorSource,
-  way: readonly [from: Layout, to: Layout],
+  way: Way,
   { dtypes, ...options }: MappingOptions = {},
 ): Mapping {
-  return mapped(source, way, tablePlan(table, source, directionFrom(way[0]), options), dtypes);
+  return mapped(source, way, planned(table, source, way, options), dtypes);
 }
 
 /** In which direction of a table tensors of a layout go. */
 export const directionFrom = ({ side }: Layout): Direction => (side === "hf" ? "fromHf" : "toHf");
 
+/** Throws what a table's plan throws. */
+export function planned(table: Table, source: TensorSource, [from, to]: Way, options: PlanOptions): Planned {
+  if (isSameLayout(from, to)) return sameLayout(table, source, from, options);
+  if (from.side === to.side) throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
+  const plan = table.plan(directionFrom(from), source.tensors, options);
+  const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+  const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
+  return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
+}
+
 const KEEP = dtypeChoice([]);
 
-function mapped(
-  source: TensorSource,
-  [from, to]: readonly [Layout, Layout],
-  plan: Planned,
-  dtypes: DtypeChoice = KEEP,
-): Mapping {
+/** What a plan makes of the source. Throws InputError MIXED_DTYPES. */
+export function mapped(source: TensorSource, [from, to]: Way, plan: Planned, dtypes: DtypeChoice = KEEP): Mapping {
   const tensors = new Map<string, MappedTensor>();
   const atFault = keysAtFault(plan.faults);
   for (const move of plan.moves) {
@@ -124,24 +110,11 @@ function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSou
   return keys.length === 0 ? source : (source.unrounded?.(new Set(keys)) ?? source);
 }
 
-type Planned = TablePlan & Pick<Mapping, "aliases">;
-
-function tablePlan(table: Table, source: TensorSource, direction: Direction, options: PlanOptions): Planned {
-  const plan = table.plan(direction, source.tensors, options);
-  const aliases = direction === "fromHf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
-  const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
-  return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
-}
-
 /** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
-function sameLayout({ family }: Model, source: TensorSource, layout: Layout, options: PlanOptions): Planned {
-  const native = tableLayout(family, layout);
-  const rules = native.rules();
-  const isKnown = (key: string) => refusalOf(rules, layout.side, key) !== undefined;
-  const table = compileTable(rules, native.axes());
+function sameLayout(table: Table, source: TensorSource, layout: Layout, options: PlanOptions): Planned {
   const { dropped, equalities, critical, faults } = table.plan(directionFrom(layout), source.tensors, {
     ...options,
-    allowDrop: (key) => options.allowDrop?.(key) === true || isKnown(key),
+    allowDrop: (key) => options.allowDrop?.(key) === true || table.refuses(layout.side, key),
     mixedDtypes: true,
   });
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));

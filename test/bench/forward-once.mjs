@@ -3,15 +3,16 @@
 import { readFileSync } from "node:fs";
 import { adapters } from "../../dist/adapters/registry.js";
 import { runForwards } from "../../dist/numerics/driver.js";
+import { openModel } from "../../dist/src/model/model.js";
 import { openCheckpoint } from "../../dist/src/model/open.js";
-import { resolveSide } from "../../dist/src/model/sides.js";
 import { openBackend } from "../../dist/src/parity/backend.js";
 import { SideWeights } from "../../dist/src/parity/side.js";
 
 const [path, idsFile, choice] = process.argv.slice(2);
 const checkpoint = openCheckpoint(path);
-const { family, layout } = resolveSide(checkpoint, { adapters });
-const weights = new SideWeights({ checkpoint, family, layout });
+const model = openModel(checkpoint, { adapters });
+const { layout } = model;
+const weights = new SideWeights(model);
 const input = { ids_T: JSON.parse(readFileSync(idsFile, "utf8")) };
 const forward = layout.forward();
 const plan = weights.plan(forward, input);

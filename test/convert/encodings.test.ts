@@ -7,8 +7,8 @@ import { adapters } from "../../adapters/registry.ts";
 import { fp8Blocks } from "../../src/encodings/fp8.ts";
 import { RECORD_NAME } from "../../src/formats/file-names.ts";
 import { SCALES_NAME } from "../../src/formats/safetensors/locate.ts";
+import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide } from "../../src/model/sides.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
@@ -76,7 +76,7 @@ describe.each(encodedCases.map((entry) => [entry.name, entry] as const))("%s", (
   test("diff, roundtrip and inspect see one model", async () => {
     const [a, b] = [openCheckpoint(entry.hf), openCheckpoint(native)];
     expect(await diff(a, b, { a: options.side, b: options.side })).toMatchObject({ verdict: "pass", differences: [] });
-    const trip = await roundtrip(resolveSide(a, options.side));
+    const trip = await roundtrip(openModel(a, options.side));
     expect(trip).toMatchObject({ verdict: "pass", tensors: a.tensors.size });
     expect(trip.files.every(({ same }) => same)).toBe(true);
     expect(inspect(a, options.side)).toMatchObject({ family: entry.family, layout: "hf", problems: [] });
@@ -226,6 +226,6 @@ test("a plain model is written as FP8 where asked for, with the config to say so
   const written = hashes(join(home, "hf"));
   expect(written.get("model.layers.0.self_attn.q_proj.weight")?.dtype).toBe("F8_E4M3");
   expect(written.get("model.layers.1.mlp.gate.weight")?.dtype).not.toBe("F8_E4M3");
-  const trip = await roundtrip(resolveSide(openCheckpoint(join(home, "hf")), { adapters }));
+  const trip = await roundtrip(openModel(openCheckpoint(join(home, "hf")), { adapters }));
   expect(trip.verdict).toBe("pass");
 });

@@ -8,7 +8,7 @@ import { diff } from "../../src/verify/diff.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";
-import { hfSide } from "../helpers/models.ts";
+import { hfSide, withCheckpoint } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const STACK = /^(.*\.experts)\.(gate_up|down)_proj$/;
@@ -66,7 +66,7 @@ describe.each(["qwen3_5_moe/text", "qwen3_5_moe/vision"])("%s", (name) => {
   });
 
   test("run as the stacked ones do, and a wrong one shows", async () => {
-    const side = (edit?: (state: State) => void) => ({ ...hfSide(name), checkpoint: openCheckpoint(written(edit)) });
+    const side = (edit?: (state: State) => void) => withCheckpoint(hfSide(name), openCheckpoint(written(edit)));
     const images = one.inputs === null ? {} : { input: { kind: "inputs", file: one.inputs } as const };
     const compare = (a: ReturnType<typeof side>) => runParity({ a, golden: one.golden, backend: "cpu", ...images });
     expect(await compare(side())).toMatchObject({ verdict: "pass", findings: [], unusedTensors: [] });

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const NAMES = new Set(adapters.flatMap((adapter) => layoutsOf(adapter).map(({ name }) => name)));
 
 /** Where a name that a user or a record gives is looked up. */
-const LOOK_UPS = ["src/family/layout.ts", "src/model/detect.ts", "src/model/sides.ts", "src/convert/route.ts"];
+const LOOK_UPS = ["src/family/layout.ts", "src/model/detect.ts", "src/model/recognise.ts", "src/convert/route.ts"];
 
 const EQUALITIES = new Set([
   ts.SyntaxKind.EqualsEqualsToken,

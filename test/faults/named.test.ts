@@ -10,9 +10,10 @@ import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
 import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { FAULTS } from "../../src/faults/registry.ts";
 import { runParity } from "../../src/parity/parity.ts";
+import { parityView } from "../../src/parity/side.ts";
 import { weightFaults } from "../../src/parity/verdict/weights.ts";
 import { rename } from "../../src/table/rule.ts";
-import { faulty, hfSide, nativeSide, sampleOf } from "../helpers/models.ts";
+import { faulty, hfSide, modelOf, nativeSide, sampleOf } from "../helpers/models.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faults-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -39,7 +40,7 @@ function casesOf(fault: Fault) {
 
 test.each([...NAMES, SQUARE])("%s without a fault: nothing is recognised", async (name) => {
   expect(await compare(name)).toMatchObject({ verdict: "pass", cause: null });
-  expect(weightFaults([nativeSide(name), hfSide(name)], 1, [])).toEqual([]);
+  expect(weightFaults([nativeSide(name), hfSide(name)].map(parityView), 1, [])).toEqual([]);
 });
 
 const cases = FAULTS.filter((fault) => fault !== unusedTensors).flatMap(casesOf);
@@ -72,7 +73,7 @@ describe("a tensor that the config has no use for", () => {
     const [native, ...others] = side.family.layouts;
     const rules = () => [...native.rules(), rename("layers.0.feed_forward.w2.bias", place!, "d")];
     const family: Family = { ...side.family, layouts: [{ ...native, rules }, ...others] };
-    const { cause } = await compare(name, { ...side, family });
+    const { cause } = await compare(name, modelOf(family, side.layout, side.checkpoint));
     expect(cause).toMatchObject({ code: unusedTensors.code, tensors: [place] });
   });
 });

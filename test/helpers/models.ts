@@ -2,19 +2,39 @@
 import { readFileSync } from "node:fs";
 import { adapters } from "../../adapters/registry.ts";
 import type { JsonObject } from "../../src/base/json.ts";
+import { type Family, tableLayout } from "../../src/family/family.ts";
+import type { Layout } from "../../src/family/layout.ts";
 import { bytesOf, type Change, edited } from "../../src/faults/edit.ts";
 import type { Fault, Sample } from "../../src/faults/fault.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { isTrainerState } from "../../src/model/keys.ts";
-import { logicalCheckpoint } from "../../src/model/sides.ts";
-import type { ParitySide } from "../../src/parity/side.ts";
+import { logicalCheckpoint } from "../../src/model/logical.ts";
+import type { ParityModel } from "../../src/parity/side.ts";
+import { tableOf } from "../../src/views/tables.ts";
 import type { TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, fixtureCases } from "./fixtures.ts";
 import { layoutOf } from "./layouts.ts";
 
 export { bytesOf };
+
+/** A model as `openModel` makes it of a checkpoint that holds nothing else. */
+export interface TestModel extends ParityModel {
+  readonly checkpoint: Checkpoint;
+}
+
+export const modelOf = (family: Family, layout: Layout, checkpoint: Checkpoint & TensorSource): TestModel => ({
+  checkpoint,
+  family,
+  layout,
+  table: tableOf(tableLayout(family, layout)),
+  source: checkpoint,
+});
+
+/** The same model with the tensors of another checkpoint. */
+export const withCheckpoint = ({ family, layout }: TestModel, checkpoint: Checkpoint & TensorSource): TestModel =>
+  modelOf(family, layout, checkpoint);
 
 export function fixtureCase(name: string): FixtureCase {
   const found = fixtureCases.find((entry) => entry.name === name);
@@ -30,26 +50,22 @@ export function familyOf(entry: FixtureCase, change: JsonObject = {}) {
   return adapter.open({ ...configOf(entry), ...change }, `${entry.hf}/config.json`);
 }
 
-export function hfSide(name: string, change: JsonObject = {}): ParitySide {
+export function hfSide(name: string, change: JsonObject = {}): TestModel {
   const entry = fixtureCase(name);
   const family = familyOf(entry, change);
-  return { checkpoint: openHf(entry.hf), family, layout: family.hf };
+  return modelOf(family, family.hf, openHf(entry.hf));
 }
 
 /** A Hugging Face folder, decoded where it is quantised. */
-export function openHf(folder: string): Checkpoint {
+export function openHf(folder: string): Checkpoint & TensorSource {
   const config: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
   return logicalCheckpoint(openSafetensors(folder), config).checkpoint;
 }
 
-export function nativeSide(name: string, change: JsonObject = {}): ParitySide {
+export function nativeSide(name: string, change: JsonObject = {}): TestModel {
   const entry = fixtureCase(name);
   const family = familyOf(entry, change);
-  return {
-    checkpoint: withoutTrainerState(openDcp(entry.native)),
-    family,
-    layout: layoutOf(family, entry.layout),
-  };
+  return modelOf(family, layoutOf(family, entry.layout), withoutTrainerState(openDcp(entry.native)));
 }
 
 /** A checkpoint in the middle of training, as the commands see it: the model alone. */
@@ -65,13 +81,11 @@ function withoutTrainerState(checkpoint: Checkpoint): Checkpoint {
 }
 
 /** The side with other tensors, or with some of them changed. */
-export const withSource = (side: ParitySide, source: TensorSource): ParitySide => ({
-  ...side,
-  checkpoint: { ...side.checkpoint, tensors: source.tensors, read: (...range) => source.read(...range) },
-});
+export const withSource = (side: TestModel, source: TensorSource): TestModel =>
+  withCheckpoint(side, { ...side.checkpoint, tensors: source.tensors, read: (...range) => source.read(...range) });
 
 /** The side with some tensors replaced, added, or (null) taken away. Shapes and dtypes of replaced ones stay. */
-export const mutated = (side: ParitySide, changes: Readonly<Record<string, Change | null>>): ParitySide =>
+export const mutated = (side: TestModel, changes: Readonly<Record<string, Change | null>>): TestModel =>
   withSource(side, edited(side.checkpoint, changes));
 
 /** A fixture's Hugging Face side as faults are made on it. */
@@ -81,7 +95,7 @@ export const sampleOf = (name: string): Sample => ({
 });
 
 /** A fixture's Hugging Face side with a fault, in one place or in several. */
-export function faulty(name: string, fault: Fault, ...places: readonly string[]): ParitySide {
+export function faulty(name: string, fault: Fault, ...places: readonly string[]): TestModel {
   const { source, config } = places.reduce((sample, place) => fault.make(sample, place), sampleOf(name));
   return withSource(hfSide(name, config), source);
 }

@@ -11,8 +11,8 @@ import { planConversion } from "../../src/convert/plan.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { locate, type PathOrLocation } from "../../src/formats/io/disk-folder.ts";
 import type { Location } from "../../src/formats/io/folder.ts";
+import { type ModelOptions, openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide, type SideOptions } from "../../src/model/sides.ts";
 import { readSteps } from "../../src/parity/images/steps.ts";
 import { resolveInputs } from "../../src/parity/inputs/read.ts";
 import { diff } from "../../src/verify/diff.ts";
@@ -26,7 +26,7 @@ import { fixtureCase } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const NOWHERE = "repo://owner/model";
-const side: SideOptions = { adapters };
+const side: ModelOptions = { adapters };
 
 async function using<T>(at: PathOrLocation, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
   const checkpoint = openCheckpoint(at);
@@ -80,7 +80,7 @@ describe.each(["llama3/bf16", "deepseek_v3/fp8"])(
         await using(hf, async (other) => {
           expect(await diff(checkpoint, other, { a: side, b: side })).toMatchObject({ verdict: "pass", keys: "hf" });
         });
-        const resolved = resolveSide(checkpoint, side);
+        const resolved = openModel(checkpoint, side);
         expect(await validate(resolved)).toMatchObject({ verdict: "pass", path: NOWHERE });
         const trip = await roundtrip(resolved);
         expect(trip).toMatchObject({ verdict: "pass", differences: [] });
@@ -94,7 +94,7 @@ describe.each(["llama3/bf16", "deepseek_v3/fp8"])(
       const configs = new MemoryFolder("repo://owner/configs", new Map([["config.json", files.get("config.json")!]]));
       for (const config of [configs.at(), configs.at("config.json")]) {
         await using(new MemoryFolder(NOWHERE, bare).at(), (checkpoint) => {
-          const { path } = resolveSide(checkpoint, { ...side, config }).config;
+          const { path } = openModel(checkpoint, { ...side, config }).stored.config;
           expect(path).toBe("repo://owner/configs/config.json");
         });
       }

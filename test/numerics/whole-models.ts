@@ -7,7 +7,7 @@ import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openGolden } from "../../src/parity/inputs/golden.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
-import { faulty, hfSide, nativeSide, openHf } from "../helpers/models.ts";
+import { faulty, hfSide, nativeSide, openHf, withCheckpoint } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 /**
@@ -30,7 +30,7 @@ export function wholeModels(backend: "webgpu" | "wasm"): void {
   for (const entry of fixtureCases) {
     const { name, golden, hf, nativeGolden, inputs } = entry;
     it(`${name}: the HF graph gives transformers' f64 logits, the native graph torchtitan's`, async () => {
-      const a = { ...hfSide(name), checkpoint: openHf(hf) };
+      const a = withCheckpoint(hfSide(name), openHf(hf));
       const input = inputs === null ? {} : { input: { kind: "inputs", file: inputs } as const };
       const sides = [{ a, golden }, ...(nativeGolden === null ? [] : [{ a: nativeSide(name), golden: nativeGolden }])];
       for (const side of sides) {

@@ -54,8 +54,9 @@ test("experts in another order are a fault, pinned or not", async () => {
 });
 
 test("MTP layers: torchtitan's own logits", async () => {
-  const { family, checkpoint, layout } = nativeSide("deepseek_v3/mtp");
-  const weights = new SideWeights({ family, checkpoint, layout });
+  const model = nativeSide("deepseek_v3/mtp");
+  const { layout } = model;
+  const weights = new SideWeights(model);
   const golden = recorded(`${FIXTURES}deepseek_v3/mtp/native-mtp.safetensors`, "mtp_logits.0");
   const forward: Forward = function* (op, weight, input) {
     for (const tap of layout.forward()(op, weight, input)) {

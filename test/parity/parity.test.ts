@@ -13,7 +13,16 @@ import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { runBy } from "../helpers/layouts.ts";
-import { bytesOf, faulty, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../helpers/models.ts";
+import {
+  bytesOf,
+  faulty,
+  fixtureCase,
+  hfSide,
+  mutated,
+  nativeSide,
+  openHf,
+  withCheckpoint,
+} from "../helpers/models.ts";
 import { recorded } from "../helpers/tensors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parity-"));
@@ -34,7 +43,7 @@ const differsUpstream = ({ name, knownDifferences }: FixtureCase): boolean =>
 
 describe.each(fixtureCases.map((entry) => [entry.name, entry] as const))("%s", (name, entry) => {
   test.each(Object.keys(entry.hfs))("%s: the HF graph gives transformers' f64 logits", async (hf) => {
-    const a = { ...hfSide(name), checkpoint: openHf(entry.hfs[hf]!) };
+    const a = withCheckpoint(hfSide(name), openHf(entry.hfs[hf]!));
     const report = await runParity({ a, golden: entry.golden, backend, ...inputOf(entry) });
     expect(report).toMatchObject({ verdict: "pass", findings: [], inputs: { tokens: entry.tokens } });
     expect(report.metrics.klMeanNats).toBeLessThan(1e-13);

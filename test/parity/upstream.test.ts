@@ -7,21 +7,21 @@ import type { JsonObject } from "../../src/base/json.ts";
 import type { Adapter } from "../../src/family/adapter.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
-import type { ParitySide } from "../../src/parity/side.ts";
 import { FIXTURES, fixtureCases } from "../helpers/fixtures.ts";
 import { compiledTable } from "../helpers/layouts.ts";
+import { modelOf, type TestModel } from "../helpers/models.ts";
 
 const backend = "cpu";
 const sliding = `${FIXTURES}numerics/sliding-window`;
 
-function open(adapter: Adapter, folder: string, change: JsonObject = {}): ParitySide {
+function open(adapter: Adapter, folder: string, change: JsonObject = {}): TestModel {
   const json: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
   const family = adapter.open({ ...json, ...change }, folder);
-  return { checkpoint: openSafetensors(folder), family, layout: family.hf };
+  return modelOf(family, family.hf, openSafetensors(folder));
 }
 
 /** The same weights under native keys, for a family whose rules are renamings. */
-function asNative(side: ParitySide): ParitySide {
+function asNative(side: TestModel): TestModel {
   const { checkpoint, family } = side;
   const table = compiledTable(family, "torchtitan");
   const sources = new Map(
@@ -29,7 +29,7 @@ function asNative(side: ParitySide): ParitySide {
   );
   const tensors = new Map([...sources].map(([key, from]) => [key, { ...checkpoint.tensors.get(from)!, key }]));
   const read: typeof checkpoint.read = (key, begin, target) => checkpoint.read(sources.get(key)!, begin, target);
-  return { ...side, layout: family.layouts[0], model: { tensors, read } };
+  return { ...side, layout: family.layouts[0], source: { tensors, read } };
 }
 
 test("sliding windows: the HF graph gives transformers' f64 logits", async () => {

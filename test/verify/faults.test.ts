@@ -5,11 +5,11 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide } from "../../src/model/sides.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { validate } from "../../src/verify/validate.ts";
-import { tableOf } from "../../src/views/mapping.ts";
+import { tableOf } from "../../src/views/tables.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
 import { encodedCases, fixture } from "../helpers/fixtures.ts";
@@ -47,7 +47,7 @@ async function opened<T>(path: string, use: (checkpoint: Checkpoint) => T | Prom
 }
 
 const validation = (path: string, config?: string) =>
-  opened(path, (checkpoint) => validate(resolveSide(checkpoint, { adapters, config })));
+  opened(path, (checkpoint) => validate(openModel(checkpoint, { adapters, config })));
 
 const differences = (a: string, b: string, config?: string) =>
   opened(a, (left) =>

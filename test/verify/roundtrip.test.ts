@@ -1,19 +1,20 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import type { Adapter } from "../../src/family/adapter.ts";
 import type { Family } from "../../src/family/family.ts";
+import { type ModelOptions, openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide, type SideOptions } from "../../src/model/sides.ts";
+import { compileTable, type Table } from "../../src/table/plan.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
+import { tableOf } from "../../src/views/tables.ts";
 import { flipped, readState, writeDcp } from "../helpers/checkpoints.ts";
 import { fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
-async function trip(path: string, config?: string, options: Partial<SideOptions> = {}) {
+async function trip(path: string, config?: string, options: Partial<ModelOptions> = {}) {
   const checkpoint = openCheckpoint(path);
   try {
-    return await roundtrip(resolveSide(checkpoint, { adapters, config, ...options }));
+    return await roundtrip(openModel(checkpoint, { adapters, config, ...options }));
   } finally {
     checkpoint.close();
   }
@@ -42,33 +43,24 @@ describe.each(tableCases)("$name", (one) => {
 describe("what must fail", () => {
   const { hf } = fixture("llama3/split");
 
-  /** A family whose table is another one whenever it is asked: right there, wrong on the way back. */
-  function fickle(adapter: Adapter): Adapter {
-    let asked = 0;
-    const open = (json: Parameters<Adapter["open"]>[0], where: string): Family => {
-      const family = adapter.open(json, where);
-      const [first, ...others] = family.layouts;
-      const rules = () => {
-        const all = first.rules();
-        if (asked++ === 0) return all;
-        return all.map((rule) =>
-          rule.kind === "map" && rule.native.some(({ key }) => key.endsWith("w1.weight"))
-            ? { ...rule, hf: rule.hf.map((term) => ({ ...term, key: term.key.replace("gate", "up") })) }
-            : rule.kind === "map" && rule.native.some(({ key }) => key.endsWith("w3.weight"))
-              ? { ...rule, hf: rule.hf.map((term) => ({ ...term, key: term.key.replace("up", "gate") })) }
-              : rule,
-        );
-      };
-      return { ...family, layouts: [{ ...first, rules }, ...others] };
-    };
-    return { ...adapter, open };
+  /** A table that is another one on the way back: gate and up change places. */
+  function fickle({ layouts: [native] }: Family): Table {
+    const swapped = native.rules().map((rule) => {
+      const takes = (name: string) => rule.kind === "map" && rule.native.some(({ key }) => key.endsWith(name));
+      const [from, to] = takes("w1.weight") ? ["gate", "up"] : takes("w3.weight") ? ["up", "gate"] : ["", ""];
+      return rule.kind === "map"
+        ? { ...rule, hf: rule.hf.map((term) => ({ ...term, key: term.key.replace(from, to) })) }
+        : rule;
+    });
+    const [right, wrong] = [tableOf(native), compileTable(swapped, native.axes())];
+    const plan: Table["plan"] = (direction, ...rest) => (direction === "toHf" ? wrong : right).plan(direction, ...rest);
+    return { ...right, plan };
   }
 
   it("finds gate and up swapped on one of the two ways", async () => {
     const checkpoint = openCheckpoint(hf);
-    const side = resolveSide(checkpoint, { adapters });
-    const wrong = fickle(side.adapter);
-    const result = await roundtrip({ ...side, adapter: wrong, family: wrong.open(side.config.json, "config.json") });
+    const model = openModel(checkpoint, { adapters });
+    const result = await roundtrip({ ...model, table: fickle(model.family) });
     checkpoint.close();
     expect(result.verdict).toBe("fail");
     expect(result.differences.map(({ key }) => key).sort()).toEqual(
@@ -87,9 +79,7 @@ describe("what must fail", () => {
 
   it("refuses a way that does not lead back", async () => {
     const checkpoint = openCheckpoint(hf);
-    await expect(roundtrip(resolveSide(checkpoint, { adapters }), { to: "hf" })).rejects.toThrow(
-      /no way there and back/,
-    );
+    await expect(roundtrip(openModel(checkpoint, { adapters }), { to: "hf" })).rejects.toThrow(/no way there and back/);
     checkpoint.close();
   });
 });

@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { InputError } from "../../src/base/errors.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide } from "../../src/model/sides.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { validate } from "../../src/verify/validate.ts";
@@ -44,7 +44,7 @@ describe.each(Object.entries(textOnly))("%s", (layout, write) => {
 
   test("validate has one finding, and still reads the text", async () => {
     const { verdict, differences } = await opened(write(), (checkpoint) =>
-      validate(resolveSide(checkpoint, { adapters })),
+      validate(openModel(checkpoint, { adapters })),
     );
     expect(verdict).toBe("fail");
     expect(differences).toEqual([

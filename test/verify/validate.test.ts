@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
+import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
-import { resolveSide } from "../../src/model/sides.ts";
 import { type Validation, validate } from "../../src/verify/validate.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
@@ -12,7 +12,7 @@ import { scratch } from "../helpers/scratch.ts";
 async function validation(path: string, config?: string): Promise<Validation> {
   const checkpoint = openCheckpoint(path);
   try {
-    return await validate(resolveSide(checkpoint, { adapters, config }));
+    return await validate(openModel(checkpoint, { adapters, config }));
   } finally {
     checkpoint.close();
   }

@@ -39,23 +39,19 @@ export const parity: Command = {
     ['parity a b --chat-template --image cat.jpg --prompt "What is this?"', "on a question about an image"],
   ],
   async run(args, context) {
-    const [adapters, { modelCheckpoint, resolveSide }, { decodedAlike }, { runParity }] = await Promise.all([
+    const [adapters, { openModel }, { runParity }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/sides.ts"),
-      import("../../model/decoded-alike.ts"),
+      import("../../model/model.ts"),
       import("../../parity/parity.ts"),
     ]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {
-      const resolved = checkpoints.map((checkpoint, i) =>
-        resolveSide(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
+      const [a, b] = checkpoints.map((checkpoint, i) =>
+        openModel(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
       );
-      const [first, second] = resolved;
-      const alike = first && second ? decodedAlike([first, second]) : resolved;
-      const sides = alike.map((side) => ({ ...side, checkpoint: modelCheckpoint(side) }));
       const report = await runParity({
-        a: sides[0]!,
-        b: sides[1],
+        a: a!,
+        b,
         golden: args.text("golden"),
         input: await inputsOf(args, checkpoints),
         backend: args.choice("backend", BACKEND_CHOICES),

@@ -10,15 +10,15 @@ export const roundtrip: Command = {
   options: { to: text("Layout to go through [the other side's]"), ...sideOptions },
   examples: [["roundtrip Qwen3-8B", "Hugging Face → torchtitan → Hugging Face, nothing is written"]],
   async run(args, context) {
-    const [adapters, { resolveSide }, { roundtrip: run }] = await Promise.all([
+    const [adapters, { openModel }, { roundtrip: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/sides.ts"),
+      import("../../model/model.ts"),
       import("../../verify/roundtrip.ts"),
     ]);
     const to = args.text("to");
     return withCheckpoints([args.required("source")], async ([source]) => {
-      const side = resolveSide(source!, sideOptionsOf(args, adapters));
-      return roundtripDocument(await run(side, { to, onProgress: context.progress, signal: context.signal }));
+      const model = openModel(source!, sideOptionsOf(args, adapters));
+      return roundtripDocument(await run(model, { to, onProgress: context.progress, signal: context.signal }));
     });
   },
 };

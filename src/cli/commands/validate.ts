@@ -10,14 +10,14 @@ export const validate: Command = {
   options: sideOptions,
   examples: [["validate my-model --report validation.html", "with a page for the archive"]],
   async run(args, context) {
-    const [adapters, { resolveSide }, { validate: run }] = await Promise.all([
+    const [adapters, { openModel }, { validate: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/sides.ts"),
+      import("../../model/model.ts"),
       import("../../verify/validate.ts"),
     ]);
     return withCheckpoints([args.required("path")], async ([checkpoint]) => {
-      const side = resolveSide(checkpoint!, sideOptionsOf(args, adapters));
-      return validateDocument(await run(side, { onProgress: context.progress, signal: context.signal }));
+      const model = openModel(checkpoint!, sideOptionsOf(args, adapters));
+      return validateDocument(await run(model, { onProgress: context.progress, signal: context.signal }));
     });
   },
 };

@@ -5,7 +5,7 @@ import type { Metrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import { bound } from "../../family/family.ts";
 import { compareConfigs } from "../../faults/model/config-differs.ts";
-import type { ParitySide } from "../side.ts";
+import type { ParityModel } from "../side.ts";
 
 /** What a run showed. */
 export interface Rerun {
@@ -32,13 +32,13 @@ export interface WithoutKnown {
 }
 
 /** Whether a run of these sides may need another one, to find out why they differ. */
-export function mayRunAgain(sides: readonly ParitySide[]): boolean {
+export function mayRunAgain(sides: readonly ParityModel[]): boolean {
   const [a, b] = sides;
   return knownOf(sides).length > 0 || (b !== undefined && compareConfigs(a!.family, b.family).length > 0);
 }
 
 /** Known differences of the native side. Two native sides share them; HF sides have none. */
-function knownOf(sides: readonly ParitySide[]): readonly KnownDifference[] {
+function knownOf(sides: readonly ParityModel[]): readonly KnownDifference[] {
   const [native, ...more] = sides.flatMap(({ layout }) => (layout.side === "native" ? [layout] : []));
   return native === undefined || more.length > 0 ? [] : native.differences();
 }
@@ -48,7 +48,7 @@ function knownOf(sides: readonly ParitySide[]): readonly KnownDifference[] {
  * is the one that is measured: the other is an HF side, or a golden.
  */
 export async function withoutKnown(
-  sides: readonly ParitySide[],
+  sides: readonly ParityModel[],
   before: Rerun,
   rerun: RunAgain,
 ): Promise<WithoutKnown | null> {
@@ -64,7 +64,7 @@ export async function withoutKnown(
 
 /** Both sides at the reference's config; null where the other side's weights do not fit it. */
 export async function withReferenceConfig(
-  sides: readonly ParitySide[],
+  sides: readonly ParityModel[],
   reference: 0 | 1,
   rerun: RunAgain,
 ): Promise<Metrics | null> {

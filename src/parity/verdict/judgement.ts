@@ -7,7 +7,7 @@ import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
 import { type RoutingReport, routingReport } from "../routing.ts";
-import type { ParitySide } from "../side.ts";
+import type { ParityModel } from "../side.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import type { Evidence } from "./evidence.ts";
 import { type RunAgain, withoutKnown, withReferenceConfig } from "./experiments.ts";
@@ -59,7 +59,7 @@ export interface JudgeOptions extends ForwardOptions {
 /** What is judged. */
 export interface Trial {
   readonly options: JudgeOptions;
-  readonly sides: readonly ParitySide[];
+  readonly sides: readonly ParityModel[];
   readonly passes: Passes;
   readonly backend: Backend;
 }
@@ -82,7 +82,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
     withReferenceConfig: () => withReferenceConfig(sides, passes.reference, rerun),
     weightFaults() {
       const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
-      return isUnexplained ? weightFaults(sides, passes.reference, divergence?.tensors ?? []) : [];
+      const views = passes.sides.map(({ view }) => view);
+      return isUnexplained ? weightFaults(views, passes.reference, divergence?.tensors ?? []) : [];
     },
   };
   return {

@@ -3,12 +3,9 @@ import { runAtOnce } from "../../base/steps.ts";
 import { ownersOf, pairOf } from "../../faults/pair.ts";
 import { type Recognised, recognise } from "../../faults/registry.ts";
 import type { TensorInfo } from "../../formats/checkpoint.ts";
-import { inCanonicalOrder } from "../../views/canonical-order.ts";
+import type { HfView } from "../../views/as-hf.ts";
 import { compareTensors } from "../../views/compare.ts";
-import { mapTensors } from "../../views/mapping.ts";
-import { virtualSource } from "../../views/produce.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
-import type { ParitySide } from "../side.ts";
 
 export interface WeightFault extends Recognised {
   /** Hugging Face key. */
@@ -20,11 +17,11 @@ export interface WeightFault extends Recognised {
  * given, else all. The reference is taken to be right.
  */
 export function weightFaults(
-  sides: readonly ParitySide[],
+  views: readonly HfView[],
   reference: 0 | 1,
   suspects: readonly string[],
 ): readonly WeightFault[] {
-  const [right, other] = [asHf(sides[reference]!), asHf(sides[1 - reference]!)];
+  const [right, other] = [views[reference]!.source, views[1 - reference]!.source];
   const shared = [...right.tensors.values()].filter((info) => other.tensors.has(info.key));
   const named = shared.filter(({ key }) => suspects.includes(key));
   const candidates = named.length > 0 ? named : shared;
@@ -33,13 +30,6 @@ export function weightFaults(
   const keys = candidates.map(({ key }) => key);
   const owners = ownersOf(right, keys);
   return different.map(({ key }) => ({ key, ...recognise(pairOf(right, other, key, owners)) }));
-}
-
-function asHf({ family, layout, checkpoint, model = checkpoint }: ParitySide): TensorSource {
-  const source = { tensors: model.tensors, read: model.read.bind(model) };
-  if (layout.side === "hf") return inCanonicalOrder(family, source);
-  const options = { mixedDtypes: true, buffers: false };
-  return virtualSource(mapTensors({ family }, source, layout, family.hf, options));
 }
 
 function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {

@@ -7,7 +7,7 @@ import { toPairs } from "../../../src/faults/order/rope-permuted.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { layoutOf } from "../../helpers/layouts.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
+import { bytesOf, fixtureCase, hfSide, modelOf, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 
 /** Blocks of two heads of 12 channels, 2 · 3 · 4 · 4 values a patch, a table of 4 × 4 positions, windows of the same. */
@@ -107,8 +107,8 @@ test("a model of text alone, as both sides have it", async () => {
   const { textNatives, textHfs, hf: folder } = fixtureCase("muse_glimmer/text");
   const json: JsonObject = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
   const family = museGlimmer.open({ ...json, vision_config: null }, "config.json");
-  const a = { checkpoint: openCheckpoint(textNatives["native-text"]!), family, layout: family.layouts[0] };
-  const b = { checkpoint: openCheckpoint(textHfs["hf-text"]!), family, layout: family.hf };
+  const a = modelOf(family, family.layouts[0], openCheckpoint(textNatives["native-text"]!));
+  const b = modelOf(family, family.hf, openCheckpoint(textHfs["hf-text"]!));
   const report = await runParity({ a, b, backend, maxKlNats: 1e-13 });
   expect(report).toMatchObject({ verdict: "pass", unusedTensors: [], inputs: { tokens: 512 } });
   expect(report.inputs.images).toBeUndefined();

@@ -8,11 +8,10 @@ import type { Forward, Ops } from "../../../numerics/graph.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
-import type { ParitySide } from "../../../src/parity/side.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { differencesOf, layoutOf, runBy } from "../../helpers/layouts.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
+import { bytesOf, fixtureCase, hfSide, modelOf, mutated, nativeSide, type TestModel } from "../../helpers/models.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 
@@ -62,7 +61,7 @@ const configOf = (name: string): JsonObject & Record<"text_config" | "vision_con
   JSON.parse(readFileSync(`${fixtureCase(name).hf}/config.json`, "utf8"));
 
 /** torchtitan's side with all that upstream is known to do differently undone, so that it hides no fault. */
-function exact(side: ParitySide): ParitySide {
+function exact(side: TestModel): TestModel {
   const { layout } = side;
   const undone = differencesOf(layout).at(-1)?.undone ?? layout.forward();
   return { ...side, layout: runBy(layout, undone) };
@@ -70,7 +69,7 @@ function exact(side: ParitySide): ParitySide {
 
 type Input = Parameters<typeof runParity>[0]["input"];
 
-const compare = (a: ParitySide, b: ParitySide, input: Input) =>
+const compare = (a: TestModel, b: TestModel, input: Input) =>
   runParity({ a: exact(a), b, backend, input, maxKlNats: 1e-13, localise: true });
 
 describe.each([DENSE, MOE])("%s", (name) => {
@@ -126,7 +125,7 @@ test("experts under the names that they had before routed_experts", async () => 
   await converted(fixtureCase(MOE).hf, folder, { to: layout });
   const checkpoint = openCheckpoint(folder);
   const a = nativeSide(MOE);
-  const report = await compare({ ...a, checkpoint, layout: layoutOf(a.family, layout) }, hfSide(MOE), given(MOE));
+  const report = await compare(modelOf(a.family, layoutOf(a.family, layout), checkpoint), hfSide(MOE), given(MOE));
   expect(report).toMatchObject({ verdict: "pass", firstDivergence: null, unusedTensors: [] });
 });
 
@@ -139,15 +138,14 @@ describe.each([
     { ...json.text_config, model_type: `${adapter.family}_text`, tie_word_embeddings: name === DENSE },
     "config.json",
   );
-  const alone = (side: ParitySide, rename: (key: string) => string): ParitySide => {
-    const { checkpoint } = side;
+  const alone = (side: TestModel, rename: (key: string) => string): TestModel => {
+    const { checkpoint, layout } = side;
     const state: State = new Map(
       [...checkpoint.tensors]
         .filter(([key]) => !/^(model\.visual|vision_encoder)\./.test(key))
         .map(([key, { dtype, shape }]) => [rename(key), { dtype, shape, bytes: bytesOf(checkpoint, key) }]),
     );
-    const layout = layoutOf(family, side.layout.name);
-    return { ...side, family, layout, checkpoint: openCheckpoint(writeSafetensors(scratch(), state)) };
+    return modelOf(family, layoutOf(family, layout.name), openCheckpoint(writeSafetensors(scratch(), state)));
   };
 
   test.each(["model.", "model.language_model."])("as %s…: the same model of text", async (prefix) => {
@@ -330,7 +328,7 @@ describe.each<[string, Fault, readonly string[]]>([
 ])("%s", (_name, fault, names) => {
   describe.each(names)("%s", (name) => {
     const { golden, nativeGolden } = fixtureCase(name);
-    test.each<[string, ParitySide, string]>([
+    test.each<[string, TestModel, string]>([
       ["hf", hfSide(name), golden],
       ["native", nativeSide(name), nativeGolden ?? ""],
     ])("%s: fails", async (_side, right, truth) => {

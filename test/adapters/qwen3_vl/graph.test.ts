@@ -8,11 +8,20 @@ import type { Forward, Node, Ops, Weights } from "../../../numerics/graph.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
-import type { ParitySide } from "../../../src/parity/side.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { compiledTable, differencesOf, layoutOf, nativeNames, runBy } from "../../helpers/layouts.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, openHf } from "../../helpers/models.ts";
+import {
+  bytesOf,
+  fixtureCase,
+  hfSide,
+  modelOf,
+  mutated,
+  nativeSide,
+  openHf,
+  type TestModel,
+  withCheckpoint,
+} from "../../helpers/models.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { randomTensor } from "../../helpers/tensors.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
@@ -37,13 +46,13 @@ const configOf = (name: string): JsonObject & Record<"text_config" | "vision_con
   JSON.parse(readFileSync(`${fixtureCase(name).hf}/config.json`, "utf8"));
 
 /** torchtitan's side with all that upstream is known to do differently undone, so that it hides no fault. */
-function exact(side: ParitySide): ParitySide {
+function exact(side: TestModel): TestModel {
   const { layout } = side;
   const undone = differencesOf(layout).at(-1)!.undone;
   return { ...side, layout: runBy(layout, undone) };
 }
 
-const compare = (a: ParitySide, b: ParitySide, input = images()) =>
+const compare = (a: TestModel, b: TestModel, input = images()) =>
   runParity({ a: exact(a), b, backend, input, maxKlNats: 1e-13, localise: true });
 
 describe.each([DENSE, MOE])("%s", (name) => {
@@ -105,7 +114,7 @@ describe.each(
     const checkpoint = openCheckpoint(folder);
     const a = nativeSide(name);
     const named = layoutOf(a.family, layout!);
-    const report = await compare({ ...a, checkpoint, layout: named }, hfSide(name), given(name));
+    const report = await compare(modelOf(a.family, named, checkpoint), hfSide(name), given(name));
     expect(report).toMatchObject({ verdict: "pass", firstDivergence: null, unusedTensors: [] });
   });
 });
@@ -114,7 +123,7 @@ describe("a fault in the weights fails where it is", () => {
   const hf = hfSide(DENSE!);
   const fault = (key: string, parts: number, order: (part: number) => number) =>
     mutated(hf, { [key]: rearranged(hf.checkpoint, key, parts, order) });
-  const shows = async (b: ParitySide, tap: string) =>
+  const shows = async (b: TestModel, tap: string) =>
     expect(await compare(nativeSide(DENSE!), b)).toMatchObject({ verdict: "fail", firstDivergence: { tap } });
 
   test("the position table turned", () =>
@@ -172,7 +181,7 @@ describe("experts", () => {
   const experts = `${TEXT}.layers.1.mlp.experts`;
 
   test("in the order that transformers saves are the same model", async () => {
-    const b = { ...hf, checkpoint: openHf(hfs["hf-saved"]!) };
+    const b = withCheckpoint(hf, openHf(hfs["hf-saved"]!));
     expect(b.checkpoint.tensors.get(`${experts}.gate_up_proj`)!.shape).toEqual([12, 36, 30]);
     const report = await runParity({ a: hf, b, backend, input: images(), maxKlNats: 1e-15 });
     expect(report).toMatchObject({ verdict: "pass", routing: { flipped: 0 } });
@@ -219,8 +228,7 @@ describe("experts", () => {
       [...hub].map(([key, stored]) => [key, key.includes(".experts.") ? transposed(stored) : stored]),
     );
     const [a, b] = [hub, saved].map((state) => {
-      const checkpoint = openCheckpoint(writeSafetensors(scratch(), state));
-      return { checkpoint, family, layout: family.hf };
+      return modelOf(family, family.hf, openCheckpoint(writeSafetensors(scratch(), state)));
     });
     const report = await runParity({ a: a!, b: b!, backend, input: images(), maxKlNats: 1e-15 });
     expect(report).toMatchObject({ verdict: "pass", routing: { flipped: 0 } });
@@ -285,7 +293,7 @@ describe.each(["merger", "deepstack_merger_list.0"] as const)(
   "the norm of %s on the other side of the join",
   (merger) => {
     const { golden, nativeGolden } = fixtureCase(DENSE!);
-    test.each<[string, ParitySide, string]>([
+    test.each<[string, TestModel, string]>([
       ["hf", hfSide(DENSE!), golden],
       ["native", nativeSide(DENSE!), nativeGolden ?? ""],
     ])("%s: fails", async (_side, right, truth) => {

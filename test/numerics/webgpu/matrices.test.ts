@@ -10,7 +10,7 @@ import { runParity } from "../../../src/parity/parity.ts";
 import { fixtureCases } from "../../helpers/fixtures.ts";
 import { describeGpu } from "../../helpers/gpu.ts";
 import { describeMatrixUnits } from "../../helpers/matrices.ts";
-import { hfSide, openHf } from "../../helpers/models.ts";
+import { hfSide, openHf, withCheckpoint } from "../../helpers/models.ts";
 import { bytesAsWeight } from "../../helpers/tensors.ts";
 import { floats } from "../chains.ts";
 import { splitRow } from "../halves.ts";
@@ -146,7 +146,7 @@ describeMatrixUnits("products", () => {
   it.each(families.map((family) => fixtureCases.find((entry) => entry.family === family)!))(
     "$name: the logits of transformers in f64",
     async ({ name, golden, hf }) => {
-      const a = { ...hfSide(name), checkpoint: openHf(hf) };
+      const a = withCheckpoint(hfSide(name), openHf(hf));
       const { metrics, backend } = await runParity({ a, golden, backend: "webgpu" });
       expect(backend.adapter).toMatch(/\(subgroup matrices \d/);
       expect(metrics.klMeanNats).toBeLessThan(1e-10);

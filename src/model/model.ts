@@ -1,0 +1,117 @@
+// A checkpoint opened into a model: what it is, its tensors by the keys of its layout, and where they are stored.
+import { InputError } from "../base/errors.ts";
+import type { EncodedTensor } from "../encodings/encoding.ts";
+import type { Adapter } from "../family/adapter.ts";
+import { bound, type Family, tableLayout } from "../family/family.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { PathOrLocation } from "../formats/io/disk-folder.ts";
+import { tableOf, type ViewedModel } from "../views/tables.ts";
+import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
+import { modelSource } from "./joined.ts";
+import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
+import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
+import { type ConversionRecord, recordIn } from "./record.ts";
+
+export interface ModelOptions extends RecogniseOptions {
+  /** Config for a checkpoint that carries none; never overrides one that does. */
+  readonly config?: PathOrLocation | undefined;
+  /** Config for this checkpoint alone; overrides its own. */
+  readonly ownConfig?: PathOrLocation | undefined;
+}
+
+/** What the files have beside and around the model's tensors. */
+export interface Stored {
+  readonly config: ConfigFile;
+  /** What stood before the model's keys, e.g. `model.`. */
+  readonly prefix: string;
+  /** Keys of the model's tensors in the checkpoint. Codes and scales stand in place of the tensors that they encode. */
+  readonly keys: readonly string[];
+  /** Of the conversion that made the checkpoint; null where there is none. Throws what reading it throws. */
+  readonly record: () => ConversionRecord | null;
+}
+
+/** A checkpoint whose family, layout and config are known. */
+export interface Model extends ViewedModel {
+  readonly checkpoint: Checkpoint;
+  readonly adapter: Adapter;
+  /** Tensors that are stored encoded, by the keys of the layout. */
+  readonly encoded: ReadonlyMap<string, EncodedTensor>;
+  readonly stored: Stored;
+}
+
+/** A checkpoint whose family and layout are known. */
+export interface Identified {
+  readonly checkpoint: Checkpoint;
+  readonly config: ConfigFile | null;
+  readonly logical: Logical;
+  readonly recognised: Recognised;
+}
+
+/** The config of a checkpoint, as the options settle it; null where there is none. */
+export function configOf(checkpoint: Checkpoint, { config, ownConfig }: ModelOptions): ConfigFile | null {
+  if (ownConfig !== undefined) return readConfig(ownConfig);
+  return configIn(checkpoint.folder) ?? (config === undefined ? null : readConfig(config));
+}
+
+/** Throws what reading the config, decoding and `recognise` throw. */
+export function identify(checkpoint: Checkpoint, options: ModelOptions): Identified {
+  const config = configOf(checkpoint, options);
+  const logical = logicalCheckpoint(checkpoint, config?.json ?? null);
+  const recognised = recognise(logical.checkpoint, config?.json ?? null, options);
+  return { checkpoint, config, logical, recognised };
+}
+
+/**
+ * Reads headers and config; a table is compiled when it is first asked for.
+ * Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT, RANK_ALONE, RANKS_UNKNOWN or what the config's
+ * fields call for.
+ */
+export const openModel = (checkpoint: Checkpoint, options: ModelOptions): Model =>
+  modelOf(identify(checkpoint, options));
+
+/** Throws as `openModel`, but for what identifying finds. */
+export function modelOf(identified: Identified): Model {
+  const { checkpoint, config, logical, recognised } = identified;
+  const { adapter, keys } = recognised;
+  if (config === null) throw configMissing(checkpoint, adapter);
+  const family = openFamily(identified, config);
+  const layout = bound(family, recognised.layout);
+  const table = tableOf(tableLayout(family, layout));
+  const encoded = [...keys.model].flatMap(([key, from]) => {
+    const tensor = logical.encoded.get(from);
+    return tensor === undefined ? [] : [[key, tensor] as const];
+  });
+  let record: ConversionRecord | null | undefined;
+  return {
+    checkpoint,
+    adapter,
+    family,
+    layout,
+    table,
+    source: modelSource(logical.checkpoint, keys, layout, table),
+    encoded: new Map(encoded),
+    stored: {
+      config,
+      prefix: keys.prefix,
+      keys: storedKeysOf(keys.model.values(), logical.encoded),
+      record() {
+        if (record === undefined) record = recordIn(checkpoint.folder);
+        return record;
+      },
+    },
+  };
+}
+
+/** The family at a config, which may leave sizes to the tensors. */
+function openFamily({ logical, recognised: { adapter, keys } }: Identified, config: ConfigFile): Family {
+  const { tensors } = logical.checkpoint;
+  const shapes = new Map([...keys.model].map(([key, stored]) => [key, tensors.get(stored)!.shape]));
+  return adapter.open(config.json, config.path, shapes);
+}
+
+const configMissing = ({ path }: Checkpoint, { family }: Adapter): InputError =>
+  new InputError("CONFIG_MISSING", `${path}: no config.json beside the checkpoint`, {
+    file: path,
+    expected: `the config of a ${family} model`,
+    help: "give it with --config PATH: HF's config.json, a directory that holds one, or the trainer's model args",
+  });

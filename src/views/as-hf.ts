@@ -1,0 +1,109 @@
+// A model as Hugging Face has it, whatever its layout: canonical keys, dims and order, made as they are read.
+import { oppositeLayout } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
+import { keysAtFault } from "../table/fault.ts";
+import type { PlanOptions } from "../table/plan.ts";
+import { type Mapping, mapped, type Planned, planned } from "./mapping.ts";
+import { virtualSource } from "./produce.ts";
+import type { ViewedModel } from "./tables.ts";
+import { renamedSource, type TensorSource } from "./tensor-source.ts";
+
+export type ViewOptions = Pick<PlanOptions, "tolerate" | "mixedDtypes">;
+
+/** A plan a direction, made when it is first needed. */
+interface Plans {
+  there?: Planned;
+  back?: Planned;
+}
+
+/**
+ * The view of a model. Nothing is planned before it is asked for, and then once.
+ * Its members throw what a table's plan throws; with `tolerate`, where nothing tells what tensors become:
+ * AMBIGUOUS_ORDER, MIXED_DTYPES, KEY_COLLISION.
+ */
+export const asHf = (model: ViewedModel, options: ViewOptions): HfView => new HfView(model, options);
+
+export class HfView {
+  readonly model: ViewedModel;
+  readonly #options: PlanOptions;
+  readonly #plans: Plans;
+  #mapping: Mapping | undefined;
+  #source: TensorSource | undefined;
+
+  constructor(model: ViewedModel, { tolerate = false, mixedDtypes = false }: ViewOptions, plans: Plans = {}) {
+    this.model = model;
+    this.#options = { tolerate, mixedDtypes, buffers: false };
+    this.#plans = plans;
+  }
+
+  /** To `hf`, or from it to the layout of the model's table. What it tolerates are its `faults`. */
+  get plan(): Planned {
+    const { table, source } = this.model;
+    this.#plans.there ??= planned(table, source, this.#way, this.#options);
+    return this.#plans.there;
+  }
+
+  /** What `plan` makes of the model. */
+  get mapping(): Mapping {
+    this.#mapping ??= mapped(this.model.source, this.#way, this.plan);
+    return this.#mapping;
+  }
+
+  /** In the canonical order of dims, by canonical HF key; without aliases, derived buffers and what cannot be made. */
+  get source(): TensorSource {
+    this.#source ??= this.model.layout.side === "hf" ? this.#inOwnLayout() : this.#wholeTensors();
+    return this.#source;
+  }
+
+  /** The same with encoded tensors decoded in F32. @param keys by the layout's keys */
+  widened(keys: ReadonlySet<string>): HfView {
+    const source = this.model.source.unrounded?.(keys);
+    return source === undefined ? this : new HfView({ ...this.model, source }, this.#options, this.#plans);
+  }
+
+  get #way(): readonly [from: Layout, to: Layout] {
+    const { family, layout } = this.model;
+    return [layout, oppositeLayout(family, layout)];
+  }
+
+  #wholeTensors(): TensorSource {
+    const whole = [...this.mapping.tensors].filter(([, { partial }]) => partial === undefined);
+    return virtualSource({ ...this.mapping, tensors: new Map(whole) });
+  }
+
+  /** HF tensors under their canonical keys, in the canonical order of dims. */
+  #inOwnLayout(): TensorSource {
+    const { source } = this.model;
+    const { equalities, dropped, spelling, order, faults } = this.plan;
+    const apart = new Set([
+      ...equalities.map(({ alias }) => alias),
+      ...dropped.map(({ key }) => key),
+      ...keysAtFault(faults),
+    ]);
+    const canonical = new Map([...spelling].map(([key, spelled]) => [spelled, key]));
+    const own = [...source.tensors.keys()].filter((key) => !apart.has(key));
+    const names = new Map(own.map((key) => [canonical.get(key) ?? key, key]));
+    // An encoding may declare dims of its own.
+    const isEncoded = [...source.tensors.values()].some(({ encoding }) => encoding !== undefined);
+    return order === null && !isEncoded ? renamedSource(source, names) : this.#reordered(names);
+  }
+
+  /** There and back: the way back writes the canonical order. */
+  #reordered(names: ReadonlyMap<string, string>): TensorSource {
+    const there = this.mapping;
+    const { table, source } = this.model;
+    const [hf, native] = this.#way;
+    const made = virtualSource(there);
+    this.#plans.back ??= planned(table, made, [native, hf], this.#options);
+    const back = mapped(made, [native, hf], this.#plans.back);
+    const own = new Set(names.values());
+    const isWhole = (native: string) => {
+      const tensor = there.tensors.get(native);
+      return tensor !== undefined && tensor.partial === undefined && tensor.sources.every((from) => own.has(from));
+    };
+    // A key of the canonical order that the files do not have is made of what they have.
+    const isMade = (key: string, sources: readonly string[]) => !source.tensors.has(key) && sources.every(isWhole);
+    const tensors = [...back.tensors].filter(([key, { sources }]) => names.has(key) || isMade(key, sources));
+    return virtualSource({ ...back, tensors: new Map(tensors) });
+  }
+}
