@@ -1,7 +1,9 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { reordered } from "../../src/faults/edit.ts";
 import type { Fault } from "../../src/faults/fault.ts";
 import { configDiffers } from "../../src/faults/model/config-differs.ts";
@@ -10,6 +12,8 @@ import { staleTiedHead } from "../../src/faults/model/stale-tied-head.ts";
 import { ropePermuted, toHalves } from "../../src/faults/order/rope-permuted.ts";
 import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
+import { openModel } from "../../src/model/model.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { runBy } from "../helpers/layouts.ts";
@@ -413,3 +417,26 @@ function onlyIds(file: string): Uint8Array {
   const length = new Uint8Array(new BigUint64Array([BigInt(header.length)]).buffer);
   return Buffer.concat([length, Buffer.from(header), ids]);
 }
+
+describe("weights in FP8 that the config declares as bf16", () => {
+  const { native, hf } = fixtureCase("deepseek_v3/fp8");
+
+  function models() {
+    const declared = join(mkdtempSync(join(folder, "fp8-")), "hf");
+    cpSync(hf, declared, { recursive: true });
+    const config: JsonObject = JSON.parse(readFileSync(join(hf, "config.json"), "utf8"));
+    writeFileSync(join(declared, "config.json"), JSON.stringify({ ...config, dtype: "bfloat16" }));
+    return [native, declared].map((path) => openModel(openCheckpoint(path), { adapters, config: declared }));
+  }
+
+  test("are not rounded against a trainer's f32, whichever side has them", async () => {
+    const [a, b] = models();
+    expect(b!.source.tensors.get("model.layers.0.mlp.gate_proj.weight")).toMatchObject({ dtype: "BF16" });
+    const passes = { verdict: "pass", metrics: { klMeanNats: 0 } };
+    const plain = { dtype: "F32", encoding: null };
+    const decoded = { dtype: "F32", encoding: "fp8" };
+    expect(await runParity({ a: a!, b: b!, backend })).toMatchObject({ ...passes, a: plain, b: decoded });
+    expect(await runParity({ a: b!, b: a!, backend })).toMatchObject({ ...passes, a: decoded, b: plain });
+    for (const { checkpoint } of [a!, b!]) checkpoint.close();
+  });
+});

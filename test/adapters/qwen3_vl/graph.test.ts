@@ -188,6 +188,18 @@ describe("experts", () => {
     expect(await compare(nativeSide(MOE!), b)).toMatchObject({ verdict: "pass", firstDivergence: null });
   });
 
+  test.each(["hf", "hf-saved"])("%s: a head that its config ties shows in either order", async (folder) => {
+    const tied = hfSide(MOE!, { tie_word_embeddings: true });
+    const b = withCheckpoint(tied, openHf(hfs[folder]!));
+    const { findings, cause } = await runParity({ a: tied, b, backend, input: images() });
+    const broken = { code: "TIE_BROKEN", message: expect.stringContaining('"lm_head.weight"') };
+    expect(findings).toEqual([broken, broken]);
+    expect(cause).toMatchObject({
+      code: "TIED_HEAD_STALE",
+      tensors: ["lm_head.weight", `${TEXT}.embed_tokens.weight`],
+    });
+  });
+
   test("whose gate and up changed places fail", async () => {
     const key = `${experts}.gate_up_proj`;
     const b = mutated(hf, { [key]: rearranged(hf.checkpoint, key, 12 * 30 * 2, (part) => part ^ 1) });
