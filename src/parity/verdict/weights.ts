@@ -22,7 +22,7 @@ export function weightFaults(
   suspects: readonly string[],
 ): readonly WeightFault[] {
   const [right, other] = [views[reference]!.source, views[1 - reference]!.source];
-  const shared = [...right.tensors.values()].filter((info) => other.tensors.has(info.key));
+  const shared = inTableOrder(views[reference]!).filter((info) => other.tensors.has(info.key));
   const named = shared.filter(({ key }) => suspects.includes(key));
   const candidates = named.length > 0 ? named : shared;
   const different = candidates.filter((info) => !isSame(right, other, info));
@@ -30,6 +30,13 @@ export function weightFaults(
   const keys = candidates.map(({ key }) => key);
   const owners = ownersOf(right, keys);
   return different.map(({ key }) => ({ key, ...recognise(pairOf(right, other, key, owners)) }));
+}
+
+/** The tensors of a view, whatever the order of its files; those of no rule of their own come last. */
+function inTableOrder({ model, source: { tensors } }: HfView): TensorInfo[] {
+  const places = new Map(model.table.tensors("hf").map(({ key }, i) => [key, i]));
+  const placeOf = ({ key }: TensorInfo) => places.get(key) ?? places.size;
+  return [...tensors.values()].toSorted((a, b) => placeOf(a) - placeOf(b));
 }
 
 function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {
