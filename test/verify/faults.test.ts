@@ -12,30 +12,16 @@ import { validate } from "../../src/verify/validate.ts";
 import { tableOf } from "../../src/views/tables.ts";
 import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
+import { counts, reset } from "../helpers/counted-tables.ts";
 import { encodedCases, fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
-const counts = vi.hoisted(() => ({ compiled: 0, plans: { toHf: 0, fromHf: 0 } }));
-
-// Counts at the door of the table room, through which everyone goes.
 vi.mock("../../src/table/plan.ts", async (original) => {
-  const { compileTable, ...others } = await original<typeof import("../../src/table/plan.ts")>();
-  const counted: typeof compileTable = (rules, axes) => {
-    counts.compiled++;
-    const table = compileTable(rules, axes);
-    const plan: typeof table.plan = (direction, ...rest) => {
-      counts.plans[direction]++;
-      return table.plan(direction, ...rest);
-    };
-    return { ...table, plan };
-  };
-  return { ...others, compileTable: counted };
+  const { counting } = await import("../helpers/counted-tables.ts");
+  return counting(await original());
 });
 
-beforeEach(() => {
-  counts.compiled = 0;
-  counts.plans = { toHf: 0, fromHf: 0 };
-});
+beforeEach(reset);
 
 async function opened<T>(path: string, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
   const checkpoint = openCheckpoint(path);
@@ -110,7 +96,7 @@ describe("300 tensors missing, 50 misshapen, 20 of nobody", () => {
 
   test("validate lists them all; the table is compiled once and planned once", async () => {
     const { path, missing, misshapen, unknown } = damaged();
-    counts.compiled = 0;
+    reset();
     const found = await validation(path);
     expect(new Set(brief(found.differences))).toEqual(
       new Set([
@@ -120,15 +106,14 @@ describe("300 tensors missing, 50 misshapen, 20 of nobody", () => {
       ]),
     );
     expect(found.differences).toHaveLength(370);
-    expect(counts).toEqual({ compiled: 1, plans: { toHf: 0, fromHf: 1 } });
+    expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
   });
 
   test("diff compiles a table and makes a plan a side", async () => {
     const { path, whole, missing, misshapen, unknown } = damaged();
     const native = join(scratch(), "native");
     await converted(written(whole.state, whole.json), native);
-    counts.compiled = 0;
-    counts.plans = { toHf: 0, fromHf: 0 };
+    reset();
     const found = await differences(native, path);
     expect(new Set(brief(found))).toEqual(
       new Set([
@@ -137,7 +122,7 @@ describe("300 tensors missing, 50 misshapen, 20 of nobody", () => {
         ...unknown.map((key) => `extra ${key}`),
       ]),
     );
-    expect(counts).toEqual({ compiled: 2, plans: { toHf: 1, fromHf: 1 } });
+    expect(counts).toEqual({ compiled: 2, toHf: 1, fromHf: 1 });
   });
 });
 

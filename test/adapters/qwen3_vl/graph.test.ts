@@ -195,7 +195,7 @@ describe("experts", () => {
     const broken = { code: "TIE_BROKEN", message: expect.stringContaining('"lm_head.weight"') };
     expect(findings).toEqual([broken, broken]);
     expect(cause).toMatchObject({
-      code: "TIED_HEAD_STALE",
+      code: "STALE_TIED_HEAD",
       tensors: ["lm_head.weight", `${TEXT}.embed_tokens.weight`],
     });
   });
