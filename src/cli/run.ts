@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { EnvironmentError } from "../base/errors.ts";
 import type { Failure } from "../base/failure.ts";
+import { restoreTarget } from "../output/swap.ts";
 import type { ReportDocument } from "../report/document.ts";
 import { renderJson } from "../report/json.ts";
 import { rendererFor } from "../report/renderers.ts";
@@ -42,6 +43,7 @@ export async function runCommand(command: Command, name: string, args: Arguments
   const begin = performance.now();
   let document: ReportDocument;
   try {
+    if (name !== "clean") await restoreNamed(args);
     document = await command.run(args, context);
   } catch (error) {
     view.stop();
@@ -56,6 +58,14 @@ export async function runCommand(command: Command, name: string, args: Arguments
   else context.print(renderText(document, { color: context.color }));
   for (const report of reports) report(document);
   return document.verdict === "pass" ? 0 : 1;
+}
+
+/** Whatever names a place that may be read. */
+const PLACES = ["source", "path", "a", "b", "config", "config-a", "config-b", "tokenizer", "golden", "ids", "inputs"];
+
+/** Puts right what a killed run left of a place before it is read. */
+async function restoreNamed(args: Arguments): Promise<void> {
+  for (const place of PLACES.flatMap((each) => args.list(each))) await restoreTarget(place);
 }
 
 export function printFailure(failure: Failure, json: boolean, color: boolean, io: Io): void {

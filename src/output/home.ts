@@ -13,6 +13,8 @@ const HASH_LENGTH = 12;
 /** Where the output for an absolute path is made. A long name is cut, and told from others by its hash. */
 export const homeOf = (target: string): string => join(dirname(target), `.${shortened(basename(target))}${SUFFIX}`);
 
+export const isHomeName = (name: string): boolean => name.startsWith(".") && name.endsWith(SUFFIX);
+
 function shortened(name: string): string {
   const room = NAME_LIMIT - 1 - SUFFIX.length;
   if (Buffer.byteLength(name) <= room) return name;

@@ -12,10 +12,22 @@ export interface Target {
 
 const FILE_FORMATS: Readonly<Record<string, Format>> = { ".safetensors": "safetensors", ".pt": "pt", ".pth": "pt" };
 
-/** Whether a path names a file or a directory, and in which format. Throws UsageError where the two disagree. */
+/** Endings of files, whatever is in them: a directory of such a name would be taken for one. */
+const OTHER_FILES: readonly string[] = [
+  ...["bin", "ckpt", "distcp", "metadata", "pkl", "pickle", "joblib", "torchscript", "ptl", "pte", "mar", "nemo"],
+  ...["gguf", "ggml", "llamafile", "onnx", "engine", "tflite", "pb", "h5", "hdf5", "keras", "msgpack", "mlmodel"],
+  ...["pdparams", "npy", "npz", "json", "jsonl", "yaml", "yml", "toml", "txt", "md", "py", "html", "xml", "csv"],
+  ...["zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "7z"],
+];
+
+/**
+ * Whether a path names a file or a directory, and in which format. Throws UsageError where the two disagree, and for
+ * endings of files that are never written.
+ */
 export function targetAt(path: string, format: Format | undefined, fallback: Format): Target {
   const extension = extname(path).toLowerCase();
   const byName = FILE_FORMATS[extension];
+  if (OTHER_FILES.includes(extension.slice(1))) throw otherFile(path, extension);
   if (byName === undefined) return { path, format: format ?? fallback, fileName: null };
   if (format === undefined || format === byName) return { path, format: byName, fileName: basename(path) };
   throw new UsageError("FORMAT_MISMATCH", `${path}: a ${extension} file cannot be of format ${format}`, {
@@ -23,5 +35,15 @@ export function targetAt(path: string, format: Format | undefined, fallback: For
     expected: byName,
     found: format,
     help: `leave out --format, or name a target without the extension ${extension}`,
+  });
+}
+
+function otherFile(path: string, extension: string): UsageError {
+  const stem = basename(path).slice(0, -extension.length);
+  return new UsageError("TARGET_NAME", `${path}: ${extension} files are not written`, {
+    file: path,
+    expected: "a directory (safetensors with its index, DCP), or a file *.safetensors, *.pt or *.pth",
+    found: extension,
+    help: `name a directory, such as ${stem}, or a file, such as ${stem}.safetensors`,
   });
 }

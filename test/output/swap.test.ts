@@ -9,7 +9,7 @@ import { homeOf } from "../../src/output/home.ts";
 import { restoreTarget } from "../../src/output/swap.ts";
 import { SMALLEST_SAFETENSORS } from "../helpers/checkpoints.ts";
 import { scratch } from "../helpers/scratch.ts";
-import { buildChild, runChild } from "./build-child.ts";
+import { buildChild, killedBetween, runChild } from "./build-child.ts";
 import type { ChildOptions } from "./execute-child.ts";
 import { expectedFiles, plannedFiles, produceBytes, STEP } from "./execute-plan.ts";
 
@@ -120,17 +120,9 @@ describe.each([
   });
 });
 
-/** Dies between the two renames: nothing stands at the name. */
-function killedBetween(each: Case): void {
-  for (let killBefore = 1; fs.existsSync(each.target); killBefore += 1) {
-    expect(killBefore).toBeLessThan(40);
-    child(each, { canExchange: false, killBefore });
-  }
-}
-
 it("where something else came to the name meanwhile, nothing is replaced and the old one is named", async () => {
   const each = oldTarget(false);
-  killedBetween(each);
+  killedBetween(tools, each.target, BYTES);
   fs.mkdirSync(each.target);
   fs.writeFileSync(join(each.target, "notes.txt"), "mine");
   for (const more of [{}, { force: true }, { force: true, resume: true }]) {
@@ -144,7 +136,7 @@ it("where something else came to the name meanwhile, nothing is replaced and the
 
 it("a new one that did not reach the name is continued without writing it again", async () => {
   const each = oldTarget(false);
-  killedBetween(each);
+  killedBetween(tools, each.target, BYTES);
   const produced: string[] = [];
   const produce: typeof produceBytes = (key) => void produced.push(key);
   const { target: targetDir } = each;

@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { clean } from "./clean.ts";
 import { convert } from "./convert.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
@@ -18,6 +19,7 @@ export const commands: readonly Command[] = [
   diff,
   parity,
   validate,
+  clean,
   families,
   doctor,
 ];

@@ -1,5 +1,7 @@
+import { leftoverNotes } from "../../report/views/clean.ts";
 import { inspectDocument } from "../../report/views/inspect.ts";
 import type { Command } from "../command.ts";
+import { Unfinished } from "../fail.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { sideOptions, sideOptionsOf } from "../options.ts";
 
@@ -11,12 +13,18 @@ export const inspect: Command = {
   options: sideOptions,
   examples: [["inspect outputs/checkpoint/step-1000", "what a trainer saved"]],
   async run(args) {
-    const [adapters, { inspect: describe }] = await Promise.all([
+    const [adapters, { inspect: describe }, { leftoversAt }] = await Promise.all([
       loadAdapters(args),
       import("../../verify/inspect.ts"),
+      import("../../output/leftovers.ts"),
     ]);
-    return withCheckpoints([args.required("path")], async ([checkpoint]) =>
-      inspectDocument(describe(checkpoint!, sideOptionsOf(args, adapters))),
+    const path = args.required("path");
+    const leftovers = leftoversAt(path);
+    const inspecting = withCheckpoints([path], async ([checkpoint]) =>
+      inspectDocument(describe(checkpoint!, sideOptionsOf(args, adapters)), leftovers),
     );
+    return inspecting.catch((error: unknown) => {
+      throw leftovers.length === 0 ? error : new Unfinished(error, leftoverNotes(leftovers).join("; "));
+    });
   },
 };

@@ -1,15 +1,17 @@
+import type { Leftover } from "../../output/leftovers.ts";
 import type { Inspection } from "../../verify/inspect.ts";
 import type { Fact, ReportDocument } from "../document.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
+import { leftoverNotes } from "./clean.ts";
 import { leftOutTable } from "./plan.ts";
 
 /** An unknown family is an answer, not a failure. */
-export function inspectDocument(inspection: Inspection): ReportDocument {
+export function inspectDocument(inspection: Inspection, leftovers: readonly Leftover[] = []): ReportDocument {
   const { format, family, layout, tensors, others, problems } = inspection;
   const apart = new Set(others.map(({ key }) => key));
   return {
     command: "inspect",
-    data: inspection,
+    data: leftovers.length === 0 ? inspection : { ...inspection, leftovers },
     verdict: "pass",
     headline:
       family === null
@@ -32,7 +34,7 @@ export function inspectDocument(inspection: Inspection): ReportDocument {
         rows: problems.map(({ code, message, help }) => [code, message, help]),
       },
     ],
-    notes: [],
+    notes: leftoverNotes(leftovers),
   };
 }
 
