@@ -144,8 +144,8 @@ function judge(
   config: JsonObject | null,
   isSettled: boolean,
 ): Candidate {
-  const scores = [...probed(adapter, layout), ...rulesAt(adapter, layout, config)].map((rules) => {
-    const known = new KnownKinds(rules, layout.side);
+  const ownKinds = rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side));
+  const scores = [...probedKinds(adapter, layout), ...ownKinds].map((known) => {
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
     return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
   });
@@ -155,6 +155,17 @@ function judge(
 }
 
 const tableAt = (family: Family, layout: LayoutFacts): NativeLayout => tableLayout(family, bound(family, layout));
+
+/** They depend on nothing but the adapter: whoever asks about many checkpoints has them made once. */
+const KINDS = new WeakMap<Adapter, Map<LayoutFacts, readonly KnownKinds[]>>();
+
+/** Kinds of keys that a layout has at each of the adapter's probes. */
+function probedKinds(adapter: Adapter, layout: LayoutFacts): readonly KnownKinds[] {
+  const ofAdapter = KINDS.get(adapter) ?? new Map<LayoutFacts, readonly KnownKinds[]>();
+  const kinds = ofAdapter.get(layout) ?? probed(adapter, layout).map((rules) => new KnownKinds(rules, layout.side));
+  KINDS.set(adapter, ofAdapter.set(layout, kinds));
+  return kinds;
+}
 
 /** Tables of a layout at each of the adapter's probes. */
 const probed = (adapter: Adapter, layout: LayoutFacts): (readonly Rule[])[] =>
@@ -239,8 +250,7 @@ function unknownFamily(
 function ambiguous(candidates: readonly Candidate[]): InputError {
   const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout.name}`);
   const kinds = candidates.map(
-    ({ adapter, layout }) =>
-      new Set(probed(adapter, layout).flatMap((rules) => [...new KnownKinds(rules, layout.side).spelled])),
+    ({ adapter, layout }) => new Set(probedKinds(adapter, layout).flatMap((known) => [...known.spelled])),
   );
   const marks = kinds.map((own, i) => [...own].filter((kind) => kinds.every((all, j) => j === i || !all.has(kind))));
   const [tensor] = marks[0] ?? [];
