@@ -75,16 +75,16 @@ export function sideOptionsOf(args: Arguments, adapters: readonly Adapter[], sid
 /** What the options of `convert` and `plan` ask for. */
 export function conversionOptionsOf(args: Arguments, adapters: readonly Adapter[]): ConversionOptions {
   return {
+    ...sideOptionsOf(args, adapters),
     to: args.text("to"),
     format: args.choice("format", FORMATS),
     dtype: args.list("dtype"),
     encoding: args.choice("encoding", ENCODING_CHOICES),
     maxShardSize: args.size("max-shard-size"),
     ranks: args.count("ranks"),
-    maxRam: args.size("max-ram"),
+    maxRamBytes: args.size("max-ram"),
     allowDrop: args.list("allow-drop"),
     buffers: !args.flag("no-buffers"),
-    side: sideOptionsOf(args, adapters),
   };
 }
 

@@ -1,7 +1,9 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
+
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { checkTarget, firstNames } from "../output/safe-target.ts";
 import { type Committed, settleTarget } from "../output/staging.ts";
@@ -57,6 +59,7 @@ export interface Conversion {
  * EnvironmentError where the disk fails. Then nothing is left behind but what `resume` can use.
  */
 export async function convert(plan: ConversionPlan, options: ConvertOptions = {}): Promise<Conversion> {
+  checkArgument("convert", "plan", plan);
   const begin = performance.now();
   const { source, target, mapping, memory, reads } = plan;
   const { force = false } = options;

@@ -29,20 +29,23 @@ export interface Workload {
   readonly files: readonly OutputFile[];
 }
 
-/** Fits the working buffers into `maxRam`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
-export function conversionMemory({ mappings, source, files }: Workload, maxRam: number | undefined): ConversionMemory {
+/** Fits the working buffers into `maxRamBytes`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
+export function conversionMemory(
+  { mappings, source, files }: Workload,
+  maxRamBytes: number | undefined,
+): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
   const parts = files.reduce((sum, file) => sum + file.parts.length, 0);
   const fixed = PROCESS_BYTES + tensors * TENSOR_BYTES + (source.chunks ?? 0) * CHUNK_BYTES + parts * PART_BYTES;
   const least = fixed + mappings.length * LEAST_BUFFER_BYTES;
-  if (maxRam !== undefined && maxRam < least) {
+  if (maxRamBytes !== undefined && maxRamBytes < least) {
     throw new EnvironmentError("MAX_RAM_IMPOSSIBLE", `--max-ram: this conversion takes at least ${least} bytes`, {
       expected: `at least ${least} bytes`,
-      found: `${maxRam} bytes`,
+      found: `${maxRamBytes} bytes`,
       help: `give --max-ram ${Math.ceil(least / 1e6)}MB or more`,
     });
   }
-  const room = maxRam === undefined ? Number.POSITIVE_INFINITY : (maxRam - fixed) / mappings.length;
+  const room = maxRamBytes === undefined ? Number.POSITIVE_INFINITY : (maxRamBytes - fixed) / mappings.length;
   const bufferBytes = Math.min(DEFAULT_BUFFER_BYTES, Math.floor(room / 8) * 8);
   return { peakBytes: fixed + mappings.length * bufferBytes, bufferBytes };
 }

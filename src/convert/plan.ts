@@ -1,4 +1,5 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
+
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
@@ -8,6 +9,7 @@ import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
+import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
 import { encodeRecord } from "../model/record.ts";
 import { type Target, targetAt } from "../output/target.ts";
@@ -23,7 +25,7 @@ import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } fr
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;
-  readonly maxRam?: number | undefined;
+  readonly maxRamBytes?: number | undefined;
 }
 
 export interface Cast {
@@ -74,6 +76,8 @@ export function planConversion(
   targetPath: string | undefined,
   options: ConversionOptions,
 ): ConversionPlan {
+  checkArgument("planConversion", "Checkpoint", source);
+  checkAdapters("planConversion", options);
   const dtypes = dtypeChoice(options.dtype ?? []);
   const globs = (options.allowDrop ?? []).map(globMatcher);
   const isWaived = (key: string) => globs.some((matches) => matches(key));
@@ -96,7 +100,7 @@ export function planConversion(
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   const { family, from, to, mappings, mapping, dropped } = route;
   const inputs = filesRead(source, route.config);
-  const memory = conversionMemory({ mappings, source, files }, options.maxRam);
+  const memory = conversionMemory({ mappings, source, files }, options.maxRamBytes);
   return {
     source,
     sourceKeys: route.model?.stored.keys ?? [...source.tensors.keys()],

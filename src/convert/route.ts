@@ -20,7 +20,7 @@ import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
 
-export interface RouteOptions {
+export interface RouteOptions extends ModelOptions {
   /** Name of the target's layout, or `raw`; the other side's default layout unless given. */
   readonly to?: string | undefined;
   /** `keep|f32|bf16|f16` and `GLOB=TYPE`. */
@@ -31,7 +31,6 @@ export interface RouteOptions {
   readonly buffers?: boolean | undefined;
   /** `auto|none|fp8|mxfp4`: how weights of an HF target are stored; as its config says unless given. */
   readonly encoding?: string | undefined;
-  readonly side: ModelOptions;
 }
 
 /** What the options ask for, read. */
@@ -104,7 +103,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
 
 /** Throws what opening the model and planning by its table throw. */
 export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: Choices): Route {
-  const model = openModel(source, options.side);
+  const model = openModel(source, options);
   const to = targetLayout(model, options.to);
   const record = recordFor(model, to);
   const encoding = targetEncoding(model, to, options.encoding, record);

@@ -1,4 +1,5 @@
 // A checkpoint opened into a model: what it is, its tensors by the keys of its layout, and where they are stored.
+
 import { InputError } from "../base/errors.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
@@ -6,6 +7,7 @@ import { bound, type Family, tableLayout } from "../family/family.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
+import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
 import { modelSource } from "./joined.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
@@ -66,8 +68,11 @@ export function identify(checkpoint: Checkpoint, options: ModelOptions): Identif
  * Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT, RANK_ALONE, RANKS_UNKNOWN or what the config's
  * fields call for.
  */
-export const openModel = (checkpoint: Checkpoint, options: ModelOptions): Model =>
-  modelOf(identify(checkpoint, options));
+export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model {
+  checkArgument("openModel", "Checkpoint", checkpoint);
+  checkAdapters("openModel", options);
+  return modelOf(identify(checkpoint, options));
+}
 
 /** Throws as `openModel`, but for what identifying finds. */
 export function modelOf(identified: Identified): Model {

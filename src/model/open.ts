@@ -9,6 +9,7 @@ import { openRanks, RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
+import { checkArgument } from "./argument-kinds.ts";
 
 /** Files of checkpoints in a folder. */
 interface Contents {
@@ -22,6 +23,7 @@ interface Contents {
  * Reads headers only. Throws InputError: NOT_FOUND, NOT_A_CHECKPOINT, AMBIGUOUS_CHECKPOINT, or what the format finds.
  */
 export function openCheckpoint(at: PathOrLocation): Checkpoint {
+  checkArgument("openCheckpoint", "path", at);
   const location = locate(at);
   return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
 }

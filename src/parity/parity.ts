@@ -1,7 +1,9 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
+
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
+import { checkArgument } from "../model/argument-kinds.ts";
 import { decodedAlike } from "../views/decoded-alike.ts";
 import { openBackend } from "./backend.ts";
 import type { BackendChoice } from "./choices.ts";
@@ -155,6 +157,7 @@ const describe = ({ checkpoint, family, layout, source }: ParityModel, { dtype }
 });
 
 function checkUsage({ a, b, golden, input }: ParityOptions): void {
+  for (const model of b === undefined ? [a] : [a, b]) checkArgument("runParity", "Model", model);
   const fail = (message: string, help: string): never => {
     throw new UsageError("PARITY_USAGE", message, { help });
   };

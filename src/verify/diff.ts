@@ -4,6 +4,7 @@ import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { isSameLayout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { hasOrders } from "../model/detect.ts";
 import { refuseRanks } from "../model/joined.ts";
 import { type Identified, identify, type Model, type ModelOptions, modelOf } from "../model/model.ts";
@@ -55,6 +56,8 @@ interface View {
  * Throws InputError where a side cannot be read, or where one is of a known family and the other is not.
  */
 export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): Promise<Diff> {
+  for (const checkpoint of [a, b]) checkArgument("diff", "Checkpoint", checkpoint);
+  for (const each of [options.a, options.b]) checkAdapters("diff", each);
   const begin = performance.now();
   const { views, keys } = viewsOf(a, b, options);
   const [left, right] = views;

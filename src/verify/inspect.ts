@@ -1,8 +1,10 @@
 // What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
+
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
 import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
@@ -49,6 +51,8 @@ export interface Inspection {
 
 /** From headers alone. What is wrong with the model is among the problems; nothing of it is thrown. */
 export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspection {
+  checkArgument("inspect", "Checkpoint", checkpoint);
+  checkAdapters("inspect", options);
   const problems: Problem[] = [];
   const attempt = <T>(work: () => T): T | null => {
     try {

@@ -1,4 +1,5 @@
 // There and back without writing either: what a conversion would make of the source, converted back as it is read.
+
 import { createXXHash64 } from "hash-wasm";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
@@ -10,6 +11,7 @@ import { oppositeLayout } from "../family/family.ts";
 import { type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
+import { checkArgument } from "../model/argument-kinds.ts";
 import type { Model } from "../model/model.ts";
 import { encodeRecord, parseRecord } from "../model/record.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
@@ -54,6 +56,7 @@ type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
 
 /** Throws what planning and reading throw, and InputError TIE_BROKEN, DROP_NOT_DEFAULT. */
 export async function roundtrip(model: Model, options: RoundTripOptions = {}): Promise<RoundTrip> {
+  checkArgument("roundtrip", "Model", model);
   const begin = performance.now();
   const { there, back, notes } = mapBothWays(model, options.to);
   const trip = new Trip(model, there, back, [await createXXHash64(), await createXXHash64()]);

@@ -5,6 +5,7 @@ import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
+import { checkArgument } from "../model/argument-kinds.ts";
 import type { Model } from "../model/model.ts";
 import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
@@ -39,6 +40,7 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
 
 /** Throws InputError where the container is damaged (CRC) or cannot be read. */
 export async function validate(model: Model, options: StepOptions = {}): Promise<Validation> {
+  checkArgument("validate", "Model", model);
   const begin = performance.now();
   const tensors = [...model.source.tensors.values()];
   const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);

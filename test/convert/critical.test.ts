@@ -110,7 +110,7 @@ it("a model whose critical tensors alone are F32 is declared to be what the othe
   await converted(one.hf, mixed, { dtype: ["bf16"] });
   const source = writeSafetensors(join(scratch(), "source"), readState(mixed), { config: join(one.hf, "config.json") });
   const checkpoint = openCheckpoint(source);
-  const plan = planConversion(checkpoint, undefined, { side: { adapters } });
+  const plan = planConversion(checkpoint, undefined, { adapters });
   checkpoint.close();
   expect(plan.notes.join()).toContain("declares bfloat16");
 });

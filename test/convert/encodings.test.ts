@@ -25,7 +25,7 @@ describe.each(encodedCases.map((entry) => [entry.name, entry] as const))("%s", (
   const home = mkdtempSync(join(tmpdir(), "encodings-"));
   afterAll(() => rmSync(home, { recursive: true }));
   const native = join(home, "native");
-  const options = { side: { adapters } };
+  const options = { adapters };
 
   test("decodes to what upstream's own readers give, and keeps the scales", async () => {
     await converted(entry.hf, native);
@@ -70,16 +70,16 @@ describe.each(encodedCases.map((entry) => [entry.name, entry] as const))("%s", (
     const dtypes = new Set([...hashes(plain).values()].map(({ dtype }) => dtype));
     expect(dtypes.has("F8_E4M3") || dtypes.has("U8")).toBe(false);
     const [a, b] = [openCheckpoint(plain), openCheckpoint(entry.hf)];
-    expect(await diff(a, b, { a: options.side, b: options.side })).toMatchObject({ verdict: "pass" });
+    expect(await diff(a, b, { a: options, b: options })).toMatchObject({ verdict: "pass" });
   });
 
   test("diff, roundtrip and inspect see one model", async () => {
     const [a, b] = [openCheckpoint(entry.hf), openCheckpoint(native)];
-    expect(await diff(a, b, { a: options.side, b: options.side })).toMatchObject({ verdict: "pass", differences: [] });
-    const trip = await roundtrip(openModel(a, options.side));
+    expect(await diff(a, b, { a: options, b: options })).toMatchObject({ verdict: "pass", differences: [] });
+    const trip = await roundtrip(openModel(a, options));
     expect(trip).toMatchObject({ verdict: "pass", tensors: a.tensors.size });
     expect(trip.files.every(({ same }) => same)).toBe(true);
-    expect(inspect(a, options.side)).toMatchObject({ family: entry.family, layout: "hf", problems: [] });
+    expect(inspect(a, options)).toMatchObject({ family: entry.family, layout: "hf", problems: [] });
   });
 });
 

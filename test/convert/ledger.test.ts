@@ -37,7 +37,7 @@ function failure(checkpoint: Checkpoint, { hf, layout }: FixtureCase, edit: (ten
   const tensors: Tensors = new Map(checkpoint.tensors);
   edit(tensors);
   const isHf = checkpoint.format === "safetensors";
-  const options = { side: { adapters, config: hf }, ...(isHf ? { to: layout } : {}) };
+  const options = { adapters, config: hf, ...(isHf ? { to: layout } : {}) };
   try {
     planConversion({ ...checkpoint, tensors }, join(scratch(), "out"), options);
     return null;

@@ -55,7 +55,7 @@ async function native(directory: string): Promise<string> {
 }
 
 /** Converts in as little memory as is possible; the planned buffer, and the longest read of the source. */
-async function inLittleMemory(from: string, to: string, options: Omit<ConversionOptions, "side">) {
+async function inLittleMemory(from: string, to: string, options: Omit<ConversionOptions, "adapters">) {
   const source = openCheckpoint(from);
   let longest = 0;
   const watched: Checkpoint = Object.assign(Object.create(source), {
@@ -64,7 +64,7 @@ async function inLittleMemory(from: string, to: string, options: Omit<Conversion
       source.read(key, begin, target);
     },
   });
-  const plan = (maxRam?: number) => planConversion(watched, to, { side: { adapters }, ...options, maxRam });
+  const plan = (maxRamBytes?: number) => planConversion(watched, to, { adapters, ...options, maxRamBytes });
   const { peakBytes, bufferBytes } = plan().memory;
   const steps = plan().mappings.length;
   const tight = plan(peakBytes - steps * (bufferBytes - 2 ** 20));

@@ -365,13 +365,13 @@ describe("shards and ranks", () => {
 describe("--max-ram", () => {
   it("is refused up front where it is impossible", async () => {
     const target = join(scratch(), "out");
-    expect(await code(converted(split.hf, target, { maxRam: 1e6 }))).toBe("4 MAX_RAM_IMPOSSIBLE");
+    expect(await code(converted(split.hf, target, { maxRamBytes: 1e6 }))).toBe("4 MAX_RAM_IMPOSSIBLE");
     expect(existsSync(target)).toBe(false);
   });
 
   it("shrinks the buffers, not the result", async () => {
     const target = join(scratch(), "out");
-    await converted(split.hf, target, { maxRam: 110e6 });
+    await converted(split.hf, target, { maxRamBytes: 110e6 });
     expect(sorted(hashes(target))).toEqual(sorted(split.fromHf));
   });
 });

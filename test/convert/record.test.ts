@@ -86,7 +86,7 @@ describe("the way back", () => {
   const notes = (path: string): readonly string[] => {
     const source = openCheckpoint(path);
     try {
-      return planConversion(source, undefined, { side: { adapters } }).notes;
+      return planConversion(source, undefined, { adapters }).notes;
     } finally {
       source.close();
     }

@@ -33,7 +33,7 @@ function source(): string {
 async function run(path: string, target: string, options: ConvertOptions = {}, between: () => void = () => undefined) {
   const checkpoint = openCheckpoint(path);
   try {
-    const plan = planConversion(checkpoint, target, { side: { adapters } });
+    const plan = planConversion(checkpoint, target, { adapters });
     between();
     return await convert(plan, { fsync: false, ...options });
   } finally {

@@ -16,7 +16,7 @@ export async function converted(
 ): Promise<Conversion> {
   const source = openCheckpoint(from);
   try {
-    const plan = planConversion(source, to, { side: { adapters, config }, ...options });
+    const plan = planConversion(source, to, { adapters, config, ...options });
     return await convert(plan, { fsync: false, force });
   } finally {
     source.close();

@@ -78,13 +78,13 @@ describe.each(Object.entries(pairs))("%s", (name, { native, hf, config, key }) =
   }
 
   test("convert", () => {
-    planConversion(open(hf), undefined, { side: options });
+    planConversion(open(hf), undefined, options);
     expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
     reset();
-    planConversion(open(native), undefined, { side: options });
+    planConversion(open(native), undefined, options);
     expect(counts).toEqual({ compiled: 1, toHf: 1, fromHf: 0 });
     reset();
-    planConversion(open(hf), undefined, { side: options, to: "hf" });
+    planConversion(open(hf), undefined, { ...options, to: "hf" });
     expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
   });
 
@@ -140,13 +140,12 @@ test("from one native layout to another: a table each; rank shards are joined by
   const [meta, hf] = [join(FIXTURES, "meta/llama3"), join(scratch(), "hf")];
   await converted(meta, hf);
   reset();
-  const side = { adapters };
-  planConversion(open(meta), undefined, { side, to: "torchtitan" });
+  planConversion(open(meta), undefined, { adapters, to: "torchtitan" });
   expect(counts).toEqual({ compiled: 2, toHf: 1, fromHf: 1 });
   reset();
-  planConversion(open(hf), undefined, { side, to: "meta" });
+  planConversion(open(hf), undefined, { adapters, to: "meta" });
   expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
   reset();
-  await validate(openModel(open(meta), side));
+  await validate(openModel(open(meta), { adapters }));
   expect(counts).toEqual({ compiled: 1, toHf: 1, fromHf: 0 });
 });

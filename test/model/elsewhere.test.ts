@@ -66,7 +66,7 @@ describe.each(["llama3/bf16", "deepseek_v3/fp8"])(
       const folder = new MemoryFolder(NOWHERE, files);
       const target = join(scratch(), "back");
       await using(folder.at(), async (checkpoint) => {
-        const plan = planConversion(checkpoint, target, { side });
+        const plan = planConversion(checkpoint, target, side);
         expect(plan.files.map((file) => file.name)).toEqual(expect.arrayContaining(["config.json", "tokenizer.json"]));
         await convert(plan, { fsync: false });
       });

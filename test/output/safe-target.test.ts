@@ -127,7 +127,7 @@ describe("what is read is never replaced", () => {
     const native = join(scratch(), "native");
     await converted(fixtureCase("deepseek_v3/fp8").hf, native);
     const source = openCheckpoint(native);
-    const { reads } = planConversion(source, join(scratch(), "x"), { side: { adapters } });
+    const { reads } = planConversion(source, join(scratch(), "x"), { adapters });
     source.close();
     const names = reads.map((path) => basename(path));
     expect(names).toEqual(expect.arrayContaining(["convert-checkpoint.json", "convert-checkpoint.scales.safetensors"]));
@@ -295,7 +295,7 @@ describe("only a checkpoint is replaced", () => {
     const mkdir = vi.spyOn(fs, "mkdirSync");
     const source = openCheckpoint(split.hf);
     try {
-      const plan = planConversion(source, target, { side: { adapters } });
+      const plan = planConversion(source, target, { adapters });
       for (const force of [false, true]) {
         expect(refusal(() => check(target, force)).code).toBe("TARGET_UNSAFE");
         await expect(convert(plan, { force })).rejects.toMatchObject({ code: "TARGET_UNSAFE" });
