@@ -22,6 +22,8 @@ export { DiskFolder, locate, type PathOrLocation } from "./formats/io/disk-folde
 export type { EntryKind, Folder, Location, SourceFile } from "./formats/io/folder.ts";
 export { type Model, type ModelOptions, openModel } from "./model/model.ts";
 export { openCheckpoint } from "./model/open.ts";
+export { type Cleaned, cleanLeftover, type Leftover, leftoversAt } from "./output/leftovers.ts";
+export { restoreTarget } from "./output/swap.ts";
 export type { BackendChoice, RoutingChoice } from "./parity/choices.ts";
 export { type Diagnosis, doctor } from "./parity/doctor.ts";
 export type { PromptRequest } from "./parity/inputs/prompt.ts";
@@ -36,6 +38,7 @@ export { renderJunit } from "./report/junit.ts";
 export { renderMarkdown } from "./report/markdown.ts";
 export { type Renderer, rendererFor } from "./report/renderers.ts";
 export { renderText } from "./report/text.ts";
+export { type Cleaning, cleanDocument } from "./report/views/clean.ts";
 export { convertDocument } from "./report/views/convert.ts";
 export { diffDocument } from "./report/views/diff.ts";
 export { doctorDocument } from "./report/views/doctor.ts";

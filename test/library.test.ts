@@ -1,8 +1,9 @@
 // The library gives what the command gives: for one case of each command the same verdict and the same JSON document.
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import * as library from "../src/index.ts";
+import { homeOf } from "../src/output/home.ts";
 import { run } from "./cli/command.ts";
 import { FIXTURES } from "./helpers/fixtures.ts";
 import { scratch } from "./helpers/scratch.ts";
@@ -135,6 +136,15 @@ describe("the library's document is the command's:", () => {
       expect(library.rendererFor(name)).toBe(render);
       expect(untimed(render({ ...document, seconds: 0.01 }))).toBe(untimed(readFileSync(files[i]!, "utf8")));
     }
+  });
+
+  test("clean, of what is not to be removed", async () => {
+    const target = join(scratch(), "target");
+    mkdirSync(homeOf(target));
+    writeFileSync(join(homeOf(target), "mine"), "");
+    const cleaned = library.leftoversAt(target).map(library.cleanLeftover);
+    expect(cleaned).toMatchObject([{ state: "foreign", done: "kept" }]);
+    await expectSame(library.cleanDocument(target, cleaned), ["clean", target]);
   });
 
   test("families", async () => {

@@ -1,5 +1,4 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
-
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";

@@ -1,5 +1,4 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
-
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";

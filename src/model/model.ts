@@ -1,5 +1,4 @@
 // A checkpoint opened into a model: what it is, its tensors by the keys of its layout, and where they are stored.
-
 import { InputError } from "../base/errors.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";

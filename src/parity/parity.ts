@@ -1,5 +1,4 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
-
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";

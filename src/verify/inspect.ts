@@ -1,5 +1,4 @@
 // What a path holds: format, family, layout, tensors, and what is wrong with them as far as headers show it.
-
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";

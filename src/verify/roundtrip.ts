@@ -1,5 +1,4 @@
 // There and back without writing either: what a conversion would make of the source, converted back as it is read.
-
 import { createXXHash64 } from "hash-wasm";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
