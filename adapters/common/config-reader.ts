@@ -4,6 +4,12 @@ import { isJsonObject, type JsonObject, shortened } from "../../src/base/json.ts
 
 export { isJsonObject } from "../../src/base/json.ts";
 
+/**
+ * Lists with an entry per layer are made while a config is read, before any tensor is looked at. The deepest published
+ * transformers have 1000 layers (DeepNet, arXiv:2203.00555), language models below 200.
+ */
+const MOST_LAYERS = 10_000;
+
 /** Fields of one object of a config. Every method throws InputError INVALID_CONFIG naming the field and the file. */
 export class ConfigReader {
   /** @param path where the object stands in the file, `rope_parameters.` */
@@ -29,6 +35,12 @@ export class ConfigReader {
   size(name: string, fallback?: number): number {
     const value = this.count(name, fallback);
     return value > 0 ? value : this.fail(name, "a positive integer");
+  }
+
+  /** A number of layers. Lists with an entry for each may be made of it. */
+  layers(name: string, fallback?: number): number {
+    const value = this.size(name, fallback);
+    return value <= MOST_LAYERS ? value : this.fail(name, `a number of layers up to ${MOST_LAYERS}`);
   }
 
   /** An integer that is not negative. */

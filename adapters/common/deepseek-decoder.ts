@@ -52,7 +52,7 @@ export function readDeepseekV3(config: ConfigReader): DeepseekV3Config {
   if (ropeDim % 2 !== 0) config.fail("qk_rope_head_dim", "even, as channels are rotated in pairs");
   const maxPositions = config.size("max_position_embeddings", 4096);
   return {
-    nLayers: config.size("num_hidden_layers", 61),
+    nLayers: config.layers("num_hidden_layers", 61),
     nDenseLayers: config.isNull("first_k_dense_replace") ? 0 : config.count("first_k_dense_replace", 3),
     nMtpLayers: parseMtpLayers(config),
     vocabSize: config.size("vocab_size", 129_280),

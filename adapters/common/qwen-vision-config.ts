@@ -31,7 +31,7 @@ export function parseQwenVision(vision: ConfigReader): QwenVision {
   const nHeads = vision.size("num_heads", 16);
   if (dim % nHeads !== 0) vision.fail("hidden_size", `a multiple of num_heads (${nHeads})`);
   return {
-    nBlocks: vision.size("depth", 27),
+    nBlocks: vision.layers("depth", 27),
     dim,
     ffnDim: vision.size("intermediate_size", 4304),
     nHeads,

@@ -17,7 +17,7 @@ export function parseDeepseekV3Args(json: JsonObject, where: string): DeepseekV3
   if (moe.nSharedExperts === 0)
     args.object("moe_args").unsupported("num_shared_experts", "1 or more", "has no place on the Hugging Face side");
   return {
-    nLayers: args.size("n_layers", 27),
+    nLayers: args.layers("n_layers", 27),
     nDenseLayers: args.count("n_dense_layers", 1),
     nMtpLayers: 0,
     vocabSize: args.size("vocab_size", 102_400),

@@ -57,7 +57,7 @@ function parseHf(json: JsonObject, where: string): GptOssConfig {
   config.only("model_type", "gpt_oss", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
   config.only("attention_bias", true, "leaves the biases of the native side without a place");
-  const nLayers = config.size("num_hidden_layers", 36);
+  const nLayers = config.layers("num_hidden_layers", 36);
   const nHeads = config.size("num_attention_heads", 64);
   const dim = config.size("hidden_size", 2880);
   const headDim = config.isNull("head_dim") ? dim / nHeads : config.size("head_dim", 64);
@@ -90,7 +90,7 @@ function parseHf(json: JsonObject, where: string): GptOssConfig {
 function parseModelArgs(args: ConfigReader): GptOssConfig {
   const { nExperts, topK, normalise } = parsePlainMoeArgs(args, true);
   if (!normalise) args.object("moe_args").unsupported("route_norm", "true", "weighs experts by more than those chosen");
-  const nLayers = args.size("n_layers", 24);
+  const nLayers = args.layers("n_layers", 24);
   const headDim = args.size("head_dim", 64);
   const window = args.size("sliding_window_size", 128);
   return {

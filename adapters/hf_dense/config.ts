@@ -36,7 +36,7 @@ export function parseHfDenseConfig(json: JsonObject, where: string): HfDenseConf
   refuseBiases(config, architecture?.biased ?? false);
   return {
     modelType,
-    nLayers: config.size("num_hidden_layers"),
+    nLayers: config.layers("num_hidden_layers"),
     vocabSize: config.size("vocab_size"),
     dim: config.size("hidden_size"),
     tied: config.boolean("tie_word_embeddings", architecture?.tied),

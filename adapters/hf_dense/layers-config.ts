@@ -14,7 +14,7 @@ interface Layers {
 
 /** @param headDim rotated channels per head, before `partial_rotary_factor` */
 export function parseLayers(config: ConfigReader, traits: Traits, headDim: number): Layers {
-  const nLayers = config.size("num_hidden_layers");
+  const nLayers = config.layers("num_hidden_layers");
   const rotates = noRopeLayers(config, traits, nLayers);
   const windows = parseWindows(config, traits, nLayers, rotates);
   const { ropes, rope } = parseRopes(config, traits, headDim, windows);

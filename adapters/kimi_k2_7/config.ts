@@ -77,8 +77,9 @@ export function parseKimiConfig(json: JsonObject, where: string): KimiConfig {
 function parseVision(config: ConfigReader, modelType: KimiModelType): KimiVision {
   const vision = config.objectOrEmpty("vision_config");
   /** The first spelling that is present. */
+  const spelled = (names: readonly [string, ...string[]]): string => names.find((name) => vision.has(name)) ?? names[0];
   const size = (names: readonly [string, ...string[]], fallback: number): number =>
-    vision.size(names.find((name) => vision.has(name)) ?? names[0], fallback);
+    vision.size(spelled(names), fallback);
   vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");
   vision.only("projector_hidden_act", "gelu", "has no graph here");
   vision.only("mm_projector_type", "patchmerger", "has no place on the native side");
@@ -91,7 +92,7 @@ function parseVision(config: ConfigReader, modelType: KimiModelType): KimiVision
   checkProjector(config, vision, dim, modelType);
   const [mergeRows, mergeColumns] = parseMerge(vision);
   return {
-    nBlocks: size(["num_hidden_layers", "vt_num_hidden_layers"], 27),
+    nBlocks: vision.layers(spelled(["num_hidden_layers", "vt_num_hidden_layers"]), 27),
     dim,
     ffnDim: size(["intermediate_size", "vt_intermediate_size"], 4304),
     nHeads,

@@ -47,7 +47,7 @@ function parseHf(json: JsonObject, where: string): Llama3Config {
   const headDim = config.optional("head_dim", config.size) ?? dim / nHeads;
   if (!Number.isInteger(headDim)) config.fail("hidden_size", `a multiple of num_attention_heads (${nHeads})`);
   return {
-    nLayers: config.size("num_hidden_layers", 32),
+    nLayers: config.layers("num_hidden_layers", 32),
     vocabSize: config.size("vocab_size", 32000),
     dim,
     ffnDim: config.size("intermediate_size", 11008),
@@ -82,7 +82,7 @@ function parseModelArgs(json: JsonObject, where: string): Llama3Config {
   const base = { theta: args.number("rope_theta", 10_000), dims: headDim };
   const scaling = args.objectOrEmpty("rope_scaling_args");
   return {
-    nLayers: args.size("n_layers", 32),
+    nLayers: args.layers("n_layers", 32),
     vocabSize: args.size("vocab_size", 128_256),
     dim,
     ffnDim: ffnDim(dim, args.optional("ffn_dim_multiplier", args.number) ?? 1, args.size("multiple_of", 256)),

@@ -57,7 +57,7 @@ export function parseParams(
     if (params.has(name)) params.unsupported(name, "nothing", "makes this another model");
   const dim = params.size("dim");
   const nHeads = params.size("n_heads");
-  const nLayers = params.size("n_layers");
+  const nLayers = params.layers("n_layers");
   const headDim = dim / nHeads;
   if (!Number.isInteger(headDim)) params.fail("dim", `a multiple of n_heads (${nHeads})`);
   params.only("head_dim", headDim, "is not dim / n_heads");

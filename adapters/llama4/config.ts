@@ -63,7 +63,7 @@ export function parseLlama4Config(json: JsonObject, where: string): Llama4Config
  */
 function parseText(text: ConfigReader, sees: boolean, dtype: string | null): Llama4Config {
   text.only("hidden_act", "silu", "has no graph here");
-  const nLayers = text.size("num_hidden_layers", 48);
+  const nLayers = text.layers("num_hidden_layers", 48);
   const nHeads = text.size("num_attention_heads", 40);
   const dim = text.size("hidden_size", 5120);
   const headDim = text.isNull("head_dim") ? Math.floor(dim / nHeads) : text.size("head_dim", 128);
@@ -103,7 +103,8 @@ function parseMoeLayers(text: ConfigReader, nLayers: number): number[] {
   if (!text.has("moe_layers")) return layers(nLayers).filter((i) => (i + 1) % step === 0);
   const named = text.list("moe_layers");
   if (!named.every((layer) => Number.isSafeInteger(layer))) text.fail("moe_layers", "a list of layer indices");
-  return layers(nLayers).filter((i) => named.includes(i));
+  const chosen = new Set(named);
+  return layers(nLayers).filter((i) => chosen.has(i));
 }
 
 /** Those that `no_rope_layers` has a 1 for; without it, or where it is empty, all but every `no_rope_layer_interval`-th. */

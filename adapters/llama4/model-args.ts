@@ -16,7 +16,7 @@ export function parseLlama4Args(json: JsonObject, where: string): Llama4Config {
   const dim = args.size("dim", 4096);
   const nHeads = args.size("n_heads", 32);
   if (dim % nHeads !== 0) args.fail("dim", `a multiple of n_heads (${nHeads})`);
-  const indices = Array.from({ length: args.size("n_layers", 32) }, (_, i) => i);
+  const indices = Array.from({ length: args.layers("n_layers", 32) }, (_, i) => i);
   const step = args.size("interleave_moe_layer_step", 2);
   const every = args.optional("every_n_layers_nope", args.size);
   if (every === 1) args.fail("every_n_layers_nope", "2 or more");

@@ -84,7 +84,7 @@ export function parseMuseGlimmerConfig(json: JsonObject, where: string): MuseGli
 function parseText(text: ConfigReader) {
   text.only("hidden_activation", "silu", "has no graph here");
   text.only("attention_bias", false, "has no place on the native side");
-  const nLayers = text.size("num_hidden_layers", 52);
+  const nLayers = text.layers("num_hidden_layers", 52);
   const headDim = text.size("head_dim", 128);
   const maxPositions = text.size("max_position_embeddings", 131_072);
   const rope = parseHfRope(text, headDim, maxPositions);
@@ -145,7 +145,7 @@ function parseVision(config: ConfigReader, vision: ConfigReader): MuseGlimmerVis
   vision.only("hidden_act", "gelu", "has no graph here");
   const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");
-  const nBlocks = vision.size("num_hidden_layers", 50);
+  const nBlocks = vision.layers("num_hidden_layers", 50);
   const dim = vision.size("hidden_size", 1536);
   const nHeads = vision.size("num_attention_heads", 16);
   if (dim % (4 * nHeads) !== 0)

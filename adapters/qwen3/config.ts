@@ -41,7 +41,7 @@ function parseHf(json: JsonObject, where: string): Qwen3Config {
   const config = new ConfigReader(json, where);
   config.only("model_type", "qwen3", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
-  const nLayers = config.size("num_hidden_layers", 32);
+  const nLayers = config.layers("num_hidden_layers", 32);
   const nHeads = config.size("num_attention_heads", 32);
   const headDim = config.size("head_dim", 128);
   const maxPositions = config.size("max_position_embeddings", 32_768);
@@ -94,7 +94,7 @@ function parseModelArgs(json: JsonObject, where: string): Qwen3Config {
   const args = new ConfigReader(json, where);
   args.only("moe_enabled", false, "makes this another family");
   args.only("qk_norm", true, "has no place on the Hugging Face side");
-  const nLayers = args.size("n_layers", 28);
+  const nLayers = args.layers("n_layers", 28);
   const headDim = args.size("head_dim", 128);
   return {
     nLayers,

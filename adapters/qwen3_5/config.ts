@@ -110,7 +110,7 @@ function parseText(family: Qwen35Family, text: ConfigReader) {
   text.only("attention_bias", false, "has no place on the native side");
   text.only("attn_output_gate", true, NOT_READ);
   const defaults = TEXT_DEFAULTS[family];
-  const nLayers = text.size("num_hidden_layers", defaults.nLayers);
+  const nLayers = text.layers("num_hidden_layers", defaults.nLayers);
   const headDim = text.size("head_dim", 256);
   const maxPositions = text.size("max_position_embeddings", 32_768);
   const isMoe = family === "qwen3_5_moe";

@@ -52,7 +52,7 @@ function parseHf(json: JsonObject, where: string): Qwen3MoeConfig {
   const config = new ConfigReader(json, where);
   config.only("model_type", "qwen3_moe", "is another family");
   config.only("hidden_act", "silu", "has no graph here");
-  const nLayers = config.size("num_hidden_layers", 24);
+  const nLayers = config.layers("num_hidden_layers", 24);
   const dim = config.size("hidden_size", 2048);
   const nHeads = config.size("num_attention_heads", 32);
   const headDim = config.optional("head_dim", config.size) ?? dim / nHeads;
@@ -91,7 +91,7 @@ function parseModelArgs(args: ConfigReader): Qwen3MoeConfig {
   const { nExperts, topK, normalise } = parsePlainMoeArgs(args, false);
   const headDim = args.size("head_dim", 128);
   return {
-    nLayers: args.size("n_layers", 28),
+    nLayers: args.layers("n_layers", 28),
     denseLayers: [],
     vocabSize: args.size("vocab_size", 151_936),
     dim: args.size("dim", 1024),

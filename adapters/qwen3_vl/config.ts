@@ -78,7 +78,7 @@ export function parseQwen3VlConfig(family: Qwen3VlFamily, json: JsonObject, wher
   text.only("hidden_act", "silu", "has no graph here");
   const defaults = TEXT_DEFAULTS[family];
   const dim = text.size("hidden_size", defaults.dim);
-  const nLayers = text.size("num_hidden_layers", defaults.nLayers);
+  const nLayers = text.layers("num_hidden_layers", defaults.nLayers);
   const nHeads = text.size("num_attention_heads", defaults.nHeads);
   const headDim = parseHeadDim(family, text, dim, nHeads);
   const maxPositions = text.size("max_position_embeddings", 128_000);
@@ -116,12 +116,12 @@ function parseHeadDim(family: Qwen3VlFamily, text: ConfigReader, dim: number, nH
 /** Layers without experts are those of `mlp_only_layers`, and all but every `decoder_sparse_step`-th. */
 function parseExperts(text: ConfigReader, nLayers: number): Qwen3VlExperts {
   const step = text.size("decoder_sparse_step", 1);
-  const named = text.counts("mlp_only_layers", []);
+  const named = new Set(text.counts("mlp_only_layers", []));
   return {
     nExperts: text.size(text.has("num_local_experts") ? "num_local_experts" : "num_experts", 60),
     expertDim: text.size("moe_intermediate_size", 1408),
     topK: text.size("num_experts_per_tok", 4),
-    denseLayers: range(nLayers).filter((layer) => named.includes(layer) || (layer + 1) % step !== 0),
+    denseLayers: range(nLayers).filter((layer) => named.has(layer) || (layer + 1) % step !== 0),
   };
 }
 

@@ -80,7 +80,7 @@ export function modelOf(identified: Identified): Model {
   if (config === null) throw configMissing(checkpoint, adapter);
   const family = openFamily(identified, config);
   const layout = bound(family, recognised.layout);
-  const table = tableOf(tableLayout(family, layout));
+  const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors);
   const encoded = [...keys.model].flatMap(([key, from]) => {
     const tensor = logical.encoded.get(from);
     return tensor === undefined ? [] : [[key, tensor] as const];

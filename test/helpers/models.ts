@@ -28,7 +28,7 @@ export const modelOf = (family: Family, layout: Layout, checkpoint: Checkpoint &
   checkpoint,
   family,
   layout,
-  table: tableOf(tableLayout(family, layout)),
+  table: tableOf(tableLayout(family, layout), checkpoint.tensors),
   source: checkpoint,
 });
 

@@ -54,7 +54,7 @@ const sizes = { moe_intermediate_size: 3, head_dim: 4, num_attention_heads: 2, n
 function large(): { readonly state: State; readonly json: JsonObject } {
   const json = { ...JSON.parse(readFileSync(join(moe.hf, "config.json"), "utf8")), ...shape, ...sizes };
   const adapter = adapters.find(({ family }) => family === "qwen3_moe")!;
-  const table = tableOf(adapter.open(json, "").layouts[0]);
+  const table = tableOf(adapter.open(json, "").layouts[0], new Map());
   const required = table.tensors("hf").filter(({ need }) => need === "required");
   const values = (key: string) => key.length % 7;
   return {

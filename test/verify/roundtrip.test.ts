@@ -52,7 +52,7 @@ describe("what must fail", () => {
         ? { ...rule, hf: rule.hf.map((term) => ({ ...term, key: term.key.replace(from, to) })) }
         : rule;
     });
-    const [right, wrong] = [tableOf(native), compileTable(swapped, native.axes())];
+    const [right, wrong] = [tableOf(native, new Map()), compileTable(swapped, native.axes())];
     const plan: Table["plan"] = (direction, ...rest) => (direction === "toHf" ? wrong : right).plan(direction, ...rest);
     return { ...right, plan };
   }
