@@ -8,7 +8,7 @@ import type { Source } from "./request.ts";
 import type { Rule } from "./rule.ts";
 
 /** Of both sides together; expanded within a second. The largest published models have 70,000 (384 experts in 60 layers). */
-const ALWAYS = 200_000;
+const ALWAYS = 150_000;
 
 /** A complete checkpoint has the keys of one side, under one of their spellings each. */
 const KEYS_PER_TENSOR = 4;
@@ -37,7 +37,7 @@ export function checkKeyCount(rules: readonly Rule[], axes: Axes, source: Source
   const keys = counts.reduce((sum, count) => sum + count.keys, 0);
   if (keys <= mostKeys(source)) return;
   const most = counts.reduce((a, b) => (b.keys > a.keys ? b : a));
-  throw tooLarge(most, axes, source);
+  throw tooLarge(most, keys, axes, source);
 }
 
 /** Every key of a rule that is expanded, spellings too. */
@@ -75,14 +75,18 @@ function mostKeys(source: Source): number {
   return Math.max(ALWAYS, KEYS_PER_TENSOR * source.size, byElements);
 }
 
-function tooLarge({ pattern, keys }: KeyCount, axes: Axes, { size }: Source): InputError {
+function tooLarge({ pattern, keys }: KeyCount, all: number, axes: Axes, { size }: Source): InputError {
   const sizes = axesOf(pattern).filter((axis) => axis in axes);
   const found = `${sizes.map((axis) => `${axis} = ${sizeOf(axes, axis)}`).join(", ")} in "${pattern}"`;
   const has = `${size} tensor${size === 1 ? "" : "s"}`;
-  return new InputError("CONFIG_TOO_LARGE", `the config describes ${keys} tensors of one kind, "${pattern}"`, {
-    tensor: pattern,
-    expected: `sizes of a model that the checkpoint's ${has} can belong to`,
-    found,
-    help: "the config belongs to another checkpoint, or one of its numbers is wrong: give the right one with --config",
-  });
+  return new InputError(
+    "CONFIG_TOO_LARGE",
+    `the config describes ${all} keys of both layouts, ${keys} of them "${pattern}"`,
+    {
+      tensor: pattern,
+      expected: `sizes of a model that the checkpoint's ${has} can belong to`,
+      found,
+      help: "the config belongs to another checkpoint, or one of its numbers is wrong: give the right one with --config",
+    },
+  );
 }
