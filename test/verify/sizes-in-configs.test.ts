@@ -35,7 +35,7 @@ const options = { adapters };
 
 type Verb = (checkpoint: Checkpoint) => unknown;
 
-const plan: Verb = (checkpoint) => planConversion(checkpoint, undefined, { side: options });
+const plan: Verb = (checkpoint) => planConversion(checkpoint, undefined, options);
 
 const verbs: Readonly<Record<string, Verb>> = {
   plan,
