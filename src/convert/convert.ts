@@ -6,6 +6,7 @@ import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { checkTarget, firstNames } from "../output/safe-target.ts";
 import { type Committed, settleTarget } from "../output/staging.ts";
+import { refuseOtherFile } from "../output/target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer, type Sink } from "../views/gather.ts";
 import { Producer } from "../views/produce.ts";
@@ -64,6 +65,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const { force = false } = options;
   settleTarget(target.path);
   checkTarget(target.path, { force, reads });
+  refuseOtherFile(target.path);
   options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
   await runSteps(checkAll(plan), "checking", total, options);

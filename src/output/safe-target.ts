@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, parse, relative, resolve, sep } from "node:path";
-import { InputError } from "../base/errors.ts";
+import { EnvironmentError, InputError } from "../base/errors.ts";
 import { writing } from "../output/staging-errors.ts";
 import { type Contents, contentsOf } from "./replaceable.ts";
 
@@ -41,6 +41,7 @@ export function checkTarget(path: string, { force, reads }: TargetCheck): Standi
     const isReplaceable = contents.isCheckpoint && contents.foreign.length === 0;
     if (!force) return failExists(target, isReplaceable ? OR_FORCE : NO_FORCE);
     if (!isReplaceable) throw notACheckpoint(target, contents);
+    if (stats.isDirectory()) refuseLocked(target);
     return { kind: "checkpoint", contents };
   });
 }
@@ -56,6 +57,28 @@ export function failExists(
     expected,
     help,
   });
+}
+
+/** A folder whose entries cannot be deleted, of another owner perhaps, shows before hours of work instead of after. */
+function refuseLocked(target: string): void {
+  const entries = fs.readdirSync(target, { recursive: true, withFileTypes: true });
+  const inside = entries.filter((entry) => entry.isDirectory()).map(({ parentPath, name }) => join(parentPath, name));
+  for (const folder of [target, ...inside]) {
+    try {
+      fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
+    } catch (cause) {
+      throw new EnvironmentError(
+        "PERMISSION_DENIED",
+        `${folder}: what is in it cannot be deleted, so ${target} not replaced`,
+        {
+          file: folder,
+          expected: "a folder that may be written",
+          help: "change its permissions, or choose another target",
+          cause,
+        },
+      );
+    }
+  }
 }
 
 const OR_FORCE = "choose another target, or replace this one with --force";

@@ -116,9 +116,7 @@ export function settleTarget(path: string): void {
     if (readJournal(home).holder !== null) return;
     const claim = claimHome(home, target);
     recoverTarget(home, target);
-    for (const name of entriesOf(home)) {
-      if (name.startsWith("gone-")) fs.rmSync(join(home, name), { recursive: true });
-    }
+    deleteGone(home);
     const isSpent = entriesOf(home).every((name) => name === JOURNAL_NAME || name === "out");
     if (isSpent && bytesBelow(outOf(home)) === 0) fs.rmSync(home, { recursive: true });
     else appendRelease(home, claim);
@@ -127,7 +125,8 @@ export function settleTarget(path: string): void {
 
 function checkPlan(home: string, plan: string): void {
   const journal = readJournal(home);
-  if (journal.plan === null || journal.plan === plan) return;
+  // Of a run that ended, only what it could not delete is left.
+  if (journal.plan === null || journal.plan === plan || !fs.existsSync(outOf(home))) return;
   throw new InputError("PARTIAL_OF_ANOTHER_PLAN", `${home}: was left by a conversion of other sources or options`, {
     file: home,
     help: "run again as then to continue it, or without --resume to begin anew",
@@ -145,19 +144,25 @@ function continued(staging: Omit<Staging, "progress">, plan: string): Progress {
   return journal.progress;
 }
 
-/** Whatever an earlier run wrote goes; what cannot be deleted is out of the way already. */
 function begun({ home, out }: Omit<Staging, "progress">, plan: string): Progress {
+  deleteGone(home);
   for (const name of entriesOf(home)) {
-    if (name === JOURNAL_NAME) continue;
-    try {
-      fs.rmSync(join(home, name), { recursive: true });
-    } catch (error) {
-      if (!name.startsWith("gone-")) throw error;
-    }
+    if (name !== JOURNAL_NAME && !name.startsWith("gone-")) fs.rmSync(join(home, name), { recursive: true });
   }
   appendPlan(home, plan);
   fs.mkdirSync(out);
   return new Map();
+}
+
+/** What cannot be deleted is out of the way already. */
+function deleteGone(home: string): void {
+  for (const name of entriesOf(home).filter((each) => each.startsWith("gone-"))) {
+    try {
+      fs.rmSync(join(home, name), { recursive: true });
+    } catch {
+      // `clean` says what keeps it.
+    }
+  }
 }
 
 function refuseLink(out: string): void {

@@ -1,6 +1,7 @@
 import { basename, extname } from "node:path";
 import { UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
+import { entryAt } from "./exchange.ts";
 
 /** Where a conversion writes to: one file, or a directory. */
 export interface Target {
@@ -22,12 +23,12 @@ const OTHER_FILES: readonly string[] = [
 
 /**
  * Whether a path names a file or a directory, and in which format. Throws UsageError where the two disagree, and for
- * endings of files that are never written.
+ * endings of files that are never written; of what stands there already, `checkTarget` says more.
  */
 export function targetAt(path: string, format: Format | undefined, fallback: Format): Target {
   const extension = extname(path).toLowerCase();
   const byName = FILE_FORMATS[extension];
-  if (OTHER_FILES.includes(extension.slice(1))) throw otherFile(path, extension);
+  if (entryAt(path) === null) refuseOtherFile(path);
   if (byName === undefined) return { path, format: format ?? fallback, fileName: null };
   if (format === undefined || format === byName) return { path, format: byName, fileName: basename(path) };
   throw new UsageError("FORMAT_MISMATCH", `${path}: a ${extension} file cannot be of format ${format}`, {
@@ -38,9 +39,12 @@ export function targetAt(path: string, format: Format | undefined, fallback: For
   });
 }
 
-function otherFile(path: string, extension: string): UsageError {
+/** Throws UsageError TARGET_NAME for the ending of a file of another kind. */
+export function refuseOtherFile(path: string): void {
+  const extension = extname(path).toLowerCase();
+  if (!OTHER_FILES.includes(extension.slice(1))) return;
   const stem = basename(path).slice(0, -extension.length);
-  return new UsageError("TARGET_NAME", `${path}: ${extension} files are not written`, {
+  throw new UsageError("TARGET_NAME", `${path}: ${extension} files are not written`, {
     file: path,
     expected: "a directory (safetensors with its index, DCP), or a file *.safetensors, *.pt or *.pth",
     found: extension,

@@ -241,6 +241,40 @@ describe("an existing target", () => {
     expect(fs.readdirSync(folder)).toEqual(["target"]);
   });
 
+  it("that could not be deleted afterwards is refused before anything is written", async () => {
+    await executeOutput(job());
+    const locked = join(target, "folder");
+    const access = fs.accessSync;
+    vi.spyOn(fs, "accessSync").mockImplementation((path, mode) => {
+      if (path === locked) throw systemError("EACCES");
+      access(path, mode);
+    });
+    const produce = vi.fn(produceBytes);
+    const error = await failure(executeOutput(job({ force: true, produce })));
+    expect([error.code, error.details.file]).toEqual(["PERMISSION_DENIED", locked]);
+    expect(produce).not.toHaveBeenCalled();
+    expectFiles(SMALL);
+  });
+
+  it("that turns out to be undeletable when it is replaced costs nothing but its remains, which are named", async () => {
+    await executeOutput(job());
+    const rm = fs.rmSync;
+    const spy = vi.spyOn(fs, "rmSync").mockImplementation((path, options) => {
+      if (`${path}`.includes("/gone-")) throw systemError("EACCES");
+      rm(path, options);
+    });
+    const onReplaced = vi.fn();
+    for (let times = 0; times < 2; times += 1) {
+      await executeOutput(job({ force: true, resume: true, onReplaced }, SMALL + times));
+      expect(contents(target)["first.distcp"]?.length).toBe(expectedFiles(SMALL + times)["first.distcp"]?.length);
+      expect(onReplaced.mock.lastCall?.[0].left).toMatch(/\/gone-/);
+    }
+    expect(fs.readdirSync(folder).toSorted()).toEqual([".target.convert-checkpoint-partial", "target"]);
+    spy.mockRestore();
+    await executeOutput(job({ force: true }));
+    expectFiles(SMALL);
+  });
+
   it("that appears during the run is not replaced", async () => {
     const produce: typeof produceBytes = (...args) => {
       produceBytes(...args);

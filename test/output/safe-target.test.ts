@@ -307,3 +307,15 @@ describe("only a checkpoint is replaced", () => {
     }
   });
 });
+
+it("a checkpoint with the ending of another kind of file is not replaced by a folder of that name", async () => {
+  const target = join(scratch(), "pytorch_model.bin");
+  const written = await converted(split.hf, join(scratch(), "model.pt"), { to: "raw" });
+  fs.copyFileSync(written.to.path, target);
+  await expect(converted(split.hf, target, { force: true })).rejects.toMatchObject({
+    code: "TARGET_NAME",
+    exitCode: 2,
+  });
+  await expect(converted(split.hf, target)).rejects.toMatchObject({ code: "TARGET_EXISTS", exitCode: 3 });
+  expect(fs.statSync(target).isFile()).toBe(true);
+});
