@@ -47,7 +47,7 @@ async function run(
 ) {
   const checkpoint = openCheckpoint(path);
   try {
-    const plan = planConversion(checkpoint, target, { model: { adapters }, ...more });
+    const plan = planConversion(checkpoint, target, { adapters, ...more });
     between();
     return await convert(plan, { fsync: false, ...options });
   } finally {
@@ -244,7 +244,7 @@ it("a companion that cannot be read stops the plan", () => {
     if (name === "generation_config.json") throw new EnvironmentError("FILE_UNREADABLE", name, { help: "" });
   };
   const checkpoint = openCheckpoint(new MemoryFolder("repo://model", filesBelow(source()), refuse).at());
-  expect(() => planConversion(checkpoint, "out", { model: { adapters } })).toThrow("generation_config.json");
+  expect(() => planConversion(checkpoint, "out", { adapters })).toThrow("generation_config.json");
 });
 
 it("a value that a cast makes infinite is refused by a continued run, too", async () => {
