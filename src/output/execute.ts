@@ -103,9 +103,8 @@ export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
 /** Keeps what a later run can use, and removes the rest. */
 function leave(job: ExecuteJob, staging: Staging, error: unknown): void {
   const bytes = durableBytes(staging);
-  const stopped = job.signal?.aborted === true && bytes > 0;
-  const isUseful = job.isUseful?.(error) ?? (job.resume === true || stopped);
-  if (isUseful || holdsFormer(staging)) {
+  const isUseful = job.isUseful?.(error) ?? (job.resume === true || job.signal?.aborted === true);
+  if ((isUseful && bytes > 0) || holdsFormer(staging)) {
     releaseStaging(staging);
     job.onKept?.({ path: staging.home, bytes });
   } else discardStaging(staging);

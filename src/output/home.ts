@@ -47,3 +47,8 @@ export function entriesOf(home: string): string[] {
     help: "look at what it is, and move it away yourself",
   });
 }
+
+const ENTRY = /^(?:journal|out|(?:gone-)?(?:swap|old)-[0-9a-f-]+)$/;
+
+/** Entries that we do not make. */
+export const foreignEntries = (home: string): string[] => entriesOf(home).filter((name) => !ENTRY.test(name));

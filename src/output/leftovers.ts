@@ -1,7 +1,7 @@
 // What killed and stopped runs left beside a target: found, told, and removed.
 import fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { entriesOf, homeOf, isHomeName } from "./home.ts";
+import { entriesOf, foreignEntries, homeOf, isHomeName } from "./home.ts";
 import { appendRelease, JOURNAL_NAME, type Journal, readJournal } from "./journal.ts";
 import { bytesBelow } from "./planned-files.ts";
 import { writing } from "./staging-errors.ts";
@@ -40,13 +40,11 @@ export function leftoversAt(path: string): Leftover[] {
   });
 }
 
-const ENTRY = /^(?:journal|out|(?:gone-)?(?:swap|old)-[0-9a-f-]+)$/;
-
 function leftoverIn(home: string): Leftover {
   const names = entriesOf(home);
   const journal = readable(home);
   const target = journal?.target == null ? null : join(dirname(home), journal.target);
-  const isOurs = target !== null && homeOf(target) === home && names.every((name) => ENTRY.test(name));
+  const isOurs = target !== null && homeOf(target) === home && foreignEntries(home).length === 0;
   const holder = journal?.holder ?? null;
   const former = isOurs ? names.find((name) => isFormer(home, name, journal!)) : undefined;
   const progress = [...(journal?.progress.values() ?? [])];

@@ -3,7 +3,7 @@
 import fs from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { EnvironmentError, InputError } from "../base/errors.ts";
-import { entriesOf, homeOf, outOf } from "./home.ts";
+import { entriesOf, foreignEntries, homeOf, outOf } from "./home.ts";
 import { appendPlan, appendRelease, type Claim, type DatedProgress, JOURNAL_NAME, readJournal } from "./journal.ts";
 import { bytesBelow, keepPlanned, requirePlanned } from "./planned-files.ts";
 import { checkTarget, failExists, type Standing, type TargetCheck } from "./safe-target.ts";
@@ -88,6 +88,7 @@ function makeHome(home: string, target: string): Made {
  */
 function takeInherited(home: string, target: string): Claim | null {
   if (entriesOf(home).length === 0) return null;
+  refuseForeign(home);
   return writing(target, () => {
     const { holder } = readJournal(home);
     if (holder !== null) failBusy(target, holder);
@@ -104,6 +105,17 @@ function takeInherited(home: string, target: string): Claim | null {
   });
 }
 
+/** All in the folder is deleted sooner or later, so all must be ours. */
+function refuseForeign(home: string): void {
+  const [name] = foreignEntries(home);
+  if (name === undefined) return;
+  const file = join(home, name);
+  throw new InputError("PARTIAL_CHANGED", `${file}: is not made by this tool, and would be deleted`, {
+    file,
+    help: "move it to where you want it, or delete it; then run again",
+  });
+}
+
 /**
  * Ends what an earlier run could not: deletes what it replaced, and removes its folder where nothing in it can be continued.
  * What a running process holds is left to it. Throws EnvironmentError where the folder cannot be written.
@@ -111,7 +123,7 @@ function takeInherited(home: string, target: string): Claim | null {
 export function settleTarget(path: string): void {
   const target = resolve(path);
   const home = homeOf(target);
-  if (entriesOf(home).length === 0) return;
+  if (entriesOf(home).length === 0 || foreignEntries(home).length > 0) return;
   writing(target, () => {
     if (readJournal(home).holder !== null) return;
     const claim = claimHome(home, target);

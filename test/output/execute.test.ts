@@ -514,6 +514,19 @@ describe("a killed run", () => {
     expectFiles(LARGE);
   });
 
+  it("whose folder holds a file of someone is refused, and that file stays", async () => {
+    killedRun(LARGE, STEP * 2.2);
+    const notes = join(homeOf(target), "notes.txt");
+    fs.writeFileSync(notes, "mine");
+    for (const more of [{}, { resume: true }, { force: true }]) {
+      const error = await failure(executeOutput(job(more, LARGE)));
+      expect([error.code, error.details.file]).toEqual(["PARTIAL_CHANGED", notes]);
+    }
+    fs.rmSync(notes);
+    await executeOutput(job({ resume: true }, LARGE));
+    expectFiles(LARGE);
+  });
+
   it("publishes planned files alone, whatever came where they are made", async () => {
     killedRun(LARGE, STEP * 2.2);
     const out = join(homeOf(target), "out");
