@@ -77,6 +77,8 @@ export function planConversion(
 ): ConversionPlan {
   checkArgument("planConversion", "Checkpoint", source);
   checkAdapters("planConversion", options);
+  // Wrong usage shows first, whatever the source is.
+  targetAt(targetPath ?? "", options.format, "dcp");
   const dtypes = dtypeChoice(options.dtype ?? []);
   const globs = (options.allowDrop ?? []).map(globMatcher);
   const isWaived = (key: string) => globs.some((matches) => matches(key));

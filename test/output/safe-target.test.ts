@@ -319,3 +319,11 @@ it("a checkpoint with the ending of another kind of file is not replaced by a fo
   await expect(converted(split.hf, target)).rejects.toMatchObject({ code: "TARGET_EXISTS", exitCode: 3 });
   expect(fs.statSync(target).isFile()).toBe(true);
 });
+
+it("the ending of another kind of file is wrong usage before the source is looked at", async () => {
+  const source = writeSafetensors(join(scratch(), "unknown"), new Map());
+  await expect(converted(source, join(scratch(), "x.gguf"))).rejects.toMatchObject({
+    code: "TARGET_NAME",
+    exitCode: 2,
+  });
+});
