@@ -5,6 +5,35 @@ export type JsonObject = { readonly [key: string]: unknown };
 export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** Depth at which serde_json stops. What walks a value may recurse. */
+const MAX_DEPTH = 127;
+
+/** `JSON.parse`, for values nested up to 127 deep. Throws SyntaxError. */
+export function parseJson(text: string): unknown {
+  if (isTooDeep(text)) throw new SyntaxError(`its lists and objects are nested more than ${MAX_DEPTH} deep`);
+  const value: unknown = JSON.parse(text);
+  return value;
+}
+
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') at = endOfString(text, at);
+    else if (character === "[" || character === "{") depth += 1;
+    else if (character === "]" || character === "}") depth -= 1;
+    if (depth > MAX_DEPTH) return true;
+  }
+  return false;
+}
+
+/** Where the quote stands that ends a string; the end of a text that has none. */
+function endOfString(text: string, begin: number): number {
+  let at = begin + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
 /** What a reader found instead of what it was asked for. */
 export interface JsonFault {
   /** Names and indices that lead to the value, joined by dots; empty for the document. */

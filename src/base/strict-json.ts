@@ -33,6 +33,17 @@ export class JsonDuplicateKeyError extends Error {
   }
 }
 
+/** An object inside the document has more than the `limit` of keys. */
+export class JsonKeysError extends Error {
+  readonly path: readonly string[];
+  readonly limit: number;
+  constructor(path: readonly string[], limit: number) {
+    super(`more than ${limit} keys in ${JSON.stringify(path.join(" → "))}`);
+    this.path = path;
+    this.limit = limit;
+  }
+}
+
 /** Depth at which serde_json stops. */
 const MAX_DEPTH = 127;
 
@@ -51,9 +62,12 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const INTEGER = /^-?\d+$/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Throws JsonSyntaxError or JsonDuplicateKeyError. */
-export function parseStrictJson(text: string): JsonValue {
-  return new Scanner(text).document();
+/**
+ * Throws JsonSyntaxError, JsonDuplicateKeyError or JsonKeysError.
+ * @param innerKeys most keys of an object that is inside another
+ */
+export function parseStrictJson(text: string, innerKeys = Number.POSITIVE_INFINITY): JsonValue {
+  return new Scanner(text, innerKeys).document();
 }
 
 class Scanner {
@@ -62,8 +76,11 @@ class Scanner {
   readonly #path: string[] = [];
   #depth = 0;
 
-  constructor(text: string) {
+  readonly #innerKeys: number;
+
+  constructor(text: string, innerKeys: number) {
     this.#text = text;
+    this.#innerKeys = innerKeys;
   }
 
   document(): JsonValue {
@@ -115,6 +132,7 @@ class Scanner {
       if (this.#text.charCodeAt(this.#at) !== QUOTE) this.#fail("expected a key in double quotes");
       const key = this.#string();
       if (map.has(key)) throw new JsonDuplicateKeyError([...this.#path], key);
+      if (map.size >= this.#innerKeys && this.#depth > 1) throw new JsonKeysError([...this.#path], this.#innerKeys);
       this.#skipSpace();
       if (this.#text.charCodeAt(this.#at) !== COLON) this.#fail("expected ':'");
       this.#at += 1;

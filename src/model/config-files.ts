@@ -1,5 +1,5 @@
 import { InputError } from "../base/errors.ts";
-import { isJsonObject, type JsonObject } from "../base/json.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../base/json.ts";
 import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
@@ -43,7 +43,7 @@ function parseConfig(folder: Folder, name: string, path: string): ConfigFile {
 function parseObject(text: string, file: string): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (cause) {
     throw new InputError("CONFIG_MALFORMED", `${file}: not JSON: ${cause instanceof Error ? cause.message : cause}`, {
       file,

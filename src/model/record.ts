@@ -2,7 +2,7 @@
 // Written as JSON; `docs/formats.md` describes it for other readers.
 import { byteLengthOf, DTYPES, type Dtype } from "../base/dtype.ts";
 import { type ErrorDetails, InputError } from "../base/errors.ts";
-import { type JsonFault, JsonReader } from "../base/json.ts";
+import { type JsonFault, JsonReader, parseJson } from "../base/json.ts";
 import { VERSION } from "../base/version.ts";
 import { ENCODINGS, type EncodingName } from "../family/encodable.ts";
 import { FORMATS, type Format, type SafetensorsOrigin } from "../formats/checkpoint.ts";
@@ -91,7 +91,7 @@ export const recordIn = (folder: Folder): ConversionRecord | null =>
 export function parseRecord(text: string, file: string): ConversionRecord {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw malformed(file, "it is not JSON", { cause });
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isJsonObject, JsonReader, shortened } from "../../src/base/json.ts";
+import { isJsonObject, JsonReader, parseJson, shortened } from "../../src/base/json.ts";
 
 const root = (value: unknown) =>
   new JsonReader(value, ({ place, expected, found }) => new Error(`${place}: no ${expected} but ${found}`));
@@ -47,4 +47,28 @@ it("an object is neither null nor a list", () => {
 it("messages show the beginning of long values, and that there is none", () => {
   expect(shortened("a".repeat(200))).toHaveLength(81);
   expect(shortened(undefined)).toBe("nothing");
+});
+
+describe("text", () => {
+  const nested = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
+
+  it.each([128, 60_000, 5_000_000])("nested %d deep is refused", (depth) => {
+    expect(() => parseJson(nested(depth))).toThrow(
+      new SyntaxError("its lists and objects are nested more than 127 deep"),
+    );
+    expect(() => parseJson('{"a":'.repeat(depth))).toThrow("nested more than 127 deep");
+  });
+
+  it.each([
+    nested(127),
+    `[${`${nested(100)},`.repeat(50)}1]`,
+    JSON.stringify({ "[": `{[${"[".repeat(200)}`, b: '"[\\', c: "\\" }),
+  ])("of lists beside each other, or of brackets in strings, is read", (text) => {
+    expect(parseJson(text)).toEqual(JSON.parse(text));
+  });
+
+  it("that does not end is no JSON", () => {
+    expect(() => parseJson('{"a')).toThrow(SyntaxError);
+    expect(() => parseJson('"a\\')).toThrow(SyntaxError);
+  });
 });

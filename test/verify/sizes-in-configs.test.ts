@@ -120,6 +120,14 @@ test("layers of a params.json", async () => {
   expect(counts.expanded).toBe(0);
 });
 
+test.each(Object.keys(verbs))("%s of a config with a value nested 60,000 deep", async (verb) => {
+  const path = changed(fixture("llama3/split").hf, { hidden_act: "DEEP" });
+  const name = join(path, "config.json");
+  const deep = "[".repeat(60_000) + "]".repeat(60_000);
+  writeFileSync(name, readFileSync(name, "utf8").replace('"DEEP"', deep));
+  expect(await codeOf(path, verbs[verb]!)).toBe("CONFIG_MALFORMED");
+});
+
 test("a config of the layers that a real model may have says which tensors are missing", async () => {
   const path = changed(fixture("llama3/split").hf, { num_hidden_layers: 1000 });
   expect(await codeOf(path, plan)).toBe("MISSING_TENSOR");

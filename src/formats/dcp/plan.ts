@@ -31,7 +31,7 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
   const layouts = new Map<string, ZipLayout>();
   for (const tensor of tensors) {
     const { key, dtype } = tensor;
-    const torch = torchDtypeOf(key, dtype);
+    const torch = torchDtypeOf(tensor);
     const boxes = options.chunks?.(tensor) ?? rowChunks(tensor.shape, rowsPerRank(tensor.shape, ranks));
     const chunks = boxes.map((box) => {
       const rank = rankOf(box, tensor.shape, ranks);

@@ -58,7 +58,7 @@ function writeTensor(w: PickleWriter, tensor: PlannedTensor): void {
     properties: () =>
       w.build(`${MD} TensorProperties`, () =>
         w.tuple(
-          () => w.global(`torch ${torchDtypeOf(tensor.key, tensor.dtype).name}`),
+          () => w.global(`torch ${torchDtypeOf(tensor).name}`),
           () => w.call("torch.serialization _get_layout", () => w.text("torch.strided")),
           () => w.bool(false),
           () => w.call(`${MD} _MEM_FORMAT_ENCODING`, () => w.int(0)),

@@ -67,7 +67,9 @@ export class PickleWriter {
   }
 
   ints(values: readonly number[]): void {
-    this.tuple(...values.map((value) => () => this.int(value)));
+    this.bytes(OPCODES.MARK);
+    for (const value of values) this.int(value);
+    this.bytes(OPCODES.TUPLE);
   }
 
   list<T>(items: readonly T[], write: (item: T) => void): void {

@@ -5,6 +5,7 @@ import {
   isTuple,
   kindOf,
   PickleDict,
+  PickleGlobal,
   PickleList,
   type PickleObject,
   PicklePersistent,
@@ -22,6 +23,8 @@ export interface Flattened {
 
 /** Levels of dicts and lists; trainers need fewer than ten. */
 const DEPTH_LIMIT = 100;
+/** Values that are no tensors, each with a name. A list of them counts as one; trainers have some hundred thousands. */
+const OTHERS_LIMIT = 500_000;
 /** The name of a file's only tensor, where it stands in no dict. */
 const BARE = "tensor";
 
@@ -40,6 +43,8 @@ class Walk implements Flattened {
   readonly paths = new Map<string, Path>();
   readonly others: OtherEntry[] = [];
   private visits = 0;
+  /** What `plainSize` found: a value may stand in many places. */
+  private readonly sizes = new Map<PickleValue, number>();
 
   constructor(
     private readonly budget: number,
@@ -47,12 +52,8 @@ class Walk implements Flattened {
   ) {}
 
   visit(value: PickleValue, path: Path): void {
-    if (++this.visits > this.budget) {
-      throw refuse(this.where, "PICKLE_EXPANSION", "the pickle repeats its parts until they outgrow the file");
-    }
-    if (path.length > DEPTH_LIMIT) {
-      throw refuse(this.where, "PICKLE_NESTING", `its dicts and lists are nested more than ${DEPTH_LIMIT} deep`);
-    }
+    this.count(1);
+    this.checkDepth(path.length);
     if (isTensor(value)) this.add(value, path);
     else if (value instanceof PickleDict && value.items.length > 0) {
       for (const [key, item] of value.entries()) this.visit(item, [...path, this.keyOf(key, path)]);
@@ -63,11 +64,41 @@ class Walk implements Flattened {
 
   /** A list without tensors is one entry. */
   private visitList(list: PickleValue, items: readonly PickleValue[], path: Path): void {
-    const [tensors, others] = [this.tensors.size, this.others.length];
-    for (const [i, item] of items.entries()) this.visit(item, [...path, i]);
-    if (this.tensors.size > tensors) return;
-    for (const other of this.others.splice(others)) this.paths.delete(other.key);
-    this.addOther(list, path);
+    const parts = this.plainSize(list, path.length) - 1;
+    if (parts < 0) for (const [i, item] of items.entries()) this.visit(item, [...path, i]);
+    else {
+      this.count(parts);
+      this.addOther(list, path);
+    }
+  }
+
+  /** How many values a value consists of, itself included; 0 where a tensor, or a storage without one, is among them. */
+  private plainSize(value: PickleValue, depth: number): number {
+    if (isPlain(value)) return 1;
+    if (isTensor(value) || value instanceof PicklePersistent) return 0;
+    this.checkDepth(depth);
+    const known = this.sizes.get(value);
+    if (known !== undefined) return known;
+    let size = 1;
+    for (const part of partsOf(value)) {
+      const inside = this.plainSize(part, depth + 1);
+      size = inside === 0 ? 0 : size + inside;
+      if (size === 0) break;
+    }
+    this.sizes.set(value, size);
+    return size;
+  }
+
+  private count(values: number): void {
+    this.visits += values;
+    if (this.visits > this.budget) {
+      throw refuse(this.where, "PICKLE_EXPANSION", "the pickle repeats its parts until they outgrow the file");
+    }
+  }
+
+  private checkDepth(depth: number): void {
+    if (depth <= DEPTH_LIMIT) return;
+    throw refuse(this.where, "PICKLE_NESTING", `its dicts and lists are nested more than ${DEPTH_LIMIT} deep`);
   }
 
   private add(tensor: PickleObject, path: Path): void {
@@ -80,6 +111,10 @@ class Walk implements Flattened {
         help: "save tensors instead of storages",
       });
     }
+    if (this.others.length === OTHERS_LIMIT)
+      throw refuse(this.where, "TOO_MANY_VALUES", `it holds more than ${OTHERS_LIMIT} values that are no tensors`, {
+        help: "save the model's state dict alone",
+      });
     this.others.push({ key: this.name(path), kind: kindOf(value) });
   }
 
@@ -107,3 +142,10 @@ class Walk implements Flattened {
     );
   }
 }
+
+/** A value without parts. */
+const isPlain = (value: PickleValue): value is null | boolean | number | bigint | string | Uint8Array | PickleGlobal =>
+  value === null || typeof value !== "object" || value instanceof Uint8Array || value instanceof PickleGlobal;
+
+const partsOf = (value: PickleValue): readonly PickleValue[] =>
+  value instanceof PickleList || value instanceof PickleDict ? value.items : isTuple(value) ? value : [];

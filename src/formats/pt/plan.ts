@@ -41,7 +41,7 @@ export function planTorchFile(
   const pickle = new PickleWriter();
   pickle.dict(list.entries(), ([i, { key, dtype, shape }]) => {
     pickle.text(key);
-    writeTensor(pickle, torchDtypeOf(key, dtype), shape, i);
+    writeTensor(pickle, torchDtypeOf({ key, dtype, shape }), shape, i);
   });
   const sizes = list.map(({ dtype, shape }) => byteLengthOf(dtype, shape));
   const records = sizes.map((byteLength, i) => ({ name: `${PREFIX}data/${i}`, byteLength }));
@@ -89,9 +89,16 @@ function writeStorage(w: PickleWriter, storageClass: string, storage: number, co
   );
 }
 
-/** @throws InputError for a dtype that torch does not have */
-export function torchDtypeOf(key: string, dtype: Dtype): TorchDtype {
+/** Most dims of a tensor that torch's operations take (`dim_bitset_size`). */
+const MOST_DIMS = 64;
+
+/** @throws InputError for a dtype or a shape that torch does not have */
+export function torchDtypeOf({ key, dtype, shape }: TargetTensor): TorchDtype {
   const torch = torchDtype(dtype);
+  if (shape.length > MOST_DIMS) throw notInTorch(key, `at most ${MOST_DIMS} dimensions`, `${shape.length}`);
+  // Beside a dimension of size 0, others may be so large that no stride leads over them.
+  if (!rowMajorStrides(shape).every(Number.isSafeInteger))
+    throw notInTorch(key, "strides below 2^53", `[${shape.join(", ")}]`);
   if (torch !== undefined) return torch;
   throw new InputError("DTYPE_NOT_IN_TORCH", `tensor "${key}": torch has no dtype for ${dtype}`, {
     tensor: key,
@@ -99,3 +106,11 @@ export function torchDtypeOf(key: string, dtype: Dtype): TorchDtype {
     help: "write safetensors instead, or convert the tensor with --dtype",
   });
 }
+
+const notInTorch = (key: string, expected: string, found: string): InputError =>
+  new InputError("SHAPE_NOT_IN_TORCH", `tensor "${key}": torch has no tensors of its shape`, {
+    tensor: key,
+    expected,
+    found,
+    help: "write safetensors instead",
+  });

@@ -5,6 +5,7 @@ import { bitsOf, type Dtype, elementCount, isDtype } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import {
   JsonDuplicateKeyError,
+  JsonKeysError,
   type JsonMap,
   JsonNumber,
   JsonSyntaxError,
@@ -17,6 +18,8 @@ export const LENGTH_BYTES = 8;
 /** `MAX_HEADER_SIZE` of the library. */
 export const MAX_HEADER_BYTES = 100_000_000;
 export const METADATA_KEY = "__metadata__";
+/** Keys of `__metadata__`. The official library writes one for each name of a shared tensor at most. */
+const MAX_METADATA_KEYS = 100_000;
 
 export interface HeaderTensor {
   readonly key: string;
@@ -136,11 +139,16 @@ export function parseHeaderText(text: string, file: string): Header {
 
 function parseJson(text: string, faults: Faults): JsonValue {
   try {
-    return parseStrictJson(text);
+    return parseStrictJson(text, MAX_METADATA_KEYS);
   } catch (error) {
     if (error instanceof JsonSyntaxError)
       faults.fail("SAFETENSORS_HEADER_JSON", `the header is not valid JSON: ${error.message}`);
     if (error instanceof JsonDuplicateKeyError) failDuplicate(error, faults);
+    if (error instanceof JsonKeysError)
+      faults.fail("SAFETENSORS_TOO_MANY_KEYS", `its header has ${error.message}`, {
+        expected: `at most ${error.limit} keys`,
+        help: "write the file again without these keys",
+      });
     throw error;
   }
 }

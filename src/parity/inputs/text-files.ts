@@ -1,7 +1,7 @@
 // Reads small text files of inputs: those that the user names, and those beside a checkpoint.
 import { readFileSync } from "node:fs";
 import { InputError } from "../../base/errors.ts";
-import { isJsonObject, type JsonObject } from "../../base/json.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../../base/json.ts";
 import { CONFIG_LIMIT, type Folder, has, readText as readTextIn } from "../../formats/io/folder.ts";
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -19,11 +19,11 @@ const notFound = (file: string, cause?: unknown): InputError =>
   new InputError("NOT_FOUND", `${file}: cannot be read`, { file, cause, help: "check the path" });
 
 /** A file that the user names. @throws InputError NOT_FOUND or JSON_INVALID */
-export const readJson = (file: string): unknown => parseJson(readText(file), file);
+export const readJson = (file: string): unknown => parsed(readText(file), file);
 
-function parseJson(text: string, file: string): unknown {
+function parsed(text: string, file: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (cause) {
     throw new InputError("JSON_INVALID", `${file}: not JSON`, {
       file,
@@ -51,7 +51,7 @@ export function readJsonObject(
 ): JsonObject {
   const { shown: file = folder.pathOf(name) } = rest;
   if (!has(folder, name)) throw notFound(file);
-  const value = parseJson(readTextIn(folder, name, limit, file), file);
+  const value = parsed(readTextIn(folder, name, limit, file), file);
   if (isJsonObject(value)) return value;
   throw new InputError(code, `${file}: not a JSON object`, {
     file,

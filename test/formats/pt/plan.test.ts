@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { planDcp } from "../../../src/formats/dcp/plan.ts";
 import type { ByteSource } from "../../../src/formats/io/byte-source.ts";
 import type { OutputPart } from "../../../src/formats/output.ts";
 import { openTorchFile } from "../../../src/formats/pt/open.ts";
@@ -46,6 +47,39 @@ test("storages begin at multiples of 64 bytes", () => {
   expect(begins).toHaveLength(3);
   expect(begins.map((begin) => begin % 64)).toEqual([0, 0, 0]);
   expect(at).toBe(file!.byteLength);
+});
+
+test.each([
+  ["more dimensions than torch takes", Array<number>(2_000_000).fill(1), "at most 64 dimensions", "2000000"],
+  [
+    "strides beyond all numbers",
+    [0, 2 ** 53 - 1, 2 ** 40],
+    "strides below 2^53",
+    "[0, 9007199254740991, 1099511627776]",
+  ],
+])("a shape of %s is refused by name, alone and in a DCP", (_, shape, expected, found) => {
+  const tensors = [{ key: "odd", dtype: "F32" as const, shape }];
+  for (const plan of [() => planTorchFile(tensors, "odd.pt"), () => planDcp(tensors)]) {
+    expect(plan).toThrow(
+      expect.objectContaining({
+        code: "SHAPE_NOT_IN_TORCH",
+        details: expect.objectContaining({ tensor: "odd", expected, found }),
+      }),
+    );
+  }
+});
+
+test("a tensor of 64 dimensions, and one of size 0 beside large sizes", () => {
+  const shapes = [Array<number>(64).fill(1), [0, 2 ** 26, 2 ** 26]];
+  const tensors = shapes.map((shape, i) => ({ key: `t${i}`, dtype: "F32" as const, shape }));
+  const payloads = new Map([
+    ["t0", new Uint8Array(4)],
+    ["t1", new Uint8Array()],
+  ]);
+  writeOutput(root, planTorchFile(tensors, "shapes.pt"), payloads, 13);
+  const back = openTorchFile(join(root, "shapes.pt"));
+  expect([...back.tensors.values()].map(({ shape }) => shape)).toEqual(shapes);
+  back.close();
 });
 
 /** A planned zip as bytes that are never there at once: tensors are all zero. */

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InputError } from "../../../src/base/errors.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
-import { brokenFiles, brokenFolders, brokenIndexes, goodSharded, writeAll } from "./broken.ts";
+import { brokenFiles, brokenFolders, brokenIndexes, goodSharded, rawFile, writeAll } from "./broken.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -45,6 +45,21 @@ it("a code stands for one fault: messages of different codes differ", () => {
     expect(messages.get(text) ?? code, text).toBe(code);
     messages.set(text, code);
   }
+});
+
+// Apart from the cases, which the official library has judged: it has no such limit.
+it("metadata of 100,000 keys is read, of more refused", () => {
+  const file = (keys: number): string => {
+    const metadata = Array.from({ length: keys }, (_, i) => `"k${i}":""`).join();
+    const path = join(folder, `${keys}.safetensors`);
+    const a = '"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}';
+    writeFileSync(path, rawFile(`{"__metadata__":{${metadata}},${a}}`, "1234"));
+    return path;
+  };
+  openSafetensors(file(100_000)).close();
+  const error = refusal(file(100_001));
+  expect(error.code).toBe("SAFETENSORS_TOO_MANY_KEYS");
+  expect(error.message).toContain('more than 100000 keys in "__metadata__"');
 });
 
 it("the cases start from files that are accepted", () => {
