@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exchange } from "../../src/output/exchange.ts";
 import { executeOutput } from "../../src/output/execute.ts";
 import { homeOf } from "../../src/output/home.ts";
+import { appendClaim, ownClaim } from "../../src/output/journal.ts";
 import { restoreTarget } from "../../src/output/swap.ts";
 import { SMALLEST_SAFETENSORS } from "../helpers/checkpoints.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -155,4 +156,19 @@ it("two names of any kind are exchanged, and one that is not there is not", () =
   expect(fs.readlinkSync(a)).toBe("nowhere");
   expect(exchange(a, join(folder, "none"))).toBe(false);
   expect(fs.readdirSync(folder)).toHaveLength(2);
+});
+
+it("a reader waits for a process that is between the two renames, and leaves its work to it", async () => {
+  const { target } = oldTarget(false);
+  const old = join(homeOf(target), "old-0123");
+  fs.mkdirSync(homeOf(target));
+  fs.renameSync(target, old);
+  appendClaim(homeOf(target), ownClaim(), basename(target));
+  const back = setTimeout(() => fs.renameSync(old, target), 200);
+  await restoreTarget(join(target, "config.json"));
+  expect(fs.existsSync(target)).toBe(true);
+  clearTimeout(back);
+  fs.renameSync(target, old);
+  await restoreTarget(target);
+  expect(fs.existsSync(target)).toBe(false);
 });
