@@ -1,5 +1,5 @@
 // Two names exchange what they stand for, in one step that no kill can part: renameat2(RENAME_EXCHANGE). Node has no call
-// for it (docs/decisions/013), so a program of the system makes it, where there is one and the file system knows the call.
+// for it (docs/decisions/014), so a program of the system makes it, where there is one and the file system knows the call.
 import childProcess from "node:child_process";
 import fs from "node:fs";
 import { isAbsence } from "../formats/io/file-faults.ts";
