@@ -3,8 +3,8 @@ import fs from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, parse, relative, resolve, sep } from "node:path";
 import { EnvironmentError, InputError } from "../base/errors.ts";
-import { writing } from "../output/staging-errors.ts";
 import { type Contents, contentsOf } from "./replaceable.ts";
+import { writing } from "./staging-errors.ts";
 
 export interface TargetCheck {
   readonly force: boolean;

@@ -9,11 +9,11 @@ import {
   type ShapeMismatch,
   type TableFault,
   type UnknownTensor,
-} from "./fault.ts";
+} from "./faults/fault.ts";
+import { missingHelp, unknownHelp } from "./faults/problems.ts";
 import { checkedOrder, orderOf } from "./order.ts";
 import { exceptionOf, refusalOf, UNKNOWN_SIZE } from "./pass-through.ts";
 import { PieceMaker } from "./pieces.ts";
-import { missingHelp, unknownHelp } from "./problems.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import { type Resolved, resolve } from "./resolve.ts";
 import type { Side } from "./rule.ts";

@@ -1,5 +1,5 @@
 // Moves of elements between tensors, as nested strided copies: the output of a plan.
-import type { TolerableFault } from "./fault.ts";
+import type { TolerableFault } from "./faults/fault.ts";
 
 /**
  * A nested loop over `sizes` (outermost first), in elements:

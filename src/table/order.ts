@@ -1,7 +1,7 @@
 // Finds the order of dims that a checkpoint was written in, where its tensors can have several.
 import { InputError } from "../base/errors.ts";
 import type { CompiledSide, MapSlot, Slot } from "./compile.ts";
-import type { AmbiguousOrder } from "./fault.ts";
+import type { AmbiguousOrder } from "./faults/fault.ts";
 import type { Source } from "./request.ts";
 import { type CompiledTerm, layoutOf } from "./terms.ts";
 

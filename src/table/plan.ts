@@ -3,7 +3,7 @@
 import { Check } from "./check.ts";
 import { type Compiled, type CompiledSide, compileRules, type Slot } from "./compile.ts";
 import type { Axes } from "./dims/axes.ts";
-import type { TableFault } from "./fault.ts";
+import type { TableFault } from "./faults/fault.ts";
 import type { TablePlan } from "./move.ts";
 import { axisOf, refusalOf } from "./pass-through.ts";
 import { planOf } from "./planner.ts";

@@ -1,10 +1,10 @@
 // Plans one conversion: where every target tensor comes from.
 import type { Check, Target } from "./check.ts";
 import type { Slot } from "./compile.ts";
-import { isTolerable } from "./fault.ts";
+import { isTolerable } from "./faults/fault.ts";
+import { errorOf } from "./faults/problems.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
 import { refusalOf } from "./pass-through.ts";
-import { errorOf } from "./problems.ts";
 import type { RefuseRule } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
 

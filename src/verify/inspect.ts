@@ -8,7 +8,7 @@ import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
 import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
 import { recognise } from "../model/recognise.ts";
-import { errorOf } from "../table/problems.ts";
+import { errorOf } from "../table/faults/problems.ts";
 import { directionFrom } from "../views/mapping.ts";
 
 /** Something a conversion would stop at, or ought to know. */

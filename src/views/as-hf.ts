@@ -1,7 +1,7 @@
 // A model as Hugging Face has it, whatever its layout: canonical keys, dims and order, made as they are read.
 import { oppositeLayout } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
-import { keysAtFault } from "../table/fault.ts";
+import { keysAtFault } from "../table/faults/fault.ts";
 import type { PlanOptions } from "../table/plan.ts";
 import { type Mapping, mapped, type Planned, planned } from "./mapping.ts";
 import { virtualSource } from "./produce.ts";

@@ -5,7 +5,7 @@ import { type Dtype, elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { type Float, FRACTION_BITS, isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
-import { keysAtFault } from "../table/fault.ts";
+import { keysAtFault } from "../table/faults/fault.ts";
 import type { Dropped } from "../table/move.ts";
 import { castingRead } from "./cast.ts";
 import type { Mapping } from "./mapping.ts";

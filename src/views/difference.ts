@@ -1,6 +1,6 @@
 import type { Dtype } from "../base/dtype.ts";
-import type { TolerableFault } from "../table/fault.ts";
-import { errorOf } from "../table/problems.ts";
+import type { TolerableFault } from "../table/faults/fault.ts";
+import { errorOf } from "../table/faults/problems.ts";
 import type { ValueFault } from "./checks.ts";
 import type { Mapping } from "./mapping.ts";
 

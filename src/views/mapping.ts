@@ -4,10 +4,10 @@ import { type Dtype, elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
 import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
-import { keysAtFault, mixedDtypes } from "../table/fault.ts";
+import { keysAtFault, mixedDtypes } from "../table/faults/fault.ts";
+import { errorOf } from "../table/faults/problems.ts";
 import type { Dropped, Move, TablePlan } from "../table/move.ts";
 import type { Direction, PlanOptions, Table } from "../table/plan.ts";
-import { errorOf } from "../table/problems.ts";
 import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
 

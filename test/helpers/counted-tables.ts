@@ -1,6 +1,6 @@
 // Tables that count how often they are compiled and asked for a plan, at the door of the table room, through which everyone
 // goes. A test that counts mocks that module:
-//   vi.mock("../../src/table/plan.ts", async (original) => (await import("../helpers/counted-tables.ts")).counting(await original()));
+//   vi.mock("../../src/table/plan.ts", async (original) => (await import("./counted-tables.ts")).counting(await original()));
 import type * as plan from "../../src/table/plan.ts";
 
 /** Since `reset`. */

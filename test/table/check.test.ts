@@ -3,9 +3,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Dtype } from "../../src/base/dtype.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { TableFault } from "../../src/table/fault.ts";
+import type { TableFault } from "../../src/table/faults/fault.ts";
+import { errorOf } from "../../src/table/faults/problems.ts";
 import { compileTable, type PlanOptions, type SourceTensor } from "../../src/table/plan.ts";
-import { errorOf } from "../../src/table/problems.ts";
 import {
   alsoSpelled,
   concat,

@@ -1,10 +1,10 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
-import { InputError } from "../base/errors.ts";
-import { nearestKey } from "../base/near.ts";
-import type { CompiledSide } from "./compile.ts";
-import { abstractKey } from "./dims/key-pattern.ts";
+import { InputError } from "../../base/errors.ts";
+import { nearestKey } from "../../base/near.ts";
+import type { CompiledSide } from "../compile.ts";
+import { abstractKey } from "../dims/key-pattern.ts";
+import { findSlot } from "../resolve.ts";
 import type { MissingTower, TableFault } from "./fault.ts";
-import { findSlot } from "./resolve.ts";
 
 const NAMES_SHOWN = 3;
 
