@@ -1,7 +1,9 @@
 // What the configs of Qwen3-VL and Qwen3.5 have in common: the vision tower, the tokens around images, the shares of M-RoPE.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_vl/configuration_qwen3_vl.py, Qwen3VLVisionConfig
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/configuration_qwen3_5.py, Qwen3_5VisionConfig
+import type { VisionInput } from "../../src/family/family.ts";
 import type { ConfigReader } from "./config-reader.ts";
+import { qwen2VlImageProcessor } from "./qwen-image-processor.ts";
 
 /** Sizes in elements. */
 export interface QwenVision {
@@ -51,6 +53,16 @@ export const parseVisionTokens = (config: ConfigReader, defaults: VisionTokens):
   video: config.count("video_token_id", defaults.video),
   visionStart: config.count("vision_start_token_id", defaults.visionStart),
   visionEnd: config.count("vision_end_token_id", defaults.visionEnd),
+});
+
+/** How images are given to such a model. */
+export const qwenVisionInput = (vision: QwenVision, tokens: VisionTokens): VisionInput => ({
+  patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
+  mergeSize: vision.mergeSize,
+  imageToken: tokens.image,
+  around: [tokens.visionStart, tokens.visionEnd],
+  reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
+  processor: qwen2VlImageProcessor,
 });
 
 /** Frequencies that turn with time, row and column. */

@@ -2,10 +2,9 @@ import type { Forward } from "../../numerics/graph.ts";
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
-import type { VisionInput } from "../../src/family/family.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
-import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
+import { qwenVisionInput } from "../common/qwen-vision-config.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
@@ -65,7 +64,7 @@ function common(family: Qwen35Family) {
     parse: (json: JsonObject, where: string) => parseQwen35Config(family, json, where),
     facts: ({ vision, tokens, ...config }: Qwen35Config) => ({
       ...config,
-      vision: vision && tokens ? visionInput(vision, tokens) : undefined,
+      vision: vision && tokens ? qwenVisionInput(vision, tokens) : undefined,
     }),
     encodable: { mxfp4: MXFP4_EXPERTS },
     axes: qwen35Axes,
@@ -79,15 +78,6 @@ function hfGraph(config: Qwen35Config): Forward {
   checkTower(config);
   return withSeparateImages(hfForward(config), config, "hf");
 }
-
-const visionInput = (vision: Qwen35Vision, tokens: NonNullable<Qwen35Config["tokens"]>): VisionInput => ({
-  patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
-  mergeSize: vision.mergeSize,
-  imageToken: tokens.image,
-  around: [tokens.visionStart, tokens.visionEnd],
-  reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
-  processor: qwen2VlImageProcessor,
-});
 
 function mathOf(config: Qwen35Config) {
   const { rope, dtype: _, delta, moe, vision, tokens, ...sizes } = config;

@@ -2,10 +2,9 @@ import type { Forward } from "../../numerics/graph.ts";
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
-import type { VisionInput } from "../../src/family/family.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { prefixed } from "../common/prefixed.ts";
-import { qwen2VlImageProcessor } from "../common/qwen-image-processor.ts";
+import { qwenVisionInput } from "../common/qwen-vision-config.ts";
 import { fused, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
@@ -73,7 +72,7 @@ function common(family: Qwen3VlFamily) {
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
     ],
     parse: (json: JsonObject, where: string) => parseQwen3VlConfig(family, json, where),
-    facts: (config: Qwen3VlConfig) => ({ ...config, vision: visionInput(config) }),
+    facts: (config: Qwen3VlConfig) => ({ ...config, vision: qwenVisionInput(config.vision, config.tokens) }),
     encodable: { mxfp4: MXFP4_EXPERTS },
     axes: qwen3VlAxes,
     math: mathOf,
@@ -86,15 +85,6 @@ function hfGraph(config: Qwen3VlConfig): Forward {
   checkTower(config);
   return withSeparateImages(hfForward(config), config, "hf");
 }
-
-const visionInput = ({ vision, tokens }: Qwen3VlConfig): VisionInput => ({
-  patchDim: vision.channels * vision.patchFrames * vision.patchSize ** 2,
-  mergeSize: vision.mergeSize,
-  imageToken: tokens.image,
-  around: [tokens.visionStart, tokens.visionEnd],
-  reserved: [tokens.image, tokens.video, tokens.visionStart, tokens.visionEnd],
-  processor: qwen2VlImageProcessor,
-});
 
 function mathOf(config: Qwen3VlConfig) {
   const { rope, dtype: _, moe, vision, tokens, ...sizes } = config;

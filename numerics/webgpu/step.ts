@@ -85,8 +85,8 @@ export function sendWords({ queue }: Runner, words: Uint32Array | Float32Array):
   );
 }
 
-/** A weight as an activation, for ops that take any node. */
-export function loadStep(view: WeightView, output: Storage): Step {
+/** Fills `output` from the host, in parts; `send` takes the first element of a part and their number. */
+export function uploadStep(output: Storage, send: (runner: Runner, first: number, count: number) => Binding): Step {
   return {
     inputs: [],
     output,
@@ -97,11 +97,15 @@ export function loadStep(view: WeightView, output: Storage): Step {
       for (let first = 0; first < output.elements; first += window) {
         const count = Math.min(window, output.elements - first);
         await runner.queue.reserve(4 * count);
-        runner.queue.copy(sendFloats(runner, view, first, count), part(output, 4 * first, 4 * count));
+        runner.queue.copy(send(runner, first, count), part(output, 4 * first, 4 * count));
       }
     },
   };
 }
+
+/** A weight as an activation, for ops that take any node. */
+export const loadStep = (view: WeightView, output: Storage): Step =>
+  uploadStep(output, (runner, first, count) => sendFloats(runner, view, first, count));
 
 /** One kernel over equal elements of all operands, in parts that it can see. */
 export function elementwiseStep<P extends string>(

@@ -1,4 +1,5 @@
 // Runs one or two checkpoints forward and compares their logits: proof that a conversion is right, not only invertible.
+import type { BackendName } from "../../numerics/capabilities.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
@@ -45,7 +46,7 @@ export interface SideReport {
 export interface ParityReport extends Omit<Judgement, "prompts"> {
   readonly inputs: ParityInputs;
   readonly backend: {
-    readonly name: string;
+    readonly name: BackendName;
     readonly adapter: string | null;
     /** The native library that made large matrix products; absent where there was none. */
     readonly library?: string;

@@ -172,7 +172,7 @@ const ONE: Axis = { size: 1, sourceStride: 0, targetStride: 0 };
 
 type CopyPlane = (from: Items, to: Items, source: number, target: number, across: Axis, along: Axis) => void;
 
-/** Whole blocks by the memory, the edges as any other plane. */
+/** The memory transposes whole blocks; plain loops copy the edges that remain. */
 const transposePlane =
   (memory: TransposingMemory): CopyPlane =>
   (from, to, source, target, across, along) => {

@@ -4,26 +4,12 @@ import { constantShape, gatherShape } from "../../ops/lookup.ts";
 import * as copies from "../kernels/copy.ts";
 import { type GpuNode, Storage } from "../node.ts";
 import type { Recording } from "../recording.ts";
-import { flatGroups, part, type Step, sendWords, whole } from "../step.ts";
+import { flatGroups, part, type Step, sendWords, uploadStep, whole } from "../step.ts";
 import type { WeightView } from "../weights.ts";
 
 /** Values known beforehand. */
-function constantStep(values: Float32Array, output: Storage): Step {
-  return {
-    inputs: [],
-    output,
-    kernels: [],
-    uploadBytes: output.bytes,
-    async run(runner) {
-      const window = Math.max(1024, Math.floor(runner.windowBytes / 4));
-      for (let first = 0; first < values.length; first += window) {
-        const words = values.subarray(first, first + window);
-        await runner.queue.reserve(words.byteLength);
-        runner.queue.copy(sendWords(runner, words), part(output, 4 * first, words.byteLength));
-      }
-    },
-  };
-}
+const constantStep = (values: Float32Array, output: Storage): Step =>
+  uploadStep(output, (runner, first, count) => sendWords(runner, values.subarray(first, first + count)));
 
 /** Rows of an embedding: only those asked for are read. */
 function readRowsStep(table: WeightView, ids: readonly number[], channels: number, output: Storage): Step {

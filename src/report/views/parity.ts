@@ -1,5 +1,6 @@
 // What `parity` shows of its report.
 
+import { CAPABILITIES } from "../../../numerics/capabilities.ts";
 import type { NextTokens } from "../../parity/next-tokens.ts";
 import type { NoiseFloor } from "../../parity/noise.ts";
 import type { ParityReport } from "../../parity/parity.ts";
@@ -223,7 +224,7 @@ function facts(report: ParityReport): Fact[] {
       label: "backend",
       value:
         backend.adapter === null
-          ? `${backend.name} (${backend.name === "cpu" ? "f64" : "f32"}${backend.library ? `, matrix products by ${backend.library}` : ""})`
+          ? `${backend.name} (${CAPABILITIES[backend.name].valueBytes === 8 ? "f64" : "f32"}${backend.library ? `, matrix products by ${backend.library}` : ""})`
           : `${backend.name}, ${backend.adapter}`,
     },
     {
