@@ -2,6 +2,7 @@
 
 export { loadAdapters } from "../adapters/load.ts";
 export { adapters } from "../adapters/registry.ts";
+export type { Check, CheckStatus } from "./base/check.ts";
 export type { Dtype } from "./base/dtype.ts";
 export {
   ConvertCheckpointError,
@@ -31,7 +32,7 @@ export type { InputRequest } from "./parity/inputs/read.ts";
 export { type InputRequests, readPrompts } from "./parity/inputs/several.ts";
 export { tokenTexts } from "./parity/inputs/token-texts.ts";
 export { type ParityOptions, type ParityReport, runParity, type SideReport } from "./parity/parity.ts";
-export type { Check, Fact, ReportDocument, Section, Table, Verdict } from "./report/document.ts";
+export type { Fact, ReportDocument, Section, Table, Verdict } from "./report/document.ts";
 export { renderHtml } from "./report/html.ts";
 export { renderJson } from "./report/json.ts";
 export { renderJunit } from "./report/junit.ts";

@@ -1,14 +1,9 @@
 // What a command found, in a form that every renderer understands. `views/` makes it of a command's result, `text.ts`
 // prints it, the other renderers make --report files of it.
 
-export type Verdict = "pass" | "fail" | "error";
+import type { Check } from "../base/check.ts";
 
-export interface Check {
-  readonly name: string;
-  /** A skipped check is shown and never counts as a pass. */
-  readonly status: "pass" | "fail" | "skipped";
-  readonly detail?: string;
-}
+export type Verdict = "pass" | "fail" | "error";
 
 export interface Fact {
   readonly label: string;

@@ -1,5 +1,6 @@
 // Bounds what a report shows to people, whatever the model's size. The JSON report has everything.
-import type { Check, Table } from "./document.ts";
+import type { Check } from "../base/check.ts";
+import type { Table } from "./document.ts";
 import { formatCount } from "./units.ts";
 
 /** How much a page shows of a document. */
@@ -32,11 +33,11 @@ export function shownRows({ rows, most = rows.length }: Table, limit: number): {
   return { shown, left: rows.length - shown.length };
 }
 
-/** At most `limit` checks in their order. What failed or was skipped stays as long as there is room for it. */
+/** At most `limit` checks in their order. What failed or was not checked stays as long as there is room for it. */
 export function shownChecks(checks: readonly Check[], limit: number): { shown: readonly Check[]; left: number } {
   if (checks.length <= limit) return { shown: checks, left: 0 };
   const of = (...statuses: Check["status"][]) => checks.filter(({ status }) => statuses.includes(status));
-  const kept = new Set([...of("fail"), ...of("skipped"), ...of("pass")].slice(0, limit));
+  const kept = new Set([...of("failed"), ...of("not checked"), ...of("passed")].slice(0, limit));
   return { shown: checks.filter((check) => kept.has(check)), left: checks.length - kept.size };
 }
 

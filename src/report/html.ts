@@ -1,4 +1,5 @@
-import type { Check, Fact, ReportDocument, Section, Table } from "./document.ts";
+import type { Check } from "../base/check.ts";
+import type { Fact, ReportDocument, Section, Table } from "./document.ts";
 import { visible } from "./escape.ts";
 import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
 
@@ -17,8 +18,8 @@ th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px so
 thead th { color: var(--dim); font-weight: 500; }
 th { white-space: nowrap; } .prose { min-width: 10rem; }
 .right { text-align: right; }
-.pass { --verdict: #1a7f37; } .fail, .error { --verdict: #cf222e; } .skipped { --verdict: #9a6700; }
-.status { color: var(--verdict); font-weight: 600; }
+.pass, .passed { --verdict: #1a7f37; } .fail, .failed, .error { --verdict: #cf222e; } .not-checked { --verdict: #9a6700; }
+.status { color: var(--verdict); font-weight: 600; white-space: nowrap; }
 .notes { color: var(--dim); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -74,7 +75,7 @@ function checkBlock(checks: readonly Check[], h: string): Block {
   const { shown, left } = shownChecks(checks, LIMITS.rows);
   const rows = shown.map(
     ({ name, status, detail }) =>
-      `<tr><td>${escaped(name)}</td><td class="${status}"><span class="status">${status}</span></td>${cell(detail ?? "")}</tr>`,
+      `<tr><td>${escaped(name)}</td><td class="${status.replace(" ", "-")}"><span class="status">${status}</span></td>${cell(detail ?? "")}</tr>`,
   );
   const head = "<th>Check</th><th>Status</th><th>Detail</th>";
   return { ...table(`<${h}>Checks</${h}>`, head, rows), left, more: more("check") };

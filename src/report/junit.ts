@@ -1,4 +1,5 @@
-import type { Check, ReportDocument, Section } from "./document.ts";
+import type { Check } from "../base/check.ts";
+import type { ReportDocument, Section } from "./document.ts";
 import { visibleLines } from "./escape.ts";
 
 interface Counts {
@@ -30,12 +31,12 @@ export function renderJunit(document: ReportDocument): string {
 }
 
 const casesOf = ({ title, verdict, headline, checks }: Section): readonly Check[] =>
-  checks.length > 0 ? checks : [{ name: title, status: verdict === "pass" ? "pass" : "fail", detail: headline }];
+  checks.length > 0 ? checks : [{ name: title, status: verdict === "pass" ? "passed" : "failed", detail: headline }];
 
 /** JUnit knows failures (a check did not hold) and errors (it could not be made). */
 function countsOf(cases: readonly Check[], verdict: Section["verdict"]): Counts {
   const count = (status: Check["status"]) => cases.filter((each) => each.status === status).length;
-  const [failed, skipped] = [count("fail"), count("skipped")];
+  const [failed, skipped] = [count("failed"), count("not checked")];
   const isError = verdict === "error";
   return { tests: cases.length, failures: isError ? 0 : failed, errors: isError ? failed : 0, skipped };
 }
@@ -62,8 +63,8 @@ function suiteLines(suite: Section): string[] {
 
 function testCase({ name, status, detail = "" }: Check, { title, verdict }: Section): string {
   const open = `<testcase classname="${escapeXml(title)}" name="${escapeXml(name)}"`;
-  if (status === "pass") return `${open}/>`;
-  const element = status === "skipped" ? "skipped" : verdict === "error" ? "error" : "failure";
+  if (status === "passed") return `${open}/>`;
+  const element = status === "not checked" ? "skipped" : verdict === "error" ? "error" : "failure";
   return `${open}><${element} message="${escapeXml(detail)}"/></testcase>`;
 }
 

@@ -1,11 +1,12 @@
-import type { Check, ReportDocument, Section, Table } from "./document.ts";
+import type { Check } from "../base/check.ts";
+import type { ReportDocument, Section, Table } from "./document.ts";
 import { visible } from "./escape.ts";
 import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
 
 /** GitHub takes 65,536 characters for a comment (and 1 MiB for a step summary); a frame of the user's own has to fit, too. */
 const LIMITS: Limits = { rows: 100, text: 2_000, bytes: 60_000 };
 
-const STATUS = { pass: "✅ pass", fail: "❌ fail", skipped: "⚠️ skipped" } as const;
+const STATUS = { passed: "✅ passed", failed: "❌ failed", "not checked": "⚠️ not checked" } as const;
 
 /** The report as GitHub-flavoured Markdown, short enough for a pull request comment or a step summary. */
 export function renderMarkdown(document: ReportDocument): string {

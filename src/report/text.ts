@@ -1,4 +1,5 @@
-import type { Check, Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
+import type { Check } from "../base/check.ts";
+import type { Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
 import { visible } from "./escape.ts";
 import { moreRows, shownRows } from "./fit.ts";
 
@@ -13,8 +14,8 @@ export const paint = (style: TextStyle, name: Style, text: string): string =>
   style.color ? `\u001b[${CODES[name]}m${text}\u001b[0m` : text;
 
 const VERDICT_STYLE: Readonly<Record<Verdict, Style>> = { pass: "green", fail: "red", error: "red" };
-const MARK = { pass: "✓", fail: "✗", skipped: "–" } as const;
-const MARK_STYLE = { pass: "green", fail: "red", skipped: "yellow" } as const;
+const MARK = { passed: "✓", failed: "✗", "not checked": "–" } as const;
+const MARK_STYLE = { passed: "green", failed: "red", "not checked": "yellow" } as const;
 
 /**
  * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables are whole: what

@@ -54,7 +54,7 @@ describe("a run", () => {
     });
     expect(shapeOf(json)).toEqual(shapeOf(stored("parity-mtp")));
     expect(stdout).toBe(textOf(parityDocument(json)));
-    expect(readFileSync(reports[1]!, "utf8")).toContain("| multi-token prediction agrees | ❌ fail | ");
+    expect(readFileSync(reports[1]!, "utf8")).toContain("| multi-token prediction agrees | ❌ failed | ");
   });
 });
 

@@ -30,7 +30,7 @@ const documentOf = (name: string): ReportDocument => ({
   verdict: "fail",
   headline: `"${name}" differs`,
   facts: [{ label: name, value: name }],
-  checks: [{ name, status: "fail", detail: name }],
+  checks: [{ name, status: "failed", detail: name }],
   tables: [{ title: name, columns: [{ name }], rows: [[name], [name]] }],
   notes: [name],
   sections: [{ title: name, verdict: "fail", headline: name, facts: [], checks: [], tables: [], notes: [name] }],

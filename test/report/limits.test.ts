@@ -1,6 +1,7 @@
 // However large a model is, a page is one that people can open and post; what it leaves out, it says.
 import { describe, expect, it } from "vitest";
-import type { Check, ReportDocument, Table } from "../../src/report/document.ts";
+import type { Check } from "../../src/base/check.ts";
+import type { ReportDocument, Table } from "../../src/report/document.ts";
 import { renderHtml } from "../../src/report/html.ts";
 import { renderMarkdown } from "../../src/report/markdown.ts";
 import { renderText } from "../../src/report/text.ts";
@@ -41,7 +42,7 @@ describe("130,000 tensors", () => {
   });
 
   it("are as many checks or notes that text can hold", () => {
-    const checks = tensors.rows.map(([name = ""]): Check => ({ name, status: "pass" }));
+    const checks = tensors.rows.map(([name = ""]): Check => ({ name, status: "passed" }));
     const facts = checks.map(({ name }) => ({ label: name, value: "x" }));
     const notes = checks.map(({ name }) => name);
     const text = renderText(documentOf({ checks, facts, notes }), { color: false });
@@ -62,7 +63,7 @@ describe.each(PAGES)("%s is bounded", (_, render, most) => {
   it("where names are as long as files allow", () => {
     const name = "é\u202e".repeat(500_000);
     const table = { ...tensors, title: name, rows: [[name, name], ...tensors.rows] };
-    const checks: Check[] = [{ name, status: "fail", detail: name }];
+    const checks: Check[] = [{ name, status: "failed", detail: name }];
     const facts = [{ label: "found", value: name }];
     const page = render(documentOf({ headline: name, facts, checks, tables: [table, small], notes: [name, "last"] }));
     expect(sizeOf(page)).toBeLessThan(most);
@@ -86,8 +87,8 @@ describe.each(PAGES)("%s is bounded", (_, render, most) => {
   });
 
   it("and a check that failed is the last to go", () => {
-    const checks = Array.from({ length: ROWS }, (_, i): Check => ({ name: `file ${i}`, status: "pass" }));
-    checks[ROWS - 1] = { name: "the last file", status: "fail" };
+    const checks = Array.from({ length: ROWS }, (_, i): Check => ({ name: `file ${i}`, status: "passed" }));
+    checks[ROWS - 1] = { name: "the last file", status: "failed" };
     const page = render(documentOf({ verdict: "fail", checks, tables: [tensors] }));
     expect(sizeOf(page)).toBeLessThan(most);
     expect(page).toContain("the last file");

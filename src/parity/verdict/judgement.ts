@@ -2,6 +2,8 @@
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import { type ConfigDifference, compareConfigs } from "../../faults/model/config-differs.ts";
+import { checksOf } from "../checks/all.ts";
+import type { ParityCheck } from "../checks/check.ts";
 import type { RoutingChoice } from "../choices.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
@@ -33,6 +35,8 @@ export interface Judgement {
   readonly thresholds: Thresholds;
   /** What rounding alone does on this backend. */
   readonly noiseFloor: NoiseFloor | null;
+  /** Everything that was looked at, and what could not be. */
+  readonly checks: readonly ParityCheck[];
   /** Why the verdict is `fail`; empty for `pass`. */
   readonly findings: readonly Finding[];
   readonly configDifferences: readonly ConfigDifference[];
@@ -74,6 +78,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
   const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
   const remaining = known === null ? all : find({ ...evidence, ...known.without });
   const findings = options.acceptKnown ? remaining : all;
+  const isAccepted = findings.length === 0 && all.length > 0;
   const divergence = firstDivergence(evidence);
   const failure: Failure = {
     evidence,
@@ -93,6 +98,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     ...measured(evidence, outcome),
     noiseFloor,
+    checks: checksOf({ evidence, findings, known, remaining, isAccepted }),
     findings,
     configDifferences: evidence.configDifferences,
     unusedTensors: evidence.unusedTensors,

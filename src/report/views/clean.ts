@@ -26,7 +26,7 @@ export function cleanDocument(path: string, leftovers: Cleaning["leftovers"]): R
         : [
             {
               name: `${home}: ${done}`,
-              status: done === "kept" ? "fail" : "pass",
+              status: done === "kept" ? "failed" : "passed",
               ...(reason ? { detail: reason } : {}),
             },
           ],

@@ -13,8 +13,8 @@ export function convertDocument(result: Conversion): ReportDocument {
     headline: `${to.path}: ${tensors} tensors, ${formatBytes(bytes)}, in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
     facts: [],
     checks: [
-      { name: "every tensor has its place", status: "pass", detail: `${result.sourceTensors} → ${tensors}` },
-      ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "pass" as const })),
+      { name: "every tensor has its place", status: "passed", detail: `${result.sourceTensors} → ${tensors}` },
+      ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "passed" as const })),
     ],
     tables: [
       {

@@ -1,6 +1,7 @@
 // What `roundtrip`, `diff` and `validate` show alike.
+import type { Check } from "../../base/check.ts";
 import type { Difference } from "../../views/difference.ts";
-import type { Check, Table } from "../document.ts";
+import type { Table } from "../document.ts";
 
 /** Rows shown: they tell the kind of fault, and the names of many more would hide the rest of the report. */
 const MOST = 50;
@@ -14,6 +15,6 @@ export const differenceTable = (differences: readonly Difference[]): Table => ({
 
 export const check = (name: string, holds: boolean, detail?: string): Check => ({
   name,
-  status: holds ? "pass" : "fail",
+  status: holds ? "passed" : "failed",
   ...(detail === undefined ? {} : { detail }),
 });

@@ -1,6 +1,7 @@
+import type { Check } from "../../base/check.ts";
 import { LEAST_NODE } from "../../base/version.ts";
 import type { Diagnosis, GpuDiagnosis } from "../../parity/doctor.ts";
-import type { Check, Fact, ReportDocument, Table } from "../document.ts";
+import type { Fact, ReportDocument, Table } from "../document.ts";
 import { formatBytes } from "../units.ts";
 
 export function doctorDocument(diagnosis: Diagnosis): ReportDocument {
@@ -38,12 +39,12 @@ function checks({ verdict, node, cores, backends: { webgpu, wasm } }: Diagnosis)
       ? `matrix products by ${wasm.library}`
       : `${wasm.noLibrary}, with it matrix products are several times as fast`;
   return [
-    { name: `Node.js >= ${LEAST_NODE}`, status: verdict, detail: node },
-    { name: "backend wasm", status: "pass", detail: `f32, ${cores} threads; ${library}` },
-    { name: "backend cpu", status: "pass", detail: "f64 reference" },
+    { name: `Node.js >= ${LEAST_NODE}`, status: verdict === "pass" ? "passed" : "failed", detail: node },
+    { name: "backend wasm", status: "passed", detail: `f32, ${cores} threads; ${library}` },
+    { name: "backend cpu", status: "passed", detail: "f64 reference" },
     webgpu.available
-      ? { name: "backend webgpu", status: "pass", detail: gpuText(webgpu) }
-      : { name: "backend webgpu", status: "skipped", detail: `${webgpu.reason}; ${webgpu.help}` },
+      ? { name: "backend webgpu", status: "passed", detail: gpuText(webgpu) }
+      : { name: "backend webgpu", status: "not checked", detail: `${webgpu.reason}; ${webgpu.help}` },
   ];
 }
 

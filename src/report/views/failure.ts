@@ -34,7 +34,7 @@ export function failureDocument(command: string, failure: Failure): ReportDocume
     facts: Object.entries({ tensor, file, expected, found, help }).flatMap(([label, value]) =>
       value === undefined ? [] : [{ label, value }],
     ),
-    checks: [{ name: command, status: "fail", detail: headline }],
+    checks: [{ name: command, status: "failed", detail: headline }],
     tables: [],
     notes: [],
   };

@@ -1,11 +1,12 @@
 // What `parity` shows of its report.
 
 import { CAPABILITIES } from "../../../numerics/capabilities.ts";
+import { percent, scientific } from "../../parity/checks/check.ts";
 import type { NextTokens } from "../../parity/next-tokens.ts";
 import type { NoiseFloor } from "../../parity/noise.ts";
 import type { ParityReport } from "../../parity/parity.ts";
 import type { RoutingReport } from "../../parity/routing.ts";
-import type { Check, Fact, ReportDocument, Table } from "../document.ts";
+import type { Fact, ReportDocument, Table } from "../document.ts";
 import { formatBytes, formatCount, formatSeconds, plural } from "../units.ts";
 
 const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
@@ -24,10 +25,6 @@ const beginning = (text: string): string => {
   return line.length <= 48 ? line : `${line.slice(0, 47)}…`;
 };
 
-/** A size in scientific notation. A KL that f64 cannot tell from 0 may come out negative. */
-const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
-const percent = (x: number): string => `${(100 * x).toFixed(x === 1 ? 0 : 2)} %`;
-
 /** @param texts of the tokens that the report names, by id */
 export function parityDocument(report: ParityReport, texts: ReadonlyMap<number, string> = new Map()): ReportDocument {
   return {
@@ -36,42 +33,10 @@ export function parityDocument(report: ParityReport, texts: ReadonlyMap<number, 
     verdict: report.verdict,
     headline: headline(report),
     facts: facts(report),
-    checks: checks(report),
+    checks: report.checks,
     tables: tables(report, texts),
     notes: notes(report),
   };
-}
-
-type Code = ParityReport["findings"][number]["code"];
-
-function checks(report: ParityReport): Check[] {
-  const { metrics, thresholds, findings, klMeanNatsWithoutKnown } = report;
-  const check = (code: Code, name: string, held?: string): Check => {
-    const failed = findings.filter((finding) => finding.code === code).map(({ message }) => message);
-    if (failed.length > 0) return { name, status: "fail", detail: failed.join("; ") };
-    return { name, status: "pass", ...(held === undefined ? {} : { detail: held }) };
-  };
-  const known: Check = {
-    name: "the same with known upstream differences undone",
-    status: report.verdictWithoutKnown,
-    detail: `mean KL ${scientific(klMeanNatsWithoutKnown ?? 0)}`,
-  };
-  return [
-    {
-      name: `mean KL at most ${scientific(thresholds.klMeanNats)} nats/token (${thresholds.origin} limit)`,
-      status: findings.some(({ code }) => code === "KL") ? "fail" : "pass",
-      detail: `${scientific(metrics.klMeanNats)}${isAccepted(report) ? ", known upstream differences accepted" : ""}`,
-    },
-    ...(klMeanNatsWithoutKnown === null ? [] : [known]),
-    ...(thresholds.top1 === null
-      ? []
-      : [check("TOP1", `top-1 agreement at least ${percent(thresholds.top1)}`, percent(metrics.top1))]),
-    check("NON_FINITE", "every logit is finite"),
-    ...(findings.some(({ code }) => code === "MTP") ? [check("MTP", "multi-token prediction agrees")] : []),
-    ...(report.b.family === null ? [] : [check("CONFIG", "the configs give the same mathematics")]),
-    check("TIE_BROKEN", "tied tensors are equal"),
-    check("UNUSED_TENSORS", "every tensor is read or has a reason not to be"),
-  ];
 }
 
 const tables = (report: ParityReport, texts: ReadonlyMap<number, string>): Table[] => [

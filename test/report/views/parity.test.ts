@@ -55,11 +55,11 @@ describe("known differences upstream", () => {
 describe("checks", () => {
   it("that held are listed with those that failed", () => {
     const pass = textOfRun("pass");
-    expect(pass).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite$/m);
-    expect(pass).toMatch(/^✓ the configs give the same mathematics$/m);
+    expect(pass).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite: /m);
+    expect(pass).toMatch(/^✓ the configs give the same mathematics: /m);
     const other = textOfRun("config");
     expect(other).toMatch(/^✗ the configs give the same mathematics: .*normEps$/m);
-    expect(other).toMatch(/^✓ tied tensors are equal$/m);
+    expect(other).toMatch(/^✓ tied tensors are equal: /m);
   });
 
   it("of a golden are of one side; one that is not finite is to be recorded again", () => {
@@ -137,6 +137,6 @@ describe("inputs", () => {
 it("says the same in Markdown and HTML", () => {
   const document = parityDocument(report("mtp"));
   expect(renderMarkdown(document)).toMatch(/^# parity: FAIL\n\nNOT the same model: /);
-  expect(renderMarkdown(document)).toContain("| multi-token prediction agrees | ❌ fail | ");
-  expect(renderHtml(document)).toContain('<td class="fail"><span class="status">fail</span></td>');
+  expect(renderMarkdown(document)).toContain("| multi-token prediction agrees | ❌ failed | ");
+  expect(renderHtml(document)).toContain('<td class="failed"><span class="status">failed</span></td>');
 });

@@ -1,0 +1,13 @@
+// Whether every tensor has its part in what was run.
+import { byFindings, type Examine } from "./check.ts";
+
+export const ties: Examine = ({ findings }) => [
+  byFindings(findings, "TIE_BROKEN", { name: "tied tensors are equal", held: "bit for bit" }),
+];
+
+export const everyTensorRead: Examine = ({ findings }) => [
+  byFindings(findings, "UNUSED_TENSORS", {
+    name: "every tensor is read or has a reason not to be",
+    held: "by some step",
+  }),
+];
