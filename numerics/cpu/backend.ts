@@ -1,4 +1,5 @@
 // The f64 reference: every other backend is measured against it. Plain loops, one thread.
+import { setImmediate } from "node:timers/promises";
 import { CAPABILITIES } from "../capabilities.ts";
 import { SHORT_CHAIN } from "../graph.ts";
 import type { Arithmetic, LinearOperands } from "../js/arithmetic.ts";
@@ -29,11 +30,11 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
   }
 
   /** A weight is decoded in windows of rows, so that the f64 copy of a large one never exists. */
-  linear(
+  async linear(
     { x, weight, bias, T, O, I, summation }: LinearOperands<Float64Array>,
     out: Float64Array,
     memory: Memory<Float64Array>,
-  ): void {
+  ): Promise<void> {
     const b = bias ?? undefined;
     const chain = summation === "short" ? SHORT_CHAIN : undefined;
     if (weight instanceof Float64Array) {
@@ -44,6 +45,8 @@ class F64Arithmetic implements Arithmetic<Float64Array> {
     const window = memory.acquire(rows * I);
     const { source, begin } = weight;
     for (let column = 0; column < O; column += rows) {
+      // A large one takes minutes: signals have their turn.
+      if (column > 0) await setImmediate();
       const count = Math.min(rows, O - column);
       const w = window.subarray(0, count * I);
       decode(source, begin + column * I, w);

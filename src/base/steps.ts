@@ -12,8 +12,8 @@ export interface StepOptions {
   readonly signal?: AbortSignal;
 }
 
-/** After this many bytes, signals are handled and progress is reported. */
-const TURN_BYTES = 1 << 25;
+/** After this time, signals are handled and progress is reported. */
+const TURN_MS = 50;
 
 /** Runs work that yields its steps at once. */
 export function runAtOnce<T>(work: Generator<number, T, void>): T {
@@ -30,16 +30,15 @@ export async function runSteps<T>(
   { onProgress, signal }: StepOptions,
 ): Promise<T> {
   let done = 0;
-  let sinceTurn = 0;
+  let turn = performance.now();
   for (;;) {
     const next = work.next();
     if (next.done) return next.value;
     done += next.value;
-    sinceTurn += next.value;
-    if (sinceTurn < TURN_BYTES) continue;
-    sinceTurn = 0;
+    if (performance.now() - turn < TURN_MS) continue;
     onProgress?.({ label, done: Math.min(done, total), total });
     await setImmediate();
+    turn = performance.now();
     signal?.throwIfAborted();
   }
 }

@@ -16,8 +16,10 @@ export interface Context {
   print(text: string): void;
   progress(event: ProgressEvent): void;
   readonly color: boolean;
-  /** Aborted by SIGINT, SIGTERM and SIGHUP. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP while they are held. */
   readonly signal: AbortSignal;
+  /** For work that leaves something to be put in order: until the command ends, a signal aborts `signal`, and no more. */
+  holdSignals(): AbortSignal;
 }
 
 export interface Command {

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { failureText } from "../report/views/failure.ts";
 import { runCli } from "./cli.ts";
-import { commandFailure, Interrupted } from "./fail.ts";
+import { commandFailure } from "./fail.ts";
+import { processSignals } from "./signals.ts";
 
 const debug = !["", "0", undefined].includes(process.env.DEBUG);
 
@@ -21,18 +22,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-const abort = new AbortController();
-for (const [name, code] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-  ["SIGHUP", 129],
-] as const) {
-  process.on(name, () => {
-    // The second signal does not wait for a tidy end.
-    if (abort.signal.aborted) process.exit(code);
-    abort.abort(new Interrupted(name, code));
-  });
-}
+const signals = processSignals();
 
 const wantsColor = (stream: NodeJS.WriteStream): boolean =>
   stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
@@ -45,5 +35,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stdoutColor: wantsColor(process.stdout),
   stderrColor: wantsColor(process.stderr),
   debug,
-  signal: abort.signal,
+  signals,
 });
+// Work that was left as it was must not keep the process.
+if (signals.signal.aborted) process.exit();

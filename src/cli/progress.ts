@@ -4,7 +4,7 @@ import { formatBytes, formatSeconds } from "../report/units.ts";
 import type { ProgressEvent } from "./command.ts";
 
 /** Where progress goes: stderr. */
-export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
+export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 export interface ProgressView {
   show(event: ProgressEvent): void;
@@ -36,17 +36,22 @@ export function progressView(on: boolean, stream: TerminalStream): ProgressView 
   };
 }
 
+const LINE = "{label} {bar} {percentage}%  {bytes}  {rate}  {left}";
+
 async function openBar(stream: TerminalStream): Promise<SingleBar> {
   // CommonJS: a bundle has its names on the default alone.
-  const { Presets, SingleBar } = (await import("cli-progress")).default;
+  const { Format, Presets, SingleBar } = (await import("cli-progress")).default;
   return new SingleBar(
     {
       stream,
-      hideCursor: true,
+      // A signal may end the process at any time, so the terminal keeps its cursor and its wrapping.
+      hideCursor: false,
+      linewrap: true,
       clearOnComplete: true,
       noTTYOutput: stream.isTTY !== true,
       notTTYSchedule: 2000,
-      format: "{label} {bar} {percentage}%  {bytes}  {rate}  {left}",
+      format: (options, params, payload) =>
+        Format.Formatter({ ...options, format: LINE }, params, payload).slice(0, (stream.columns ?? Infinity) - 1),
     },
     Presets.rect,
   );

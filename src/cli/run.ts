@@ -12,6 +12,7 @@ import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
 import { commandFailure } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
+import type { Signals } from "./signals.ts";
 
 /** Where a run prints. */
 export interface Io {
@@ -22,7 +23,7 @@ export interface Io {
   readonly stdoutColor: boolean;
   readonly stderrColor: boolean;
   readonly debug: boolean;
-  readonly signal: AbortSignal;
+  readonly signals: Signals;
 }
 
 /** Runs a command, prints what came out and writes its reports; returns the exit code. */
@@ -38,7 +39,15 @@ export async function runCommand(command: Command, name: string, args: Arguments
     },
     progress: (event) => view.show(event),
     color: color && io.stdoutColor,
-    signal: io.signal,
+    signal: io.signals.signal,
+    holdSignals: () => {
+      io.signals.hold();
+      return io.signals.signal;
+    },
+  };
+  const settle = () => {
+    view.stop();
+    io.signals.release();
   };
   const begin = performance.now();
   let document: ReportDocument;
@@ -46,13 +55,13 @@ export async function runCommand(command: Command, name: string, args: Arguments
     if (name !== "clean") await restoreNamed(args);
     document = await command.run(args, context);
   } catch (error) {
-    view.stop();
+    settle();
     const failure = commandFailure(error);
     printFailure(failure, json, color, io);
     for (const report of reports) report(failureDocument(name, failure));
     return failure.exitCode;
   }
-  view.stop();
+  settle();
   document = { seconds: (performance.now() - begin) / 1e3, ...document };
   if (json) io.stdout(renderJson(document));
   else context.print(renderText(document, { color: context.color }));

@@ -159,12 +159,15 @@ export class Passes {
     running: readonly number[],
     options: ForwardOptions,
   ): Promise<ForwardOutcome> {
+    const { signal } = options;
     const plans = this.plan(forwards);
     const vocab = plans[0]!.logits[1]!;
     const ids = this.inputs.flatMap(({ ids_T }) => ids_T);
     const starts = this.inputs.map((_, i) => sum(this.inputs.slice(0, i).map(({ ids_T }) => ids_T.length)));
     const comparison = new LogitComparison(ids, vocab, starts);
     const file = options.saveLogits === undefined ? null : new LogitFile(options.saveLogits, ids, vocab, starts);
+    // At once: the step under way may take long, and whoever stops the run need not wait for it.
+    signal?.addEventListener("abort", () => file?.discard(), { once: true });
     const plansOf = this.byInput(plans).map((sides) => running.map((at) => sides[at]!));
     const total = flopsOf(plansOf.flat());
     const passes: Pass[] = [];
@@ -174,7 +177,18 @@ export class Passes {
         const progress = progressOf(options, done, total);
         const input = this.inputs[i]!;
         const recording = this.recordings?.[i] ?? null;
-        const work = { input, running, plans: own, forwards, begin: starts[i]!, comparison, file, progress, recording };
+        const work = {
+          input,
+          running,
+          plans: own,
+          forwards,
+          begin: starts[i]!,
+          comparison,
+          file,
+          progress,
+          recording,
+          signal,
+        };
         passes.push(await this.pass(backend, work));
         done += flopsOf(own);
       }
@@ -191,7 +205,7 @@ export class Passes {
 
   /** The sides that run, on one input. */
   private async pass(backend: Backend, work: PassWork): Promise<Pass> {
-    const { input, running, plans, forwards, begin, comparison, file, progress, recording } = work;
+    const { input, running, plans, forwards, begin, comparison, file, progress, recording, signal } = work;
     const { reference } = this;
     const isRecorded = recording !== null && !running.includes(reference);
     const routing: RoutingComparison[] = [];
@@ -207,6 +221,7 @@ export class Passes {
         const [a, b] = [of(0), of(1)];
         if (!isRecorded) recording?.addLogits(first, reference === 0 ? a : b);
         comparison.add(reference === 0 ? a : b, reference === 0 ? b : a);
+        signal?.throwIfAborted();
         file?.write(begin + first, a, b);
         if (end === input.ids_T.length) {
           next = { a: nextTokens(a.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
@@ -257,6 +272,7 @@ interface PassWork {
   readonly comparison: LogitComparison;
   readonly file: LogitFile | null;
   readonly progress: NonNullable<ForwardObserver["progress"]>;
+  readonly signal: AbortSignal | undefined;
 }
 
 type Pass = Pick<ForwardOutcome, "taps" | "routing" | "nextTokens">;

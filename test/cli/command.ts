@@ -30,7 +30,7 @@ export async function run(...argv: string[]): Promise<Ran> {
     stdoutColor: false,
     stderrColor: false,
     debug: false,
-    signal: new AbortController().signal,
+    signals: { signal: new AbortController().signal, hold() {}, release() {} },
   });
   return {
     code,

@@ -1,6 +1,15 @@
 // The bundled command as a process of its own: pipes, signals, the terminal's side of things.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -123,6 +132,92 @@ it.each([
   expect(run(source, join(parent, "out"), "--to", "raw", "--resume").status).toBe(0);
   expect(readdirSync(parent)).toEqual(["out"]);
   expect(run("diff", source, join(parent, "out")).status).toBe(0);
+});
+
+/** A llama of 34 GB without one block on the disk: whatever reads its weights, or runs it, takes long. */
+function sparseModel(): string {
+  const directory = scratch();
+  const config = JSON.parse(readFileSync(join(hf, "config.json"), "utf8"));
+  const [d, v] = [4096, 1 << 20];
+  const sizes = { hidden_size: d, vocab_size: v, num_attention_heads: 32, num_key_value_heads: 32, head_dim: 128 };
+  const small = { num_hidden_layers: 1, intermediate_size: 8, tie_word_embeddings: false };
+  writeFileSync(join(directory, "config.json"), JSON.stringify({ ...config, ...sizes, ...small }));
+  const layer = (key: string, shape: number[]) => [`model.layers.0.${key}.weight`, shape] as const;
+  const shapes = [
+    ["model.embed_tokens.weight", [v, d]],
+    ["model.norm.weight", [d]],
+    ["lm_head.weight", [v, d]],
+    ...["q", "k", "v", "o"].map((name) => layer(`self_attn.${name}_proj`, [d, d])),
+    ...["gate", "up"].map((name) => layer(`mlp.${name}_proj`, [8, d])),
+    layer("mlp.down_proj", [d, 8]),
+    ...["input", "post_attention"].map((name) => layer(`${name}_layernorm`, [d])),
+  ] as const;
+  sparseSafetensors(join(directory, "model.safetensors"), Object.fromEntries(shapes));
+  return directory;
+}
+
+function sparseSafetensors(path: string, shapes: Readonly<Record<string, readonly number[]>>): void {
+  let end = 0;
+  const tensors = Object.entries(shapes).map(([key, shape]) => {
+    const begin = end;
+    end += shape.reduce((product, size) => product * size, 4);
+    return [key, { dtype: "F32", shape, data_offsets: [begin, end] }];
+  });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(tensors)));
+  const length = Buffer.alloc(8);
+  length.writeUInt32LE(header.length);
+  writeFileSync(path, Buffer.concat([length, header]));
+  truncateSync(path, 8 + header.length + end);
+}
+
+/** Sends SIGINT once `isUnderWay`, asked with what it has shown so far. */
+async function interrupted(args: readonly string[], isUnderWay: (shown: string) => boolean) {
+  const child = spawn(process.execPath, [command, ...args, "--progress"], { stdio: ["ignore", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr?.on("data", (chunk) => {
+    stderr += chunk;
+  });
+  const timer = setInterval(() => {
+    if (isUnderWay(stderr) && !child.killed) child.kill("SIGINT");
+  }, 10);
+  const code = await ended(child);
+  clearInterval(timer);
+  return { code, signal: child.signalCode, stderr };
+}
+
+const showsProgress = (stderr: string): boolean => stderr.includes("%");
+
+/** For work that shows nothing: it has begun by then, and takes seconds. */
+const after = (ms: number): (() => boolean) => {
+  const begin = performance.now();
+  return () => performance.now() - begin > ms;
+};
+
+it.each(["validate", "roundtrip", "diff"])("SIGINT ends %s at once", async (name) => {
+  const model = sparseModel();
+  const args = name === "diff" ? [name, model, model] : [name, model];
+  expect((await interrupted(args, showsProgress)).signal).toBe("SIGINT");
+});
+
+it("SIGINT ends parity at once, in the middle of a product", async () => {
+  const model = sparseModel();
+  expect((await interrupted(["parity", model, model, "--backend", "cpu"], after(1000))).signal).toBe("SIGINT");
+});
+
+it.each(["inspect", "plan"])("SIGINT ends %s while a header is read or a table expanded", async (name) => {
+  const path = join(scratch(), "many.safetensors");
+  sparseSafetensors(path, Object.fromEntries(Array.from({ length: 200_000 }, (_, i) => [`w${i}`, [1]])));
+  const more = name === "plan" ? ["--to", "raw"] : [];
+  expect((await interrupted([name, path, ...more], after(400))).signal).toBe("SIGINT");
+});
+
+it("SIGINT takes the file of --save-logits with it", async () => {
+  const [model, parent] = [sparseModel(), scratch()];
+  const args = ["parity", model, model, "--backend", "cpu", "--save-logits", join(parent, "logits.safetensors")];
+  const { code, stderr } = await interrupted(args, () => readdirSync(parent).length > 0);
+  expect(code).toBe(130);
+  expect(stderr).toContain("error[INTERRUPTED]: stopped by SIGINT");
+  expect(readdirSync(parent)).toEqual([]);
 });
 
 it("exits 4 where the target cannot be created", () => {

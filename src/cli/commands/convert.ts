@@ -47,7 +47,7 @@ export const convert: Command = {
         force: args.flag("force"),
         fsync: !args.flag("no-fsync"),
         onProgress: context.progress,
-        signal: context.signal,
+        signal: context.holdSignals(),
         onKept: (each) => {
           kept = each;
         },

@@ -4,6 +4,7 @@ import type { Command } from "../command.ts";
 import { inputsOf, tokenizerBeside } from "../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { choice, flag, pairOptions, sideOptionsOf, text } from "../options.ts";
+import { untilAborted } from "../signals.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
 export const parity: Command = {
@@ -49,7 +50,9 @@ export const parity: Command = {
       const [a, b] = checkpoints.map((checkpoint, i) =>
         openModel(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
       );
-      const report = await runParity({
+      const saveLogits = args.text("save-logits");
+      const signal = saveLogits === undefined ? context.signal : context.holdSignals();
+      const running = runParity({
         a: a!,
         b,
         golden: args.text("golden"),
@@ -57,14 +60,15 @@ export const parity: Command = {
         backend: args.choice("backend", BACKEND_CHOICES),
         maxKlNats: args.number("max-kl", 0),
         minTop1: args.number("min-top1", 0),
-        saveLogits: args.text("save-logits"),
+        saveLogits,
         localise: args.flag("localise"),
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
         routing: args.choice("routing", ROUTING_CHOICES),
-        signal: context.signal,
+        signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
       });
+      const report = await untilAborted(signal, running);
       const tokenizer = tokenizerBeside(args, checkpoints);
       const { tokenTexts } = await import("../../parity/inputs/token-texts.ts");
       return parityDocument(report, tokenizer === null ? undefined : await tokenTexts(report.nextTokens, tokenizer));
