@@ -5,7 +5,6 @@ import { readBytes } from "../formats/io/byte-source.ts";
 import { fileChanged } from "../formats/io/file-faults.ts";
 import { type FileIn, type Folder, type SourceFile, versionOf } from "../formats/io/folder.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
-import { type ConfigFile, companionsIn } from "../model/config-files.ts";
 
 export const textFile = (name: string, text: string): OutputFile => {
   const bytes = Buffer.from(text);
@@ -39,15 +38,6 @@ function partOf(folder: Folder, name: string, planned: SourceFile, [begin, size]
   } finally {
     file.close();
   }
-}
-
-/** Companions beside the checkpoint, and those beside the config given that the checkpoint lacks. */
-export function companionsOf(own: Folder, config: ConfigFile | null): FileIn[] {
-  const found = new Map<string, FileIn>();
-  for (const folder of config === null ? [own] : [own, config.folder]) {
-    for (const name of companionsIn(folder)) if (!found.has(name)) found.set(name, { folder, name });
-  }
-  return [...found.values()];
 }
 
 /** The one element type of all floating-point tensors; null where they have several. */

@@ -51,6 +51,8 @@ export interface Conversion {
   readonly peakRamBytes: number;
   readonly seconds: number;
   readonly files: readonly WrittenFile[];
+  /** Names of what is beside the source and did not go along. */
+  readonly leftBehind: readonly string[];
   readonly notes: readonly string[];
 }
 
@@ -64,7 +66,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   const { source, target, mapping, memory, reads } = plan;
   const { force = false } = options;
   settleTarget(target.path);
-  checkTarget(target.path, { force, reads });
+  checkTarget(target.path, { force, reads, writes: plan.files });
   refuseOtherFile(target.path);
   options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
@@ -112,6 +114,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,
+    leftBehind: plan.leftBehind,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
 }

@@ -5,16 +5,18 @@ import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
+import { refuseOutside } from "../formats/io/links.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
 import { encodeRecord } from "../model/record.ts";
+import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
-import { commonFloat, companionsOf, copiedFile, textFile } from "./companions.ts";
+import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
 import { type ConversionMemory, conversionMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
@@ -65,6 +67,8 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
   readonly encoding: Route["encoding"];
   readonly memory: ConversionMemory;
   readonly diskBytes: number;
+  /** Names of what is beside the source and does not go along. */
+  readonly leftBehind: readonly string[];
   /** What the user ought to know, in words. */
   readonly notes: readonly string[];
 }
@@ -94,13 +98,14 @@ export function planConversion(
   const originals = originalsOf(source, route, casts);
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
   const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
-  const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived }) : null;
+  const side = sideFilesOf(source.folder, source.files, route.config?.folder ?? null);
+  const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived, side }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
   if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   const { family, from, to, mappings, mapping, dropped } = route;
-  const inputs = filesRead(source, route.config);
+  const inputs = filesRead(source, route.config, side);
   const memory = conversionMemory({ mappings, source, files }, options.maxRamBytes);
   return {
     source,
@@ -124,12 +129,13 @@ export function planConversion(
     encoding: route.encoding,
     memory,
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    leftBehind: [...(beside === null ? side.along.map(({ name }) => name) : []), ...side.leftBehind],
     notes,
   };
 }
 
 /** The source's own, the config in use, record, scales and companions. Opens each. Throws what opening throws. */
-function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null): PlannedInput[] {
+function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null, { along }: SideFiles): PlannedInput[] {
   const input = (role: PlannedInput["role"], file: FileIn): PlannedInput => ({
     folder: file.folder,
     name: file.name,
@@ -140,7 +146,7 @@ function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null): Pl
   return [
     ...[...files, ...beside].map((name) => input(isDescription(name) ? "description" : "weights", { folder, name })),
     ...(config === null ? [] : [input("description", config)]),
-    ...companionsOf(folder, config).map((file) => input("companion", file)),
+    ...along.map((file) => input("companion", file)),
   ];
 }
 
@@ -185,18 +191,27 @@ function commonMetadata({ files }: Originals["files"]): Readonly<Record<string, 
   return first !== undefined && same ? first : { format: "pt" };
 }
 
+interface BesideOptions extends Pick<Choices, "isWaived"> {
+  readonly originals: Originals | null;
+  readonly side: SideFiles;
+}
+
 /** What lies beside the weights in a target directory. */
 function besideFiles(
   source: Checkpoint,
   target: Target,
   route: Route,
-  { originals, isWaived }: { readonly originals: Originals | null; readonly isWaived: (key: string) => boolean },
+  { originals, isWaived, side }: BesideOptions,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
-  const { config, mapping } = route;
+  const { config, mapping, to, model } = route;
+  // Nobody judges whether it is a model's.
+  if (model === null && config !== null) refuseOutside(config);
   const configs = config === null ? null : targetConfigs(config, route, originals);
-  const files = [...(configs?.files ?? []), ...companionsOf(source.folder, config).map(copiedFile)];
-  const notes = configs?.notes ?? [];
-  const encoded = route.model?.encoded ?? new Map();
+  const files = [...(configs?.files ?? []), ...side.along.map(copiedFile)];
+  const notes = [...(configs?.notes ?? []), ...side.notes];
+  if (to.side === "hf" && !hasTokenizer(side.along))
+    notes.push("no tokenizer beside the source: what is written is not ready for the Hub");
+  const encoded = model?.encoded ?? new Map();
   const record = recordOf(source, target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));

@@ -5,19 +5,45 @@ export const CONFIG_NAMES = ["config.json", "params.json"] as const;
 
 export const isConfigName = (name: string): boolean => CONFIG_NAMES.some((known) => known === name);
 
+/** Chat templates beside the main one, a file each: transformers since 4.53. */
+export const TEMPLATES_FOLDER = "additional_chat_templates";
+
+/** Any of these is what a tokenizer is read from. */
+const TOKENIZERS: readonly RegExp[] = [
+  /^tokenizer\.(?:json|model|model\.v\d+)$/,
+  /^(?:vocab\.(?:json|txt|bpe)|encoder\.json|tekken\.json)$/,
+  /^(?:spiece|sentencepiece|sentencepiece\.bpe|tiktoken)\.model$/,
+  /\.tiktoken$/,
+];
+
 /** What a model directory holds besides weights and config.json, and what the way back needs. */
 const COMPANIONS: readonly RegExp[] = [
-  /^tokenizer\.(?:json|model|model\.v\d+)$/,
+  ...TOKENIZERS,
   /^(?:tokenizer_config|special_tokens_map|added_tokens|generation_config)\.json$/,
-  /^(?:vocab\.(?:json|txt)|merges\.txt|tekken\.json)$/,
-  /^(?:spiece|sentencepiece\.bpe)\.model$/,
-  /\.tiktoken$/,
+  /^merges\.txt$/,
   /^chat_template\.(?:json|jinja)$/,
-  /^(?:preprocessor|processor|image_processor|video_preprocessor|feature_extractor)_config\.json$/,
+  new RegExp(`^${TEMPLATES_FOLDER}/[^/]+\\.jinja$`),
+  /^(?:preprocessor|processor|image_processor|video_preprocessor|audio_preprocessor|feature_extractor)_config\.json$/,
 ];
+
+/** Licences, notices, the model card, and what git needs to keep weights in the Hub. */
+const DOCUMENTS: readonly RegExp[] = [
+  /^(?:.+[-_.])?(?:licen[cs]es?|notices?|copying|use[-_]policy|acceptable[-_]use[-_]policy)(?:[-_.].+)?$/i,
+  /^readme(?:\.(?:md|txt|rst))?$/i,
+  /^\.gitattributes$/,
+];
+
+const CODE = /\.(?:py|pyc|json|sh|safetensors|pt|pth|bin|ckpt)$/i;
 
 /** Whether a file of this name is one for tokenizer, generation or processor. */
 export const isCompanion = (name: string): boolean => COMPANIONS.some((pattern) => pattern.test(name));
+
+/** Whether a tokenizer can be read from a file of this name. */
+export const isTokenizer = (name: string): boolean => TOKENIZERS.some((pattern) => pattern.test(name));
+
+/** Whether a file of this name is text about a model that goes wherever the model goes. */
+export const isDocument = (name: string): boolean =>
+  DOCUMENTS.some((pattern) => pattern.test(name)) && !CODE.test(name);
 
 /** What a trainer keeps beside its weights: no checkpoint of a model, and nothing that we write. */
 export const TRAINER_FILE = /^(?:optimizer|scheduler|rng_state.*|scaler)\.pth?$/;

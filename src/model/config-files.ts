@@ -1,6 +1,6 @@
 import { InputError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../base/json.ts";
-import { CONFIG_NAMES, isCompanion } from "../formats/file-names.ts";
+import { CONFIG_NAMES } from "../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
 
@@ -59,7 +59,3 @@ function parseObject(text: string, file: string): JsonObject {
     help: "restore the file from where the model came from",
   });
 }
-
-/** Names of tokenizer, generation and processor files in a folder. */
-export const companionsIn = (folder: Folder): string[] =>
-  folder.list().filter((name) => isCompanion(name) && folder.kind(name) !== "folder");

@@ -85,7 +85,7 @@ export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
   const totalBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const plan = planDigest(files, identity);
   const sizes = new Map(files.map(({ name, byteLength }) => [name, byteLength]));
-  const staging = openStaging({ target, plan, sizes, totalBytes, resume, check: { force, reads } });
+  const staging = openStaging({ target, plan, sizes, totalBytes, resume, check: { force, reads, writes: files } });
   try {
     const written = await writeFiles(job, staging, totalBytes);
     job.verify?.();

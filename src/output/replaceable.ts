@@ -4,6 +4,7 @@ import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isCompanion, isConfigName, RECORD_NAME, TRAINER_FILE } from "../formats/file-names.ts";
 import { DiskFolder } from "../formats/io/disk-folder.ts";
+import type { OutputFile } from "../formats/output.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 
 /** What would go with a file or folder. */
@@ -21,15 +22,18 @@ const TORCH_FILE = /\.(?:pt|pth|ckpt)$|^pytorch_model(?:-\d+-of-\d+)?\.bin$/;
 const INDEX_FILE = /\.safetensors\.index\.json$|^pytorch_model\.bin\.index\.json$/;
 const DCP_METADATA = /^(?:__\d+)?\.metadata$/;
 
-/** Looks at names, and at the first bytes of weights. Throws what the file system throws. */
-export function contentsOf(path: string): Contents {
+/**
+ * Looks at names, at the first bytes of weights, and whether other files are copied there again.
+ * Throws what the file system throws.
+ */
+export function contentsOf(path: string, writes: readonly OutputFile[] = []): Contents {
   const stats = fs.lstatSync(path);
   const name = basename(path);
   if (!stats.isDirectory()) {
     const isWeights = isWeightsFile(path, stats);
     return { files: [name], bytes: stats.size, foreign: isWeights ? [] : [name], isCheckpoint: isWeights };
   }
-  const found = new Found();
+  const found = new Found(writes);
   const foreign: string[] = [];
   for (const entry of sortedEntries(path)) {
     if (!found.take(path, entry.name)) foreign.push(entry.isDirectory() ? `${entry.name}/` : entry.name);
@@ -48,6 +52,8 @@ class Found {
   hasRecord = false;
   bytes = 0;
 
+  constructor(private readonly writes: readonly OutputFile[]) {}
+
   /**
    * Takes the entry `name` of `folder`, with all that it holds. Returns false, at the first file that is no part of a
    * checkpoint, at an empty folder and at one that another file system is mounted on.
@@ -62,12 +68,32 @@ class Found {
     }
     const file = basename(name);
     const isWeights = file.endsWith(".distcp") ? endsInFile(path, stats) : isWeightsFile(path, stats);
-    const isOther = isConfigName(file) || isCompanion(file) || INDEX_FILE.test(file) || DCP_METADATA.test(file);
-    if (!isWeights && !(endsInFile(path, stats) && (isOther || file === RECORD_NAME))) return false;
+    const isOther =
+      isConfigName(file) ||
+      isCompanion(file) ||
+      isCompanion(name) ||
+      INDEX_FILE.test(file) ||
+      DCP_METADATA.test(file) ||
+      file === RECORD_NAME;
+    if (!isWeights && !(endsInFile(path, stats) && (isOther || this.isWrittenAgain(path, name)))) return false;
     (isWeights ? this.weights : this.others).push(name);
     this.hasRecord ||= file === RECORD_NAME;
     this.bytes += stats.size;
     return true;
+  }
+
+  /** A licence or a README may be the user's own: it may go only where the same is copied there again. */
+  private isWrittenAgain(path: string, name: string): boolean {
+    const file = this.writes.find((each) => each.name === name && each.copyOf !== undefined);
+    if (file === undefined || fs.statSync(path).size !== file.byteLength) return false;
+    const bytes = fs.readFileSync(path);
+    let at = 0;
+    return file.parts.every((part) => {
+      if (part.kind !== "late") return false;
+      const begin = at;
+      at += part.byteLength;
+      return bytes.subarray(begin, at).equals(part.make());
+    });
   }
 }
 

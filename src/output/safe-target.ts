@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, parse, relative, resolve, sep } from "node:path";
 import { EnvironmentError, InputError } from "../base/errors.ts";
+import type { OutputFile } from "../formats/output.ts";
 import { type Contents, contentsOf } from "./replaceable.ts";
 import { writing } from "./staging-errors.ts";
 
@@ -10,6 +11,8 @@ export interface TargetCheck {
   readonly force: boolean;
   /** All paths that the conversion reads; of a folder, nothing that stands in it may be a target either. */
   readonly reads: readonly string[];
+  /** What will be written: a file of any name that is there already, byte for byte, is not lost. */
+  readonly writes?: readonly OutputFile[];
 }
 
 /** What stands at a target and may go; `contents` is null for an empty folder and for a link, which alone goes. */
@@ -23,7 +26,7 @@ export interface Standing {
  * Throws InputError TARGET_UNSAFE for what must not be replaced, with or without `force`, and TARGET_EXISTS without
  * `force` for anything but an empty folder; EnvironmentError where it cannot be looked at.
  */
-export function checkTarget(path: string, { force, reads }: TargetCheck): Standing | null {
+export function checkTarget(path: string, { force, reads, writes = [] }: TargetCheck): Standing | null {
   const target = resolve(path);
   return writing(target, () => {
     refuseSystemPlaces(target);
@@ -37,7 +40,7 @@ export function checkTarget(path: string, { force, reads }: TargetCheck): Standi
     }
     if (stats.isSymbolicLink()) return force ? { kind: "link", contents: null } : failExists(target, OR_FORCE);
     if (stats.isDirectory() && fs.readdirSync(target).length === 0) return { kind: "empty folder", contents: null };
-    const contents = contentsOf(target);
+    const contents = contentsOf(target, writes);
     const isReplaceable = contents.isCheckpoint && contents.foreign.length === 0;
     if (!force) return failExists(target, isReplaceable ? OR_FORCE : NO_FORCE);
     if (!isReplaceable) throw notACheckpoint(target, contents);

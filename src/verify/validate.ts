@@ -6,7 +6,9 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format, TensorInfo } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
+import { customCodeIn } from "../model/custom-code.ts";
 import type { Model } from "../model/model.ts";
+import { missingCode } from "../model/side-files.ts";
 import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { coordinates } from "../views/compare.ts";
@@ -36,6 +38,7 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "buffers that the other side lacks have their defaults": ["dropped"],
   "no NaN, no infinity": ["nan", "infinite"],
   "initialised: no constant matrix, no norm of zeros": ["zero", "constant"],
+  "code of the model's own that configs name is there": ["file"],
 };
 
 /** Throws InputError where the container is damaged (CRC) or cannot be read. */
@@ -73,7 +76,9 @@ function* findFaults(model: Model): Generator<number, Difference[], void> {
     const { dtype, key } = info;
     if (isFloat(dtype) && !unknown.has(key)) found.push(...(yield* scan(model.source, info, dtype)));
   }
-  return found;
+  const { folder } = model.checkpoint;
+  const { missing } = customCodeIn(folder, folder.list());
+  return [...found, ...missing.map((each) => ({ key: each.file, kind: "file", detail: missingCode(each) }) as const)];
 }
 
 /** transformers loads weights as the dtype that the config declares, rounding them without a word. */

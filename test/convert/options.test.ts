@@ -71,11 +71,13 @@ describe("the target", () => {
     for (const name of ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"]) {
       writeFileSync(join(extra, name), `extra ${name}`);
     }
-    writeFileSync(join(extra, "README.md"), "not carried");
+    writeFileSync(join(extra, "README.md"), "the card of the base model");
     writeFileSync(join(source, "tokenizer.json"), "own");
-    await converted(source, join(directory, "out"), { config: extra });
+    const { notes } = await converted(source, join(directory, "out"), { config: extra });
+    expect(notes.join()).toContain("README.md is the model card beside the config");
     const names = readdirSync(join(directory, "out")).sort();
     expect(names).toEqual([
+      "README.md",
       "chat_template.jinja",
       "config.json",
       "generation_config.json",

@@ -119,7 +119,22 @@ export function leftOutTable(entries: ConversionPlan["dropped"]): Table {
 }
 
 function planJson(plan: ConversionPlan): object {
-  const { source, target, family, from, to, mapping, files, dropped, casts, kept, memory, diskBytes, notes } = plan;
+  const {
+    source,
+    target,
+    family,
+    from,
+    to,
+    mapping,
+    files,
+    dropped,
+    casts,
+    kept,
+    memory,
+    diskBytes,
+    leftBehind,
+    notes,
+  } = plan;
   return {
     verdict: "pass",
     family,
@@ -141,6 +156,7 @@ function planJson(plan: ConversionPlan): object {
     peakRamBytes: memory.peakBytes,
     diskBytes,
     files: files.map(({ name, byteLength }) => ({ name, bytes: byteLength })),
+    leftBehind,
     notes,
   };
 }
