@@ -10,6 +10,15 @@ export { isJsonObject } from "../../src/base/json.ts";
  */
 const MOST_LAYERS = 10_000;
 
+/**
+ * Names of one function: the same class, or the same formula written in another way. ACT2FN of
+ * huggingface/transformers@v5.23.0:src/transformers/activations.py
+ */
+const SAME_ACTIVATION: Readonly<Record<string, string>> = { swish: "silu", gelu_new: "gelu_pytorch_tanh" };
+
+/** The one name under which an activation is known here. */
+export const activationNamed = (name: string): string => SAME_ACTIVATION[name] ?? name;
+
 /** Fields of one object of a config. Every method throws InputError INVALID_CONFIG naming the field and the file. */
 export class ConfigReader {
   /** @param path where the object stands in the file, `rope_parameters.` */
@@ -126,6 +135,13 @@ export class ConfigReader {
   /** Throws InputError CONFIG_UNSUPPORTED unless the field is absent or has the one value that is supported. */
   only(name: string, supported: boolean | number | string, why: string): void {
     if (this.has(name) && this.json[name] !== supported) this.unsupported(name, JSON.stringify(supported), why);
+  }
+
+  /** As `only`, of an activation, which transformers has under several names. */
+  onlyActivation(name: string, supported: string): void {
+    const given = this.json[name];
+    if (typeof given === "string" && activationNamed(given) === activationNamed(supported)) return;
+    this.only(name, supported, "has no graph here");
   }
 
   unsupported(name: string, expected: string, why: string): never {

@@ -43,7 +43,7 @@ export interface DeepseekV3Config {
 
 /** Defaults are those of DeepseekV3Config. Throws InputError INVALID_CONFIG or CONFIG_UNSUPPORTED naming the field. */
 export function readDeepseekV3(config: ConfigReader): DeepseekV3Config {
-  config.only("hidden_act", "silu", "has no graph here");
+  config.onlyActivation("hidden_act", "silu");
   config.only("attention_bias", false, "has no place on the native side");
   config.only("rope_interleave", true, "orders the rotated channels as the native side does not");
   const nHeads = config.size("num_attention_heads", 128);

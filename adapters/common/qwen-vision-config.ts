@@ -26,7 +26,7 @@ export interface QwenVision {
 export type VisionTokens = Readonly<Record<"image" | "video" | "visionStart" | "visionEnd", number>>;
 
 export function parseQwenVision(vision: ConfigReader): QwenVision {
-  vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");
+  vision.onlyActivation("hidden_act", "gelu_pytorch_tanh");
   const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");
   const dim = vision.size("hidden_size", 1152);

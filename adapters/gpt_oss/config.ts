@@ -55,7 +55,7 @@ export function parseGptOssConfig(json: JsonObject, where: string): GptOssConfig
 function parseHf(json: JsonObject, where: string): GptOssConfig {
   const config = new ConfigReader(json, where);
   config.only("model_type", "gpt_oss", "is another family");
-  config.only("hidden_act", "silu", "has no graph here");
+  config.onlyActivation("hidden_act", "silu");
   config.only("attention_bias", true, "leaves the biases of the native side without a place");
   const nLayers = config.layers("num_hidden_layers", 36);
   const nHeads = config.size("num_attention_heads", 64);

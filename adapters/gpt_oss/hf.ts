@@ -56,8 +56,8 @@ export function hfForward(config: GptOssConfig): Forward {
       const experts = `${layer}.mlp.experts`;
       const [gateUp, gateUpBias_EG] = [weight(`${experts}.gate_up_proj`), weight(`${experts}.gate_up_proj_bias`)];
       const [down, downBias_ED] = [weight(`${experts}.down_proj`), weight(`${experts}.down_proj_bias`)];
-      // MXFP4 files store a matrix [out, in], other files [in, out].
-      const byOutput = gateUp.shape[1] === 2 * expertDim && gateUp.shape[2] === dim;
+      // MXFP4 files store a matrix [out, in], other files [in, out]. Of the two stacks one at least is not square.
+      const byOutput = dim === 2 * expertDim ? down.shape[1] === dim : gateUp.shape[2] === dim;
       const matrix = (stacked: typeof gateUp, e: number) => {
         const one = op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
         return byOutput ? one : op.permute(one, [1, 0]);

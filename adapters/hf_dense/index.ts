@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
-import { isJsonObject } from "../common/config-reader.ts";
+import { activationNamed, isJsonObject } from "../common/config-reader.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
@@ -9,6 +9,7 @@ import { nativeDecoder, withinKeepWindow } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
 import { hfDenseAxes, hfDenseRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { TRAITS } from "./traits/by-model.ts";
 
 const SIZES = { vocab_size: 2, hidden_size: 2, num_hidden_layers: 1 };
 
@@ -29,7 +30,7 @@ export const hfDense = defineFamily({
     return { ...config, where, decoder: () => parseDecoder(json, where, config.tied) };
   },
   encodable: { fp8: LATENT_FP8 },
-  facts: (config) => config,
+  facts: (config) => ({ ...config, ...centred(config.modelType) }),
   axes: hfDenseAxes,
   math: mathOf,
   hfConfig: (_, json) => json,
@@ -51,6 +52,9 @@ export const hfDense = defineFamily({
   ],
 });
 
+const centred = (modelType: string): { readonly centredNorms?: RegExp } =>
+  TRAITS.get(modelType)?.norm.includes("1 + weight") ? { centredNorms: /norm[^.]*\.weight$/ } : {};
+
 type Facts = Record<string, number | boolean | string>;
 
 /** Fields that no computation reads. */
@@ -71,10 +75,13 @@ function flatten(json: JsonObject, path = ""): Facts {
   for (const [name, value] of Object.entries(json)) {
     if (SILENT.test(name) || value === null || value === undefined) continue;
     if (isJsonObject(value)) Object.assign(facts, flatten(value, `${path}${name}.`));
-    else facts[path + name] = typeof value === "object" ? JSON.stringify(value) : plain(value);
+    else facts[path + name] = typeof value === "object" ? JSON.stringify(value) : plain(activation(name, value));
   }
   return facts;
 }
+
+const activation = (field: string, value: unknown): unknown =>
+  /^hidden_act/.test(field) && typeof value === "string" ? activationNamed(value) : value;
 
 const plain = (value: unknown): number | boolean | string =>
   typeof value === "number" || typeof value === "boolean" ? value : String(value);

@@ -80,8 +80,8 @@ function parseVision(config: ConfigReader, modelType: KimiModelType): KimiVision
   const spelled = (names: readonly [string, ...string[]]): string => names.find((name) => vision.has(name)) ?? names[0];
   const size = (names: readonly [string, ...string[]], fallback: number): number =>
     vision.size(spelled(names), fallback);
-  vision.only("hidden_act", "gelu_pytorch_tanh", "has no graph here");
-  vision.only("projector_hidden_act", "gelu", "has no graph here");
+  vision.onlyActivation("hidden_act", "gelu_pytorch_tanh");
+  vision.onlyActivation("projector_hidden_act", "gelu");
   vision.only("mm_projector_type", "patchmerger", "has no place on the native side");
   const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");

@@ -78,6 +78,7 @@ function visionInput({ vision, tokens, text }: KimiConfig): VisionInput {
     patchDim: COLOURS * vision.patchSize ** 2,
     mergeSize: vision.mergeRows,
     imageToken: image,
+    videoToken: video,
     around: Math.max(visionStart, visionEnd) < text.vocabSize ? [visionStart, visionEnd] : null,
     reserved: [image, video, visionStart, visionEnd],
     processor: kimiImageProcessor,

@@ -40,7 +40,7 @@ export function parseLlama3Config(json: JsonObject, where: string): Llama3Config
 function parseHf(json: JsonObject, where: string): Llama3Config {
   const config = new ConfigReader(json, where);
   config.only("model_type", "llama", "is another family");
-  config.only("hidden_act", "silu", "has no graph here");
+  config.onlyActivation("hidden_act", "silu");
   const dim = config.size("hidden_size", 4096);
   const nHeads = config.size("num_attention_heads", 32);
   const maxPositions = config.size("max_position_embeddings", 2048);

@@ -62,7 +62,7 @@ export function parseLlama4Config(json: JsonObject, where: string): Llama4Config
  * model too: the head belongs to the text model.
  */
 function parseText(text: ConfigReader, sees: boolean, dtype: string | null): Llama4Config {
-  text.only("hidden_act", "silu", "has no graph here");
+  text.onlyActivation("hidden_act", "silu");
   const nLayers = text.layers("num_hidden_layers", 48);
   const nHeads = text.size("num_attention_heads", 40);
   const dim = text.size("hidden_size", 5120);

@@ -82,7 +82,7 @@ export function parseMuseGlimmerConfig(json: JsonObject, where: string): MuseGli
 }
 
 function parseText(text: ConfigReader) {
-  text.only("hidden_activation", "silu", "has no graph here");
+  text.onlyActivation("hidden_activation", "silu");
   text.only("attention_bias", false, "has no place on the native side");
   const nLayers = text.layers("num_hidden_layers", 52);
   const headDim = text.size("head_dim", 128);
@@ -141,8 +141,8 @@ function parseUnrotated(text: ConfigReader, nLayers: number, { theta }: RopeSpec
 }
 
 function parseVision(config: ConfigReader, vision: ConfigReader): MuseGlimmerVision {
-  config.only("projector_hidden_act", "gelu", "has no graph here");
-  vision.only("hidden_act", "gelu", "has no graph here");
+  config.onlyActivation("projector_hidden_act", "gelu");
+  vision.onlyActivation("hidden_act", "gelu");
   const rope = vision.objectOrEmpty("rope_parameters");
   rope.only("rope_type", "axial", "has no graph here");
   const nBlocks = vision.layers("num_hidden_layers", 50);

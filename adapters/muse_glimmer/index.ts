@@ -31,6 +31,7 @@ export const museGlimmer = defineFamily({
   probes: [{}, { tie_word_embeddings: true }, { vision_config: null }].map((fields) => ({ ...ONE_OF_EACH, ...fields })),
   parse: (json, where) => parseMuseGlimmerConfig(json, where),
   facts: ({ vision, tokens, ...config }) => ({
+    centredNorms: /layers\.\d+\.(?:input|(?:pre|post)_feedforward|post_attention)_layernorm\.weight$/,
     ...config,
     vision: vision === null ? undefined : visionInput(vision, tokens),
   }),
@@ -56,6 +57,7 @@ const visionInput = (vision: MuseGlimmerVision, tokens: MuseGlimmerConfig["token
   patchDim: vision.patchFrames * COLOURS * vision.patchSize ** 2,
   mergeSize: vision.mergeSize,
   imageToken: tokens.image,
+  videoToken: tokens.video,
   around: null,
   reserved: [tokens.image, tokens.video],
   processor: museImageProcessor,

@@ -40,7 +40,7 @@ export function parseQwen3Config(json: JsonObject, where: string): Qwen3Config {
 function parseHf(json: JsonObject, where: string): Qwen3Config {
   const config = new ConfigReader(json, where);
   config.only("model_type", "qwen3", "is another family");
-  config.only("hidden_act", "silu", "has no graph here");
+  config.onlyActivation("hidden_act", "silu");
   const nLayers = config.layers("num_hidden_layers", 32);
   const nHeads = config.size("num_attention_heads", 32);
   const headDim = config.size("head_dim", 128);

@@ -1,11 +1,12 @@
 // Dense Qwen3: as Llama, with norms of single query and key heads, and channels in HF's order on both sides.
 // Axes: l layers, v vocabulary, d model, f ffn, n query heads, k key/value heads, r = n/k query heads a key head,
-// H channels of a head.
+// H channels of a head, h rotary pairs.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/common/attention.py, FusedQKVLinear
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3/modeling_qwen3.py
 import { drop, type Rule, rename, split, tie } from "../../src/table/rule.ts";
+import { inverseFrequencies } from "../common/derived-buffers.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen3Config } from "./config.ts";
 
@@ -18,6 +19,7 @@ export const qwen3Axes = (c: Qwen3Config) => ({
   k: c.nKvHeads,
   r: c.nHeads / c.nKvHeads,
   H: c.headDim,
+  h: c.headDim / 2,
 });
 
 /** Where q, k and v stand in a native block. */
@@ -51,6 +53,7 @@ export function qwen3Rules(c: Qwen3Config, { head, fused, ...spelling }: Spellin
         ]
       : [rename(head,                            "lm_head.weight",                                      "v d")]),
     drop("native", "rope_cache", "derived buffer: cos and sin of position·θ^(-2i/H)", { dims: "? (two H)" }),
+    ...inverseFrequencies(c.rope),
   ];
 }
 

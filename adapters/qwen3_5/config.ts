@@ -77,7 +77,6 @@ const TEXT_DEFAULTS = {
 const PARTIAL_ROTARY_FACTOR = 0.25;
 const DEFAULT_SECTION = [11, 11, 10];
 const DEFAULT_TOKENS = { image: 248_056, video: 248_057, visionStart: 248_053, visionEnd: 248_054 };
-const NO_GRAPH = "has no graph here";
 const NOT_READ = "is not what transformers makes of this family";
 
 /**
@@ -106,7 +105,7 @@ export function parseQwen35Config(family: Qwen35Family, json: JsonObject, where:
 const TEXT_ALONE = { vision: null, tokens: null };
 
 function parseText(family: Qwen35Family, text: ConfigReader) {
-  text.only("hidden_act", "silu", NO_GRAPH);
+  text.onlyActivation("hidden_act", "silu");
   text.only("attention_bias", false, "has no place on the native side");
   text.only("attn_output_gate", true, NOT_READ);
   const defaults = TEXT_DEFAULTS[family];

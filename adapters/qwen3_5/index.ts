@@ -41,6 +41,9 @@ export const qwen35Moe = defineFamily({
   ],
 });
 
+/** Those of the delta rule's output and of the tower are usual ones. */
+const CENTRED_NORMS = /\b(?:(?:input|post_attention)_layernorm|[qk]_norm|language_model\.norm)\.weight$/;
+
 /** A config that has every kind of key: layers and blocks differ only in their indices and their kind of attention. */
 function probesOf(family: Qwen35Family): JsonObject[] {
   const text = { num_hidden_layers: 2, full_attention_interval: 2 };
@@ -64,6 +67,7 @@ function common(family: Qwen35Family) {
     parse: (json: JsonObject, where: string) => parseQwen35Config(family, json, where),
     facts: ({ vision, tokens, ...config }: Qwen35Config) => ({
       ...config,
+      centredNorms: CENTRED_NORMS,
       vision: vision && tokens ? qwenVisionInput(vision, tokens) : undefined,
     }),
     encodable: { mxfp4: MXFP4_EXPERTS },

@@ -51,7 +51,7 @@ export function parseQwen3MoeConfig(json: JsonObject, where: string): Qwen3MoeCo
 function parseHf(json: JsonObject, where: string): Qwen3MoeConfig {
   const config = new ConfigReader(json, where);
   config.only("model_type", "qwen3_moe", "is another family");
-  config.only("hidden_act", "silu", "has no graph here");
+  config.onlyActivation("hidden_act", "silu");
   const nLayers = config.layers("num_hidden_layers", 24);
   const dim = config.size("hidden_size", 2048);
   const nHeads = config.size("num_attention_heads", 32);

@@ -6,6 +6,7 @@
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
 import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import { inverseFrequencies } from "../common/derived-buffers.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
@@ -22,6 +23,7 @@ export const qwen3MoeAxes = (c: Qwen3MoeConfig) => ({
   k: c.nKvHeads,
   r: c.nHeads / c.nKvHeads,
   H: c.headDim,
+  h: c.headDim / 2,
 });
 
 // biome-ignore format: a table
@@ -51,6 +53,7 @@ export function qwen3MoeRules(c: Qwen3MoeConfig, spelling: Spelling): Rule[] {
           tie("hf", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
         ]
       : [rename(head,                               "lm_head.weight",                                      "v d")]),
+    ...inverseFrequencies(c.rope),
   ];
 }
 

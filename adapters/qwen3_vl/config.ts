@@ -75,7 +75,7 @@ export function parseQwen3VlConfig(family: Qwen3VlFamily, json: JsonObject, wher
   if (json.model_type === undefined) config.fail("model_type", `"${family}" (give the model's HF config)`);
   config.only("model_type", family, "is another family");
   const text = config.objectOrEmpty("text_config");
-  text.only("hidden_act", "silu", "has no graph here");
+  text.onlyActivation("hidden_act", "silu");
   const defaults = TEXT_DEFAULTS[family];
   const dim = text.size("hidden_size", defaults.dim);
   const nLayers = text.layers("num_hidden_layers", defaults.nLayers);

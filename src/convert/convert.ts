@@ -1,4 +1,5 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
+import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
@@ -9,6 +10,7 @@ import { type Committed, settleTarget } from "../output/staging.ts";
 import { refuseOtherFile } from "../output/target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer, type Sink } from "../views/gather.ts";
+import type { Mapping } from "../views/mapping.ts";
 import { Producer } from "../views/produce.ts";
 import { checkInputs, identityOf, survives } from "./inputs.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
@@ -30,6 +32,8 @@ export interface ConvertOptions extends StepOptions {
 export interface CastReport extends Cast {
   /** Largest |cast − value| / |value| over finite values; null where a resumed run had them written before. */
   readonly maxRelativeError: number | null;
+  /** Values that became zero; null as above. */
+  readonly vanished: number | null;
 }
 
 /** The JSON document of `convert` (CONTRACT). */
@@ -57,7 +61,7 @@ export interface Conversion {
 }
 
 /**
- * Throws InputError TARGET_EXISTS, TARGET_UNSAFE, TIE_BROKEN, DROP_NOT_DEFAULT, CAST_OVERFLOW, CRC_MISMATCH and what reading finds;
+ * Throws InputError TARGET_EXISTS, TARGET_UNSAFE, TIE_BROKEN, DROP_NOT_DEFAULT, CAST_OVERFLOW, CAST_UNDERFLOW, CRC_MISMATCH and what reading finds;
  * EnvironmentError where the disk fails. Then nothing is left behind but what `resume` can use.
  */
 export async function convert(plan: ConversionPlan, options: ConvertOptions = {}): Promise<Conversion> {
@@ -78,7 +82,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     produce: producingShards(plan.shards, (key, first, end, sink) => {
       if (mapping.tensors.has(key)) producer.produce(key, [first, end], sink);
       else copyRange(source, key, [first, end], sink); // scales of what was decoded
-      checkOverflow(producer, key);
+      checkCast(producer, key, mapping);
     }),
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
@@ -109,6 +113,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     casts: plan.casts.map((cast) => ({
       ...cast,
       maxRelativeError: producer.casts.get(cast.key)?.maxRelativeError ?? null,
+      vanished: producer.casts.get(cast.key)?.vanished ?? null,
     })),
     kept: plan.kept,
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
@@ -155,13 +160,28 @@ function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, vo
 }
 
 /** Before what is written counts as done: a continued run does not see it again. */
-function checkOverflow({ casts }: Producer, key: string): void {
-  const overflows = casts.get(key)?.overflows ?? 0;
-  if (overflows === 0) return;
-  throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
+function checkCast({ casts }: Producer, key: string, { tensors }: Mapping): void {
+  const stats = casts.get(key);
+  if (stats === undefined) return;
+  const { elements, overflows, vanished, remains } = stats;
+  if (overflows > 0) {
+    throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
+      tensor: key,
+      expected: "values within the range of the type asked for",
+      found: `${overflows} beyond it`,
+      help: keepHelp(key),
+    });
+  }
+  // A part of a tensor may vanish; all of it is seen with the last part.
+  const isWhole = elements >= elementCount(tensors.get(key)?.info.shape ?? []);
+  if (!isWhole || vanished === 0 || remains) return;
+  throw new InputError("CAST_UNDERFLOW", `"${key}": all of its values would become zero`, {
     tensor: key,
     expected: "values within the range of the type asked for",
-    found: `${overflows} beyond it`,
-    help: `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`,
+    found: `${vanished} below it, no other than zeros beside`,
+    help: keepHelp(key),
   });
 }
+
+const keepHelp = (key: string): string =>
+  `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`;

@@ -69,13 +69,14 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     layouts: [factsOf(first), ...rest.map(factsOf)],
     open(json, where, shapes): Family {
       const config = spec.parse(json, where, shapes);
-      const { vocabSize, maxPositions, dtype, vision } = spec.facts(config);
+      const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
       const forward = (layout: LayoutFacts, graph: Graph<C>): Forward =>
         typeof graph === "function" ? graph(config) : noGraph(spec, layout);
       const bind = (row: LayoutRow<C>): NativeLayout =>
         bindRow(spec, config, row, (facts) => forward(facts, row.graph));
       return {
         ...{ family, vocabSize, maxPositions, dtype },
+        ...(centredNorms === undefined ? {} : { centredNorms }),
         ...(vision === undefined ? {} : { vision }),
         ...(spec.encodable === undefined ? {} : { encodable: spec.encodable }),
         hf: { ...hf, forward: () => forward(hf, spec.hf.graph) } satisfies HfLayout,

@@ -12,6 +12,8 @@ export interface VisionInput {
   readonly mergeSize: number;
   /** Id of the token that stands for one merged patch. */
   readonly imageToken: number;
+  /** Id that stands for the frames of a video, where an upstream does not take it for text: there are no videos here yet. */
+  readonly videoToken?: number | undefined;
   /** Ids around the tokens of an image, where the model has such. */
   readonly around: readonly [number, number] | null;
   /** Ids that ordinary text cannot have, `imageToken` among them. */
@@ -26,6 +28,8 @@ export interface ModelFacts {
   readonly maxPositions: number;
   /** Element type that the config declares for weights, as HF spells it (`bfloat16`), if it does. */
   readonly dtype: string | null;
+  /** HF keys of norms that multiply by 1 + weight: zeros are what such a weight begins with. */
+  readonly centredNorms?: RegExp | undefined;
   /** Only in a vision-language model. */
   readonly vision?: VisionInput | undefined;
 }

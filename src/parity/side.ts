@@ -112,6 +112,20 @@ export class SideWeights {
     return plan.equalities.filter((tie) => runAtOnce(checkTie(model.source, tie)) !== null);
   }
 
+  /** Whether the tensors of this side are equal that `other` has as one. */
+  hasTiesOf(other: SideWeights): boolean {
+    const { model, source } = other.view;
+    const ties = model.table.tensors("hf").flatMap(({ key: alias, of }) => (of === undefined ? [] : [{ alias, of }]));
+    const own = this.view.source;
+    const stored = ties.filter(
+      ({ alias, of }) => own.tensors.has(alias) && own.tensors.has(of) && source.tensors.has(of),
+    );
+    return (
+      stored.length > 0 &&
+      stored.every((tie) => runAtOnce(checkTie(own, { ...tie, reason: "tied embeddings" })) === null)
+    );
+  }
+
   /** The dtype of most values. */
   get dtype(): string {
     const bytes = new Map<string, number>();

@@ -21,6 +21,8 @@ export interface TableTensor {
   readonly shape: readonly (number | null)[];
   readonly need: "required" | "optional" | "alias" | "dropped";
   readonly ranks: Ranks | null;
+  /** Of an alias: the tensor that it repeats. */
+  readonly of?: string;
   /** The rule it comes from: `permuteRope`. */
   readonly rule: string;
   /** Of a dropped tensor: the value it is made with where it is missing. */
@@ -96,6 +98,7 @@ function describe(slot: Slot, side: CompiledSide): TableTensor {
         ...describe(side.byKey.get(slot.of)!, side),
         key,
         need: "alias",
+        of: slot.of,
         rule: "tie",
         ...(slot.rule.ranks === undefined ? {} : { ranks: slot.rule.ranks }),
       };

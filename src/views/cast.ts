@@ -25,9 +25,19 @@ export interface CastStats {
   maxRelativeError: number;
   /** Finite values that became infinite. */
   overflows: number;
+  /** Values that became zero. */
+  vanished: number;
+  /** Whether any value of a cast that rounds is other than zero. */
+  remains: boolean;
 }
 
-export const newCastStats = (): CastStats => ({ elements: 0, maxRelativeError: 0, overflows: 0 });
+export const newCastStats = (): CastStats => ({
+  elements: 0,
+  maxRelativeError: 0,
+  overflows: 0,
+  vanished: 0,
+  remains: false,
+});
 
 /** Elements converted at once: their intermediate forms stay in the L2 cache. */
 const BATCH = 2 ** 15;
@@ -118,6 +128,7 @@ function measure(from: Float, to: Float, n: number, stats: CastStats): void {
   else if (to === "F16") halfToSingle(target.halves, back.singles.bits, n);
   else made.set(middle.singles.values.subarray(0, n));
   const values = from === "F64" ? source.doubles.values : middle.singles.values;
+  measureVanished(values, made, n, stats);
   const worst = worstError(values, made, n, stats.maxRelativeError);
   if (worst < Infinity) {
     stats.maxRelativeError = worst;
@@ -129,6 +140,18 @@ function measure(from: Float, to: Float, n: number, stats: CastStats): void {
     made[i] = Number.NaN;
   }
   stats.maxRelativeError = worstError(values, made, n, stats.maxRelativeError);
+}
+
+function measureVanished(values: Float32Array | Float64Array, made: Float32Array, n: number, stats: CastStats): void {
+  let zeros = 0;
+  let vanished = 0;
+  for (let i = 0; i < n; i += 1) {
+    if (made[i] !== 0) continue;
+    zeros += 1;
+    if (values[i] !== 0) vanished += 1;
+  }
+  stats.vanished += vanished;
+  stats.remains ||= zeros < n;
 }
 
 /** Infinite and NaN values have an error of NaN and pass by; a value that overflowed gives Infinity. */

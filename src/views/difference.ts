@@ -19,6 +19,7 @@ export interface Difference {
     | "infinite"
     | "zero"
     | "constant"
+    | "subnormal"
     | "file";
   readonly detail: string;
 }

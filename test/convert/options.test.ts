@@ -183,6 +183,26 @@ describe("dtypes", () => {
     expect(await code(converted(source, join(directory, "out"), { dtype: ["f16"] }))).toBe("3 CAST_OVERFLOW");
     expect(readdirSync(directory)).toEqual(["source"]);
   });
+
+  it("refuses a tensor that would be lost below the type, and tells of values that are", async () => {
+    const directory = scratch();
+    const written = (values: (i: number) => number) => {
+      const state = readState(split.hf);
+      state.set("model.norm.weight", f32([54], values));
+      return writeSafetensors(join(directory, "source"), state, { config });
+    };
+    const flushed = written((i) => (i === 3 ? 0 : 1e-9));
+    expect(await code(converted(flushed, join(directory, "out"), { dtype: ["f16"] }))).toBe("3 CAST_UNDERFLOW");
+    expect(readdirSync(directory)).toEqual(["source"]);
+    const kept = await converted(flushed, join(directory, "kept"), { dtype: ["f16", "model.norm.weight=keep"] });
+    expect(kept.casts.map(({ key }) => key)).not.toContain("norm.weight");
+    const one = await converted(
+      written((i) => (i === 3 ? 1e-9 : 1)),
+      join(directory, "one"),
+      { dtype: ["f16"] },
+    );
+    expect(one.casts.find(({ key }) => key === "norm.weight")?.vanished).toBe(1);
+  });
 });
 
 describe("what would be lost", () => {

@@ -170,3 +170,86 @@ describe("what must be found", () => {
     expect((await validation(path)).notes).toEqual([expect.stringContaining("float32")]);
   });
 });
+
+describe("values that some models begin with", () => {
+  const zeros = (state: State, pattern: RegExp): State => {
+    for (const [key, { dtype, shape, bytes }] of state) {
+      if (pattern.test(key)) state.set(key, { dtype, shape, bytes: new Uint8Array(bytes.length) });
+    }
+    return state;
+  };
+  const validated = (name: string, pattern: RegExp, side: "hf" | "native" = "hf") => {
+    const { hf, native } = fixture(name);
+    const path = join(scratch(), "fresh");
+    const state = zeros(readState(side === "hf" ? hf : native), pattern);
+    if (side === "native") return validation(writeDcp(path, state), hf);
+    return validation(writeSafetensors(path, state, { config: join(hf, "config.json") }));
+  };
+
+  it.each([
+    ["hf_dense/gemma2-tied-bf16", /norm\.weight$/],
+    ["hf_dense/nemotron-bf16", /norm\.weight$/],
+    ["qwen3_5/dense", /(layernorm|model\.norm|[qk]_norm|language_model\.norm)\.weight$/],
+    ["qwen3_5_moe/text", /(layernorm|[qk]_norm)\.weight$/],
+    ["muse_glimmer/text", /layernorm\.weight$/],
+  ])("%s: norms that multiply by 1 + weight are zeros at first", async (name, pattern) => {
+    const { differences, notes } = await validated(name, pattern);
+    expect(differences).toEqual([]);
+    expect(notes.join()).not.toContain("are 0");
+  });
+
+  it("the same in native layouts", async () => {
+    const { differences } = await validated("qwen3_5/dense", /(attention_norm|ffn_norm|^norm)\.weight$/, "native");
+    expect(differences).toEqual([]);
+  });
+
+  it.each([
+    ["qwen3_5/dense", /linear_attn\.norm\.weight$/],
+    ["llama3/split", /norm\.weight$/],
+    ["hf_dense/olmo2", /norm\.weight$/],
+  ])("%s: other norms of zeros are a finding", async (name, pattern) => {
+    const { differences } = await validated(name, pattern);
+    expect(differences.length).toBeGreaterThan(0);
+    expect(new Set(differences.map(({ kind }) => kind))).toEqual(new Set(["zero"]));
+  });
+
+  it("biases of experts are biases, though they stand in a matrix", async () => {
+    expect((await validated("gpt_oss/bf16", /proj_bias$/)).differences).toEqual([]);
+    expect((await validated("gpt_oss/bf16", /mlp\d_bias/, "native")).differences).toEqual([]);
+  });
+
+  it("the last maps of all residual branches are a note, one of them is a finding", async () => {
+    const all = await validated("llama3/split", /\.(o|down)_proj\.weight$/);
+    expect(all).toMatchObject({ verdict: "pass", differences: [] });
+    expect(all.notes.filter((note) => /like ".*(o|down)_proj.*are 0/.test(note))).toHaveLength(2);
+    const one = await validated("llama3/split", /layers\.1\.self_attn\.o_proj\.weight$/);
+    expect(one.differences.map(({ key, kind }) => [key, kind])).toEqual([
+      ["model.layers.1.self_attn.o_proj.weight", "zero"],
+    ]);
+    const other = await validated("llama3/split", /q_proj\.weight$/);
+    expect(other.verdict).toBe("fail");
+  });
+
+  it.each([
+    [2 ** -130, "f32"],
+    [2 ** -20, "f16"],
+  ])("a matrix of subnormal values alone: %d in %s", async (size, dtype) => {
+    const { hf } = fixture("llama3/split");
+    const key = "model.layers.0.mlp.up_proj.weight";
+    const made = (values: (i: number) => number) => {
+      const state = readState(hf);
+      state.set(key, f32([75, 54], values));
+      return writeSafetensors(join(scratch(), "small"), state, { config: join(hf, "config.json") });
+    };
+    const cast = async (values: (i: number) => number) => {
+      const target = join(scratch(), "cast");
+      await converted(made(values), target, { to: "hf", dtype: [dtype] });
+      return validation(target);
+    };
+    const small = await cast((i) => (i % 3) * size);
+    expect(small.differences).toEqual([
+      { key, kind: "subnormal", detail: expect.stringContaining("below the smallest") },
+    ]);
+    expect((await cast((i) => (i === 77 ? 1 : (i % 3) * size))).differences).toEqual([]);
+  });
+});

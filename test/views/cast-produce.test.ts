@@ -58,7 +58,13 @@ const bf16 = (...bits: number[]) => ({
 it("counts the elements of the target, not those read over in between", () => {
   const { bits, stats } = run(mapping({ s: f32(1, 1e30, 2, 1e30, 1 + 2 ** -12, 3) }, "F16"), [0, 6]);
   expect(bits).toEqual([0x3c00, 0x4000, 0x3c00]);
-  expect(stats).toEqual({ elements: 3, maxRelativeError: 2 ** -12 / (1 + 2 ** -12), overflows: 0 });
+  expect(stats).toEqual({
+    elements: 3,
+    maxRelativeError: 2 ** -12 / (1 + 2 ** -12),
+    overflows: 0,
+    vanished: 0,
+    remains: true,
+  });
   expect(run(mapping({ s: f32(1, 0, 2, 0) }, "BF16"), [2, 4]).bits).toEqual([0x4000]);
 });
 

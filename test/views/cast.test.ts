@@ -47,12 +47,22 @@ describe.each(pairs)("%s to %s", (from, to) => {
 
 const floats = (...values: number[]) => new Uint8Array(Float32Array.from(values).buffer);
 
+const NONE_LOST = { overflows: 0, vanished: 0 };
+
 describe("stats", () => {
+  it("show that nothing remains, zeros aside", () => {
+    const stats = newCastStats();
+    cast(floats(2 ** -26, 0, -1e-30), "F32", "F16", stats);
+    expect(stats).toMatchObject({ vanished: 2, remains: false });
+    cast(floats(1), "F32", "F16", stats);
+    expect(stats).toMatchObject({ vanished: 2, remains: true });
+  });
+
   it("hold the largest relative error, measured on what was written", () => {
     const stats = newCastStats();
     const made = cast(floats(1, 1 + 2 ** -9, -3, 0, Number.NaN, Infinity), "F32", "BF16", stats);
     expect([...new Uint16Array(made.buffer)]).toEqual([0x3f80, 0x3f80, 0xc040, 0, 0x7fc0, 0x7f80]);
-    expect(stats).toEqual({ elements: 6, maxRelativeError: 2 ** -9 / (1 + 2 ** -9), overflows: 0 });
+    expect(stats).toEqual({ elements: 6, maxRelativeError: 2 ** -9 / (1 + 2 ** -9), ...NONE_LOST, remains: true });
     cast(floats(1), "F32", "BF16", stats);
     expect(stats).toMatchObject({ elements: 7, maxRelativeError: 2 ** -9 / (1 + 2 ** -9) });
   });
@@ -62,15 +72,22 @@ describe("stats", () => {
     cast(floats(65520, -1e30, Infinity, 65519), "F32", "F16", stats);
     expect(stats.overflows).toBe(2);
     expect(stats.maxRelativeError).toBeLessThan(2 ** -11);
+    expect(stats.vanished).toBe(0);
     cast(floats(2 ** -26), "F32", "F16", stats);
-    expect(stats.maxRelativeError).toBe(1);
+    expect(stats).toMatchObject({ maxRelativeError: 1, vanished: 1, remains: true });
   });
 
   it("count overflow from F64, too", () => {
     const stats = newCastStats();
     const doubles = new Uint8Array(Float64Array.of(1e300, 1, -1e39, 1 + 2 ** -30).buffer);
     for (const to of ["F32", "BF16", "F16"] as const) cast(doubles, "F64", to, stats);
-    expect(stats).toEqual({ elements: 12, maxRelativeError: 2 ** -30 / (1 + 2 ** -30), overflows: 6 });
+    expect(stats).toEqual({
+      elements: 12,
+      maxRelativeError: 2 ** -30 / (1 + 2 ** -30),
+      overflows: 6,
+      vanished: 0,
+      remains: true,
+    });
   });
 
   it("stay zero for exact casts", () => {
@@ -78,7 +95,7 @@ describe("stats", () => {
     const halves = new Uint8Array(Uint16Array.from({ length: 1 << 16 }, (_, i) => i).buffer);
     for (const from of ["F16", "BF16"] as const)
       for (const to of ["F32", "F64"] as const) cast(halves, from, to, stats);
-    expect(stats).toEqual({ elements: 4 << 16, maxRelativeError: 0, overflows: 0 });
+    expect(stats).toEqual({ elements: 4 << 16, maxRelativeError: 0, ...NONE_LOST, remains: false });
   });
 });
 

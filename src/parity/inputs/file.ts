@@ -77,7 +77,7 @@ function readImages(file: Checkpoint, { patchDim }: VisionInput): ImageInput | u
 export function checkImages(
   ids_T: readonly number[],
   images: ImageInput | undefined,
-  { mergeSize, imageToken }: VisionInput,
+  { mergeSize, imageToken, videoToken }: VisionInput,
   path: string,
 ): void {
   const grids = images?.grids ?? [];
@@ -91,6 +91,11 @@ export function checkImages(
   const patches = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   if (patches !== (images?.patches ?? 0)) {
     throw invalid(path, "pixel_values", `${patches} patches, as image_grid_thw says`, `${images?.patches ?? 0}`);
+  }
+  const frame = ids_T.findIndex((id) => id === videoToken && id !== imageToken);
+  if (frame >= 0) {
+    const expected = `no video tokens (id ${videoToken}): there are no videos here yet`;
+    throw invalid(path, "input_ids", expected, `one at position ${frame}`);
   }
   const places = ids_T.filter((id) => id === imageToken).length;
   if (places !== patches / mergeSize ** 2) {

@@ -1,7 +1,7 @@
 // Runs the passes, and tells from them what is wrong, where and why.
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
-import { type ConfigDifference, compareConfigs } from "../../faults/model/config-differs.ts";
+import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
 import type { RoutingChoice } from "../choices.ts";
@@ -9,7 +9,7 @@ import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
 import { type RoutingReport, routingReport } from "../routing.ts";
-import type { ParityModel } from "../side.ts";
+import type { ParityModel, SideWeights } from "../side.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import type { Evidence } from "./evidence.ts";
 import { type RunAgain, withoutKnown, withReferenceConfig } from "./experiments.ts";
@@ -153,6 +153,15 @@ function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, no
   return differs || isBeyondNoise(metrics.klMeanNats, noise);
 }
 
+/** Whether a difference of configs changes what is computed: an untied head that equals the embedding does not. */
+const hasEffect =
+  ([a, b]: readonly SideWeights[]) =>
+  (difference: ConfigDifference): boolean => {
+    if (!isTie(difference)) return true;
+    const [tied, other] = difference.a === true ? [a!, b!] : [b!, a!];
+    return !other.hasTiesOf(tied);
+  };
+
 function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, noise: NoiseFloor | null): Evidence {
   const { options, passes, backend } = trial;
   const [a, b] = trial.sides;
@@ -162,7 +171,7 @@ function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, n
     thresholds: thresholds(options, noise),
     taps,
     plans,
-    configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family),
+    configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family).filter(hasEffect(passes.sides)),
     unusedTensors: passes.unused(plans),
     brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
     exact: backend.capabilities.exact,

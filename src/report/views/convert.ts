@@ -1,6 +1,6 @@
 import type { Conversion } from "../../convert/convert.ts";
 import type { ReportDocument } from "../document.ts";
-import { formatBytes, formatSeconds } from "../units.ts";
+import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { keptTable, leftOutTable } from "./plan.ts";
 
 export function convertDocument(result: Conversion): ReportDocument {
@@ -25,12 +25,7 @@ export function convertDocument(result: Conversion): ReportDocument {
           { name: "to" },
           { name: "largest relative error", align: "right" },
         ],
-        rows: casts.map(({ key, from, to: dtype, maxRelativeError }) => [
-          key,
-          from,
-          dtype,
-          maxRelativeError === null ? "not measured" : maxRelativeError.toExponential(2),
-        ]),
+        rows: casts.map((cast) => [cast.key, cast.from, cast.to, errorText(cast)]),
       },
       keptTable(kept),
       leftOutTable(dropped),
@@ -42,4 +37,10 @@ export function convertDocument(result: Conversion): ReportDocument {
     ],
     notes,
   };
+}
+
+function errorText({ maxRelativeError, vanished }: Conversion["casts"][number]): string {
+  if (maxRelativeError === null) return "not measured";
+  const error = maxRelativeError.toExponential(2);
+  return vanished ? `${error}, ${plural(vanished, "value")} became 0` : error;
 }
