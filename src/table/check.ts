@@ -1,4 +1,5 @@
 // A source seen through a table: which tensor is which, what the target would have, and everything that is wrong with it.
+import { isFloat } from "../base/floats.ts";
 import type { Compiled, CompiledSide, DropSlot, MapSlot, Slot } from "./compile.ts";
 import {
   type KeyCollision,
@@ -9,6 +10,8 @@ import {
   type ShapeMismatch,
   type TableFault,
   type UnknownTensor,
+  type WeightNotFloat,
+  weightNotFloat,
 } from "./faults/fault.ts";
 import { missingHelp, unknownHelp } from "./faults/problems.ts";
 import { checkedOrder, orderOf } from "./order.ts";
@@ -35,6 +38,8 @@ export interface FilledTarget {
   readonly value: number;
   readonly rule: string;
 }
+
+const WEIGHT = /(?:^|\.)weight$/;
 
 export class Check {
   readonly side: Side;
@@ -82,6 +87,7 @@ export class Check {
     this.targets = this.to.slots.flatMap((slot) => this.target(slot) ?? []);
     this.faults = [
       ...(order.fault === null ? [] : [order.fault]),
+      ...this.notFloat(),
       ...this.twice(),
       ...this.missing(),
       ...this.unknown(),
@@ -115,6 +121,17 @@ export class Check {
       default:
         throw slot satisfies never;
     }
+  }
+
+  /** Buffers that a rule drops may be integers. Of what passes through, torch's modules call their weights `weight`. */
+  private notFloat(): WeightNotFloat[] {
+    const { found, passed } = this.resolved;
+    const ruled = [...found].flatMap(([{ kind }, key]) => (kind === "drop" ? [] : key));
+    const weights = [...ruled, ...[...passed.keys()].filter((key) => WEIGHT.test(key))];
+    return weights.flatMap((key) => {
+      const { dtype } = this.source.get(key)!;
+      return isFloat(dtype) ? [] : weightNotFloat(key, dtype);
+    });
   }
 
   private twice(): TableFault[] {

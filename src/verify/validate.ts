@@ -35,6 +35,7 @@ export interface Validation {
 const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "complete: every tensor of the family, no other": ["missing", "extra"],
   "shapes as the config gives them": ["shape"],
+  "weights are floating-point numbers": ["dtype"],
   "ties hold": ["tie"],
   "buffers that the other side lacks have their defaults": ["dropped"],
   "no NaN, no infinity": ["nan", "infinite"],

@@ -51,6 +51,8 @@ function ofTable(fault: TolerableFault, all: readonly TolerableFault[], dtype: D
     }
     case "SHAPE_MISMATCH":
       return [{ key, kind: "shape", detail: `expected ${fault.expected}, found ${fault.found}` }];
+    case "WEIGHT_NOT_FLOAT":
+      return [{ key, kind: "dtype", detail: `${fault.found}: a weight is ${fault.expected}` }];
     case "UNKNOWN_TENSOR":
       return [];
     default:

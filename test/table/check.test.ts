@@ -122,6 +122,17 @@ describe("each kind says which tensor, what was expected, what was found and the
       },
     ],
     [
+      "of integers",
+      (tensors) => recast(tensors, "l.1.norm", "I8"),
+      {
+        code: "WEIGHT_NOT_FLOAT",
+        key: "l.1.norm",
+        expected: "F64, F32, F16 or BF16",
+        found: "I8",
+        help: expect.stringContaining("--to raw"),
+      },
+    ],
+    [
       "refused",
       (tensors) => add(tensors, "mtp.0.w"),
       {
@@ -304,4 +315,26 @@ test("a shape that fits two orders of dims is a fault, and the first", () => {
   expect(told(errorIn(() => two.plan("fromHf", source, { tolerate: true })))).toMatchObject({
     code: "AMBIGUOUS_ORDER",
   });
+});
+
+test("integers stand where a rule drops them, and pass through, but for what torch's modules call their weights", () => {
+  const integers = (tensors: Tensors, key: string) => tensors.set(key, { dtype: "I64", shape: [2] });
+  expect(check((tensors) => integers(tensors, "l.0.bias"))).toEqual([]);
+  expect(check((tensors) => integers(tensors, "free.position_ids"))).toEqual([]);
+  expect(
+    said(
+      table.check(
+        "toHf",
+        changed((tensors) => integers(tensors, "free.w.weight")),
+      ),
+    ),
+  ).toEqual(["WEIGHT_NOT_FLOAT free.w.weight"]);
+  expect(
+    said(
+      table.check(
+        "toHf",
+        changed((tensors) => recast(tensors, "head", "F8_E5M2")),
+      ),
+    ),
+  ).toEqual(["WEIGHT_NOT_FLOAT head"]);
 });

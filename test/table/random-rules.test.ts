@@ -92,7 +92,7 @@ test("whatever can be said converts there and back as the reference does", () =>
         ["fromHf", hf, native],
       ] as const) {
         const { source, target } = referencePair(from, to, sizes);
-        const infos = new Map([...source].map(([key, { shape }]) => [key, { dtype: "U32" as const, shape }]));
+        const infos = new Map([...source].map(([key, { shape }]) => [key, { dtype: "F32" as const, shape }]));
         const made = table
           .plan(direction, infos)
           .moves.map((move) => [move.key, applyMove(move, (key) => source.get(key)!)] as const);

@@ -181,7 +181,7 @@ const sizes = fc.record({
 });
 
 function run(rule: readonly rules.Rule[], axes: Sizes, direction: Direction, source: ReadonlyMap<string, Bytes>) {
-  const infos = new Map([...source].map(([key, { shape }]) => [key, { dtype: "U32" as const, shape }]));
+  const infos = new Map([...source].map(([key, { shape }]) => [key, { dtype: "F32" as const, shape }]));
   const { moves } = compileTable(rule, axes).plan(direction, infos);
   return new Map(moves.map((move: Move) => [move.key, applyMove(move, (key) => source.get(key)!)]));
 }

@@ -64,6 +64,13 @@ describe("what must be found", () => {
       /expected \[75,54\], found \[54,75\]/,
     ],
     [
+      "integers",
+      up,
+      "dtype",
+      (state) => state.set(up, { dtype: "I8", shape: [75, 54], bytes: new Uint8Array(4050) }),
+      /I8: a weight is F64, F32, F16 or BF16/,
+    ],
+    [
       "a NaN",
       up,
       "nan",

@@ -52,6 +52,14 @@ export interface ShapeMismatch extends About {
   readonly words: string;
 }
 
+/** A tensor that the model computes with, stored in a type that is no floating-point one: integers there are codes. */
+export interface WeightNotFloat extends About {
+  readonly code: "WEIGHT_NOT_FLOAT";
+  readonly expected: string;
+  /** Its type. */
+  readonly found: string;
+}
+
 /** `key` and `other` would become one tensor, and are of two types. */
 export interface MixedDtypes extends About {
   readonly code: "MIXED_DTYPES";
@@ -70,7 +78,13 @@ export interface KeyCollision extends About {
 }
 
 /** A source that has one of these can be planned around it. */
-export type TolerableFault = TwoSpellings | MissingTower | MissingTensor | UnknownTensor | ShapeMismatch;
+export type TolerableFault =
+  | TwoSpellings
+  | MissingTower
+  | MissingTensor
+  | UnknownTensor
+  | ShapeMismatch
+  | WeightNotFloat;
 
 /** With one of the others nothing tells what the tensors are to become. */
 export type TableFault = TolerableFault | AmbiguousOrder | MixedDtypes | KeyCollision;
@@ -81,6 +95,12 @@ export const isTolerable = (fault: TableFault): fault is TolerableFault =>
 /** Keys of the source that a plan which tolerates the faults cannot take anything from. */
 export const keysAtFault = (faults: readonly TolerableFault[]): ReadonlySet<string> =>
   new Set(faults.flatMap((fault) => (fault.code === "MISSING_TOWER" ? fault.missing : [fault.key])));
+
+export function weightNotFloat(key: string, found: string): WeightNotFloat {
+  const help = () =>
+    "these are codes of a quantised model, and its scales are lost or of a kind that is not read: take the model's unquantised weights; --to raw changes the container alone";
+  return { code: "WEIGHT_NOT_FLOAT", key, expected: "F64, F32, F16 or BF16", found, help };
+}
 
 /** @param target the tensor that both would become; each of the two with its key and its type */
 export function mixedDtypes(

@@ -45,6 +45,10 @@ export function errorOf(fault: TableFault, all: readonly TableFault[]): InputErr
         fault,
       );
     }
+    case "WEIGHT_NOT_FLOAT": {
+      const more = andMore(fault, all);
+      return errorAs("WEIGHT_NOT_FLOAT", `${name} is ${fault.found}, and no weight is stored so${more}`, fault);
+    }
     case "MIXED_DTYPES": {
       const [target, other] = [quote(fault.target), quote(fault.other)];
       const { expected, found } = fault;
