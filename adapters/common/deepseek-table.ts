@@ -7,10 +7,11 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/deepseek_v3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py
-import { critical, type MapRule, type Rule, rename, stackExperts, tie } from "../../src/table/rule.ts";
+import { critical, type MapRule, type Rule, rename, tie } from "../../src/table/rule.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
 import { EXPERT_BIAS, ROUTER } from "./critical.ts";
 import type { DeepseekV3Config } from "./deepseek-decoder.ts";
+import { expertStacks } from "./stacked-experts.ts";
 
 export const decoderAxes = (c: DeepseekV3Config) => ({
   l: c.nLayers,
@@ -77,14 +78,13 @@ export function decoderAttention(c: DeepseekV3Config, native: string, hf: string
 // biome-ignore format: a table
 export function decoderExperts({ expert, expertBias }: Spelling, native: string, hf: string): MapRule[] {
   const moe = `${native}.moe`;
+  const stack = (name: string, axes: string) => `${moe}.${expert(name, axes)}`;
   return [
     critical(ROUTER,
       rename(`${moe}.router.gate.weight`,           `${hf}.mlp.gate.weight`,                               "e d")),
     critical(EXPERT_BIAS,
       rename(`${moe}.${expertBias}`,                `${hf}.mlp.gate.e_score_correction_bias`,              "e")),
-    stackExperts(`${moe}.${expert("w1", "EFD")}`,   `${hf}.mlp.experts.{e}.gate_proj.weight`,              "e g d"),
-    stackExperts(`${moe}.${expert("w2", "EDF")}`,   `${hf}.mlp.experts.{e}.down_proj.weight`,              "e d g"),
-    stackExperts(`${moe}.${expert("w3", "EFD")}`,   `${hf}.mlp.experts.{e}.up_proj.weight`,                "e g d"),
+    ...expertStacks({ w1: stack("w1", "EFD"), w2: stack("w2", "EDF"), w3: stack("w3", "EFD") }, `${hf}.mlp.experts`),
     rename(`${moe}.shared_experts.w1.weight`,       `${hf}.mlp.shared_experts.gate_proj.weight`,           "s d"),
     rename(`${moe}.shared_experts.w2.weight`,       `${hf}.mlp.shared_experts.down_proj.weight`,           "d s"),
     rename(`${moe}.shared_experts.w3.weight`,       `${hf}.mlp.shared_experts.up_proj.weight`,             "s d"),

@@ -2,7 +2,7 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/deepseek_v3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/deepseek_v3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/deepseek_v3/modeling_deepseek_v3.py
-import { optional, type Rule, rename, tie, together } from "../../src/table/rule.ts";
+import { inCanonicalOrder, optional, type Rule, rename, tie, together } from "../../src/table/rule.ts";
 import type { DeepseekV3Config } from "../common/deepseek-decoder.ts";
 import { decoderAttention, decoderExperts, decoderRules } from "../common/deepseek-table.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
@@ -26,7 +26,7 @@ function mtpLayers(c: DeepseekV3Config, spelling: Spelling): Rule[] {
       rename(`${native}.hnorm.weight`,    `${hf}.hnorm.weight`,            "d"),
       rename(`${native}.eh_proj.weight`,  `${hf}.eh_proj.weight`,          "d x"),
       ...decoderAttention(c, native, hf),
-      ...decoderExperts(spelling, native, hf),
+      ...inCanonicalOrder(decoderExperts(spelling, native, hf)),
       rename(`${native}.mtp_norm.weight`, `${hf}.shared_head.norm.weight`, "d"),
     ])),
     tie("hf", `${hf}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),

@@ -2,7 +2,16 @@
 // in mapping.ts.
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
 //   vllm-project/vllm@03356f8cb59ba27f3d0ce8866d7516b5e32cff65:vllm/model_executor/models/deepseek_mtp.py, `_rewrite_spec_layer_name`
-import { critical, type MapRule, optional, type Rule, split, tie, together } from "../../src/table/rule.ts";
+import {
+  critical,
+  inCanonicalOrder,
+  type MapRule,
+  optional,
+  type Rule,
+  split,
+  tie,
+  together,
+} from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { fusedExperts, gateUpProj, sameName } from "../trainers/vllm.ts";
 import type { DeepseekV3Config } from "./config.ts";
@@ -81,7 +90,7 @@ function mtpLayers(c: DeepseekV3Config): Rule[] {
       sameName(`${layer}.enorm.weight`,            "d"),
       sameName(`${layer}.hnorm.weight`,            "d"),
       sameName(`${layer}.eh_proj.weight`,          "d x"),
-      ...[...attention(c, layer), ...experts(`${layer}.mlp`)].map(inBlock),
+      ...[...attention(c, layer), ...inCanonicalOrder(experts(`${layer}.mlp`))].map(inBlock),
       sameName(`${layer}.shared_head.norm.weight`, "d"),
     ])),
     tie("native", `${layer}.shared_head.head.weight`, head, "MTP layers share the head", false),

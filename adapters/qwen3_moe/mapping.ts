@@ -4,9 +4,10 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/qwen3/state_dict_adapter.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/qwen3/model/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
-import { critical, drop, type Rule, rename, split, stackExperts, tie } from "../../src/table/rule.ts";
+import { critical, drop, type Rule, rename, split, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { inverseFrequencies } from "../common/derived-buffers.ts";
+import { expertStacks } from "../common/stacked-experts.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
@@ -66,13 +67,11 @@ const feedForward: readonly Rule[] = [
 
 // biome-ignore format: a table
 function experts({ expert, expertBias }: Spelling): Rule[] {
-  const hf = "model.layers.{moe}.mlp.experts.{e}";
+  const stack = (name: string, axes: string) => `layers.{moe}.moe.${expert(name, axes)}`;
   return [
     critical(ROUTER,
       rename("layers.{moe}.moe.router.gate.weight", "model.layers.{moe}.mlp.gate.weight",                  "e d")),
-    stackExperts(`layers.{moe}.moe.${expert("w1", "EFD")}`, `${hf}.gate_proj.weight`,                      "e g d"),
-    stackExperts(`layers.{moe}.moe.${expert("w2", "EDF")}`, `${hf}.down_proj.weight`,                      "e d g"),
-    stackExperts(`layers.{moe}.moe.${expert("w3", "EFD")}`, `${hf}.up_proj.weight`,                        "e g d"),
+    ...expertStacks({ w1: stack("w1", "EFD"), w2: stack("w2", "EDF"), w3: stack("w3", "EFD") }, "model.layers.{moe}.mlp.experts"),
     critical(EXPERT_BIAS,
       drop("native", `layers.{moe}.moe.${expertBias}`,"load-balancing bias, which HF has no place for",    { dims: "e", recreate: 0 })),
   ];

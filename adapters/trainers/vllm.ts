@@ -2,7 +2,17 @@
 //   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py, `stacked_params_mapping`
 //   vllm-project/vllm@0014ec6c58e1b74e660a1e6d059b5689716183ff:vllm/model_executor/layers/fused_moe/layer.py, `create_weights`, `_load_w13`
 import type { LayoutRow } from "../../src/family/define.ts";
-import { alsoSpelled, type Dims, type MapRule, type Rule, rename, split, stackExperts } from "../../src/table/rule.ts";
+import {
+  alsoSpelled,
+  type Dims,
+  inOrder,
+  type MapRule,
+  type Rule,
+  rename,
+  split,
+  stackExperts,
+} from "../../src/table/rule.ts";
+import { RUN_TIME } from "../common/stacked-experts.ts";
 
 /** vLLM's row of a family's list of layouts. */
 export const vllmRow = <C>(rules: (config: C) => readonly Rule[]): LayoutRow<C> => ({
@@ -36,8 +46,16 @@ export function fusedExperts(experts: string): MapRule[] {
   const expert: `${string}{e}` = `${experts}.{e}`;
   const parts = { gate: `${expert}.gate_proj.weight`, up: `${expert}.up_proj.weight` };
   const later = (name: string, rule: MapRule) => alsoSpelled("native", [`${experts}.routed_experts.${name}`], rule);
-  return [
-    later("w13_weight", split(`${experts}.w13_weight`, parts, "e (gate: g | up: g) d")),
-    later("w2_weight", stackExperts<string, string>(`${experts}.w2_weight`, `${expert}.down_proj.weight`, "e d g")),
-  ];
+  const [w13, w2] = [`${experts}.w13_weight`, `${experts}.w2_weight`];
+  return inOrder(
+    RUN_TIME,
+    [
+      later("w13_weight", split(w13, parts, "e (gate: g | up: g) d")),
+      later("w2_weight", stackExperts<string, string>(w2, `${expert}.down_proj.weight`, "e d g")),
+    ],
+    [
+      later("w13_weight", rename<string, string>(w13, `${experts}.gate_up_proj`, "e (gate: g | up: g) d")),
+      later("w2_weight", rename<string, string>(w2, `${experts}.down_proj`, "e d g")),
+    ],
+  );
 }

@@ -18,7 +18,7 @@ export function recordOf(
   encoded: ReadonlyMap<string, EncodedTensor>,
   isWaived: (key: string) => boolean,
 ): ConversionRecord | null {
-  const { from, to, spelling, order } = mapping;
+  const { from, to, spelling, order, orderAt } = mapping;
   const isNative = from.side === "hf" && to.side === "native";
   const isRaw = to.side === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
   if (!isNative && !isRaw) return null;
@@ -31,6 +31,7 @@ export function recordOf(
     aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),
     spelling,
     order,
+    orderAt,
     encodings: new Map([...encoded].map(([key, { encoding }]) => [key, encoding.name])),
     dropped: keptTensors(mapping, isWaived),
   };
@@ -61,13 +62,15 @@ function keptTensors({ source, dropped, equalities }: Mapping, isWaived: (key: s
 }
 
 /** What a record decides about the conversion back. */
-export const settledBy = (record: ConversionRecord | null): Pick<PlanOptions, "aliases" | "spelling" | "order"> =>
+export const settledBy = (
+  record: ConversionRecord | null,
+): Pick<PlanOptions, "aliases" | "spelling" | "order" | "orderAt"> =>
   record === null
     ? {}
     : {
         aliases: record.aliases,
         spelling: record.spelling,
-        ...(record.order === null ? {} : { order: record.order }),
+        ...(record.order === null ? {} : { order: record.order, orderAt: record.orderAt }),
       };
 
 /** The mapping with the tensors that the record kept, where nothing else makes them. */

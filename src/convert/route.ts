@@ -81,6 +81,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     dropped: [],
     spelling: new Map(),
     order: null,
+    orderAt: [],
     aliases: new Map(),
     ...(source.paths === undefined ? {} : { paths: source.paths }),
   };

@@ -147,7 +147,7 @@ function judge(
   const ownKinds = rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side));
   const scores = [...probedKinds(adapter, layout), ...ownKinds].map((known) => {
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
-    return { known: share(found.length, kinds.size), present: known.presence(found, isSettled) };
+    return { known: share(found.length, kinds.size), present: known.presence(found.flat(), isSettled) };
   });
   const none = { known: 0, present: 0 };
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), none);
@@ -213,6 +213,15 @@ export const hasOrders = (adapter: Adapter): boolean =>
     .some(
       (rule) => rule.kind === "map" && (rule.order !== undefined || rule.hf.some(({ orders }) => orders !== undefined)),
     );
+
+/** Kinds of keys that name one tensor with another kind, at some config of the family. */
+export const tiedKinds = (adapter: Adapter, layout: LayoutFacts): ReadonlySet<string> =>
+  new Set(
+    probed(adapter, layout)
+      .flat()
+      .flatMap((rule) => (rule.kind === "tie" && rule.side === layout.side ? [rule.alias, rule.of] : []))
+      .map(abstractKey),
+  );
 
 function unknownFamily(
   all: readonly Adapter[],

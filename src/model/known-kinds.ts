@@ -1,37 +1,41 @@
 // Kinds of keys, indices aside, that the rules of a table know on one side.
 import { abstractKey } from "../table/dims/key-pattern.ts";
 import { passesKind } from "../table/pass-through.ts";
-import type { Rule, Side } from "../table/rule.ts";
+import type { MapRule, Rule, Side } from "../table/rule.ts";
 
 export const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
 
 export class KnownKinds {
   /** Required kinds and the tower each belongs to. */
   private readonly required = new Map<string, string | undefined>();
-  /** Canonical kind by every accepted spelling. */
-  private readonly spellings = new Map<string, string>();
+  /** Canonical kinds by every accepted spelling: in another order a tensor may stand for several. */
+  private readonly spellings = new Map<string, readonly string[]>();
   private readonly prefixes: string[] = [];
   private readonly passed: string[] = [];
 
   constructor(rules: readonly Rule[], side: Side) {
-    for (const rule of rules) this.add(rule, side);
+    for (const rule of rules) this.add(rule, side, rules);
   }
 
-  private add(rule: Rule, side: Side): void {
+  private add(rule: Rule, side: Side, all: readonly Rule[]): void {
     switch (rule.kind) {
       case "map":
         for (const { key, spellings = [] } of rule[side]) {
           const kind = abstractKey(key);
           if (!rule.optional && !rule.order) this.required.set(kind, rule.tower);
-          for (const text of [key, ...spellings]) this.spellings.set(abstractKey(text), kind);
+          const kinds = rule.order ? canonicalKinds(rule, side, all) : [kind];
+          for (const text of [key, ...spellings]) this.spell(text, kinds);
         }
         break;
       case "tie":
-      case "drop": {
-        const kind = abstractKey(rule.kind === "tie" ? rule.alias : rule.key);
-        if (rule.side === side) this.spellings.set(kind, kind);
+        // Files may have the alias alone.
+        if (rule.side === side)
+          for (const text of [rule.alias, ...(rule.spellings ?? [])])
+            this.spell(text, [rule.alias, rule.of].map(abstractKey));
         break;
-      }
+      case "drop":
+        if (rule.side === side) this.spell(rule.key, [abstractKey(rule.key)]);
+        break;
       case "prefix":
         if (rule.side === side) this.prefixes.push(rule.prefix);
         break;
@@ -46,18 +50,24 @@ export class KnownKinds {
     }
   }
 
+  private spell(text: string, kinds: readonly string[]): void {
+    const kind = abstractKey(text);
+    this.spellings.set(kind, [...(this.spellings.get(kind) ?? []), ...kinds]);
+  }
+
   get spelled(): Iterable<string> {
     return this.spellings.keys();
   }
 
-  canonical(kind: string): string | undefined {
+  /** The canonical kinds that a kind stands for; undefined where it is not known. */
+  canonical(kind: string): readonly string[] | undefined {
     const own = this.spellings.get(kind);
     if (own !== undefined) return own;
     for (const prefix of this.prefixes) {
       const other = this.spellings.get(kind.startsWith(prefix) ? kind.slice(prefix.length) : prefix + kind);
       if (other !== undefined) return other;
     }
-    return this.passed.some((pattern) => passesKind(pattern, kind)) ? kind : undefined;
+    return this.passed.some((pattern) => passesKind(pattern, kind)) ? [kind] : undefined;
   }
 
   /** Share of the required kinds that are there. Where the family is settled, a tower may be absent as a whole. */
@@ -68,3 +78,10 @@ export class KnownKinds {
     return share(due.filter(([kind]) => there.has(kind)).length, due.length);
   }
 }
+
+/** What rules of the canonical order have in place of one of another order. */
+const canonicalKinds = ({ group }: MapRule, side: Side, all: readonly Rule[]): string[] =>
+  all
+    .filter((other) => other.kind === "map")
+    .filter((other) => other.order === "" && other.group === group)
+    .flatMap((other) => other[side].map(({ key }) => abstractKey(key)));

@@ -39,6 +39,8 @@ export interface ConversionRecord {
   readonly spelling: ReadonlyMap<string, string>;
   /** Order of dims that the source had, where it is not the canonical one. */
   readonly order: string | null;
+  /** HF keys of the tensors in that order, the first of each group at each index; empty where all are that have several. */
+  readonly orderAt: readonly string[];
   /** Tensors that the source stored encoded, by their keys. */
   readonly encodings: ReadonlyMap<string, EncodingName>;
   readonly dropped: readonly KeptTensor[];
@@ -60,7 +62,7 @@ export function keepBytes<T extends { readonly byteLength: number }>(
 }
 
 export function encodeRecord(record: ConversionRecord): string {
-  const { family, from, to, safetensors, casts, aliases, spelling, order, encodings, dropped } = record;
+  const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, dropped } = record;
   const json = {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
@@ -73,6 +75,7 @@ export function encodeRecord(record: ConversionRecord): string {
     aliases: Object.fromEntries(aliases),
     spelling: Object.fromEntries(spelling),
     ...(order === null ? {} : { order }),
+    ...(orderAt.length === 0 ? {} : { orderAt }),
     ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
@@ -117,6 +120,7 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     aliases: root.field("aliases").map((reader) => reader.boolean()),
     spelling: root.field("spelling").map((reader) => reader.text()),
     order: root.optional("order")?.text() ?? null,
+    orderAt: (root.optional("orderAt")?.list() ?? []).map((key) => key.text()),
     encodings: root.optional("encodings")?.map((reader) => reader.oneOf(ENCODINGS, "encoding")) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
   };

@@ -65,6 +65,8 @@ export class Check {
     direction: Direction,
     readonly source: Source,
     readonly options: PlanOptions,
+    /** Whether a key is known in another order than the one at hand. */
+    private readonly isInOtherOrder: (key: string) => boolean = () => false,
   ) {
     const [from, to] = direction === "toHf" ? (["native", "hf"] as const) : (["hf", "native"] as const);
     this.side = from;
@@ -185,6 +187,10 @@ export class Check {
     if (why !== undefined) {
       const { reason, help } = why;
       return { ...about, expected: "tensors that both sides have a place for", reason, help: () => help };
+    }
+    if (this.isInOtherOrder(key)) {
+      const reason = "is of another form of tensors that are there, too";
+      return { ...about, expected: "each tensor in one form", reason, help: () => "leave one of the forms out" };
     }
     const help = () => unknownHelp(key, this.from, this.to);
     return { ...about, expected: "tensors that the family's table knows", help };

@@ -31,8 +31,12 @@ export interface MapSlot {
 export interface TieSlot {
   readonly kind: "tie";
   readonly key: string;
+  /** Other keys that it is accepted under. */
+  readonly spellings: readonly string[];
   readonly rule: TieRule;
   readonly of: string;
+  /** Whether it has the indices of its original: then it is the only copy, and files may have it alone. */
+  readonly single: boolean;
 }
 export interface DropSlot {
   readonly kind: "drop";
@@ -133,7 +137,7 @@ class SideBuilder {
   add(slot: Slot): void {
     this.slots.push(slot);
     this.claim(slot.key, slot);
-    if (slot.kind === "map") for (const key of slot.spellings) this.claim(key, slot);
+    if (slot.kind !== "drop") for (const key of slot.spellings) this.claim(key, slot);
   }
 
   private claim(key: string, slot: Slot): void {
@@ -149,8 +153,12 @@ class SideBuilder {
     const stray = of.axes.find((axis) => !alias.axes.includes(axis));
     if (stray !== undefined)
       throw tableError(`tie "${rule.alias}": axis "${stray}" of "${rule.of}" is not in the alias`);
-    const emit = (at: Record<string, number>) =>
-      this.add({ kind: "tie", key: this.keyAt(alias, at), rule, of: this.keyAt(of, at) });
+    const others = (rule.spellings ?? []).map((text) => alternative(text, rule.alias, this.table));
+    const single = of.axes.length === alias.axes.length;
+    const emit = (at: Record<string, number>) => {
+      const spellings = others.map((other) => this.keyAt(other, at));
+      this.add({ kind: "tie", key: this.keyAt(alias, at), spellings, rule, of: this.keyAt(of, at), single });
+    };
     return { axes: alias.axes, emit };
   }
 

@@ -53,6 +53,11 @@ export interface TablePlan {
   readonly spelling: ReadonlyMap<string, string>;
   /** Order of dims that the source has, where it is not the canonical one, for the record. */
   readonly order: string | null;
+  /**
+   * HF keys of tensors in that order, the first of each group at each index, where others are in the canonical one; empty
+   * where all are.
+   */
+  readonly orderAt: readonly string[];
   /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
   readonly critical: ReadonlyMap<string, string>;
   /** Parts of the model that the config describes and the HF side does not have. */

@@ -9,7 +9,7 @@ import { axisOf, refusalOf } from "./pass-through.ts";
 import { planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
-import { type Variant, variantFor, variantsOf } from "./variants.ts";
+import { type Variant, Variants } from "./variants.ts";
 import { writtenOut } from "./written-out.ts";
 
 export type { Direction, PlanOptions, Source, SourceTensor } from "./request.ts";
@@ -50,38 +50,38 @@ export interface Table {
 
 /** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
 export function compileTable(rules: readonly Rule[], axes: Axes): Table {
-  const variants = variantsOf(rules, axes);
-  const at = ({ rules, compiled }: Variant, side: Side, source: Source): Compiled => {
+  const variants = new Variants(rules, axes);
+  const { canonical } = variants;
+  const at = ({ rules, axes, compiled }: Variant, side: Side, source: Source): Compiled => {
     if (!compiled.passThrough.some((rule) => axisOf(rule) !== undefined)) return compiled;
     const full = writtenOut(rules, axes, side, compiled[side], source);
     return compileRules(full.rules, full.axes);
   };
   const checked = (direction: Direction, source: Source, options: PlanOptions) => {
     if (direction === "fromHf") {
-      const variant = variantFor(variants, "hf", source);
-      return { check: new Check(at(variant, "hf", source), direction, source, options), order: variant.order };
+      const variant = variants.of("hf", source);
+      const isElsewhere = (key: string) => variants.knowsElsewhere(variant, "hf", key);
+      return { check: new Check(at(variant, "hf", source), direction, source, options, isElsewhere), variant };
     }
     // An order of keys belongs to a variant, whose tensors have no other. An order of dims is declared by the tensors.
-    const { order, ...others } = options;
-    const variant = variants.find((one) => one.order === order && order !== "");
-    const compiled = at(variant ?? variants[0], "native", source);
-    return { check: new Check(compiled, direction, source, variant === undefined ? options : others), order: "" };
+    const { order = "", orderAt = [], ...others } = options;
+    const variant = variants.named(order, orderAt);
+    const compiled = at(variant ?? canonical, "native", source);
+    const check = new Check(compiled, direction, source, variant === undefined ? options : others);
+    return { check, variant: canonical };
   };
   return {
     check: (direction, source, options = {}) => checked(direction, source, options).check.faults,
     plan: (direction, source, options = {}) => {
-      const { check, order } = checked(direction, source, options);
+      const { check, variant } = checked(direction, source, options);
       const plan = planOf(check);
-      return order === "" ? plan : { ...plan, order };
+      return variant.order === "" ? plan : { ...plan, order: variant.order, orderAt: variant.at };
     },
     tensors: (side, source) => {
-      const [canonical] = variants;
-      const own = (source === undefined ? canonical.compiled : at(variantFor(variants, side, source), side, source))[
-        side
-      ];
+      const own = (source === undefined ? canonical.compiled : at(variants.of(side, source), side, source))[side];
       return own.slots.map((slot) => describe(slot, own));
     },
-    refuses: (side, key) => refusalOf(variants[0].compiled.refused, side, key) !== undefined,
+    refuses: (side, key) => refusalOf(canonical.compiled.refused, side, key) !== undefined,
   };
 }
 

@@ -22,6 +22,7 @@ export function planOf(check: Check): TablePlan {
     dropped: [...dropped(check)],
     spelling,
     order: order === "" ? null : order,
+    orderAt: [],
     critical: new Map([...resolved.found].flatMap(([slot, key]) => criticalOf(slot, key))),
     absent: absentTowers(check),
     faults: tolerated,

@@ -18,6 +18,8 @@ export interface PlanOptions {
   readonly spelling?: ReadonlyMap<string, string>;
   /** Order of dims to write, from the record; the canonical one unless given. */
   readonly order?: string;
+  /** As of a TablePlan: HF keys of the tensors in that order where others are in the canonical one. */
+  readonly orderAt?: readonly string[];
   /** Whether tensors that the source lacks are re-created; true unless given. */
   readonly buffers?: boolean;
   /** Source tensors without a rule that the user lets go. */

@@ -35,6 +35,7 @@ export function resolve(compiled: Compiled, side: Side, source: Source): Resolve
       else passed.set(key, target);
     }
   }
+  takeAloneAliases(compiled[side], found);
   const present = new Set<object>();
   for (const slot of found.keys()) if (slot.kind === "map" && slot.map.rule.optional) present.add(slot.instance);
   const isAbsent = (slot: MapSlot) => slot.map.rule.optional && !present.has(slot.instance);
@@ -42,6 +43,19 @@ export function resolve(compiled: Compiled, side: Side, source: Source): Resolve
     (slot): slot is MapSlot => slot.kind === "map" && !found.has(slot) && !isAbsent(slot),
   );
   return { found, missing, unknown, passed, twice, isAbsent };
+}
+
+/**
+ * A tensor that files have under the name of its alias alone: of two names for one tensor, safetensors' `save_model` keeps
+ * the first by the alphabet.
+ */
+function takeAloneAliases(side: CompiledSide, found: Map<Slot, string>): void {
+  for (const [slot, key] of found) {
+    const of = slot.kind === "tie" && slot.single ? side.byKey.get(slot.of) : undefined;
+    if (of === undefined || found.has(of)) continue;
+    found.delete(slot);
+    found.set(of, key);
+  }
 }
 
 export function findSlot(side: CompiledSide, key: string): Slot | undefined {

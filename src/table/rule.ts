@@ -52,6 +52,8 @@ export interface MapRule {
   readonly tower?: string;
   /** The order of the files that the rule applies to; all files unless given. "" is the canonical order. */
   readonly order?: string;
+  /** Native keys of the rules that stand for each other, in their several orders. */
+  readonly group?: string;
 }
 
 export type Side = "native" | "hf";
@@ -62,6 +64,8 @@ export interface TieRule {
   readonly side: Side;
   readonly alias: string;
   readonly of: string;
+  /** Other spellings of the alias, accepted on reading. */
+  readonly spellings?: readonly string[];
   readonly reason: string;
   /** Whether this side is written with the alias, unless the record says otherwise. */
   readonly materialise: boolean;
@@ -201,6 +205,8 @@ export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true }
 
 /** Rules as one rule, so that `optional` lets their tensors be absent only all together. */
 export function together(op: string, rules: readonly MapRule[]): MapRule {
+  const ordered = rules.find(({ order }) => order !== undefined);
+  if (ordered !== undefined) throw tableError(`${op}: ${ordered.op} holds in one order only`);
   const labelled = (side: Side) =>
     rules.flatMap((rule, i) => rule[side].map((term) => ({ ...term, dims: prefixedLabels(term.dims, `tensor${i}`) })));
   return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };
@@ -212,12 +218,27 @@ export const tower = (name: string, rules: readonly MapRule[]): MapRule[] =>
 
 /**
  * Rules for canonical files, and rules that replace them for files of another writer. The keys of a checkpoint tell
- * which rules apply to all of it, as with the orders of a Term.
+ * which apply: at each index rules that hold the same native tensors are replaced together.
  */
-export const inOrder = (order: string, canonical: readonly MapRule[], others: readonly MapRule[]): MapRule[] => [
-  ...canonical.map((rule) => ({ ...rule, order: "" })),
-  ...others.map((rule) => ({ ...rule, order })),
-];
+export function inOrder(order: string, canonical: readonly MapRule[], others: readonly MapRule[]): MapRule[] {
+  const all = [...canonical.map((rule) => ({ ...rule, order: "" })), ...others.map((rule) => ({ ...rule, order }))];
+  return all.map((rule) => ({ ...rule, group: [...nativeKeysWith(rule, all)].toSorted().join(" ") }));
+}
+
+/** Native keys of a rule, of those that share any of them, and so on. */
+function nativeKeysWith(rule: MapRule, all: readonly MapRule[]): ReadonlySet<string> {
+  const keys = new Set(rule.native.map(({ key }) => key));
+  for (let size = 0; size < keys.size; ) {
+    size = keys.size;
+    for (const { native } of all)
+      if (native.some(({ key }) => keys.has(key))) for (const { key } of native) keys.add(key);
+  }
+  return keys;
+}
+
+/** Rules without those of other orders: the canonical ones then hold for all files. */
+export const inCanonicalOrder = (rules: readonly MapRule[]): MapRule[] =>
+  rules.filter(({ order = "" }) => order === "").map(({ order: _, group: __, ...rule }) => rule);
 
 /** Other spellings of the one key of a rule on one side, accepted on reading. */
 export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {

@@ -5,9 +5,10 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { isSameLayout } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
-import { hasOrders } from "../model/detect.ts";
+import { hasOrders, tiedKinds } from "../model/detect.ts";
 import { refuseRanks } from "../model/joined.ts";
 import { type Identified, identify, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { abstractKey } from "../table/dims/key-pattern.ts";
 import { asHf, type HfView } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { compareSources } from "../views/compare.ts";
@@ -94,6 +95,17 @@ function mayDifferInOrder({ recognised: { adapter, layout } }: Identified, [a, b
   return layout.side === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
 }
 
+/** Whether a tensor may be there under one of two names that it has: only a config tells. */
+function mayDifferInTies([x, y]: readonly [Identified, Identified], [a, b]: readonly [View, View]): boolean {
+  if (x.config === null || y.config === null) return false;
+  const lacking = (one: View, other: View) =>
+    [...one.source.tensors.keys()].filter((key) => !other.source.tensors.has(key));
+  const unshared = [...lacking(a, b), ...lacking(b, a)];
+  if (unshared.length === 0) return false;
+  const tied = tiedKinds(x.recognised.adapter, x.recognised.layout);
+  return unshared.some((key) => tied.has(abstractKey(key)));
+}
+
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
   faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
 
@@ -107,7 +119,7 @@ function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: r
   const [one, other] = [x.recognised, y.recognised];
   if (one.adapter === other.adapter && isSameLayout(one.layout, other.layout) && isWhole(x) && isWhole(y)) {
     const views = [plainView(x), plainView(y)] as const;
-    if (!mayDifferInOrder(x, views)) return { views, keys: one.layout.name };
+    if (!mayDifferInOrder(x, views) && !mayDifferInTies([x, y], views)) return { views, keys: one.layout.name };
   }
   if (one.adapter !== other.adapter) throw familyMismatch(x, y);
   const models = [modelOf(x), modelOf(y)] as const;

@@ -36,6 +36,7 @@ export interface Mapping {
   readonly dropped: readonly Dropped[];
   readonly spelling: TablePlan["spelling"];
   readonly order: TablePlan["order"];
+  readonly orderAt: TablePlan["orderAt"];
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent?: TablePlan["absent"];
   /** What is wrong with the source; only where that was to be tolerated. */
@@ -76,7 +77,8 @@ export function planned(table: Table, source: TensorSource, [from, to]: Way, opt
   if (from.side === to.side) throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
   const plan = table.plan(directionFrom(from), source.tensors, options);
   const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
-  const has = (key: string) => source.tensors.has(plan.spelling.get(key) ?? key);
+  const present = new Set(plan.equalities.map(({ alias }) => alias));
+  const has = (key: string) => present.has(plan.spelling.get(key) ?? key);
   return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
 }
 
@@ -126,6 +128,7 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
     dropped: lost,
     spelling: new Map(),
     order: null,
+    orderAt: [],
     critical,
     absent: [],
     faults,

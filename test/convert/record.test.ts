@@ -27,6 +27,7 @@ const record: ConversionRecord = {
   aliases: new Map([["lm_head.weight", true]]),
   spelling: new Map([["a", "b"]]),
   order: "transposed",
+  orderAt: [],
   encodings: new Map([["model.norm.weight", "fp8"]]),
   dropped: [
     { key: "x", reason: "derived", dtype: "F32", shape: [1], bytes: Uint8Array.of(1, 2, 3, 255) },

@@ -157,6 +157,18 @@ describe("each kind says which tensor, what was expected, what was found and the
       },
     ],
     [
+      "misshapen, of a tie",
+      (tensors) => reshape(tensors, "head", [5]),
+      {
+        code: "SHAPE_MISMATCH",
+        key: "head",
+        expected: "[5,4]",
+        words: "[v, d]",
+        found: "[5]",
+        help: expect.stringContaining("--config"),
+      },
+    ],
+    [
       "two spellings",
       (tensors) => add(tensors, "l.0.n"),
       { code: "TWO_SPELLINGS", key: "l.0.n", other: "l.0.norm", help: expect.stringContaining("leave one") },
@@ -193,10 +205,9 @@ test("all at once, in the order of their weight, those of one kind as the table 
   const faults = table.check(
     "toHf",
     changed((tensors) => {
-      for (const key of ["l.1.w", "embed", "s.0.a", "s.1.a", "v.0.b"]) tensors.delete(key);
+      for (const key of ["l.1.w", "embed", "head", "s.0.a", "s.1.a", "v.0.b"]) tensors.delete(key);
       for (const key of ["who", "mtp.1", "mtp.0", "l.1.n", "free.m.0.norm"]) add(tensors, key);
       reshape(tensors, "l.1.gate", [3]);
-      reshape(tensors, "head", [5]);
       reshape(tensors, "l.0.bias", [9]);
       recast(tensors, "l.0.up", "F16");
     }),
@@ -212,7 +223,6 @@ test("all at once, in the order of their weight, those of one kind as the table 
     "UNKNOWN_TENSOR who",
     "UNKNOWN_TENSOR mtp.0",
     "SHAPE_MISMATCH l.1.gate",
-    "SHAPE_MISMATCH head",
     "SHAPE_MISMATCH l.0.bias",
     "MIXED_DTYPES l.0.up",
     "KEY_COLLISION m.0.norm",

@@ -29,6 +29,7 @@ function mapping(
     dropped: [],
     spelling: new Map(),
     order: null,
+    orderAt: [],
     aliases: new Map(),
     source: {
       tensors: new Map(keys.map((key) => [key, tensorInfo(key, sources[key]!.dtype, [sources[key]!.rows, 2])])),

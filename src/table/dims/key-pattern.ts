@@ -42,3 +42,7 @@ export const axesOf = (text: string): string[] => [...text.matchAll(PLACE)].map(
 
 /** A key or pattern with every index replaced by `#`, so that keys of one kind become equal. */
 export const abstractKey = (key: string): string => key.replaceAll(PLACE, "#").replaceAll(/(?<=^|\.)\d+(?=\.|$)/g, "#");
+
+/** A key with another axis in place of one. */
+export const withAxis = (text: string, axis: string, other: string): string =>
+  text.replaceAll(PLACE, (place, name: string) => (name === axis ? place.replace(axis, other) : place));
