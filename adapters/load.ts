@@ -42,6 +42,9 @@ async function loadPlugin(file: string): Promise<Adapter> {
 /** Fields of a family whose objects have functions of their own. */
 const LAYOUTS: ReadonlySet<string | symbol> = new Set(["hf", "layouts"]);
 
+/** Methods that give a family. */
+const MAKE_FAMILIES: ReadonlySet<string | symbol> = new Set(["open", "at"]);
+
 /** What a plugin throws that is no error of ours is the plugin's fault, and named as such. */
 function guarded<T extends object>(target: T, file: string): T {
   // The proxy of a frozen object could not give other functions than that object's own.
@@ -55,7 +58,7 @@ function guarded<T extends object>(target: T, file: string): T {
       if (typeof value !== "function") return value;
       return (...args: unknown[]): unknown => {
         const result = called(value, target, args, String(name), file);
-        return name === "open" && isObject(result) ? guarded(result, file) : result;
+        return MAKE_FAMILIES.has(name) && isObject(result) ? guarded(result, file) : result;
       };
     },
   });

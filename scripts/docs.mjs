@@ -18,14 +18,11 @@ const cell = (text) => text.replaceAll("|", "\\|");
 const code = (text) => `\`${text}\``;
 const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 
-/** The families, by the sources as they are now: no build has to come before. */
-async function familiesTable() {
+/** What the sources as they are now make of the families: no build has to come before. @param contents of a module that exports `table` */
+async function madeOfFamilies(contents) {
   const { outputFiles } = await build({
     stdin: {
-      contents: `
-        import { adapters } from "./adapters/registry.ts";
-        import { familiesMarkdown } from "./src/report/views/families.ts";
-        export const table = familiesMarkdown(adapters);`,
+      contents,
       resolveDir: root,
     },
     bundle: true,
@@ -37,6 +34,29 @@ async function familiesTable() {
   const bundle = Buffer.from(outputFiles[0].contents).toString("base64");
   const { table } = await import(`data:text/javascript;base64,${bundle}`);
   return table;
+}
+
+const familiesTable = () =>
+  madeOfFamilies(`
+    import { adapters } from "./adapters/registry.ts";
+    import { familiesMarkdown } from "./src/report/views/families.ts";
+    export const table = familiesMarkdown(adapters);`);
+
+async function versionsTable() {
+  const changes = await madeOfFamilies(`
+    import { adapters } from "./adapters/registry.ts";
+    export const table = adapters.flatMap(({ family, changes = [] }) => changes.map((change) => ({ ...change, family })));`);
+  return table(
+    ["family", "of", "up to", "does", "from", "does"],
+    changes.map(({ family, project, lastBefore, release, day, before, after, permalink }) => [
+      code(family),
+      project,
+      lastBefore,
+      cell(before),
+      `[${release ?? day}](${permalink})`,
+      cell(after),
+    ]),
+  );
 }
 
 /** Rooms and who imports whom, by dependency-cruiser, as a Mermaid flowchart. */
@@ -87,7 +107,7 @@ const PAGES = {
   "README.md": { families: familiesTable },
   "docs/architecture.md": { imports: importsPicture },
   "docs/errors.md": { errors: errorsTable, findings: findingsTable, causes: causesTable },
-  "docs/numerics.md": { "known differences": differencesTable },
+  "docs/numerics.md": { "known differences": differencesTable, versions: versionsTable },
 };
 
 const complaints = [];

@@ -9,6 +9,7 @@ import { hfForward } from "./hf.ts";
 import { deepseekV3Rules } from "./mapping.ts";
 import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { ROUTER_IN_TRANSFORMERS } from "./upstream.ts";
 import { vllmRules } from "./vllm.ts";
 
 const row = torchtitanRows({ rules: deepseekV3Rules, graph: nativeForward, differences: nativeDifferences });
@@ -33,6 +34,7 @@ export const deepseekV3 = defineFamily({
     const parse = json.model_type === undefined ? parseDeepseekV3Args : parseDeepseekV3Config;
     return parse(json, where);
   },
+  changes: [{ ...ROUTER_IN_TRANSFORMERS, concerns: ({ nLayers, nDenseLayers }) => nLayers > nDenseLayers }],
   encodable: encodable(),
   facts: (config) => config,
   axes: decoderAxes,

@@ -42,6 +42,9 @@ export interface MuseGlimmerConfig {
 }
 
 /** The tower and the adapter behind it. */
+/** Where in the tower's table of positions an image's place (h, w) is read, whatever the image's shape. */
+export type TablePlace = "(h, w)" | "(w, h)";
+
 export interface MuseGlimmerVision {
   readonly nBlocks: number;
   readonly dim: number;

@@ -2,9 +2,10 @@
 // patches, U width, H channels of a head.
 //   huggingface/transformers@v5.23.0:src/transformers/models/muse_glimmer/modeling_muse_glimmer.py
 //   huggingface/transformers@v5.23.0:src/transformers/vision_utils.py
+//   huggingface/transformers@v5.24.0, where MuseGlimmerVisionPatchEmbedder swaps h and w
 import type { Forward, ImageInput, Node, Ops, RopeTable, Tap, Weights } from "../../numerics/graph.ts";
 import { ropeTable, transformersFrequencies } from "../../numerics/rope.ts";
-import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
+import type { MuseGlimmerConfig, MuseGlimmerVision, TablePlace } from "./config.ts";
 
 const TEXT = "model.language_model";
 const TOWER = "model.vision_tower";
@@ -13,7 +14,8 @@ const BLOCK_EPS = 1e-5;
 
 type Grids = ImageInput["grids"];
 
-export function hfForward(config: MuseGlimmerConfig): Forward {
+/** @param reads where the tower reads its table of positions for the place (h, w) of an image */
+export function hfForward(config: MuseGlimmerConfig, reads: TablePlace): Forward {
   const { vision, tokens, normEps } = config;
   const frequencies = transformersFrequencies(config.rope);
 
@@ -22,7 +24,7 @@ export function hfForward(config: MuseGlimmerConfig): Forward {
     const cosSin = ropeTable(frequencies, [...ids_T.keys()]);
     const block = decoderLayer(op, weight, config, cosSin);
     const image_MD =
-      vision !== null && images !== undefined ? yield* imageFeatures(op, weight, vision, images, normEps) : null;
+      vision !== null && images !== undefined ? yield* imageFeatures(op, weight, vision, images, normEps, reads) : null;
 
     // Tokens of images and videos are looked up as id 0: other rows take their place later.
     const isPlaceholder = (id: number) => vision !== null && (id === tokens.image || id === tokens.video);
@@ -99,6 +101,7 @@ function* imageFeatures<X extends Node>(
   vision: MuseGlimmerVision,
   images: ImageInput,
   textEps: number,
+  reads: TablePlace,
 ): Generator<Tap<X>, X, void> {
   const { normEps } = vision;
   const { order_P, windows } = windowIndex(images.grids, vision.positionRows);
@@ -109,7 +112,8 @@ function* imageFeatures<X extends Node>(
 
   const pixels = op.constant(images.pixels, [images.patches, images.patchDim]);
   const patches_PU = op.linear(pixels, weight(`${TOWER}.patch_embedder.patch_embedding.weight`));
-  const placed_PU = op.add(patches_PU, positionEmbeddings(op, weight, vision, images.grids));
+  const sampled = images.grids.map(([t, h, w]) => (reads === "(h, w)" ? ([t, h, w] as const) : ([t, w, h] as const)));
+  const placed_PU = op.add(patches_PU, positionEmbeddings(op, weight, vision, sampled));
   let hidden_PU = op.gather(norm(placed_PU, "ln_pre", normEps), order_P);
   yield { name: "vision.embed", value: hidden_PU };
 

@@ -9,6 +9,7 @@ import { hfForward } from "./hf.ts";
 import { COLOURS, museGlimmerAxes, museGlimmerRules } from "./mapping.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { museImageProcessor } from "./processor.ts";
+import { TABLE_IN_TORCHTITAN, TABLE_IN_TRANSFORMERS, tableIn } from "./upstream.ts";
 
 /** A config that has every kind of key: layers and blocks differ only in their indices. */
 const ONE_OF_EACH = {
@@ -17,7 +18,11 @@ const ONE_OF_EACH = {
   vision_config: { num_hidden_layers: 1 },
 };
 
-const row = torchtitanRows({ rules: museGlimmerRules, graph: nativeForward, differences: nativeDifferences });
+const row = torchtitanRows<MuseGlimmerConfig>({
+  rules: museGlimmerRules,
+  graph: (config, _, upstream) => nativeForward(config, tableIn(upstream).torchtitan.reads),
+  differences: (config, _, upstream) => nativeDifferences(config, tableIn(upstream)),
+});
 
 export const museGlimmer = defineFamily({
   family: "muse_glimmer",
@@ -38,7 +43,11 @@ export const museGlimmer = defineFamily({
   axes: museGlimmerAxes,
   math: mathOf,
   hfConfig: (_, json) => json,
-  hf: { graph: (config) => hfForward(squareTable(config)) },
+  changes: [TABLE_IN_TRANSFORMERS, TABLE_IN_TORCHTITAN].map((change) => ({
+    ...change,
+    concerns: ({ vision }: MuseGlimmerConfig) => vision !== null,
+  })),
+  hf: { graph: (config, upstream) => hfForward(squareTable(config), tableIn(upstream).transformers.reads) },
   layouts: [row("torchtitan", TORCHTITAN["2026-07-16"])],
 });
 

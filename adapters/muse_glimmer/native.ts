@@ -4,7 +4,7 @@
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/common/{attention,feed_forward,rope,vision_encoder}.py
 import type { Forward, ImageInput, KnownDifference, Node, Ops, RopeTable, Tap, Weights } from "../../numerics/graph.ts";
 import { ropeTable, torchtitanFrequencies } from "../../numerics/rope.ts";
-import type { MuseGlimmerConfig, MuseGlimmerVision } from "./config.ts";
+import type { MuseGlimmerConfig, MuseGlimmerVision, TablePlace } from "./config.ts";
 
 const ENCODER =
   "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/vision_encoder.py#L88-L111";
@@ -12,27 +12,31 @@ const ENCODER =
 /** `_NORM_EPS` of the encoder's blocks. */
 const BLOCK_EPS = 1e-5;
 
-/** Whether the table of positions is sampled for an image of as many rows as the image has columns. */
-type Sampling = "transposed" | "upright";
+export const nativeForward = (config: MuseGlimmerConfig, reads: TablePlace): Forward => forwardWith(config, reads);
 
-export const nativeForward = (config: MuseGlimmerConfig): Forward => forwardWith(config, "transposed");
+interface TableReader {
+  readonly version: string;
+  readonly reads: TablePlace;
+}
 
 /** Where this forward pass is known to differ from transformers'. */
-export function nativeDifferences(config: MuseGlimmerConfig): readonly KnownDifference[] {
-  if (config.vision === null) return [];
+export function nativeDifferences(
+  config: MuseGlimmerConfig,
+  { torchtitan, transformers }: Readonly<Record<"torchtitan" | "transformers", TableReader>>,
+): readonly KnownDifference[] {
+  if (config.vision === null || torchtitan.reads === transformers.reads) return [];
   return [
     {
       code: "OBLONG_POSITION_TABLE",
-      explanation:
-        "torchtitan 0.3.0 samples the tower's position table for w rows and h columns where an image has h rows and w columns; square images are not concerned",
+      explanation: `for place (h, w) of an image torchtitan ${torchtitan.version} reads the tower's table of positions at ${torchtitan.reads}, transformers ${transformers.version} at ${transformers.reads}; square images are not concerned`,
       source: ENCODER,
-      fix: "train with a torchtitan after 0.3.0, which samples it upright, or with square images",
-      undone: forwardWith(config, "upright"),
+      fix: "serve it by a version of transformers that reads the table as the trainer did: (w, h) by torchtitan 0.3.0 and transformers from 5.24, (h, w) by torchtitan from 2026-08-21 and transformers up to 5.23; --upstream says which versions are meant",
+      undone: forwardWith(config, transformers.reads),
     },
   ];
 }
 
-function forwardWith(config: MuseGlimmerConfig, sampling: Sampling): Forward {
+function forwardWith(config: MuseGlimmerConfig, reads: TablePlace): Forward {
   const { nLayers, normEps, vision, tokens, outputMultiplier, logitCap } = config;
   const frequencies = torchtitanFrequencies(config.rope, "ComplexRoPE");
 
@@ -41,7 +45,7 @@ function forwardWith(config: MuseGlimmerConfig, sampling: Sampling): Forward {
     const block = transformerBlock(op, weight, config, ropeTable(frequencies, positions_T));
     let v_MD: typeof h_TD | null = null;
     if (vision !== null && images !== undefined) {
-      const features = yield* encode(op, weight, vision, images, sampling);
+      const features = yield* encode(op, weight, vision, images, reads);
       v_MD = op.rmsNorm(op.linear(features, weight("vision_projection.weight")), null, normEps);
       yield { name: "vision.merged", value: v_MD };
     }
@@ -116,7 +120,7 @@ function* encode<X extends Node>(
   weight: Weights<X>,
   vision: MuseGlimmerVision,
   images: ImageInput,
-  sampling: Sampling,
+  reads: TablePlace,
 ): Generator<Tap<X>, X, void> {
   const layerNorm = (x_PL: X, module: string, eps: number) =>
     op.layerNorm(x_PL, weight(`vision_encoder.${module}.weight`), weight(`vision_encoder.${module}.bias`), eps);
@@ -127,7 +131,7 @@ function* encode<X extends Node>(
   // The collator's patch vectors are (c pt ph pw); `reorder_patch_vector` makes them (pt c ph pw), which the pixels are.
   const patches = op.constant(images.pixels, [images.patches, images.patchDim]);
   const embedded_PL = op.linear(patches, weight("vision_encoder.conv1_linear.weight"));
-  const places = shapes.flatMap((shape) => samplingWeights(shape, vision, sampling));
+  const places = shapes.flatMap((shape) => samplingWeights(shape, vision, reads));
   const sampler_PS = op.constant(places, [images.patches, vision.positionRows * vision.positionColumns]);
   const table_LS = op.permute(weight("vision_encoder.positional_embedding_vlm"), [1, 0]);
   const pre_PL = layerNorm(op.add(embedded_PL, op.linear(sampler_PS, table_LS)), "ln_pre", vision.normEps);
@@ -186,10 +190,10 @@ function visionBlock<X extends Node>(
 
 /**
  * `_vision_pos_embed`: grid_sample, bilinear, corners not aligned, zeros around. Weights [P, S] row-major of one image.
- * Its meshgrid of "xy" indexing runs over columns first and takes rows for x, hence "transposed".
+ * Its meshgrid of "xy" indexing, in 0.3.0, runs over columns first and takes rows for x, hence (w, h).
  */
-function samplingWeights(shape: Shape, { positionRows, positionColumns }: MuseGlimmerVision, sampling: Sampling) {
-  const [rows, columns] = sampling === "upright" ? [shape.height, shape.width] : [shape.width, shape.height];
+function samplingWeights(shape: Shape, { positionRows, positionColumns }: MuseGlimmerVision, reads: TablePlace) {
+  const [rows, columns] = reads === "(h, w)" ? [shape.height, shape.width] : [shape.width, shape.height];
   const weights: number[] = [];
   for (let p = 0; p < rows * columns; p++) {
     const y = axisWeights(Math.floor(p / columns), rows, positionRows);

@@ -3,6 +3,7 @@
 //   fixtures/generate/layout_keys.py lists the keys that each revision saves
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
 import type { LayoutRow } from "../../src/family/define.ts";
+import type { Upstream } from "../../src/family/upstream.ts";
 import type { Rule } from "../../src/table/rule.ts";
 
 export interface Spelling {
@@ -56,8 +57,8 @@ export const UNFUSED = "2026-06-19";
 
 interface Parts<C, S extends Spelling> {
   readonly rules: (config: C, spelling: S) => readonly Rule[];
-  readonly graph: (config: C, spelling: S) => Forward;
-  readonly differences: (config: C, spelling: S) => readonly KnownDifference[];
+  readonly graph: (config: C, spelling: S, upstream: Upstream) => Forward;
+  readonly differences: (config: C, spelling: S, upstream: Upstream) => readonly KnownDifference[];
 }
 
 /**
@@ -72,6 +73,6 @@ export const torchtitanRows =
     since: spelling.since,
     until,
     rules: (config) => rules(config, spelling),
-    graph: (config) => graph(config, spelling),
-    differences: (config) => differences(config, spelling),
+    graph: (config, upstream) => graph(config, spelling, upstream),
+    differences: (config, upstream) => differences(config, spelling, upstream),
   });

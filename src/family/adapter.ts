@@ -2,6 +2,7 @@
 import type { JsonObject } from "../base/json.ts";
 import type { Family } from "./family.ts";
 import type { LayoutFacts } from "./layout.ts";
+import type { UpstreamChange } from "./upstream.ts";
 
 export interface Adapter {
   /** Name of the family as this tool reports it, e.g. `llama3`. */
@@ -26,6 +27,8 @@ export interface Adapter {
    * HF's spelling; absent fields take the defaults of the HF class.
    */
   readonly probes: readonly JsonObject[];
+  /** Changes of upstream that its graphs, or its files, depend on. */
+  readonly changes?: readonly UpstreamChange[] | undefined;
   /** Where tables and graphs were read from: permalinks. */
   readonly sources: readonly string[];
   /**

@@ -9,9 +9,13 @@ import type { Encodable } from "./encodable.ts";
 import type { Family, MathFacts, ModelFacts } from "./family.ts";
 import { checkSpec } from "./lacking.ts";
 import type { Axes, HfLayout, LayoutFacts, LayoutFile, NativeLayout } from "./layout.ts";
+import { type Upstream, type UpstreamChange, upstreamOf } from "./upstream.ts";
 
-/** A forward pass at a config, or why there is none. Throws InputError NO_GRAPH for a config that upstream's own fails on. */
-export type Graph<C> = ((config: C) => Forward) | { readonly none: string };
+/**
+ * A forward pass at a config, as versions of upstream compute it, or why there is none. Throws InputError NO_GRAPH for a
+ * config that upstream's own fails on.
+ */
+export type Graph<C> = ((config: C, upstream: Upstream) => Forward) | { readonly none: string };
 
 /** A native layout of a family whose config is a `C`. */
 export interface LayoutRow<C> {
@@ -25,7 +29,7 @@ export interface LayoutRow<C> {
   /** Where its axes are not those of the family. */
   readonly axes?: ((config: C) => Axes) | undefined;
   readonly graph: Graph<C>;
-  readonly differences?: ((config: C) => readonly KnownDifference[]) | undefined;
+  readonly differences?: ((config: C, upstream: Upstream) => readonly KnownDifference[]) | undefined;
   readonly files?: ((config: C) => readonly LayoutFile[]) | undefined;
 }
 
@@ -36,6 +40,7 @@ export interface FamilySpec<C>
     "family" | "modelTypes" | "generic" | "flavours" | "modalities" | "encodings" | "probes" | "sources"
   > {
   readonly encodable?: Encodable | undefined;
+  readonly changes?: readonly (UpstreamChange & { readonly concerns: (config: C) => boolean })[] | undefined;
   /** As `open` of an Adapter. */
   readonly parse: (json: JsonObject, where: string, shapes?: Shapes) => C;
   readonly facts: (config: C) => ModelFacts;
@@ -52,7 +57,7 @@ export interface FamilySpec<C>
  */
 export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
   checkSpec(spec);
-  const { family, modelTypes, generic, flavours, modalities, encodings, probes, sources } = spec;
+  const { family, modelTypes, generic, flavours, modalities, encodings, probes, sources, changes = [] } = spec;
   const hf = {
     name: "hf",
     trainer: "transformers",
@@ -65,26 +70,41 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     ...{ family, modelTypes, flavours, modalities, probes, sources },
     ...(generic === undefined ? {} : { generic }),
     ...(encodings === undefined ? {} : { encodings }),
+    changes,
     hf,
     layouts: [factsOf(first), ...rest.map(factsOf)],
     open(json, where, shapes): Family {
       const config = spec.parse(json, where, shapes);
-      const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
-      const forward = (layout: LayoutFacts, graph: Graph<C>): Forward =>
-        typeof graph === "function" ? graph(config) : noGraph(spec, layout);
-      const bind = (row: LayoutRow<C>): NativeLayout =>
-        bindRow(spec, config, row, (facts) => forward(facts, row.graph));
-      return {
-        ...{ family, vocabSize, maxPositions, dtype },
-        ...(centredNorms === undefined ? {} : { centredNorms }),
-        ...(vision === undefined ? {} : { vision }),
-        ...(spec.encodable === undefined ? {} : { encodable: spec.encodable }),
-        hf: { ...hf, forward: () => forward(hf, spec.hf.graph) } satisfies HfLayout,
-        layouts: [bind(first), ...rest.map(bind)],
-        hfConfig: () => spec.hfConfig(config, json),
-        math: () => spec.math(config, json),
-      };
+      return familyAt(spec, config, json, hf, upstreamOf(json));
     },
+  };
+}
+
+function familyAt<C>(
+  spec: FamilySpec<C>,
+  config: C,
+  json: JsonObject,
+  hf: Omit<HfLayout, "forward">,
+  upstream: Upstream,
+): Family {
+  const { family, encodable, changes = [] } = spec;
+  const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
+  const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
+    typeof graph === "function" ? graph(config, upstream) : noGraph(spec, layout);
+  const bind = (row: LayoutRow<C>): NativeLayout =>
+    bindRow(spec, config, row, upstream, forward(factsOf(row), row.graph));
+  const [first, ...rest] = spec.layouts;
+  return {
+    ...{ family, vocabSize, maxPositions, dtype, upstream },
+    at: (other) => familyAt(spec, config, json, hf, { ...upstream, ...other }),
+    changes: changes.filter(({ concerns }) => concerns(config)),
+    ...(centredNorms === undefined ? {} : { centredNorms }),
+    ...(vision === undefined ? {} : { vision }),
+    ...(encodable === undefined ? {} : { encodable }),
+    hf: { ...hf, forward: forward(hf, spec.hf.graph) },
+    layouts: [bind(first), ...rest.map(bind)],
+    hfConfig: () => spec.hfConfig(config, json),
+    math: () => spec.math(config, json),
   };
 }
 
@@ -97,7 +117,8 @@ function bindRow<C>(
   spec: FamilySpec<C>,
   config: C,
   row: LayoutRow<C>,
-  forward: (layout: LayoutFacts) => Forward,
+  upstream: Upstream,
+  forward: () => Forward,
 ): NativeLayout {
   const facts = factsOf(row);
   return {
@@ -108,8 +129,8 @@ function bindRow<C>(
       throw new RangeError(`layout ${row.name}: "ranked" is ${facts.ranked}, its rules say otherwise`);
     },
     axes: () => (row.axes ?? spec.axes)(config),
-    forward: () => forward(facts),
-    differences: () => row.differences?.(config) ?? [],
+    forward,
+    differences: () => row.differences?.(config, upstream) ?? [],
     files: () => row.files?.(config) ?? [],
   };
 }

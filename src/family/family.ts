@@ -3,6 +3,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { Encodable } from "./encodable.ts";
 import { type HfLayout, type Layout, type LayoutFacts, layoutNamed, type NativeLayout } from "./layout.ts";
 import type { ImageProcessor } from "./processor.ts";
+import type { Upstream, UpstreamChange } from "./upstream.ts";
 
 /** How a vision-language model takes images: inputs are checked by it, and random inputs are made by it. */
 export interface VisionInput {
@@ -40,6 +41,12 @@ export type MathFacts = Readonly<Record<string, number | boolean | string | read
 /** A family at one concrete config. */
 export interface Family extends ModelFacts {
   readonly family: string;
+  /** The versions of upstream that the graphs follow: those that the config tells of, unless `at` named others. */
+  readonly upstream: Upstream;
+  /** The same at other versions. */
+  at(upstream: Partial<Upstream>): Family;
+  /** Changes of upstream that its graphs, or its files, depend on at this config. */
+  readonly changes: readonly UpstreamChange[];
   /** What `--encoding` encodes. */
   readonly encodable?: Encodable | undefined;
   readonly hf: HfLayout;

@@ -2,6 +2,7 @@
 import type { BackendName } from "../../numerics/capabilities.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError, UsageError } from "../base/errors.ts";
+import type { Upstream } from "../family/upstream.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { decodedAlike } from "../views/decoded-alike.ts";
@@ -17,6 +18,7 @@ import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParityModel, parityView, SideWeights } from "./side.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
 import { type Judgement, type JudgeOptions, judge, type Trial } from "./verdict/judgement.ts";
+import { atVersions, type VersionsReport } from "./versions.ts";
 
 export interface ParityOptions extends JudgeOptions {
   readonly a: ParityModel;
@@ -28,6 +30,8 @@ export interface ParityOptions extends JudgeOptions {
   readonly input?: InputRequests | undefined;
   readonly backend?: BackendChoice | undefined;
   readonly maxRamBytes?: number | undefined;
+  /** Versions of upstream whose mathematics is run; else those of the HF side's config. */
+  readonly upstream?: Partial<Upstream> | undefined;
 }
 
 export interface SideReport {
@@ -45,6 +49,7 @@ export interface SideReport {
 /** The JSON document of `parity` (CONTRACT). */
 export interface ParityReport extends Omit<Judgement, "prompts"> {
   readonly inputs: ParityInputs;
+  readonly upstream: VersionsReport;
   readonly backend: {
     readonly name: BackendName;
     readonly adapter: string | null;
@@ -74,7 +79,8 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   const started = performance.now();
   const golden = options.golden === undefined ? null : openGolden(options.golden);
   try {
-    const sides = options.b === undefined ? [options.a] : [options.a, options.b];
+    const given = options.b === undefined ? [options.a] : [options.a, options.b];
+    const { sides, report: upstream } = atVersions(given, options.upstream);
     const weights = weightsOf(sides);
     const limits = limitsOf(sides);
     const inputs = await allInputs(options.input, limits, golden);
@@ -96,6 +102,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
       return {
         ...judgement,
         inputs: describeInputs(inputs, prompts),
+        upstream,
         backend: {
           name: backend.name,
           adapter: backend.adapter,

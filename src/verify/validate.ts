@@ -14,6 +14,7 @@ import { valueFaults } from "../views/checks.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { scan } from "./scan.ts";
+import { upstreamNotes } from "./upstream-notes.ts";
 import { type Judged, judgeValues, type Scanned } from "./values.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
@@ -64,7 +65,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
       failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
     })),
     differences,
-    notes: [...notesOf(model), ...notes],
+    notes: [...notesOf(model), ...upstreamNotes(model), ...notes],
     seconds: (performance.now() - begin) / 1e3,
   };
 }

@@ -260,3 +260,27 @@ describe("values that some models begin with", () => {
     expect((await cast((i) => (i === 77 ? 1 : (i % 3) * size))).differences).toEqual([]);
   });
 });
+
+describe("a router in F32 beside weights in BF16, as transformers 5.24 saves DeepSeek-V3", () => {
+  const { hf, natives } = fixture("deepseek_v3/noqlora-bf16");
+  const widened = () => {
+    const state = readState(hf);
+    for (const [key, { shape, bytes }] of state) {
+      if (!key.endsWith(".mlp.gate.weight")) continue;
+      const halves = new Uint16Array(bytes.slice().buffer);
+      const wide = Uint32Array.from(halves, (bits) => bits << 16);
+      state.set(key, { dtype: "F32", shape, bytes: new Uint8Array(wide.buffer) });
+    }
+    const path = join(scratch(), "model");
+    writeSafetensors(path, state);
+    return path;
+  };
+
+  it("is valid, and says which versions keep it", async () => {
+    const { verdict, notes } = await validation(widened(), join(hf, "config.json"));
+    expect(verdict).toBe("pass");
+    expect(notes).toEqual([expect.stringMatching(/"….mlp.gate.weight" are F32.*up to 5.23/)]);
+    expect((await validation(hf)).notes).toEqual([]);
+    expect((await validation(Object.values(natives)[0]!, hf)).notes).toEqual([]);
+  });
+});

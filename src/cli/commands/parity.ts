@@ -1,3 +1,4 @@
+import { parseUpstream } from "../../family/upstream.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
 import { parityDocument } from "../../report/views/parity.ts";
 import type { Command } from "../command.ts";
@@ -28,6 +29,9 @@ export const parity: Command = {
     routing: choice("Whether the second side takes the first one's experts [free]", ROUTING_CHOICES),
     localise: flag("Name the first place where the sides part, whatever the verdict"),
     "accept-known": flag("Let known differences between the upstreams pass"),
+    upstream: text(
+      "Versions whose mathematics is run: transformers=5.24,torchtitan=main [the config's; else the newest checked]",
+    ),
     "max-kl": text("Largest mean KL in nats per token [1e-8]"),
     "min-top1": text("Smallest share of positions with the same most likely token"),
     "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
@@ -64,6 +68,7 @@ export const parity: Command = {
         localise: args.flag("localise"),
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
+        upstream: parseUpstream(args.list("upstream")),
         routing: args.choice("routing", ROUTING_CHOICES),
         signal,
         onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),

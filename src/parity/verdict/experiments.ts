@@ -4,8 +4,10 @@ import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import { bound } from "../../family/family.ts";
+import type { UpstreamChange } from "../../family/upstream.ts";
 import { compareConfigs } from "../../faults/model/config-differs.ts";
 import type { ParityModel } from "../side.ts";
+import { otherVersions } from "../versions.ts";
 
 /** What a run showed. */
 export interface Rerun {
@@ -34,7 +36,11 @@ export interface WithoutKnown {
 /** Whether a run of these sides may need another one, to find out why they differ. */
 export function mayRunAgain(sides: readonly ParityModel[]): boolean {
   const [a, b] = sides;
-  return knownOf(sides).length > 0 || (b !== undefined && compareConfigs(a!.family, b.family).length > 0);
+  return (
+    sides.some((side) => otherVersions(side).length > 0) ||
+    knownOf(sides).length > 0 ||
+    (b !== undefined && compareConfigs(a!.family, b.family).length > 0)
+  );
 }
 
 /** Known differences of the native side. Two native sides share them; HF sides have none. */
@@ -60,6 +66,26 @@ export async function withoutKnown(
     without = after;
   }
   return shares.length > 0 ? { shares, without } : null;
+}
+
+export interface OtherVersion {
+  readonly change: UpstreamChange;
+  /** The version that makes the difference go away. */
+  readonly version: string;
+  readonly metrics: Metrics;
+}
+
+/** The change of upstream whose other side brings the mean KL to at most `limit`, in nats per token; null where none does. */
+export async function withOtherVersion(
+  measured: ParityModel,
+  limit: number,
+  rerun: RunAgain,
+): Promise<OtherVersion | null> {
+  for (const { change, version, forward } of otherVersions(measured)) {
+    const { metrics } = await rerun(forward);
+    if (metrics.klMeanNats <= limit) return { change, version, metrics };
+  }
+  return null;
 }
 
 /** Both sides at the reference's config; null where the other side's weights do not fit it. */

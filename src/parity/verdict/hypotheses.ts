@@ -5,7 +5,7 @@ import { nonFinite } from "../../faults/model/non-finite.ts";
 import { staleTiedHead } from "../../faults/model/stale-tied-head.ts";
 import { unusedTensors } from "../../faults/model/unused-tensors.ts";
 import { type Evidence, isMtp, placeOf } from "./evidence.ts";
-import type { WithoutKnown } from "./experiments.ts";
+import type { OtherVersion, WithoutKnown } from "./experiments.ts";
 import type { WeightFault } from "./weights.ts";
 
 export interface Cause {
@@ -26,6 +26,8 @@ export interface Failure {
   readonly resolved: boolean;
   /** Runs with the reference's config on both sides; null where the weights of the other side do not fit it. */
   withReferenceConfig(): Promise<Metrics | null>;
+  /** Runs with versions of upstream that compute otherwise on the side that is measured; null where none makes it right. */
+  withOtherVersion(): Promise<OtherVersion | null>;
   /** Weights of the first step that differs which are not those of the reference; none of a side on its own. */
   weightFaults(): readonly WeightFault[];
 }
@@ -33,7 +35,15 @@ export interface Failure {
 type Hypothesis = (failure: Failure) => Cause | null | Promise<Cause | null>;
 
 /** The most specific one first. */
-const HYPOTHESES: readonly Hypothesis[] = [staleTie, otherConfig, knownUpstream, unused, notFinite, otherWeights];
+const HYPOTHESES: readonly Hypothesis[] = [
+  staleTie,
+  otherConfig,
+  knownUpstream,
+  otherUpstream,
+  unused,
+  notFinite,
+  otherWeights,
+];
 
 /** The reason, where a hypothesis holds. */
 export async function explain(failure: Failure): Promise<Cause | null> {
@@ -94,6 +104,21 @@ function knownUpstream({ evidence: { metrics, taps }, known, resolved }: Failure
       ? `no logit of the model differs; hidden states of multi-token prediction do by ${drafts(taps)} of their size, and by ${drafts(without.taps)} with the difference undone`
       : `mean KL is ${nats(metrics)}, and ${nats(without.metrics)} with the difference undone`;
   return { code, tensors: [], fields: [], explanation, evidence, fix };
+}
+
+/** Versions of upstream that disagree are told by the family, as known differences are. */
+async function otherUpstream({ evidence: { metrics }, withOtherVersion }: Failure): Promise<Cause | null> {
+  const other = await withOtherVersion();
+  if (other === null) return null;
+  const { code, project, before, after, lastBefore } = other.change;
+  return {
+    code,
+    tensors: [],
+    fields: [],
+    explanation: `versions of ${project} disagree: up to ${lastBefore} it ${before}, then it ${after}`,
+    evidence: `mean KL is ${nats(metrics)}, and ${nats(other.metrics)} as ${project} ${other.version} computes it`,
+    fix: `if that version is meant, say so: --upstream ${project}=${other.version}`,
+  };
 }
 
 function unused({ evidence }: Failure): Cause | null {

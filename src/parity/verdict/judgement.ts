@@ -12,7 +12,7 @@ import { type RoutingReport, routingReport } from "../routing.ts";
 import type { ParityModel, SideWeights } from "../side.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import type { Evidence } from "./evidence.ts";
-import { type RunAgain, withoutKnown, withReferenceConfig } from "./experiments.ts";
+import { type RunAgain, withOtherVersion, withoutKnown, withReferenceConfig } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
 import { type Cause, explain, type Failure } from "./hypotheses.ts";
 import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
@@ -85,6 +85,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
     known,
     resolved: remaining.length === 0,
     withReferenceConfig: () => withReferenceConfig(sides, passes.reference, rerun),
+    withOtherVersion: () =>
+      withOtherVersion(sides[sides.length === 1 ? 0 : 1 - passes.reference]!, evidence.thresholds.klMeanNats, rerun),
     weightFaults() {
       const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
       const views = passes.sides.map(({ view }) => view);

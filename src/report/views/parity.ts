@@ -97,6 +97,7 @@ function notes(report: ParityReport): string[] {
   return [
     ...(backend.fallbackFrom ? [`fell back from ${backend.fallbackFrom}: ${backend.fallbackReason}`] : []),
     ...(backend.hint ? [backend.hint] : []),
+    ...versionNotes(report.upstream),
     ...(inputs.note ? [inputs.note] : []),
     ...(inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
     ...(unexercisedTensors.length > 0
@@ -170,6 +171,16 @@ function nextTokenRows({ a, b }: NextTokens, texts: ReadonlyMap<number, string>)
 const noiseText = ({ klMeanNats, klMaxNats, side, tokens }: NoiseFloor): string =>
   `mean KL ${scientific(klMeanNats)}, largest ${scientific(klMaxNats)} of rounding alone (${side} summed in two orders, ${plural(tokens, "token")})`;
 
+/** Where versions of upstream disagree, what the chosen one does. */
+const versionNotes = ({ versions, changes }: ParityReport["upstream"]): string[] =>
+  changes.map(({ project, does, otherwise }) => {
+    const { version } = versions.find((each) => each.project === project)!;
+    return `${project} ${version} ${does}; other versions of it: ${otherwise} (--upstream ${project}=VERSION)`;
+  });
+
+const versionsText = (versions: ParityReport["upstream"]["versions"]): string =>
+  versions.map(({ project, version, given }) => `${project} ${version}${given ? " (given)" : ""}`).join(", ");
+
 function facts(report: ParityReport): Fact[] {
   const { a, b, backend, inputs, metrics, memory, reference, positions, routing, noiseFloor } = report;
   const side = ({ path, family, layout, format, dtype, encoding }: ParityReport["a"]) => {
@@ -185,6 +196,7 @@ function facts(report: ParityReport): Fact[] {
       label: "input",
       value: `${inputs.prompts ? `${inputs.prompts.length} × ` : ""}${inputs.kind}${inputs.seed === undefined ? "" : ` (seed ${inputs.seed})`}, ${plural(inputs.tokens, "token")}${inputs.images ? `, ${plural(inputs.images, "image")}` : ""}`,
     },
+    { label: "computed as", value: versionsText(report.upstream.versions) },
     {
       label: "backend",
       value:

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
+import type { Upstream } from "../../../src/family/upstream.ts";
 import { toPairs } from "../../../src/faults/order/rope-permuted.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
@@ -31,6 +32,49 @@ test("square images do not show torchtitan's position table, oblong ones do", as
     verdictWithoutKnown: "pass",
     cause: { code: "OBLONG_POSITION_TABLE" },
     firstDivergence: { tap: "vision.embed" },
+  });
+});
+
+describe("versions of upstream disagree on the table of oblong images", () => {
+  const oblong = () => imagesOf([1, 4, 6]);
+  const at = (upstream: Partial<Upstream>) =>
+    runParity({ a: nativeSide(NAME), b: hf, backend, input: oblong(), upstream });
+
+  test("transformers 5.24 reads it as torchtitan 0.3.0 does", async () => {
+    const report = await at({ transformers: "5.24" });
+    expect(report).toMatchObject({ verdict: "pass", knownDifferences: [] });
+    expect(report.metrics.klMeanNats).toBeLessThan(1e-12);
+    expect(report.upstream.changes.map(({ does }) => does)).toEqual([
+      "reads the tower's table of positions at (w, h)",
+      "reads the tower's table of positions at (w, h)",
+    ]);
+  });
+
+  test("transformers 5.23 reads it as torchtitan's main does", async () => {
+    expect(await at({ torchtitan: "main" })).toMatchObject({ verdict: "pass", knownDifferences: [] });
+  });
+
+  test("transformers 5.24 does not read it as torchtitan's main does", async () => {
+    expect(await at({ transformers: "5.24.0", torchtitan: "2026-08-21" })).toMatchObject({
+      verdict: "fail",
+      verdictWithoutKnown: "pass",
+      cause: { code: "OBLONG_POSITION_TABLE" },
+    });
+  });
+
+  test("a golden of another version than the config's is named", async () => {
+    const { golden, inputs } = fixtureCase(NAME);
+    const report = await runParity({
+      a: hf,
+      golden,
+      backend,
+      input: { kind: "inputs", file: inputs ?? "" },
+      upstream: { transformers: "5.24" },
+    });
+    expect(report).toMatchObject({
+      verdict: "fail",
+      cause: { code: "POSITION_TABLE_IN_TRANSFORMERS", fix: expect.stringContaining("--upstream transformers=5.23") },
+    });
   });
 });
 
