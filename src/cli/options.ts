@@ -49,7 +49,9 @@ export const pairOptions = {
 
 /** What a conversion takes; `plan` takes the same. */
 export const convertOptions = {
-  to: text("Layout of the target (hf, torchtitan, …), or raw: change the container only"),
+  to: text(
+    "Layout of the target (hf, torchtitan, …), or raw: change the container only [hf of a trainer's checkpoint and of HF keys in DCP, .pt or .bin; torchtitan of HF safetensors]",
+  ),
   format: choice("Container of the target", FORMATS),
   dtype: text("keep, f32, bf16 or f16 for all weights, or GLOB=TYPE for some; repeatable", { alias: "out-dtype" }),
   encoding: choice("Storage encoding of the target [auto: what its config says]", ENCODING_CHOICES),

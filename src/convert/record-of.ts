@@ -6,7 +6,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { type ConversionRecord, type KeptTensor, keepBytes } from "../model/record.ts";
 import type { Target } from "../output/target.ts";
 import type { PlanOptions } from "../table/plan.ts";
-import { type Mapping, wholeMove } from "../views/mapping.ts";
+import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
 import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
 /** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
@@ -93,8 +93,9 @@ export function withKept(mapping: Mapping, record: ConversionRecord): { mapping:
       else target.set(bytes.subarray(begin, begin + target.length));
     },
   };
-  const extra = [...infos.values()].map(
-    (info) => [info.key, { info, move: { ...wholeMove(info), rule: "record" }, sources: [info.key] }] as const,
-  );
+  const extra = [...infos.values()].map((info): [string, MappedTensor] => [
+    info.key,
+    { info, move: { ...wholeMove(info), rule: "record" }, sources: [info.key] },
+  ]);
   return { mapping: { ...mapping, source: overlay, tensors: new Map([...tensors, ...extra]) }, notes };
 }

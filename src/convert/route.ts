@@ -126,6 +126,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     config: model.stored.config,
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
     notes: [
+      ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
@@ -171,8 +172,19 @@ function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Rou
   ];
 }
 
-function targetLayout({ family, layout }: Model, to: string | undefined): Layout {
-  if (to === undefined) return oppositeLayout(family, layout);
+/**
+ * Hugging Face's keys in a trainer's container (what accelerate, FSDP or `torch.save` of a model of transformers write) are
+ * on their way to the Hub; in safetensors they come from there.
+ */
+const isOnItsWay = ({ layout, checkpoint }: Model): boolean =>
+  layout.side === "hf" && checkpoint.format !== "safetensors";
+
+const wayNote = ({ checkpoint, family }: Model): string =>
+  `Hugging Face keys in ${checkpoint.format} become a Hugging Face folder; --to ${family.layouts[0].name} writes the trainer's layout`;
+
+function targetLayout(model: Model, to: string | undefined): Layout {
+  const { family, layout } = model;
+  if (to === undefined) return isOnItsWay(model) ? family.hf : oppositeLayout(family, layout);
   const target = layoutNamed(family, to);
   if (target !== undefined) return target;
   const expected = [...layoutsOf(family), RAW].map(({ name }) => name).join(", ");

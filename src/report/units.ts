@@ -10,7 +10,9 @@ export function formatBytes(bytes: number): string {
     value /= 1000;
     unit++;
   }
-  return unit === 0 ? `${bytes} B` : `${value >= 99.95 ? value.toFixed(0) : value.toPrecision(3)} ${DECIMAL[unit]}`;
+  return unit === 0
+    ? `${Math.round(bytes)} B`
+    : `${value >= 99.95 ? value.toFixed(0) : value.toPrecision(3)} ${DECIMAL[unit]}`;
 }
 
 export function formatSeconds(seconds: number): string {

@@ -10,7 +10,12 @@ export function convertDocument(result: Conversion): ReportDocument {
     command: "convert",
     data: result,
     verdict: "pass",
-    headline: `${to.path}: ${tensors} tensors, ${formatBytes(bytes)}, in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
+    headline: [
+      `${to.path}: ${to.layout} layout, ${to.format}`,
+      plural(tensors, "tensor"),
+      formatBytes(bytes),
+      `in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
+    ].join(", "),
     facts: [],
     checks: [
       { name: "every tensor has its place", status: "passed", detail: `${result.sourceTensors} → ${tensors}` },

@@ -24,7 +24,7 @@ describe("convert", () => {
     expect(text).toMatch(/^Kept in their type \(name one with --dtype 'GLOB=TYPE' to cast it\)\ntensor +dtype +why$/m);
     for (const { name, xxh64 } of result.files) expect(text).toMatch(new RegExp(`^${name} +.*  ${xxh64}$`, "m"));
     expect(text).toContain(`✓ every tensor has its place: ${result.sourceTensors} → ${result.tensors}\n`);
-    expect(text).toMatch(/\nmade\/native: \d+ tensors, [\d.]+ kB, in .* of memory\)\n$/);
+    expect(text).toMatch(/\nmade\/native: torchtitan layout, dcp, \d+ tensors, [\d.]+ kB, in .* of memory\)\n$/);
   });
 
   it("gathers what was left out by its root", () => {
