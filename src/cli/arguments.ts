@@ -92,4 +92,19 @@ export class Arguments {
       help: `write --${name} 1e-6, for example`,
     });
   }
+
+  /** A share of a whole, from 0 to 1. */
+  share(name: string): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const x = value.trim() === "" ? Number.NaN : Number(value);
+    if (x >= 0 && x <= 1) return x;
+    const percent = Number(value.replace(/%$/, "").trim());
+    const meant = percent > 1 && percent <= 100 ? percent / 100 : 0.99;
+    throw new UsageError("OPTION_VALUE", `--${name} ${value}: not a share from 0 to 1`, {
+      expected: "a number from 0 to 1",
+      found: value,
+      help: `write --${name} ${meant}${meant === percent / 100 ? ` for ${percent} %` : ", for example"}`,
+    });
+  }
 }

@@ -1,12 +1,12 @@
 import yargs, { type Argv } from "yargs";
-import { UsageError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
-import { Arguments, notOneOf } from "./arguments.ts";
+import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";
 import { commandFailure } from "./fail.ts";
 import { sharedOptions } from "./options.ts";
 import { type Io, printFailure, runCommand } from "./run.ts";
+import { inOptions, misspeltCommand, NAME, shortHelp, usageError } from "./usage.ts";
 
 const EPILOGUE = `A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth.
 Exit codes: 0 done, every check held · 1 a check failed · 2 wrong usage · 3 input not acceptable · 4 environment lacks something · 70 internal error`;
@@ -19,9 +19,17 @@ interface Selection {
 
 /** Parses `argv`, runs the command it names and returns the exit code. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  if (argv.length === 0) {
+    // A question of a person's, and a mistake of a script's: answered, and wrong usage all the same.
+    io.stderr(`error[USAGE]: no command and no source given\n\n${shortHelp()}\n\nhelp: ${NAME} --help says more\n`);
+    return 2;
+  }
   try {
-    const selection = await parse(argv, io);
+    const selection = await parse(inOptions(argv), io);
     if (selection === undefined) return 0;
+    const { source } = selection.values;
+    const misspelt = typeof source === "string" && source === argv[0] ? misspeltCommand(source) : undefined;
+    if (misspelt !== undefined) throw misspelt;
     return await runCommand(selection.command, selection.name, new Arguments(selection.values), io);
   } catch (error) {
     const failure = commandFailure(error);
@@ -30,12 +38,25 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
+/** What the script of `completion` asks with. */
+const COMPLETIONS = "--get-yargs-completions";
+
+/** Of a parser of its own: one with a default command takes the word for its source. */
+async function completionScript(): Promise<string> {
+  let script = "";
+  const parser = yargs().scriptName(NAME).completion("completion").exitProcess(false);
+  await parser.parseAsync(["completion"], {}, (_error: unknown, _argv: unknown, output: string) => {
+    script = output;
+  });
+  return script;
+}
+
 /** Undefined where `--help` or `--version` was asked for, and printed. */
 async function parse(argv: readonly string[], io: Io): Promise<Selection | undefined> {
   let selection: Selection | undefined;
   let shown = "";
   const parser = yargs()
-    .scriptName("convert-checkpoint")
+    .scriptName(NAME)
     .locale("en")
     .parserConfiguration({
       "boolean-negation": false,
@@ -51,7 +72,9 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
     .options(sharedOptions)
     .epilogue(EPILOGUE)
     .version(VERSION)
+    .alias("version", "v")
     .help()
+    .alias("help", "h")
     .strict()
     .demandCommand(1, "no command and no source given")
     .wrap(Math.min(io.columns, 110))
@@ -60,6 +83,13 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
       // No command runs inside yargs: what it throws itself is wrong usage, too.
       throw usageError(message ?? error?.message ?? "wrong usage", argv);
     });
+  if (argv.length === 1 && argv[0] === "completion") {
+    io.stdout(`${await completionScript()}\n`);
+    return undefined;
+  }
+  // A source may have that name.
+  if (argv.some((arg) => ["-h", "--help", COMPLETIONS].includes(arg)))
+    parser.completion("completion", "Print a script for bash or zsh that completes commands and options");
   for (const command of commands)
     register(parser, command, (chosen) => {
       selection = chosen;
@@ -89,27 +119,4 @@ function register(parser: Argv, command: Command, select: (selection: Selection)
     },
     (values) => select({ command, name, values }),
   );
-}
-
-function usageError(message: string, argv: readonly string[]): UsageError {
-  const help = "see convert-checkpoint --help, or convert-checkpoint <command> --help";
-  const [, option, value, choices] = /^ {2}Argument: (.*?), Given: "(.*?)".*, Choices: (.*)$/m.exec(message) ?? [];
-  if (option !== undefined && value !== undefined && choices !== undefined) {
-    return notOneOf(
-      option,
-      value,
-      [...choices.matchAll(/"(.*?)"/g)].map(([, name = ""]) => name),
-    );
-  }
-  const [, unknown] = /^Unknown arguments?: (.*)$/.exec(message) ?? [];
-  if (unknown === undefined) {
-    const words = message.replace(/^./, (c) => c.toLowerCase()).replace("non-option arguments", "arguments");
-    return new UsageError("USAGE", words.trim(), { help });
-  }
-  // yargs names options and positionals alike.
-  const names = unknown.split(", ").map((name) => {
-    const option = argv.find((arg) => arg.startsWith("-") && arg.replace(/^--?/, "").split("=", 1)[0] === name);
-    return option === undefined ? `argument "${name}"` : `option ${option.split("=", 1)[0]}`;
-  });
-  return new UsageError("USAGE", `unknown ${[...new Set(names)].join(", ")}`, { found: unknown, help });
 }

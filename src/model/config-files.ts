@@ -3,6 +3,7 @@ import { isJsonObject, type JsonObject, parseJson } from "../base/json.ts";
 import { CONFIG_NAMES } from "../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
+import { wayTo } from "./not-there.ts";
 
 /** A model config and the file that it was read from. */
 export interface ConfigFile {
@@ -25,13 +26,14 @@ export function configIn(folder: Folder): ConfigFile | null {
 
 /** Reads a config, or the one that a folder holds. Throws InputError CONFIG_NOT_FOUND, CONFIG_MALFORMED and what reading throws. */
 export function readConfig(at: PathOrLocation): ConfigFile {
-  const { path, folder, file } = locate(at);
+  const location = locate(at);
+  const { path, folder, file } = location;
   const found = file === null ? configIn(folder) : has(folder, file) ? parseConfig(folder, file, path) : null;
   if (found !== null) return found;
   const missing = file === null ? folder.pathOf(CONFIG_NAMES[0]) : path;
   throw new InputError("CONFIG_NOT_FOUND", `${missing}: no such file`, {
     file: missing,
-    help: "give the path of a config.json, or of a directory that holds one",
+    help: wayTo(location, "give the path of a config.json, or of a directory that holds one"),
   });
 }
 

@@ -10,6 +10,7 @@ import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
 import { modelSource } from "./joined.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
+import { configAbove } from "./not-there.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
 import { type ConversionRecord, recordIn } from "./record.ts";
 
@@ -113,9 +114,11 @@ function openFamily({ logical, recognised: { adapter, keys } }: Identified, conf
   return adapter.open(config.json, config.path, shapes);
 }
 
-const configMissing = ({ path }: Checkpoint, { family }: Adapter): InputError =>
-  new InputError("CONFIG_MISSING", `${path}: no config.json beside the checkpoint`, {
+function configMissing({ path, folder }: Checkpoint, { family }: Adapter): InputError {
+  const above = configAbove(folder);
+  return new InputError("CONFIG_MISSING", `${path}: no config.json beside the checkpoint`, {
     file: path,
     expected: `the config of a ${family} model`,
-    help: "give it with --config PATH: HF's config.json, a directory that holds one, or the trainer's model args",
+    help: `give it with --config ${above ?? "PATH"}: ${above === undefined ? "" : "that one lies above it; or "}HF's config.json, a directory that holds one, or the trainer's model args`,
   });
+}

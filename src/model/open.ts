@@ -10,6 +10,7 @@ import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 import { checkArgument } from "./argument-kinds.ts";
+import { wayTo } from "./not-there.ts";
 
 /** Files of checkpoints in a folder. */
 interface Contents {
@@ -46,13 +47,14 @@ function openFile(location: Location, name: string): Checkpoint {
   });
 }
 
-function checkKind({ path, folder }: Location, name: string): void {
+function checkKind(location: Location, name: string): void {
+  const { path, folder } = location;
   const kind = folder.kind(name);
   if (kind === "file") return;
   if (kind === null) {
     throw new InputError("NOT_FOUND", `${path}: no such file or directory`, {
       file: path,
-      help: "check the path of the checkpoint",
+      help: wayTo(location, "check the path of the checkpoint"),
     });
   }
   throw new InputError("NOT_A_CHECKPOINT", `${path}: neither a file nor a directory`, {

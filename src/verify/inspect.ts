@@ -7,6 +7,7 @@ import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
 import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { configAbove } from "../model/not-there.ts";
 import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
 import { directionFrom } from "../views/mapping.ts";
@@ -76,7 +77,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     problems.push({
       code: "CONFIG_MISSING",
       message: "no config.json beside the checkpoint: it cannot be converted without one",
-      help: "give it with --config PATH",
+      help: `give it with --config ${configAbove(checkpoint.folder) ?? "PATH"}`,
     });
   }
   problems.push(...containerProblems(checkpoint));

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { LEAST_NODE, VERSION } from "../../src/base/version.ts";
@@ -165,5 +165,105 @@ describe("--report", () => {
     const { code, stderr } = await run("inspect", hf, "--report", join(directory, "file", "r.json"));
     expect(stderr).toMatch(/^error\[REPORT_UNWRITABLE\]/);
     expect(code).toBe(4);
+  });
+});
+
+describe("what was meant", () => {
+  const help = async (...argv: string[]) => {
+    const { code, stderr } = await run(...argv);
+    return [code, stderr.trimEnd().split("\n").at(-1)];
+  };
+
+  it("a bare call lists the forms of a call", async () => {
+    const { code, stdout, stderr } = await run();
+    expect([code, stdout]).toEqual([2, ""]);
+    for (const { usage } of commands) expect(stderr).toContain(`  convert-checkpoint ${[usage].flat()[0]} `);
+  });
+
+  it.each([["-h"], ["help"]])("%s is --help", async (...argv) => {
+    expect(await run(...argv)).toMatchObject({ code: 0, stderr: "", stdout: (await run("--help")).stdout });
+  });
+
+  it.each([["-v"], ["version"]])("%s is --version", async (...argv) => {
+    expect(await run(...argv)).toMatchObject({ code: 0, stdout: `${VERSION}\n` });
+  });
+
+  it("help of a command", async () => {
+    const { stdout } = await run("plan", "--help");
+    for (const argv of [
+      ["help", "plan"],
+      ["plan", "-h"],
+    ]) {
+      expect(await run(...argv)).toMatchObject({ code: 0, stdout });
+    }
+  });
+
+  it.each([
+    [["inspct", hf], "did you mean `convert-checkpoint inspect`?"],
+    [["paln", hf, "x"], "did you mean `convert-checkpoint plan`?"],
+    [["convertt", hf, "x"], "did you mean `convert-checkpoint convert`?"],
+    [["doctr"], "did you mean `convert-checkpoint doctor`?"],
+    [["inspect", hf, "--cofig", "x"], "did you mean --config? see convert-checkpoint inspect --help"],
+    [
+      [hf, "x", "--out-dtyp", "bf16"],
+      "did you mean --out-dtype? see convert-checkpoint --help, or convert-checkpoint <command> --help",
+    ],
+    [["inspect", hf, "-json"], "did you mean --json? see convert-checkpoint inspect --help"],
+    [
+      ["inspect", hf, "--ranks", "2"],
+      "--ranks is an option of convert, plan, not of inspect; see convert-checkpoint inspect --help",
+    ],
+    [["inspect", hf, "x"], "write convert-checkpoint inspect <path>; quote a path that has spaces"],
+    [["diff", hf], "write convert-checkpoint diff <a> <b>; see convert-checkpoint diff --help"],
+    [["inspect", hf, "--family"], "write --family VALUE; see convert-checkpoint inspect --help"],
+    [["parity", hf, hf, "--min-top1", "99%"], "write --min-top1 0.99 for 99 %"],
+    [["parity", hf, hf, "--min-top1", "95"], "write --min-top1 0.95 for 95 %"],
+    [["parity", hf, hf, "--min-top1", "all"], "write --min-top1 0.99, for example"],
+  ])("%j", async (argv, expected) => {
+    expect(await help(...argv)).toEqual([2, `help: ${expected}`]);
+  });
+
+  it("a folder of a name that is nearly a command's is a source", async () => {
+    const { json } = await run("inspct/x", "y", "--json");
+    expect(json.error.code).toBe("NOT_FOUND");
+  });
+
+  it.each([
+    ["Qwen/Qwen3-0.6B", /hf download Qwen\/Qwen3-0\.6B --local-dir Qwen3-0\.6B; then give Qwen3-0\.6B$/],
+    ["hf://Qwen/Qwen3-0.6B@main/sub", /hf download Qwen\/Qwen3-0\.6B --local-dir Qwen3-0\.6B;/],
+    ["https://huggingface.co/Qwen/Qwen3-0.6B/tree/main", /hf download Qwen\/Qwen3-0\.6B --local-dir/],
+    ["https://example.org/model.safetensors", /fetch it first/],
+    ["~/no-such-model", /the shell leaves ~ as it is in quotes/],
+    [`${hf}/modle.safetensors`, /did you mean .*\/model\.safetensors\?$/],
+    [`${hf}s`, /did you mean .*\/hf\?$/],
+    ["./nowhere/at/all", /check the path of the checkpoint$/],
+  ])("%s, where nothing is", async (path, expected) => {
+    expect(await help("inspect", path)).toEqual([3, expect.stringMatching(expected)]);
+    const given = await help("plan", fixture("llama3/split").native, "--config", path);
+    if (!/checkpoint/.test(String(expected))) expect(given).toEqual([3, expect.stringMatching(expected)]);
+  });
+
+  it("a config that lies above the checkpoint is named", async () => {
+    const folder = scratch();
+    cpSync(fixture("llama3/split").native, join(folder, "checkpoint", "step-1"), { recursive: true });
+    const path = join(folder, "config.json");
+    expect((await help("plan", join(folder, "checkpoint", "step-1")))[1]).toMatch(
+      /^help: give it with --config PATH: HF's/,
+    );
+    cpSync(join(hf, "config.json"), path);
+    const [code, told = ""] = await help("plan", join(folder, "checkpoint", "step-1"));
+    expect([code, told]).toEqual([
+      3,
+      expect.stringContaining(`help: give it with --config ${path}: that one lies above it`),
+    ]);
+    const { json } = await run("inspect", join(folder, "checkpoint", "step-1"), "--json");
+    expect(json.problems[0].help).toBe(`give it with --config ${path}`);
+    expect((await run("plan", join(folder, "checkpoint", "step-1"), "--config", path)).code).toBe(0);
+  });
+
+  it("completion prints a script that asks this command", async () => {
+    const { code, stdout } = await run("completion");
+    expect(code).toBe(0);
+    expect(stdout).toContain("--get-yargs-completions");
   });
 });
