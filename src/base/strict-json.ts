@@ -62,12 +62,24 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const INTEGER = /^-?\d+$/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/**
- * Throws JsonSyntaxError, JsonDuplicateKeyError or JsonKeysError.
- * @param innerKeys most keys of an object that is inside another
- */
-export function parseStrictJson(text: string, innerKeys = Number.POSITIVE_INFINITY): JsonValue {
-  return new Scanner(text, innerKeys).document();
+/** A number that takes more characters than this is of no use to anybody, and takes long to read. */
+const MAX_NUMBER_LENGTH = 1000;
+/** Digits of an integer that is safe in any case. */
+const SAFE_DIGITS = 15;
+
+export interface StrictJsonOptions {
+  /** Most keys of an object that is inside another. */
+  readonly innerKeys?: number;
+  /**
+   * Takes the values of the outermost object one after the other. None of them is kept, so that a document need not be in
+   * memory as a whole: what is returned has its keys only.
+   */
+  readonly entry?: (key: string, value: JsonValue) => void;
+}
+
+/** Throws JsonSyntaxError, JsonDuplicateKeyError or JsonKeysError. */
+export function parseStrictJson(text: string, options: StrictJsonOptions = {}): JsonValue {
+  return new Scanner(text, options).document();
 }
 
 class Scanner {
@@ -77,10 +89,12 @@ class Scanner {
   #depth = 0;
 
   readonly #innerKeys: number;
+  readonly #entry: StrictJsonOptions["entry"];
 
-  constructor(text: string, innerKeys: number) {
+  constructor(text: string, { innerKeys = Number.POSITIVE_INFINITY, entry }: StrictJsonOptions) {
     this.#text = text;
     this.#innerKeys = innerKeys;
+    this.#entry = entry;
   }
 
   document(): JsonValue {
@@ -106,18 +120,17 @@ class Scanner {
   #value(): JsonValue {
     const c = this.#text.charCodeAt(this.#at);
     if (c === QUOTE) return this.#string();
-    if (c === OPEN_BRACE) return this.#nested(() => this.#object());
-    if (c === OPEN_BRACKET) return this.#nested(() => this.#array());
+    if (c === OPEN_BRACE || c === OPEN_BRACKET) return this.#nested(c === OPEN_BRACE);
     if (c === MINUS || (c >= ZERO && c <= NINE)) return this.#number();
     return this.#word();
   }
 
-  #nested<T>(read: () => T): T {
+  #nested(isObject: boolean): JsonValue {
     this.#depth += 1;
     if (this.#depth > MAX_DEPTH) this.#fail(`more than ${MAX_DEPTH} levels`);
     this.#at += 1;
     this.#skipSpace();
-    const value = read();
+    const value = isObject ? this.#object() : this.#array();
     this.#depth -= 1;
     return value;
   }
@@ -138,8 +151,13 @@ class Scanner {
       this.#at += 1;
       this.#skipSpace();
       this.#path.push(key);
-      map.set(key, this.#value());
+      const value = this.#value();
       this.#path.pop();
+      if (this.#depth > 1 || this.#entry === undefined) map.set(key, value);
+      else {
+        map.set(key, null);
+        this.#entry(key, value);
+      }
       if (this.#ends(CLOSE_BRACE)) return map;
     }
   }
@@ -198,10 +216,29 @@ class Scanner {
     return value;
   }
 
+  /** Almost all numbers of a header are short and whole. Null for any other. */
+  #shortInteger(): number | null {
+    let value = 0;
+    for (let at = this.#at; at - this.#at <= SAFE_DIGITS; at++) {
+      const c = this.#text.charCodeAt(at);
+      if (c >= ZERO && c <= NINE) value = 10 * value + c - ZERO;
+      else {
+        const isOther = at === this.#at || c === 0x2e || (c | 0x20) === 0x65; // "." or "e"
+        if (isOther || (at - this.#at > 1 && this.#text.charCodeAt(this.#at) === ZERO)) return null;
+        this.#at = at;
+        return value;
+      }
+    }
+    return null;
+  }
+
   #number(): number | JsonNumber {
+    const short = this.#shortInteger();
+    if (short !== null) return short;
     NUMBER.lastIndex = this.#at;
     const text = NUMBER.exec(this.#text)?.[0];
     if (text === undefined) this.#fail("invalid number");
+    if (text.length > MAX_NUMBER_LENGTH) this.#fail("a number of more characters than any needs");
     const value = Number(text);
     if (!Number.isFinite(value)) this.#fail("number out of range");
     this.#at += text.length;

@@ -59,8 +59,9 @@ export function detect(
 ): Detected {
   const chosen = chosenBy(adapters, settled);
   if (chosen !== undefined) return chosen;
-  const kinds = new Set(Array.from(keys.keys(), abstractKey));
+  const kinds = kindsOf(keys.keys());
   const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
+  if (kinds.size > MOST_KINDS) throw unknownFamily(adapters, possible, config, kinds);
   const specific = possible.filter(({ generic }) => generic !== true);
   const families = specific.length > 0 ? specific : possible;
   const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
@@ -81,6 +82,19 @@ export function detect(
   const others = more.filter((other) => !isSameTable(first, other, ownConfig, kinds));
   if (others.length > 0) throw ambiguous([first, ...others]);
   return { adapter: first.adapter, layout: first.layout };
+}
+
+/** Kinds of keys in published models are some hundreds; of more than this no family knows the half. */
+const MOST_KINDS = 10_000;
+
+/** No more than that are looked at: a million keys that are all different would take minutes, and fit nothing. */
+function kindsOf(keys: Iterable<string>): ReadonlySet<string> {
+  const kinds = new Set<string>();
+  for (const key of keys) {
+    kinds.add(abstractKey(key));
+    if (kinds.size > MOST_KINDS) break;
+  }
+  return kinds;
 }
 
 /**

@@ -41,14 +41,30 @@ export function placeTensors(tensors: readonly NewTensor[]): HeaderTensor[] {
  * the official writer's order is that of a Rust HashMap, another one in each run.
  */
 export function encodeHeaderText(tensors: readonly HeaderTensor[], metadata: Metadata | null): string {
-  const entries = tensors.map(
-    ({ key, dtype, shape, begin, end }) =>
-      `${JSON.stringify(key)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":[${begin},${end}]}`,
-  );
-  if (metadata !== null) entries.unshift(`"${METADATA_KEY}":${JSON.stringify(metadata)}`);
-  const text = `{${entries.join(",")}}`;
-  return text + " ".repeat(-Buffer.byteLength(text) & (LENGTH_BYTES - 1));
+  const text = `{${[...entryTexts(tensors, metadata)].join(",")}}`;
+  return text + paddingOf(text);
 }
+
+/** Whether `text` is what `encodeHeaderText` gives; up to the first difference. */
+export function isHeaderText(text: string, tensors: readonly HeaderTensor[], metadata: Metadata | null): boolean {
+  let at = 0;
+  let before = "{";
+  for (const entry of entryTexts(tensors, metadata)) {
+    if (!text.startsWith(before, at) || !text.startsWith(entry, at + before.length)) return false;
+    at += before.length + entry.length;
+    before = ",";
+  }
+  if (at === 0) at = 1;
+  return text.startsWith("{") && text.slice(at) === `}${paddingOf(`${text.slice(0, at)}}`)}`;
+}
+
+function* entryTexts(tensors: readonly HeaderTensor[], metadata: Metadata | null): Generator<string> {
+  if (metadata !== null) yield `"${METADATA_KEY}":${JSON.stringify(metadata)}`;
+  for (const { key, dtype, shape, begin, end } of tensors)
+    yield `${JSON.stringify(key)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":[${begin},${end}]}`;
+}
+
+const paddingOf = (text: string): string => " ".repeat(-Buffer.byteLength(text) & (LENGTH_BYTES - 1));
 
 /** Length field and header. Throws InputError where the header passes the limit of the format. */
 export function headerBytes(text: string, file: string): Uint8Array {

@@ -125,21 +125,20 @@ export function parseHeaderText(text: string, file: string): Header {
     const found = text === "" ? "an empty header" : JSON.stringify(text.slice(0, 8));
     faults.fail("SAFETENSORS_HEADER_START", "the header does not begin with '{'", { expected: "'{'", found });
   }
-  const root = parseJson(text, faults);
-  if (!(root instanceof Map)) return faults.fail("SAFETENSORS_HEADER_NOT_OBJECT", "the header is no JSON object");
   let metadata: Header["metadata"] = null;
   const tensors: HeaderTensor[] = [];
-  for (const [key, value] of root) {
+  const root = parseJson(text, faults, (key, value) => {
     if (key === METADATA_KEY) metadata = parseMetadata(value, faults);
     else tensors.push(parseEntry(key, value, faults));
-  }
+  });
+  if (!(root instanceof Map)) return faults.fail("SAFETENSORS_HEADER_NOT_OBJECT", "the header is no JSON object");
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
   return { metadata, tensors, dataBytes: checkCoverage(tensors, faults) };
 }
 
-function parseJson(text: string, faults: Faults): JsonValue {
+function parseJson(text: string, faults: Faults, entry: (key: string, value: JsonValue) => void): JsonValue {
   try {
-    return parseStrictJson(text, MAX_METADATA_KEYS);
+    return parseStrictJson(text, { innerKeys: MAX_METADATA_KEYS, entry });
   } catch (error) {
     if (error instanceof JsonSyntaxError)
       faults.fail("SAFETENSORS_HEADER_JSON", `the header is not valid JSON: ${error.message}`);

@@ -3,7 +3,7 @@ import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../checkpoint.ts
 import { readBytes } from "../io/byte-source.ts";
 import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { type Folder, type Location, OpenFiles, type SourceFile } from "../io/folder.ts";
-import { encodeHeaderText, placeTensors } from "./encode.ts";
+import { isHeaderText, placeTensors } from "./encode.ts";
 import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
 import { parseIndex, readIndex, type WeightMap } from "./index-file.ts";
 import { INDEX_SUFFIX, locateWeights } from "./locate.ts";
@@ -164,7 +164,7 @@ function checkKind(folder: Folder, name: string, file: string): void {
 }
 
 function originOf(name: string, { metadata, tensors }: Header, text: string): OriginFile {
-  const canonical = encodeHeaderText(placeTensors(tensors), metadata) === text;
+  const canonical = isHeaderText(text, placeTensors(tensors), metadata);
   return { name, metadata, keys: tensors.map(({ key }) => key), canonical, ...(canonical ? {} : { header: text }) };
 }
 
