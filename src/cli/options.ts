@@ -33,6 +33,11 @@ export const adapterOptions = {
   adapter: text("Load a family from a module; repeatable"),
 } as const satisfies Readonly<Record<string, Options>>;
 
+/** How what is there for each tensor is listed. */
+export const listOptions = {
+  all: flag("List each tensor, also those whose keys differ in numbers alone"),
+} as const satisfies Readonly<Record<string, Options>>;
+
 /** Options that settle what detection cannot. */
 export const sideOptions = {
   ...adapterOptions,

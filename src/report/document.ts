@@ -16,6 +16,8 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
   /** Number of rows to show, from the first on; all unless given. Renderers may show fewer, never more. */
   readonly most?: number;
+  /** Rows that are not even in `rows`: making a million for nobody takes long. */
+  readonly unlisted?: number;
 }
 
 /** Fields of every report and of every section of one. */

@@ -28,9 +28,12 @@ export const moreRows = (left: number, what = "row"): string =>
   `${formatCount(left)} more ${what}${left === 1 ? "" : "s"}; the JSON report has all`;
 
 /** The rows that a table shows, and how many it leaves out. */
-export function shownRows({ rows, most = rows.length }: Table, limit: number): { shown: Table["rows"]; left: number } {
+export function shownRows(
+  { rows, most = rows.length, unlisted = 0 }: Table,
+  limit: number,
+): { shown: Table["rows"]; left: number } {
   const shown = rows.slice(0, Math.min(most, limit));
-  return { shown, left: rows.length - shown.length };
+  return { shown, left: rows.length - shown.length + unlisted };
 }
 
 /** At most `limit` checks in their order. What failed or was not checked stays as long as there is room for it. */

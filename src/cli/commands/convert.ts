@@ -6,7 +6,7 @@ import { planDocument, planFacts } from "../../report/views/plan.ts";
 import type { Command } from "../command.ts";
 import { Unfinished } from "../fail.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
-import { conversionOptionsOf, convertOptions, flag } from "../options.ts";
+import { conversionOptionsOf, convertOptions, flag, listOptions } from "../options.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -20,6 +20,7 @@ export const convert: Command = {
   },
   options: {
     ...convertOptions,
+    ...listOptions,
     resume: flag("Continue what a killed run of the same conversion left"),
     force: flag("Replace a target that is a checkpoint, once the new one is complete; nothing else is ever replaced"),
     "no-fsync": flag("Do not wait until the disk has everything"),
@@ -39,7 +40,7 @@ export const convert: Command = {
     const options = conversionOptionsOf(args, adapters);
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
-      if (args.flag("dry-run")) return planDocument(plan);
+      if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
       let kept: Kept | null = null;
       const running = execute(plan, {
         onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),

@@ -1,14 +1,19 @@
 import type { Leftover } from "../../output/leftovers.ts";
 import type { Inspection } from "../../verify/inspect.ts";
-import type { Fact, ReportDocument } from "../document.ts";
+import type { Fact, ReportDocument, Table } from "../document.ts";
+import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
 import { leftoverNotes } from "./clean.ts";
 import { leftOutTable } from "./plan.ts";
 
 /** An unknown family is an answer, not a failure. */
-export function inspectDocument(inspection: Inspection, leftovers: readonly Leftover[] = []): ReportDocument {
-  const { format, family, layout, tensors, others, problems } = inspection;
-  const apart = new Set(others.map(({ key }) => key));
+export function inspectDocument(
+  inspection: Inspection,
+  leftovers: readonly Leftover[] = [],
+  style: ListStyle = {},
+): ReportDocument {
+  const { format, family, layout, others, problems } = inspection;
+  const groups = tensorGroups(inspection, style);
   return {
     command: "inspect",
     data: leftovers.length === 0 ? inspection : { ...inspection, leftovers },
@@ -20,13 +25,7 @@ export function inspectDocument(inspection: Inspection, leftovers: readonly Left
     facts: facts(inspection),
     checks: [],
     tables: [
-      {
-        title: "Tensors",
-        columns: [{ name: "key" }, { name: "dtype" }, { name: "shape" }, { name: "bytes", align: "right" }],
-        rows: tensors
-          .filter(({ key }) => !apart.has(key))
-          .map(({ key, dtype, shape, bytes }) => [key, dtype, formatShape(shape), formatBytes(bytes)]),
-      },
+      tensorTable(groups, style),
       { ...leftOutTable(others), title: "Left alone" },
       {
         title: "Problems",
@@ -34,7 +33,35 @@ export function inspectDocument(inspection: Inspection, leftovers: readonly Left
         rows: problems.map(({ code, message, help }) => [code, message, help]),
       },
     ],
-    notes: leftoverNotes(leftovers),
+    notes: [...groupNotes(groups), ...leftoverNotes(leftovers)],
+  };
+}
+
+type Tensor = Inspection["tensors"][number];
+
+function tensorGroups({ tensors, others }: Inspection, style: ListStyle): Group<Tensor>[] {
+  const apart = new Set(others.map(({ key }) => key));
+  const own = tensors.filter(({ key }) => !apart.has(key));
+  return groupedBy(
+    own,
+    ({ key }) => key,
+    ({ dtype, shape }) => `${dtype} ${shape.join()}`,
+    style,
+  );
+}
+
+function tensorTable(groups: readonly Group<Tensor>[], { all = false }: ListStyle): Table {
+  const shown = all ? groups : groups.slice(0, MOST_GROUPS);
+  const counts = hasMany(groups) ? [{ name: "tensors", align: "right" as const }] : [];
+  return {
+    title: "Tensors",
+    columns: [{ name: "key" }, ...counts, { name: "dtype" }, { name: "shape" }, { name: "bytes", align: "right" }],
+    rows: shown.map((group) => {
+      const { dtype, shape } = group.members[0]!;
+      const bytes = group.members.reduce((sum, member) => sum + member.bytes, 0);
+      return [group.name, ...counts.map(() => countOf(group)), dtype, formatShape(shape), formatBytes(bytes)];
+    }),
+    unlisted: groups.length - shown.length,
   };
 }
 

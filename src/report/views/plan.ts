@@ -1,18 +1,23 @@
 // A conversion's plan for people and for --json.
 import type { ConversionPlan } from "../../convert/plan.ts";
+import type { MappedTensor } from "../../views/mapping.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
+import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
 
-export const planDocument = (plan: ConversionPlan): ReportDocument => ({
-  command: "plan",
-  data: planJson(plan),
-  verdict: "pass",
-  headline: `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
-  facts: planFacts(plan),
-  checks: [],
-  tables: planTables(plan),
-  notes: plan.notes,
-});
+export function planDocument(plan: ConversionPlan, style: ListStyle = {}): ReportDocument {
+  const groups = plannedGroups(plan, style);
+  return {
+    command: "plan",
+    data: planJson(plan),
+    verdict: "pass",
+    headline: `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
+    facts: planFacts(plan),
+    checks: [],
+    tables: planTables(plan, groups, style.all ?? false),
+    notes: [...plan.notes, ...groupNotes(groups)],
+  };
+}
 
 export function planFacts({
   source,
@@ -57,28 +62,60 @@ function castSummary(casts: ConversionPlan["casts"]): string {
 
 const MANY = 3;
 
+function plannedGroups({ mapping: { source, tensors } }: ConversionPlan, style: ListStyle): Group<MappedTensor>[] {
+  const dtypes = ({ sources }: MappedTensor) =>
+    [...new Set(sources.map((key) => source.tensors.get(key)?.dtype))].join(", ");
+  const likeness = (each: MappedTensor) =>
+    `${dtypes(each)} ${each.info.dtype} ${each.info.shape.join()} ${each.move.rule}`;
+  return groupedBy(tensors.values(), ({ info }) => info.key, likeness, style);
+}
+
 /** Source keys → target key, with shape, dtype and rule. */
-function planTables({ mapping, files, kept, dropped }: ConversionPlan): Table[] {
-  const { source, tensors } = mapping;
+function plannedTable(
+  { mapping: { source } }: ConversionPlan,
+  groups: readonly Group<MappedTensor>[],
+  all: boolean,
+): Table {
+  const shown = all ? groups : groups.slice(0, MOST_GROUPS);
+  const counts = hasMany(groups) ? [{ name: "tensors", align: "right" as const }] : [];
+  return {
+    title: "Tensors",
+    columns: [{ name: "from" }, { name: "to" }, ...counts, { name: "shape" }, { name: "dtype" }, { name: "rule" }],
+    rows: shown.map((group) => {
+      const { info, move, sources } = group.members[0]!;
+      const before = new Set(sources.map((key) => source.tensors.get(key)?.dtype));
+      const dtype =
+        before.size === 1 && before.has(info.dtype) ? info.dtype : `${[...before].join(", ")} → ${info.dtype}`;
+      return [
+        sourcesOf(group, all),
+        group.name,
+        ...counts.map(() => countOf(group)),
+        formatShape(info.shape),
+        sources.length === 0 ? info.dtype : dtype,
+        move.rule,
+      ];
+    }),
+    unlisted: groups.length - shown.length,
+  };
+}
+
+function sourcesOf({ members }: Group<MappedTensor>, all: boolean): string {
+  const sources = members.flatMap((member) => member.sources);
+  if (sources.length === 0) return `every element ${members[0]!.move.fill?.value ?? "–"}`;
+  const names = groupedBy(
+    sources,
+    (key) => key,
+    () => "",
+    { all },
+  ).map(({ name }) => name);
+  if (names.length <= MANY) return names.join(", ");
+  return `${sources[0]} … ${sources.at(-1)} (${formatCount(sources.length)})`;
+}
+
+function planTables(plan: ConversionPlan, groups: readonly Group<MappedTensor>[], all: boolean): Table[] {
+  const { files, kept, dropped } = plan;
   return [
-    {
-      title: "Tensors",
-      columns: [{ name: "from" }, { name: "to" }, { name: "shape" }, { name: "dtype" }, { name: "rule" }],
-      rows: [...tensors.values()].map(({ info, move, sources }) => {
-        const before = new Set(sources.map((key) => source.tensors.get(key)?.dtype));
-        const dtype =
-          before.size === 1 && before.has(info.dtype) ? info.dtype : `${[...before].join(", ")} → ${info.dtype}`;
-        return [
-          sources.length > MANY
-            ? `${sources[0]} … ${sources.at(-1)} (${formatCount(sources.length)})`
-            : sources.join(", ") || `every element ${move.fill?.value ?? "–"}`,
-          info.key,
-          formatShape(info.shape),
-          sources.length === 0 ? info.dtype : dtype,
-          move.rule,
-        ];
-      }),
-    },
+    plannedTable(plan, groups, all),
     keptTable(kept),
     leftOutTable(dropped),
     {

@@ -1,9 +1,10 @@
 import type { RoundTrip } from "../../verify/roundtrip.ts";
 import type { ReportDocument } from "../document.ts";
+import type { ListStyle } from "../groups.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { check, differenceTable } from "./differences.ts";
 
-export function roundtripDocument(result: RoundTrip): ReportDocument {
+export function roundtripDocument(result: RoundTrip, { all = false }: ListStyle = {}): ReportDocument {
   const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
   const way = `${layout} → ${via} → ${layout}`;
   return {
@@ -17,6 +18,9 @@ export function roundtripDocument(result: RoundTrip): ReportDocument {
     facts: [
       { label: "family", value: family },
       { label: "way", value: way },
+      ...(all
+        ? []
+        : [{ label: "hashes", value: `${plural(hashes.length, "tensor")}; --all lists them, and so does --json` }]),
     ],
     checks: [
       check("every tensor came back bit for bit", differences.length === 0, plural(tensors, "tensor")),
@@ -27,7 +31,7 @@ export function roundtripDocument(result: RoundTrip): ReportDocument {
       {
         title: "Hashes",
         columns: [{ name: "tensor" }, { name: "xxh64" }],
-        rows: hashes.map(({ key, xxh64 }) => [key, xxh64]),
+        rows: (all ? hashes : []).map(({ key, xxh64 }) => [key, xxh64]),
       },
     ],
     notes: [...notes, "a round trip proves that the conversion can be undone, not that it is right: see `parity`"],

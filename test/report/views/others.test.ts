@@ -52,6 +52,20 @@ describe("inspect", () => {
     expect(text).toMatch(/\nllama3 in layout torchtitan, as dcp; 1 problem\n$/);
   });
 
+  it("lists a kind of tensors in a line, each one with --all, and a few thousand kinds", () => {
+    const inspection = stored<Inspection>("inspect");
+    const apart = new Set(inspection.others.map(({ key }) => key));
+    const own = inspection.tensors.filter(({ key }) => !apart.has(key)).length;
+    const rows = (all?: boolean) => inspectDocument(inspection, [], { all }).tables[0]!.rows;
+    expect(rows(true)).toHaveLength(own);
+    expect(rows().length).toBeLessThan(own);
+    expect(rows().some(([key, count]) => key!.includes("layers.{0–") && Number(count) > 1)).toBe(true);
+    const flat = Array.from({ length: 10_000 }, (_, i) => ({ ...inspection.tensors[0]!, key: `w${i}` }));
+    const text = textOf(inspectDocument({ ...inspection, tensors: flat, others: [] }));
+    expect(text).toContain("5,000 more rows");
+    expect(text.split("\n").length).toBeLessThan(5_100);
+  });
+
   it("of an unknown family says what can be done", () => {
     const document = inspectDocument(stored<Inspection>("inspect-unknown"));
     expect(document.verdict).toBe("pass");
@@ -66,8 +80,9 @@ describe("roundtrip, diff, validate", () => {
     expect(text).toMatch(/^✓ every tensor came back bit for bit: \d+ tensors$/m);
     expect(text).toMatch(/^✓ model\.safetensors came back byte for byte: xxh64 [0-9a-f]{16}$/m);
     expect(text).toMatch(/^note: a round trip proves that the conversion can be undone, not that it is right/m);
-    expect(text).toContain("Hashes\n");
-    expect(roundtripDocument(trip).tables.at(-1)!.rows).toHaveLength(trip.hashes.length);
+    expect(text).toMatch(/^hashes +\d+ tensors; --all lists them/m);
+    expect(textOf(roundtripDocument(trip, { all: true }))).toContain("Hashes\n");
+    expect(roundtripDocument(trip, { all: true }).tables.at(-1)!.rows).toHaveLength(trip.hashes.length);
     expect(textOf(diffDocument(stored<Diff>("diff-pass")))).toMatch(/\nequal: 21 tensors, 281 kB, bit for bit \(/);
     expect(textOf(validateDocument(stored<Validation>("validate-pass")))).toMatch(/\nvalid: 21 tensors, 281 kB \(/);
   });
