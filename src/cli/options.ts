@@ -50,6 +50,7 @@ export const pairOptions = {
   ...sideOptions,
   "config-a": text("config.json of the first side; overrides its own"),
   "config-b": text("config.json of the second side; overrides its own"),
+  "after-cast": flag("Ask whether b is exactly the rounding of a, after a cast that was asked for"),
 } as const satisfies Readonly<Record<string, Options>>;
 
 /** What a conversion takes; `plan` takes the same. */

@@ -228,15 +228,6 @@ export const hasOrders = (adapter: Adapter): boolean =>
       (rule) => rule.kind === "map" && (rule.order !== undefined || rule.hf.some(({ orders }) => orders !== undefined)),
     );
 
-/** Kinds of keys that name one tensor with another kind, at some config of the family. */
-export const tiedKinds = (adapter: Adapter, layout: LayoutFacts): ReadonlySet<string> =>
-  new Set(
-    probed(adapter, layout)
-      .flat()
-      .flatMap((rule) => (rule.kind === "tie" && rule.side === layout.side ? [rule.alias, rule.of] : []))
-      .map(abstractKey),
-  );
-
 function unknownFamily(
   all: readonly Adapter[],
   possible: readonly Adapter[],

@@ -1,26 +1,25 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
-
-import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
-import { isSameLayout } from "../family/layout.ts";
-import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import type { ConfigDifference } from "../faults/model/config-differs.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
-import { hasOrders, tiedKinds } from "../model/detect.ts";
-import { refuseRanks } from "../model/joined.ts";
-import { type Identified, identify, type Model, type ModelOptions, modelOf } from "../model/model.ts";
-import { abstractKey } from "../table/dims/key-pattern.ts";
-import { asHf, type HfView } from "../views/as-hf.ts";
-import { valueFaults } from "../views/checks.ts";
-import { compareSources } from "../views/compare.ts";
-import { decodedAlike } from "../views/decoded-alike.ts";
-import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
-import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
+import { compareSources, compareTensors } from "../views/compare.ts";
+import type { Difference } from "../views/difference.ts";
+import { type CastTypes, castLike, castTypes, castWords, isCast } from "../views/rounding.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
+import { configsOf } from "./diff-configs.ts";
+import { lackedByBoth, lackingNotes, withoutAliases } from "./diff-table.ts";
+import { type Compared, type DiffPair, type DiffView, type PairOptions, pairOf } from "./diff-views.ts";
 
-export interface Compared {
-  readonly path: string;
-  readonly family: string | null;
-  readonly layout: string | null;
-  readonly format: Format;
+export type { Compared } from "./diff-views.ts";
+
+/** Where a and b have tensors in other floating-point types. */
+export interface DiffCast {
+  readonly types: readonly CastTypes[];
+  /** Whether it was asked for (`--after-cast`): then a is compared as cast to the types of b. */
+  readonly asked: boolean;
+  /** Whether each tensor of b is a's, cast: bit for bit, as a conversion casts. */
+  readonly exact: boolean;
 }
 
 /** The JSON document of `diff` (CONTRACT). */
@@ -35,159 +34,123 @@ export interface Diff {
   /** Of these tensors, in a. */
   readonly bytes: number;
   readonly differences: readonly Difference[];
+  /** Null where all tensors have the same types. */
+  readonly cast: DiffCast | null;
+  /** In what the forward pass computes; they leave the verdict alone, which is about tensors. Null where not compared. */
+  readonly configDifferences: readonly ConfigDifference[] | null;
+  readonly configsNotCompared: string | null;
+  readonly notes: readonly string[];
   readonly seconds: number;
 }
 
-export interface DiffOptions extends StepOptions {
-  readonly a: ModelOptions;
-  readonly b: ModelOptions;
-}
-
-interface View {
-  readonly about: Compared;
-  readonly source: TensorSource;
-  /** Checks what reading could not. */
-  readonly verify: () => void;
-  /** What is wrong with this side alone; steps yield bytes. */
-  readonly faults: () => Generator<number, Difference[], void>;
+export interface DiffOptions extends StepOptions, PairOptions {
+  /** Asks whether b is exactly the rounding of a to the types of b. */
+  readonly afterCast?: boolean | undefined;
 }
 
 /**
- * Sides of one layout are compared by their keys as they are; of two layouts, as `hf`, for which each needs its config.
+ * Sides of one layout are compared by their keys as they are; of two layouts, as `hf`, for which each needs its config; so
+ * are two spellings of one layout, where the configs are there.
  * Throws InputError where a side cannot be read, or where one is of a known family and the other is not.
  */
 export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): Promise<Diff> {
   for (const checkpoint of [a, b]) checkArgument("diff", "Checkpoint", checkpoint);
   for (const each of [options.a, options.b]) checkAdapters("diff", each);
   const begin = performance.now();
-  const { views, keys } = viewsOf(a, b, options);
-  const [left, right] = views;
+  const pair = pairOf(a, b, options);
+  const [left, right] = pair.views;
   const shared = [...left.source.tensors.values()].filter(({ key }) => right.source.tensors.has(key));
   const bytes = shared.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const differences = await runSteps(compareViews(left, right), "comparing", 2 * bytes, options);
+  const { differences, cast, notes } = await runSteps(
+    compareViews(pair, options.afterCast ?? false),
+    "comparing",
+    2 * bytes,
+    options,
+  );
   left.verify();
   right.verify();
+  const configs = configsOf(pair.models);
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
     a: left.about,
     b: right.about,
-    keys,
+    keys: pair.keys,
     tensors: shared.length,
     bytes,
     differences,
+    cast,
+    configDifferences: configs.differences,
+    configsNotCompared: configs.reason,
+    notes,
     seconds: (performance.now() - begin) / 1e3,
   };
 }
 
-function* compareViews(a: View, b: View): Generator<number, Difference[], void> {
+type Found = Pick<Diff, "differences" | "cast" | "notes">;
+type Steps<T> = Generator<number, T, void>;
+
+function* compareViews({ views: [a, b], byTable }: DiffPair, afterCast: boolean): Steps<Found> {
   const own = [...labelled(yield* a.faults(), "a"), ...labelled(yield* b.faults(), "b")];
   const told = new Set(own.map(({ key }) => key));
-  const found = yield* compareSources(a.source, b.source);
-  return [...own, ...found.filter(({ key }) => !told.has(key))];
+  const types = castTypes(a.source, b.source);
+  const isAsked = afterCast && types.length > 0;
+  const source = isAsked ? castLike(a.source, b.source) : a.source;
+  const compared = yield* compareSources(source, b.source, isAsked ? AS_CAST : {});
+  const { differences: found, notes } = yield* withoutAliases(a, b, compared);
+  const lacking = lackedByBoth(a, b, found);
+  const differences = [...own, ...(byTable ? lacking : []), ...found.filter(({ key }) => !told.has(key))];
+  const cast = types.length === 0 ? null : { types, asked: isAsked, ...(yield* exactness(a, b)) };
+  return {
+    differences,
+    cast: cast && { types, asked: isAsked, exact: cast.exact },
+    // Where no table was needed, files are what was compared, and these are equal.
+    notes: [...notes, ...(byTable ? [] : lackingNotes(lacking)), ...castNotes(cast, afterCast)],
+  };
 }
 
-/** Whether one `hf` tensor may be there in two orders of dims: in families that have several, or under an encoding. */
-function mayDifferInOrder({ recognised: { adapter, layout } }: Identified, [a, b]: readonly [View, View]): boolean {
-  const pairs = [...a.source.tensors.values()].map((info) => [info, b.source.tensors.get(info.key) ?? info] as const);
-  const encoding = pairs.some(([x, y]) => x.encoding !== y.encoding);
-  const shapes = pairs.some(([x, y]) => x.shape.join() !== y.shape.join());
-  const keys = pairs.some(([{ key }]) => !b.source.tensors.has(key));
-  return layout.side === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
-}
-
-/** Whether a tensor may be there under one of two names that it has: only a config tells. */
-function mayDifferInTies([x, y]: readonly [Identified, Identified], [a, b]: readonly [View, View]): boolean {
-  if (x.config === null || y.config === null) return false;
-  const lacking = (one: View, other: View) =>
-    [...one.source.tensors.keys()].filter((key) => !other.source.tensors.has(key));
-  const unshared = [...lacking(a, b), ...lacking(b, a)];
-  if (unshared.length === 0) return false;
-  const tied = tiedKinds(x.recognised.adapter, x.recognised.layout);
-  return unshared.some((key) => tied.has(abstractKey(key)));
-}
+const AS_CAST = { sameNaN: true, a: "a as cast" } as const;
 
 const labelled = (faults: readonly Difference[], side: string): Difference[] =>
   faults.map((fault) => ({ ...fault, detail: `in ${side}: ${fault.detail}` }));
 
-function viewsOf(a: Checkpoint, b: Checkpoint, options: DiffOptions): { views: readonly [View, View]; keys: string } {
-  const [x, y] = [identifyOrNot(a, options.a), identifyOrNot(b, options.b)];
-  // Of an unknown family, encoded tensors are compared as they are stored.
-  if (x instanceof InputError && y instanceof InputError) return { views: [rawView(a), rawView(b)], keys: "raw" };
-  if (x instanceof InputError) throw x;
-  if (y instanceof InputError) throw y;
-  const isWhole = ({ checkpoint: { ranks = [] } }: Identified) => ranks.length < 2;
-  const [one, other] = [x.recognised, y.recognised];
-  if (one.adapter === other.adapter && isSameLayout(one.layout, other.layout) && isWhole(x) && isWhole(y)) {
-    const views = [plainView(x), plainView(y)] as const;
-    if (!mayDifferInOrder(x, views) && !mayDifferInTies([x, y], views)) return { views, keys: one.layout.name };
+/** How a and b relate where their types differ. */
+interface Exactness {
+  /** Whether each tensor of b is the rounding of a's. */
+  readonly exact: boolean;
+  /** Whether each tensor of a is the rounding of b's. */
+  readonly reversed: boolean;
+  /** How many of b are not. */
+  readonly others: number;
+}
+
+function* exactness(a: DiffView, b: DiffView): Steps<Exactness> {
+  const others = yield* notRounded(a.source, b.source);
+  const reversed = others > 0 && (yield* notRounded(b.source, a.source)) === 0;
+  return { exact: others === 0, reversed, others };
+}
+
+function* notRounded(a: TensorSource, b: TensorSource): Steps<number> {
+  const cast = castLike(a, b);
+  let count = 0;
+  for (const info of a.tensors.values()) {
+    const other = b.tensors.get(info.key);
+    if (other === undefined || !isCast([info, other])) continue;
+    const found = yield* compareTensors(cast, b, [cast.tensors.get(info.key)!, other], AS_CAST);
+    if (found.length > 0) count += 1;
   }
-  if (one.adapter !== other.adapter) throw familyMismatch(x, y);
-  const models = [modelOf(x), modelOf(y)] as const;
-  const [left, right] = decodedAlike([asHf(models[0], TOLERANT), asHf(models[1], TOLERANT)]);
-  return {
-    views: [convertedView(models[0], left), convertedView(models[1], right)],
-    keys: models[0].family.hf.name,
-  };
+  return count;
 }
 
-const TOLERANT = { tolerate: true } as const;
-
-function familyMismatch(a: Identified, b: Identified): InputError {
-  const [one, other] = [a, b].map(({ checkpoint: { path }, recognised: { adapter } }) => ({
-    path,
-    family: adapter.family,
-  }));
-  const message = `${one!.path} is of family ${one!.family}, ${other!.path} of ${other!.family}`;
-  return new InputError("FAMILY_MISMATCH", message, {
-    file: other!.path,
-    expected: one!.family,
-    found: other!.family,
-    help: "compare two checkpoints of one family; --family settles a wrong detection",
-  });
-}
-
-function identifyOrNot(checkpoint: Checkpoint, options: ModelOptions): Identified | InputError {
-  try {
-    return identify(checkpoint, options);
-  } catch (error) {
-    if (error instanceof InputError && (error.code === "UNKNOWN_FAMILY" || error.code === "NO_MODEL")) return error;
-    throw error;
-  }
-}
-
-function* noFaults(): Generator<number, Difference[], void> {
-  yield 0;
-  return [];
-}
-
-const rawView = (checkpoint: Checkpoint): View => {
-  refuseRanks(checkpoint);
-  return {
-    about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
-    source: checkpoint,
-    verify: () => checkpoint.verify(),
-    faults: noFaults,
-  };
-};
-
-function plainView({ logical: { checkpoint }, recognised: { adapter, layout, keys } }: Identified): View {
-  return {
-    about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
-    source: renamedSource(checkpoint, keys.model),
-    verify: () => checkpoint.verify([...keys.model.values()]),
-    faults: noFaults,
-  };
-}
-
-function convertedView({ checkpoint, adapter, layout, stored }: Model, { source, mapping }: HfView): View {
-  return {
-    about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
-    source,
-    verify: () => checkpoint.verify(stored.keys),
-    // What is missing on one side shows in the comparison, under its HF key.
-    *faults() {
-      const own = sourceDifferences(mapping).filter(({ kind }) => kind !== "missing");
-      return [...own, ...(yield* valueFaults(mapping)).map(valueDifference)];
-    },
-  };
+function castNotes(cast: (DiffCast & Exactness) | null, afterCast: boolean): string[] {
+  if (cast === null) return afterCast ? ["--after-cast: both sides have the same element types, nothing was cast"] : [];
+  const { types, asked, exact, reversed, others } = cast;
+  if (reversed) return [`a is exactly the rounding of b: give them the other way round with --after-cast`];
+  if (asked) return [];
+  return exact
+    ? [
+        `b is exactly the rounding of a, bit for bit: ${castWords(types)}; if that cast was asked for, give --after-cast`,
+      ]
+    : [
+        `not a cast alone: ${others} of these are not the rounding of a: ${castWords(types)}; --after-cast names what remains`,
+      ];
 }

@@ -150,7 +150,7 @@ class Trip {
       const returned = this.#returned.tensors.get(info.key);
       if (faulty.has(info.key) || returned === undefined) continue;
       const hashing = this.#hashing(this.#hashers[0].init());
-      const found = yield* compareTensors(this.#own, hashing, info, returned);
+      const found = yield* compareTensors(this.#own, hashing, [info, returned]);
       // Zeros that the way there leaves out carry no dtype to the way back.
       const isAnew = this.#back.tensors.get(info.key)?.move.fill !== undefined;
       const note = ({ key, detail }: Difference) => `"${key}" is made anew on the way back: ${detail}`;

@@ -9,13 +9,24 @@ import type { TensorSource } from "./tensor-source.ts";
 
 const BLOCK_ELEMENTS = 1 << 17;
 
+export interface CompareOptions {
+  /** Whether any NaN equals any other: casts keep that it is one, not its bits. */
+  readonly sameNaN?: boolean;
+  /** How values of `a` are called. */
+  readonly a?: string;
+}
+
 /** Yields after each block, with the bytes it read of both; returns every difference, in the order of `a`. */
-export function* compareSources(a: TensorSource, b: TensorSource): Generator<number, Difference[], void> {
+export function* compareSources(
+  a: TensorSource,
+  b: TensorSource,
+  options: CompareOptions = {},
+): Generator<number, Difference[], void> {
   const differences: Difference[] = [];
   for (const [key, info] of a.tensors) {
     const other = b.tensors.get(key);
     if (other === undefined) differences.push({ key, kind: "missing", detail: `${words(info)} in a, nothing in b` });
-    else differences.push(...(yield* compareTensors(a, b, info, other)));
+    else differences.push(...(yield* compareTensors(a, b, [info, other], options)));
   }
   for (const [key, info] of b.tensors) {
     if (!a.tensors.has(key)) differences.push({ key, kind: "extra", detail: `nothing in a, ${words(info)} in b` });
@@ -29,22 +40,22 @@ const words = ({ dtype, shape }: TensorInfo): string => `${dtype} [${shape.join(
 export function* compareTensors(
   a: TensorSource,
   b: TensorSource,
-  x: TensorInfo,
-  y: TensorInfo,
+  [x, y]: readonly [TensorInfo, TensorInfo],
+  options: CompareOptions = {},
 ): Generator<number, Difference[], void> {
   const { key } = x;
   if (`${x.shape}` !== `${y.shape}`) return [{ key, kind: "shape", detail: `${words(x)} in a, ${words(y)} in b` }];
   if (x.dtype === y.dtype) {
-    const found = yield* compareBlocks(a, b, x, bytesPerElement(x.dtype) ?? null);
-    return found === null ? [] : [{ key, kind: "values", detail: valuesDetail(found, x) }];
+    const found = yield* compareBlocks(a, b, x, { width: bytesPerElement(x.dtype) ?? null, ...options });
+    return found === null ? [] : [{ key, kind: "values", detail: valuesDetail(found, x, options) }];
   }
   const types = `${x.dtype} in a, ${y.dtype} in b`;
   if (!isFloat(x.dtype) || !isFloat(y.dtype)) return [{ key, kind: "dtype", detail: types }];
-  const found = yield* compareBlocks(widened(a, x), widened(b, y), { ...x, dtype: "F64" }, 8);
+  const found = yield* compareBlocks(widened(a, x), widened(b, y), { ...x, dtype: "F64" }, { width: 8 });
   if (found === null) return [{ key, kind: "dtype", detail: `${types}; the values are equal` }];
   return [
     { key, kind: "dtype", detail: types },
-    { key, kind: "values", detail: valuesDetail(found, { ...x, dtype: "F64" }) },
+    { key, kind: "values", detail: valuesDetail(found, { ...x, dtype: "F64" }, options) },
   ];
 }
 
@@ -69,7 +80,7 @@ function* compareBlocks(
   a: TensorSource,
   b: TensorSource,
   { key, dtype, shape, byteLength }: TensorInfo,
-  width: number | null,
+  { width, sameNaN = false }: { readonly width: number | null; readonly sameNaN?: boolean },
 ): Generator<number, Found | null, void> {
   const total = width === null ? byteLength : elementCount(shape) * width;
   const size = Math.min(total, BLOCK_ELEMENTS * (width ?? 1));
@@ -81,7 +92,7 @@ function* compareBlocks(
     const [x, y] = [left.subarray(0, count), right.subarray(0, count)];
     a.read(key, begin, x);
     b.read(key, begin, y);
-    if (!x.equals(y)) found = addBlock(found, x, y, { begin, width: width ?? 1, values });
+    if (!x.equals(y)) found = addBlock(found, x, y, { begin, width: width ?? 1, values, sameNaN });
     yield 2 * count;
   }
   return found;
@@ -91,20 +102,22 @@ interface BlockAt {
   readonly begin: number;
   readonly width: number;
   readonly values: (bytes: Buffer, at: number) => number;
+  readonly sameNaN: boolean;
 }
 
-function addBlock(found: Found | null, x: Buffer, y: Buffer, { begin, width, values }: BlockAt): Found {
+function addBlock(found: Found | null, x: Buffer, y: Buffer, { begin, width, values, sameNaN }: BlockAt): Found | null {
   let result = found;
   for (let at = 0; at < x.length; at += width) {
     if (x.compare(y, at, at + width, at, at + width) === 0) continue;
     const [a, b] = [values(x, at), values(y, at)];
+    if (sameNaN && Number.isNaN(a) && Number.isNaN(b)) continue;
     const largest = Math.max(result?.largest ?? 0, Number.isNaN(a - b) ? Infinity : Math.abs(a - b));
     result =
       result === null
         ? { first: (begin + at) / width, a: print(a), b: print(b), count: 1, largest }
         : { ...result, count: result.count + 1, largest };
   }
-  return result ?? { first: begin / width, a: "?", b: "?", count: 0, largest: 0 };
+  return result;
 }
 
 const print = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
@@ -130,10 +143,14 @@ function valueReader(dtype: TensorInfo["dtype"], width: number): BlockAt["values
   }
 }
 
-function valuesDetail({ first, a, b, count, largest }: Found, { shape }: TensorInfo): string {
+function valuesDetail(
+  { first, a, b, count, largest }: Found,
+  { shape }: TensorInfo,
+  { a: name = "a" }: CompareOptions,
+): string {
   const total = elementCount(shape);
   const at = `[${coordinates(first, shape).join(", ")}]`;
-  return `${count} of ${total} elements differ, first at ${at}: ${a} in a, ${b} in b; largest difference ${largest.toPrecision(3)}`;
+  return `${count} of ${total} elements differ, first at ${at}: ${a} in ${name}, ${b} in b; largest difference ${largest.toPrecision(3)}`;
 }
 
 /** Indices of a row-major element. */

@@ -10,6 +10,7 @@ export const diff: Command = {
   options: pairOptions,
   examples: [
     ["diff outputs/checkpoint/step-1000 my-model --config my-model", "what a trainer saved against what was converted"],
+    ["diff step-1000 my-model-bf16 --after-cast", "against what was converted with --dtype bf16"],
   ],
   async run(args, context) {
     const [adapters, { diff: compare }] = await Promise.all([loadAdapters(args), import("../../verify/diff.ts")]);
@@ -18,6 +19,7 @@ export const diff: Command = {
         await compare(a!, b!, {
           a: sideOptionsOf(args, adapters, "a"),
           b: sideOptionsOf(args, adapters, "b"),
+          afterCast: args.flag("after-cast"),
           onProgress: context.progress,
           signal: context.signal,
         }),

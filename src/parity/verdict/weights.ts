@@ -40,6 +40,6 @@ function inTableOrder({ model, source: { tensors } }: HfView): TensorInfo[] {
 }
 
 function isSame(a: TensorSource, b: TensorSource, info: TensorInfo): boolean {
-  const found = runAtOnce(compareTensors(a, b, info, b.tensors.get(info.key)!));
+  const found = runAtOnce(compareTensors(a, b, [info, b.tensors.get(info.key)!]));
   return found.every(({ kind }) => kind === "dtype");
 }

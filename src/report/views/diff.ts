@@ -1,11 +1,13 @@
+import type { Check } from "../../base/check.ts";
 import type { Diff } from "../../verify/diff.ts";
 import type { Difference } from "../../views/difference.ts";
+import { castWords } from "../../views/rounding.ts";
 import type { ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { check, differenceTable } from "./differences.ts";
 
 export function diffDocument(result: Diff): ReportDocument {
-  const { verdict, tensors, bytes, differences, keys, seconds } = result;
+  const { verdict, differences, keys, notes, cast } = result;
   const none = (kinds: readonly Difference["kind"][]) => !differences.some(({ kind }) => kinds.includes(kind));
   const place = ({ path, family, layout, format }: Diff["a"]) =>
     `${path} (${family ?? "unknown family"}, ${layout ?? "keys as they are"}, ${format})`;
@@ -13,23 +15,60 @@ export function diffDocument(result: Diff): ReportDocument {
     command: "diff",
     data: result,
     verdict,
-    headline:
-      verdict === "pass"
-        ? `equal: ${plural(tensors, "tensor")}, ${formatBytes(bytes)}, bit for bit (${formatSeconds(seconds)})`
-        : `${plural(differences.length, "difference")} in ${plural(tensors, "common tensor")}`,
+    headline: headline(result),
     facts: [
       { label: "a", value: place(result.a) },
       { label: "b", value: place(result.b) },
       { label: "keys of", value: keys },
+      ...(cast === null
+        ? []
+        : [{ label: "types", value: `${castWords(cast.types)}${cast.asked ? ", a compared as cast" : ""}` }]),
+      ...(result.configDifferences?.length ? [{ label: "configs", value: configWords(result.configDifferences) }] : []),
     ],
     checks: [
       check("same tensors", none(["missing", "extra"])),
       check("same shapes", none(["shape"])),
-      check("same dtypes", none(["dtype"])),
-      check("same values", none(["values"])),
+      ...(cast?.asked
+        ? [check("b is exactly the rounding of a", none(["dtype", "values"]), castWords(cast.types))]
+        : [check("same dtypes", none(["dtype"])), check("same values", none(["values"]))]),
       check("ties and buffers as they should be", none(["tie", "dropped"])),
+      ...configCheck(result),
     ],
     tables: [differenceTable(differences)],
-    notes: [],
+    notes,
   };
+}
+
+function headline({ verdict, tensors, bytes, differences, cast, configDifferences, seconds }: Diff): string {
+  if (verdict === "fail") return `${plural(differences.length, "difference")} in ${plural(tensors, "common tensor")}`;
+  const size = `${plural(tensors, "tensor")}, ${formatBytes(bytes)}`;
+  const equal = cast?.asked
+    ? `equal after the cast ${castWords(cast.types)}: b is exactly the rounding of a, bit for bit: ${size}`
+    : `equal: ${size}, bit for bit`;
+  const configs = configDifferences?.length ? `; but the configs differ: ${configWords(configDifferences)}` : "";
+  return `${equal} (${formatSeconds(seconds)})${configs}`;
+}
+
+/** Configs that differ are no failed check: what is compared is tensors. */
+function configCheck({ a, configDifferences, configsNotCompared }: Diff): Check[] {
+  const name = "the configs give the same mathematics";
+  if (a.family === null || configDifferences?.length) return [];
+  return [
+    configDifferences === null
+      ? { name, status: "not checked", detail: configsNotCompared ?? "" }
+      : { name, status: "passed" },
+  ];
+}
+
+const SHOWN = 4;
+
+function configWords(differences: NonNullable<Diff["configDifferences"]>): string {
+  const words = differences.slice(0, SHOWN).map(({ field, a, b }) => `${field} ${value(a)} | ${value(b)}`);
+  const more = differences.length - SHOWN;
+  return `${words.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+function value(of: unknown): string {
+  const text = of === null ? "absent" : JSON.stringify(of);
+  return text.length <= 40 ? text : `${text.slice(0, 39)}…`;
 }
