@@ -4,6 +4,7 @@ import type { Forward, ForwardInput, Node, Ops, Routing } from "../graph.ts";
 import { interpreted } from "../ops/all.ts";
 import type { Call, Shape } from "../ops/call.ts";
 import { expertShape, mixtureShape } from "../ops/mixture.ts";
+import { ReadLog, type Reads, type WeightPart } from "./reads.ts";
 
 /** A tensor as its header describes it. */
 export interface TensorShape {
@@ -33,6 +34,7 @@ export interface ForwardPlan {
   /** [T, V]. */
   readonly logits: readonly number[];
   readonly flops: number;
+  readonly reads: Reads;
 }
 
 /** Values that a reshape shares with what it was made from. */
@@ -44,6 +46,8 @@ interface Storage {
 interface ShapeNode extends Node {
   readonly key?: string;
   readonly storage?: Storage;
+  /** The part of a weight that it is, where it is one. */
+  readonly part?: WeightPart;
 }
 
 /**
@@ -58,15 +62,34 @@ export function planForward(forward: Forward, tensor: (key: string) => TensorSha
     const next = generator.next();
     if (next.done) {
       steps.push(recorder.finish("logits", [next.value]));
-      return { steps, logits: next.value.shape, flops: steps.reduce((sum, step) => sum + step.flops, 0) };
+      const flops = steps.reduce((sum, step) => sum + step.flops, 0);
+      return { steps, logits: next.value.shape, flops, reads: recorder.reads };
     }
     steps.push(recorder.finish(next.value.name, [next.value.value, ...(next.value.keep ?? [])]));
   }
 }
 
 class Recorder {
+  readonly reads = new ReadLog();
+  private readonly interpreted = interpreted((call: Call<ShapeNode>) => this.make(call));
   readonly ops: Ops<ShapeNode> = {
-    ...interpreted((call: Call<ShapeNode>) => this.make(call)),
+    ...this.interpreted,
+    gather: (table, ids) => {
+      const { part } = table;
+      if (part && isOfRows(table, part)) this.reads.pick(part.key, ids);
+      else if (part) this.reads.read(part);
+      return this.interpreted.gather(table, ids);
+    },
+    slice: (x, axis, begin, end) => {
+      const slice = this.interpreted.slice(x, axis, begin, end);
+      const { part } = x;
+      if (axis !== 0 || part === undefined || !isOfRows(x, part)) return slice;
+      return { ...slice, part: { ...part, begin: part.begin + begin, end: part.begin + end } };
+    },
+    attention: (q, k, v, options) => {
+      this.reads.masks.push(options.mask);
+      return this.interpreted.attention(q, k, v, options);
+    },
     mixture: (x, routing, expert) => this.mixture(x, routing, expert),
   };
   private weights = new Map<string, number>();
@@ -80,7 +103,7 @@ class Recorder {
   weight(key: string): ShapeNode {
     const { shape, dtype } = this.tensor(key);
     this.weights.set(key, byteLengthOf(dtype, shape));
-    return { shape, key };
+    return { shape, key, part: { key, begin: 0, end: shape[0] ?? 1 } };
   }
 
   finish(tap: string, keep: readonly ShapeNode[]): StepPlan {
@@ -129,17 +152,19 @@ class Recorder {
   private alias(x: ShapeNode, shape: Shape): ShapeNode {
     const storage = x.storage ?? { values: elementCount(shape), owners: 0 };
     storage.owners++;
-    const out: ShapeNode = { shape, storage };
+    const out: ShapeNode = { shape, storage, ...(x.part ? { part: x.part } : {}) };
     this.steps.push({ out, inputs: [x], values: 0 });
     return out;
   }
 
   private make(call: Call<ShapeNode>): ShapeNode {
-    const { inputs, values } = call;
+    const { inputs, values, name } = call;
     const shape = call.shape();
     const [x] = inputs;
     if (values === "input") return this.alias(x!, shape);
     if (values === "part" && isRead(x!, shape)) return { ...x!, shape };
+    // A gather reads some rows: it notes them itself.
+    if (name !== "gather") for (const { part } of inputs) if (part) this.reads.read(part);
     return this.add(shape, inputs, call.flops(shape));
   }
 
@@ -154,16 +179,20 @@ class Recorder {
     const experts = logits_TE.shape[1]!;
     const rows = Math.max(1, Math.round((shape[0]! * router.k) / experts));
     const inputs = [x, logits_TE, ...(bias_E ? [bias_E] : [])];
+    for (const { part } of inputs) if (part) this.reads.read(part);
     const out = this.add(shape, inputs, 2 * router.k * elementCount(shape));
-    for (let e = 0; e < experts; e++) {
+    this.reads.mixture(routing.name, experts, (e) => {
       const taken = this.add([rows, shape[1]!], [x], 0);
       const given = expert(taken, e);
       expertShape(taken, given);
       this.steps.push({ out, inputs: [given], values: 0 });
-    }
+    });
     return out;
   }
 }
+
+/** Whether the first axis of a node is that of the weight it is a part of: a reshape may have made another of it. */
+const isOfRows = ({ shape }: ShapeNode, { begin, end }: WeightPart): boolean => shape[0] === end - begin;
 
 /** Rows of a weight are read when they are used; of an activation they are a copy. */
 const isRead = (x: ShapeNode, shape: Shape): boolean =>

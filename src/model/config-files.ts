@@ -13,6 +13,8 @@ export interface ConfigFile {
   readonly name: string;
   readonly text: string;
   readonly json: JsonObject;
+  /** The checkpoint's own where absent; else given for whichever side has none, or for this checkpoint alone. */
+  readonly given?: "where none is" | "for it alone";
 }
 
 /** Whether a config file of this name belongs to a trainer's layout and transformers does not read it. */

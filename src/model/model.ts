@@ -51,8 +51,10 @@ export interface Identified {
 
 /** The config of a checkpoint, as the options settle it; null where there is none. */
 export function configOf(checkpoint: Checkpoint, { config, ownConfig }: ModelOptions): ConfigFile | null {
-  if (ownConfig !== undefined) return readConfig(ownConfig);
-  return configIn(checkpoint.folder) ?? (config === undefined ? null : readConfig(config));
+  if (ownConfig !== undefined) return { ...readConfig(ownConfig), given: "for it alone" };
+  const own = configIn(checkpoint.folder);
+  if (own !== null || config === undefined) return own;
+  return { ...readConfig(config), given: "where none is" };
 }
 
 /** Throws what reading the config, decoding and `recognise` throw. */

@@ -12,14 +12,23 @@ import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
 import { Recording } from "./recording.ts";
 import { compareChoices, type RoutingComparison } from "./routing.ts";
+import { type Chosen, chosenIn, type PassChoice } from "./seen/chosen.ts";
+import { hfPlans } from "./seen/hf-plans.ts";
 import type { SideWeights } from "./side.ts";
 
 export interface ForwardOptions {
   /** Path for the logits that the metrics are computed from. */
   readonly saveLogits?: string | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** `done` and `total` in FLOPs. */
-  readonly onProgress?: ((event: { label: string; done: number; total: number }) => void) | undefined;
+  readonly onProgress?: ((event: ForwardProgress) => void) | undefined;
+}
+
+export interface ForwardProgress {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+  /** Bytes, of weights that are compared, unless given. */
+  readonly unit?: "FLOP";
 }
 
 export interface ForwardOutcome {
@@ -29,6 +38,8 @@ export interface ForwardOutcome {
   /** Of the sides on the first input, then on the second, … */
   readonly plans: readonly ForwardPlan[];
   readonly routing: readonly RoutingComparison[];
+  /** Experts that some token of some input chose, of each side that ran. */
+  readonly chosen: Chosen;
   /** Behind the last input. */
   readonly nextTokens: NextTokens;
 }
@@ -114,6 +125,16 @@ export class Passes {
     return first.filter((key) => rest.every((keys) => keys.includes(key)));
   }
 
+  /** Plans of Hugging Face's forward pass on each input; null where it has none for these tensors. */
+  hfPlans(): readonly ForwardPlan[] | null {
+    return hfPlans(this.noiseSide.weights.view, this.inputs);
+  }
+
+  /** Tokens of the longest input. */
+  get tokens(): number {
+    return this.longest.ids_T.length;
+  }
+
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
     return measureNoise(backend, this.noiseSide, this.longest, onFlops);
@@ -121,6 +142,15 @@ export class Passes {
 
   get noiseFlops(): number {
     return noiseFlops(this.noiseSide, this.longest);
+  }
+
+  get images(): number {
+    return sum(this.inputs.map(({ images }) => images?.grids.length ?? 0));
+  }
+
+  /** The plans of one side, on each input. */
+  ofSide(plans: readonly ForwardPlan[], at: 0 | 1): readonly ForwardPlan[] {
+    return this.byInput(plans).map((sides) => sides[at]!);
   }
 
   private get longest(): ForwardInput {
@@ -200,7 +230,14 @@ export class Passes {
     const taps = worstTaps(passes.map((pass) => pass.taps));
     if (this.sides.length > 1) taps.push({ tap: "logits", relativeRms: comparison.relativeRms() });
     const routing = passes.flatMap((pass) => pass.routing);
-    return { comparison, taps, plans, routing, nextTokens: passes.at(-1)!.nextTokens };
+    return {
+      comparison,
+      taps,
+      plans,
+      routing,
+      chosen: chosenIn(passes.flatMap((pass) => pass.choices)),
+      nextTokens: passes.at(-1)!.nextTokens,
+    };
   }
 
   /** The sides that run, on one input. */
@@ -209,6 +246,7 @@ export class Passes {
     const { reference } = this;
     const isRecorded = recording !== null && !running.includes(reference);
     const routing: RoutingComparison[] = [];
+    const choices: PassChoice[] = [];
     const taps: TapComparison[] = [];
     let next: NextTokens = { a: [], b: [] };
     const observer: ForwardObserver = {
@@ -227,7 +265,10 @@ export class Passes {
           next = { a: nextTokens(a.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
         }
       },
-      routing: (name, choices) => routing.push(compareChoices(name, choices)),
+      routing: (name, made) => {
+        routing.push(compareChoices(name, made));
+        choices.push({ name, experts: made.map(({ experts }) => experts) });
+      },
       progress,
     };
     const sides = running.map((at, i) => ({
@@ -238,7 +279,7 @@ export class Passes {
     }));
     const recorded = isRecorded ? { recorded: recording.taps } : {};
     await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned, ...recorded });
-    return { taps, routing, nextTokens: next };
+    return { taps, routing, choices, nextTokens: next };
   }
 }
 
@@ -275,7 +316,9 @@ interface PassWork {
   readonly signal: AbortSignal | undefined;
 }
 
-type Pass = Pick<ForwardOutcome, "taps" | "routing" | "nextTokens">;
+interface Pass extends Pick<ForwardOutcome, "taps" | "routing" | "nextTokens"> {
+  readonly choices: readonly PassChoice[];
+}
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
@@ -285,7 +328,7 @@ export const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(
 function progressOf({ signal, onProgress }: ForwardOptions, before: number, total: number) {
   return ({ tap, flops }: { readonly tap: string; readonly flops: number }): void => {
     signal?.throwIfAborted();
-    onProgress?.({ label: tap, done: before + flops, total });
+    onProgress?.({ label: tap, done: before + flops, total, unit: "FLOP" });
   };
 }
 

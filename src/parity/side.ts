@@ -8,6 +8,7 @@ import { InputError } from "../base/errors.ts";
 import { runAtOnce } from "../base/steps.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { ConfigFile } from "../model/config-files.ts";
 import { asHf, type HfView } from "../views/as-hf.ts";
 import { checkTie } from "../views/checks.ts";
 import type { ViewedModel } from "../views/tables.ts";
@@ -16,10 +17,18 @@ import type { TensorSource } from "../views/tensor-source.ts";
 /** What parity needs of a model. */
 export interface ParityModel extends ViewedModel {
   readonly checkpoint: Pick<Checkpoint, "path" | "format">;
+  /** Absent for a model that was not read from files. */
+  readonly stored?: { readonly config: ConfigFile } | undefined;
 }
 
 /** The view that `SideWeights` takes: the first fault is thrown, and weights of several dtypes are computed with as they are. */
 export const parityView = (model: ParityModel): HfView => asHf(model, { mixedDtypes: true });
+
+/** A tensor that repeats another. */
+interface Tie {
+  readonly alias: string;
+  readonly of: string;
+}
 
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
@@ -114,16 +123,24 @@ export class SideWeights {
 
   /** Whether the tensors of this side are equal that `other` has as one. */
   hasTiesOf(other: SideWeights): boolean {
-    const { model, source } = other.view;
+    const stored = this.tiesStored(other);
+    return stored.length > 0 && stored.every((tie) => this.isEqualTie(tie));
+  }
+
+  /** Keys of tensors here that `other` has as one with another, and that are equal to it. */
+  repeatsOf(other: SideWeights): string[] {
+    return this.tiesStored(other).flatMap((tie) => (this.isEqualTie(tie) ? [tie.alias] : []));
+  }
+
+  /** What `other` has as one tensor and this side as two. */
+  private tiesStored({ view: { model, source } }: SideWeights): Tie[] {
     const ties = model.table.tensors("hf").flatMap(({ key: alias, of }) => (of === undefined ? [] : [{ alias, of }]));
-    const own = this.view.source;
-    const stored = ties.filter(
-      ({ alias, of }) => own.tensors.has(alias) && own.tensors.has(of) && source.tensors.has(of),
-    );
-    return (
-      stored.length > 0 &&
-      stored.every((tie) => runAtOnce(checkTie(own, { ...tie, reason: "tied embeddings" })) === null)
-    );
+    const own = this.view.source.tensors;
+    return ties.filter(({ alias, of }) => own.has(alias) && own.has(of) && source.tensors.has(of));
+  }
+
+  private isEqualTie(tie: Tie): boolean {
+    return runAtOnce(checkTie(this.view.source, { ...tie, reason: "tied embeddings" })) === null;
   }
 
   /** The dtype of most values. */

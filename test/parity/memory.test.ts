@@ -25,7 +25,12 @@ const step = (tap: string, peakValues: number, weightBytes: number, largestWeigh
 });
 
 /** Logits of 10 tokens; the last step, which makes them in blocks, counts for its weights alone. */
-const plan = (vocab: number, ...steps: readonly StepPlan[]): ForwardPlan => ({ steps, logits: [10, vocab], flops: 1 });
+const plan = (vocab: number, ...steps: readonly StepPlan[]): ForwardPlan => ({
+  steps,
+  logits: [10, vocab],
+  flops: 1,
+  reads: { whole: new Set(), picked: new Map(), mixtures: [], masks: [] },
+});
 
 test("process, activations, four blocks of logits, two windows of the largest weight", () => {
   const one = plan(7, step("embed", 100, 5000), step("layers.0", 300, 8000, 3000), step("logits", 999, 600));

@@ -71,7 +71,7 @@ export const parity: Command = {
         upstream: parseUpstream(args.list("upstream")),
         routing: args.choice("routing", ROUTING_CHOICES),
         signal,
-        onProgress: ({ done, total }) => context.progress({ label: "forward", done, total, unit: "FLOP" }),
+        onProgress: (event) => context.progress({ ...event, label: event.unit === "FLOP" ? "forward" : event.label }),
       });
       const report = await untilAborted(signal, running);
       const tokenizer = tokenizerBeside(args, checkpoints);

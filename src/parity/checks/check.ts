@@ -7,6 +7,8 @@ import type { Finding } from "../verdict/findings.ts";
 /** In JSON, too, every check of a parity says more than its name. */
 export interface ParityCheck extends Check {
   readonly detail: string;
+  /** What a headline that says "the same" has to say beside it. */
+  readonly caveat?: string;
 }
 
 /** What a run showed, and what the verdict was found from. */
@@ -36,6 +38,16 @@ export function byFindings(
     ? { name, status: "failed", detail: failed.join("; ") }
     : { name, status: "passed", detail: held };
 }
+
+/** A few of a list that may have thousands: the JSON document has all. */
+export function some(names: readonly string[], most = 4): string {
+  const left = names.length - most;
+  return left <= 1 ? names.join(", ") : `${names.slice(0, most).join(", ")} and ${count(left, "more")}`;
+}
+
+/** `1 token`, `1,024 tokens`. */
+export const count = (n: number, one: string, many = one === "more" ? one : `${one}s`): string =>
+  `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
 
 /** A size in scientific notation. A KL that f64 cannot tell from 0 may come out negative. */
 export const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));

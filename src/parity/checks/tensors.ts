@@ -7,7 +7,7 @@ export const ties: Examine = ({ findings }) => [
 
 export const everyTensorRead: Examine = ({ findings }) => [
   byFindings(findings, "UNUSED_TENSORS", {
-    name: "every tensor is read or has a reason not to be",
-    held: "by some step",
+    name: "every tensor belongs to a step, or has a reason not to",
+    held: "whatever the input",
   }),
 ];

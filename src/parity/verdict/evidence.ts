@@ -3,6 +3,7 @@ import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import type { ConfigDifference } from "../../faults/model/config-differs.ts";
+import type { Coverage } from "../seen/coverage.ts";
 import type { Thresholds } from "./limits.ts";
 
 export interface Evidence {
@@ -14,6 +15,7 @@ export interface Evidence {
   readonly configDifferences: readonly ConfigDifference[];
   readonly unusedTensors: readonly string[];
   readonly brokenTies: readonly { readonly alias: string; readonly of: string }[];
+  readonly coverage: Coverage;
   /** Whether the backend computes in f64. */
   readonly exact: boolean;
   /** Whether the reference was recorded. */

@@ -1,9 +1,10 @@
 // What is wrong, in one sentence per check.
+import { weightsNotRun } from "../seen/bits.ts";
 import { type Evidence, isMtp, placeOf } from "./evidence.ts";
 import { tapLimit } from "./limits.ts";
 
 export interface Finding {
-  readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "TIE_BROKEN" | "CONFIG";
+  readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "WEIGHTS_NOT_RUN" | "TIE_BROKEN" | "CONFIG";
   readonly message: string;
 }
 
@@ -40,5 +41,11 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
   if (rest.unusedTensors.length > 0) {
     const keys = rest.unusedTensors.map((key) => `"${key}"`).join(", ");
     yield { code: "UNUSED_TENSORS", message: `no step reads ${keys}` };
+  }
+  // A limit that was given lets weights differ, those that ran and those that did not.
+  const notRun = thresholds.origin === "given" ? [] : weightsNotRun(rest.coverage.weights);
+  if (notRun.length > 0) {
+    const keys = notRun.map((key) => `"${key}"`).join(", ");
+    yield { code: "WEIGHTS_NOT_RUN", message: `not equal bit for bit and not run by this input: ${keys}` };
   }
 }

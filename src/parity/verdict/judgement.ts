@@ -1,14 +1,19 @@
 // Runs the passes, and tells from them what is wrong, where and why.
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
+import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
 import type { RoutingChoice } from "../choices.ts";
+import type { SideConfigs } from "../configs.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
 import { type RoutingReport, routingReport } from "../routing.ts";
+import type { WeightBits } from "../seen/bits.ts";
+import { coverageOf } from "../seen/coverage.ts";
+import type { ExpertUse } from "../seen/experts.ts";
 import type { ParityModel, SideWeights } from "../side.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import type { Evidence } from "./evidence.ts";
@@ -43,7 +48,12 @@ export interface Judgement {
   readonly unusedTensors: readonly string[];
   /** Tensors that this input leaves out and another would not: a vision tower without images. */
   readonly unexercisedTensors: readonly string[];
-  /** Null for a model without mixtures of experts. */
+  /** The file that each side's config was read from. */
+  readonly configs: SideConfigs;
+  /** Both sides' weights bit for bit, in Hugging Face's keys and dims; null for a golden. */
+  readonly weights: WeightBits | null;
+  /** Experts that no token chose; null for a model without mixtures of experts. */
+  readonly experts: ExpertUse | null;
   readonly routing: RoutingReport | null;
   readonly firstDivergence: Divergence | null;
   readonly cause: Cause | null;
@@ -72,7 +82,7 @@ export interface Trial {
 export async function judge(trial: Trial): Promise<Judgement> {
   const { options, sides, passes } = trial;
   const { outcome, noiseFloor } = await firstRun(trial);
-  const evidence = evidenceOf(trial, outcome, noiseFloor);
+  const evidence = await evidenceOf(trial, outcome, noiseFloor);
   const rerun = rerunOf(trial);
   const all = find(evidence);
   const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
@@ -104,7 +114,10 @@ export async function judge(trial: Trial): Promise<Judgement> {
     findings,
     configDifferences: evidence.configDifferences,
     unusedTensors: evidence.unusedTensors,
-    unexercisedTensors: passes.unexercised(evidence.plans),
+    unexercisedTensors: evidence.coverage.unexercised,
+    configs: evidence.coverage.configs,
+    weights: evidence.coverage.weights,
+    experts: evidence.coverage.experts,
     routing: routingReport(options.routing ?? "free", outcome.routing),
     firstDivergence: findings.length > 0 || options.localise ? divergence : null,
     cause: all.length === 0 ? null : await explain(failure),
@@ -136,10 +149,15 @@ async function firstRun({ options, passes, backend }: Trial): Promise<FirstRun> 
   const flops = flopsOf(outcome.plans);
   const noiseFloor = await passes.noise(backend, (done) => {
     signal?.throwIfAborted();
-    onProgress?.({ label: "noise floor", done: flops + done, total: flops + noiseFlops });
+    onProgress?.({ label: "noise floor", done: flops + done, total: flops + noiseFlops, unit: "FLOP" });
   });
   return { outcome, noiseFloor };
 }
+
+const inBytes = ({ signal, onProgress }: JudgeOptions): StepOptions => ({
+  ...(signal ? { signal } : {}),
+  onProgress: (event) => onProgress?.(event),
+});
 
 /** Further runs save no logits. */
 const rerunOf =
@@ -164,8 +182,9 @@ const hasEffect =
     return !other.hasTiesOf(tied);
   };
 
-function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, noise: NoiseFloor | null): Evidence {
+async function evidenceOf(trial: Trial, outcome: ForwardOutcome, noise: NoiseFloor | null): Promise<Evidence> {
   const { options, passes, backend } = trial;
+  const { comparison, taps, plans } = outcome;
   const [a, b] = trial.sides;
   return {
     metrics: comparison.metrics(),
@@ -176,6 +195,7 @@ function evidenceOf(trial: Trial, { comparison, taps, plans }: ForwardOutcome, n
     configDifferences: b === undefined ? [] : compareConfigs(a!.family, b.family).filter(hasEffect(passes.sides)),
     unusedTensors: passes.unused(plans),
     brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
+    coverage: await coverageOf(trial.sides, passes, outcome, inBytes(options)),
     exact: backend.capabilities.exact,
     golden: b === undefined,
   };

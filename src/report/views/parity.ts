@@ -2,12 +2,14 @@
 
 import { CAPABILITIES } from "../../../numerics/capabilities.ts";
 import { percent, scientific } from "../../parity/checks/check.ts";
+import type { SideConfig } from "../../parity/configs.ts";
 import type { NextTokens } from "../../parity/next-tokens.ts";
 import type { NoiseFloor } from "../../parity/noise.ts";
 import type { ParityReport } from "../../parity/parity.ts";
 import type { RoutingReport } from "../../parity/routing.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
 import { formatBytes, formatCount, formatSeconds, plural } from "../units.ts";
+import { headline } from "./parity-headline.ts";
 
 const tokenName = (id: number, texts: ReadonlyMap<number, string>): string =>
   texts.has(id) ? `${JSON.stringify(texts.get(id))} (${id})` : String(id);
@@ -93,18 +95,13 @@ const tables = (report: ParityReport, texts: ReadonlyMap<number, string>): Table
 ];
 
 function notes(report: ParityReport): string[] {
-  const { backend, inputs, unexercisedTensors, firstDivergence, cause } = report;
+  const { backend, inputs, firstDivergence, cause } = report;
   return [
     ...(backend.fallbackFrom ? [`fell back from ${backend.fallbackFrom}: ${backend.fallbackReason}`] : []),
     ...(backend.hint ? [backend.hint] : []),
     ...versionNotes(report.upstream),
     ...(inputs.note ? [inputs.note] : []),
     ...(inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
-    ...(unexercisedTensors.length > 0
-      ? [
-          `${plural(unexercisedTensors.length, "tensor")} of the vision tower not exercised by this input: give --image or --inputs`,
-        ]
-      : []),
     ...(firstDivergence
       ? [
           `first difference at ${firstDivergence.tap}: relative error ${scientific(firstDivergence.added)} added, ${scientific(firstDivergence.inherited)} inherited; that step read ${someOf(firstDivergence.tensors)}`,
@@ -112,20 +109,6 @@ function notes(report: ParityReport): string[] {
       : []),
     ...(cause ? [`${cause.code}: ${cause.explanation} (${cause.evidence}); ${cause.fix}`] : []),
   ];
-}
-
-/** Whether it passes only because known differences are accepted: no other pass names a cause. */
-const isAccepted = ({ verdict, cause }: ParityReport): boolean => verdict === "pass" && cause !== null;
-
-function headline(report: ParityReport): string {
-  const { verdict, verdictWithoutKnown, metrics, thresholds, findings, knownDifferences } = report;
-  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
-  const codes = knownDifferences.map(({ code }) => code).join(", ");
-  if (isAccepted(report)) return `the same model but for known upstream differences (${codes}): ${kl}`;
-  if (verdict === "pass") return `the same model: ${kl}, limit ${scientific(thresholds.klMeanNats)}`;
-  const message = findings[0]?.message ?? kl;
-  if (verdictWithoutKnown === "fail") return `NOT the same model: ${message}`;
-  return `NOT the same model: ${message}, by known upstream differences alone (${codes}); --accept-known lets them pass`;
 }
 
 /** Choices are those of each token at each mixture; a margin is the last chosen score less the best of those left out. */
@@ -191,6 +174,7 @@ function facts(report: ParityReport): Fact[] {
   return [
     { label: "a", value: side(a) },
     { label: "b", value: side(b) },
+    ...configFacts(report),
     { label: "reference", value: reference },
     {
       label: "input",
@@ -224,3 +208,13 @@ function facts(report: ParityReport): Fact[] {
     },
   ];
 }
+
+const ORIGIN = { own: "its own", given: "given where a side has none", "given for it": "given for it" } as const;
+
+const configFacts = ({ configs }: ParityReport): Fact[] =>
+  (["a", "b"] as const).flatMap((side) => {
+    const config = configs[side];
+    return config === null ? [] : [{ label: `config of ${side}`, value: configText(config) }];
+  });
+
+const configText = ({ path, sha256, origin }: SideConfig): string => `${path} (${ORIGIN[origin]}, sha256 ${sha256})`;

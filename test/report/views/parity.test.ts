@@ -23,7 +23,7 @@ describe("known differences upstream", () => {
     const text = textOfRun("known-below");
     expect(text).toMatch(/^Known differences upstream\ncode .*\nVISION_MERGER_GELU +\d\.\d\de-9 /m);
     expect(text).toMatch(/^✓ the same with known upstream differences undone: mean KL \d\.\d\de-1\d$/m);
-    expect(text).toMatch(/\nthe same model: .*\n$/);
+    expect(text).toMatch(/\nthe same weights under the config given: .*\n$/);
   });
 
   it("have no table where there are none", () => {
@@ -36,7 +36,7 @@ describe("known differences upstream", () => {
     expect(text).toMatch(/^✗ mean KL at most .*\n✓ the same with known upstream differences undone: /m);
     expect(text).toMatch(/\nNOT the same model: .* by known .* alone \(VISION_MERGER_GELU\); --accept-known .*\n$/);
     expect(textOfRun("known-accepted")).toMatch(
-      /\nthe same model but for known upstream differences \(VISION_MERGER_GELU\): .*\n$/,
+      /\nthe same model but for known upstream differences \(VISION_MERGER_GELU\), under the config given: .*\n$/,
     );
   });
 
@@ -56,7 +56,10 @@ describe("checks", () => {
   it("that held are listed with those that failed", () => {
     const pass = textOfRun("pass");
     expect(pass).toMatch(/^✓ top-1 agreement at least 99\.00 %: 100 %\n✓ every logit is finite: /m);
-    expect(pass).toMatch(/^✓ the configs give the same mathematics: /m);
+    expect(pass).toMatch(
+      /^– the configs give the same mathematics: a has no config of its own, \S+ was used for both: /m,
+    );
+    expect(pass).toMatch(/^✓ weights are equal bit for bit, or what differs was run: 21 of 21$/m);
     const other = textOfRun("config");
     expect(other).toMatch(/^✗ the configs give the same mathematics: .*normEps$/m);
     expect(other).toMatch(/^✓ tied tensors are equal: /m);
