@@ -57,6 +57,8 @@ export interface Conversion {
   readonly files: readonly WrittenFile[];
   /** Names of what is beside the source and did not go along. */
   readonly leftBehind: readonly string[];
+  /** What could not be checked of the source, in words; null where there was nothing. */
+  readonly notChecked: string | null;
   readonly notes: readonly string[];
 }
 
@@ -120,6 +122,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     seconds: (performance.now() - begin) / 1e3,
     files,
     leftBehind: plan.leftBehind,
+    notChecked: source.notChecked?.() ?? null,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
 }

@@ -104,6 +104,7 @@ export function planConversion(
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
   if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
+  source.sample?.();
   const { family, from, to, mappings, mapping, dropped } = route;
   const inputs = filesRead(source, route.config, side);
   const memory = conversionMemory({ mappings, source, files }, options.maxRamBytes);

@@ -71,6 +71,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     });
   }
   refuseRanks(source);
+  refuseAllHidden(source);
   const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
   const mapping: Mapping = {
     source,
@@ -96,10 +97,18 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     model: null,
     ranked: null,
     config: configIn(source.folder),
-    dropped: source.others.map(({ key }) => ({ key, reason: "not a tensor" })),
-    notes: [],
+    dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
+    notes: source.others.flatMap(({ key, tensor }) =>
+      tensor === undefined ? [] : [`"${key}" is left out: ${tensor} has no place in any format here`],
+    ),
     encoding: null,
   };
+}
+
+/** Trainer state goes along, too. */
+function refuseAllHidden({ others }: Checkpoint): void {
+  const fault = others.find((entry) => entry.fault !== undefined)?.fault;
+  if (fault !== undefined) throw fault;
 }
 
 /** Throws what opening the model and planning by its table throw. */

@@ -1,5 +1,6 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
 import type { Dtype } from "../base/dtype.ts";
+import type { InputError } from "../base/errors.ts";
 import type { Folder } from "./io/folder.ts";
 
 export const FORMATS = ["safetensors", "dcp", "pt"] as const;
@@ -15,10 +16,14 @@ export interface TensorInfo {
   readonly encoding?: string;
 }
 
-/** An entry that holds no tensor (DCP bytes entries, Python objects in a `.pt`). */
+/** An entry that is no tensor with data (Python objects in a `.pt`, DCP bytes entries). */
 export interface OtherEntry {
   readonly key: string;
   readonly kind: string;
+  /** What it is where it is a tensor all the same, one without an array of data: "a sparse tensor". */
+  readonly tensor?: string;
+  /** Why it may not be left out: it holds tensors that are not read here. Thrown by what would lose them. */
+  readonly fault?: InputError;
 }
 
 export interface Checkpoint {
@@ -48,6 +53,13 @@ export interface Checkpoint {
    * Strides, chunks and ranks are resolved here. Throws InputError where the file no longer has them.
    */
   read(key: string, begin: number, target: Uint8Array): void;
+  /**
+   * Opens the payload of one tensor of each kind, where opening the checkpoint reads none. Throws what opening it finds: a
+   * plan should not promise what cannot be read.
+   */
+  sample?(): void;
+  /** What cannot be checked of what was opened so far, in words; null where there is nothing. */
+  notChecked?(): string | null;
   /**
    * Checks what reads so far could not (CRC-32 of records not read from end to end), of the given tensors or of all, and
    * that the files are still those of opening. Throws InputError.

@@ -46,9 +46,9 @@ export function leftAlone(checkpoint: Checkpoint): { readonly key: string; reado
   const trainer = [...checkpoint.tensors.keys()].filter((key) => isTrainerState(checkpoint, key));
   return [
     ...trainer.map((key) => ({ key, reason: "trainer state" })),
-    ...checkpoint.others.map(({ key }) => ({
+    ...checkpoint.others.map(({ key, tensor }) => ({
       key,
-      reason: isTrainerState(checkpoint, key) ? "trainer state" : "not a tensor",
+      reason: isTrainerState(checkpoint, key) ? "trainer state" : (tensor ?? "not a tensor"),
     })),
   ];
 }

@@ -8,6 +8,7 @@ import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
 import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
+import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
@@ -73,6 +74,7 @@ export function identify(checkpoint: Checkpoint, options: ModelOptions): Identif
 export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model {
   checkArgument("openModel", "Checkpoint", checkpoint);
   checkAdapters("openModel", options);
+  refuseHidden(checkpoint);
   return modelOf(identify(checkpoint, options));
 }
 

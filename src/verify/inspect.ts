@@ -4,6 +4,7 @@ import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
+import { hiddenTensors } from "../model/hidden.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
 import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
@@ -11,6 +12,7 @@ import { configAbove } from "../model/not-there.ts";
 import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
 import { directionFrom } from "../views/mapping.ts";
+import { notCheckedNote } from "./not-checked.ts";
 
 /** Something a conversion would stop at, or ought to know. */
 export interface Problem {
@@ -80,7 +82,8 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
       help: `give it with --config ${configAbove(checkpoint.folder) ?? "PATH"}`,
     });
   }
-  problems.push(...containerProblems(checkpoint));
+  attempt(() => checkpoint.sample?.());
+  problems.push(...hiddenTensors(checkpoint).map(problemOf), ...containerProblems(checkpoint));
   return {
     path: checkpoint.path,
     format: checkpoint.format,
@@ -129,14 +132,20 @@ function tableProblems({ table, layout, source }: Model): Problem[] {
   return faults.slice(0, 1).map((fault) => problemOf(errorOf(fault, faults)));
 }
 
-function containerProblems({ safetensors }: Checkpoint): Problem[] {
-  return (safetensors?.files ?? [])
+function containerProblems(checkpoint: Checkpoint): Problem[] {
+  const headers = (checkpoint.safetensors?.files ?? [])
     .filter(({ canonical }) => !canonical)
     .map(({ name }) => ({
       code: "HEADER_NOT_CANONICAL",
       message: `${name}: its header is valid, but not as the official library writes it`,
       help: "nothing to do: it is read, and a conversion's record brings the same bytes back",
     }));
+  const checksums = notCheckedNote(checkpoint).map((message) => ({
+    code: "NO_CHECKSUMS",
+    message,
+    help: "nothing to do: it is read; compare its hash with the sender's where you can",
+  }));
+  return [...headers, ...checksums];
 }
 
 function filesOf({ format, path, folder, files, safetensors, ranks }: Checkpoint): readonly string[] {

@@ -20,6 +20,7 @@ import { type Mapping, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
+import { notCheckedNote } from "./not-checked.ts";
 
 /** The JSON document of `roundtrip` (CONTRACT). */
 export interface RoundTrip {
@@ -73,7 +74,7 @@ export async function roundtrip(model: Model, options: RoundTripOptions = {}): P
     hashes: trip.hashes,
     files: trip.files,
     dropped: there.dropped.map(({ key, reason }) => ({ key, reason })),
-    notes: [...notes, ...trip.notes],
+    notes: [...notes, ...trip.notes, ...notCheckedNote(model.checkpoint)],
     seconds: (performance.now() - begin) / 1e3,
   };
 }

@@ -13,6 +13,7 @@ import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
 import type { Mapping } from "../views/mapping.ts";
+import { notCheckedNote } from "./not-checked.ts";
 import { scan } from "./scan.ts";
 import { upstreamNotes } from "./upstream-notes.ts";
 import { type Judged, judgeValues, type Scanned } from "./values.ts";
@@ -65,7 +66,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
       failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
     })),
     differences,
-    notes: [...notesOf(model), ...upstreamNotes(model), ...notes],
+    notes: [...notesOf(model), ...upstreamNotes(model), ...notes, ...notCheckedNote(model.checkpoint)],
     seconds: (performance.now() - begin) / 1e3,
   };
 }

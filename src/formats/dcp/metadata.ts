@@ -19,6 +19,7 @@ import {
 } from "../pickle/value.ts";
 import { DTYPE_OF_GLOBAL } from "../torch/dtype.ts";
 import { orderedDict, torchSize } from "../torch/rebuild.ts";
+import { dtypeUnsupported } from "../torch/tensor-types.ts";
 import type { Box } from "./tiling.ts";
 
 /** A box of a tensor and the payload that holds it. */
@@ -219,6 +220,9 @@ class Parser {
     const state = isObject(properties, `${MD} TensorProperties`) ? properties.state : undefined;
     const global = isTuple(state) ? state[0] : state instanceof PickleDict ? state.get("dtype") : undefined;
     const dtype = global instanceof PickleGlobal ? DTYPE_OF_GLOBAL.get(global.name) : undefined;
+    const unsupported =
+      global instanceof PickleGlobal ? dtypeUnsupported(global.name, { ...this.where, tensor: name }) : null;
+    if (unsupported !== null) throw unsupported;
     if (dtype === undefined) throw this.refuse("DCP_DTYPE", `has a ${kindOf(global)} as its dtype`, name);
     return dtype;
   }

@@ -5,16 +5,22 @@ import { DiskFolder } from "../io/disk-folder.ts";
 import { type Folder, OpenFiles } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { kindOf, type PickleValue } from "../pickle/value.ts";
+import type { Path } from "../pt/flatten.ts";
+import type { StoredTensors } from "../pt/stored-tensors.ts";
 import { openArchive, storageRecord } from "../torch/archive.ts";
 import { ChunkedTensor, type TensorChunk } from "../torch/chunked-tensor.ts";
-import { isTensor, TENSOR_GLOBALS, tensorView } from "../torch/rebuild.ts";
+import { TENSOR_GLOBALS, tensorView } from "../torch/rebuild.ts";
 import type { StridedRecord } from "../torch/strided.ts";
+import { isTensor } from "../torch/tensor-types.ts";
+import { NO_CHECKSUMS, openZip } from "../zip/reader.ts";
+import type { StoredRecord } from "../zip/stored-record.ts";
+import { openEntry, refuseTaken } from "./entry.ts";
 import { type DcpFolder, readFolder } from "./folder.ts";
 import type { DcpChunk, DcpTensor } from "./metadata.ts";
 
 /**
- * Opens a folder of torch.distributed.checkpoint from its metadata alone; a payload is opened when it is first read.
- * Entries that are no tensors are listed in `others`, never read.
+ * Opens a folder of torch.distributed.checkpoint from its metadata, and from the pickles of entries that are no tensors but
+ * hold some. The payload of a tensor is opened when it is first read.
  * @throws InputError
  */
 export function openDcp(place: string | Folder): Checkpoint {
@@ -32,11 +38,14 @@ class DcpCheckpoint implements Checkpoint {
   readonly format = "dcp";
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others: readonly OtherEntry[];
-  readonly paths;
+  readonly paths: ReadonlyMap<string, Path>;
   readonly chunks: number;
   readonly path: string;
   readonly files: readonly string[];
   private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
+  /** Tensors inside entries, by their names. */
+  private readonly inside = new Map<string, StoredTensors>();
+  private readonly records = new Set<StoredRecord>();
 
   constructor(
     readonly folder: Folder,
@@ -50,16 +59,36 @@ class DcpCheckpoint implements Checkpoint {
       const { dtype, shape } = tensor;
       const width = bitsOf(dtype) / 8;
       tensors.set(key, { key, dtype, shape, byteLength: byteLengthOf(dtype, shape) });
-      const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, dcp));
+      const chunks = tensor.chunks.map((chunk) => lazyChunk(key, tensor, chunk, dcp, this.records));
       this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
     }
+    const paths = new Map(dcp.paths);
+    this.others = [...dcp.bytes].flatMap(([key, { file, offset, length }]) => {
+      const payload = subSource(dcp.sources.get(file)!, offset, length);
+      const entry = openEntry(key, paths.get(key) ?? [key], payload);
+      for (const [name, path] of entry.paths) paths.set(name, path);
+      if (entry.data !== null) this.addTensors(entry.data, tensors, file);
+      return entry.others;
+    });
     this.tensors = tensors;
-    this.others = [...dcp.bytes.keys()].map((key) => ({ key, kind: "bytes" }));
-    this.paths = dcp.paths;
-    this.chunks = [...dcp.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, 0);
+    this.paths = paths;
+    this.chunks = [...dcp.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, this.inside.size);
+  }
+
+  private addTensors(data: StoredTensors, tensors: Map<string, TensorInfo>, file: string): void {
+    for (const [key, info] of data.tensors) {
+      refuseTaken(key, tensors, file);
+      tensors.set(key, info);
+      this.inside.set(key, data);
+    }
   }
 
   read(key: string, begin: number, target: Uint8Array): void {
+    const inside = this.inside.get(key);
+    if (inside !== undefined) {
+      inside.read(key, begin, target);
+      return;
+    }
     const info = this.tensors.get(key);
     const data = this.data.get(key);
     if (info === undefined || data === undefined) throw new Error(`${this.path} has no tensor ${key}`);
@@ -68,8 +97,29 @@ class DcpCheckpoint implements Checkpoint {
   }
 
   verify(keys: Iterable<string> = this.tensors.keys()): void {
-    for (const key of keys) for (const chunk of this.data.get(key)?.chunks ?? []) chunk.open().record.verify();
+    for (const key of keys) {
+      for (const chunk of this.data.get(key)?.chunks ?? []) chunk.open().record.verify();
+      this.inside.get(key)?.verify(key);
+    }
     this.opened.check();
+  }
+
+  /** Tensors of one kind have one dtype, as many dims, and names that differ in numbers alone. */
+  sample(): void {
+    const kinds = new Set<string>();
+    for (const { key, dtype, shape } of this.tensors.values()) {
+      const chunks = this.data.get(key)?.chunks ?? [];
+      const kind = `${dtype} ${shape.length} ${key.replaceAll(/\d+/g, "N")}`;
+      if (chunks.length > 0 && !kinds.has(kind)) chunks[0]!.open();
+      kinds.add(kind);
+    }
+  }
+
+  notChecked(): string | null {
+    const hasAll =
+      [...this.records].every(({ hasChecksum }) => hasChecksum) &&
+      [...this.inside.values()].every(({ hasChecksums }) => hasChecksums);
+    return hasAll ? null : NO_CHECKSUMS;
   }
 
   close(): void {
@@ -77,10 +127,18 @@ class DcpCheckpoint implements Checkpoint {
   }
 }
 
-function lazyChunk(tensor: string, expected: DcpTensor, chunk: DcpChunk, folder: DcpFolder): TensorChunk {
+function lazyChunk(
+  tensor: string,
+  expected: DcpTensor,
+  chunk: DcpChunk,
+  folder: DcpFolder,
+  records: Set<StoredRecord>,
+): TensorChunk {
   let opened: StridedRecord | undefined;
   const open = (): StridedRecord => {
-    opened ??= openPayload(tensor, expected, chunk, folder.sources.get(chunk.payload.file)!);
+    if (opened !== undefined) return opened;
+    opened = openPayload(tensor, expected, chunk, folder.sources.get(chunk.payload.file)!);
+    records.add(opened.record);
     return opened;
   };
   return { offsets: chunk.offsets, sizes: chunk.sizes, open };
@@ -97,7 +155,7 @@ function openPayload(tensor: string, expected: DcpTensor, chunk: DcpChunk, file:
 
 function parsePayload(tensor: string, expected: DcpTensor, chunk: DcpChunk, source: ByteSource): StridedRecord {
   const where: Where = { file: source.name, tensor };
-  const archive = openArchive(source, TENSOR_GLOBALS, where);
+  const archive = openArchive(openZip(source, where), TENSOR_GLOBALS);
   const value: PickleValue = archive.value;
   if (!isTensor(value)) throw refuse(where, "DCP_PAYLOAD", `its payload holds a ${kindOf(value)} instead of a tensor`);
   const view = tensorView(value, where);

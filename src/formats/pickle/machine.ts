@@ -1,6 +1,7 @@
 // A pickle machine that can only build plain data. Python's pickle is a program that may call anything. Here a global
-// is a name and a call is a record of name and arguments, and an allow-list says which are accepted.
+// is a name, and a call is a record of name and arguments: nothing is ever looked up or run.
 import { type Refusal, refuse, type Where } from "../io/refuse.ts";
+import { isHostile } from "./hostile.ts";
 import {
   isTuple,
   kindOf,
@@ -14,8 +15,9 @@ import {
 } from "./value.ts";
 
 /**
- * How a global may be used. "name": it stands for itself (a dtype). "object": it may be made with arguments and state.
- * A function: it makes plain data, or returns undefined for arguments that it does not accept.
+ * How a known global is used. "name": it stands for itself (a dtype). "object": it is made with arguments and state.
+ * A function: it makes plain data, or returns undefined for arguments that it does not accept. Any other global is made
+ * with arguments and state as well; what it means is unknown.
  */
 export type GlobalRule = "name" | "object" | ((args: PickleTuple) => PickleValue | undefined);
 
@@ -29,6 +31,8 @@ export interface UnpickleOptions {
 
 /** Marks that are open at once; torch's files need fewer than ten. */
 const MARK_LIMIT = 1000;
+/** Bytes of an integer: its time is quadratic in them. */
+const INTEGER_LIMIT = 1 << 10;
 /** Characters of a module or a class name in a GLOBAL. */
 const NAME_LIMIT = 256;
 
@@ -83,6 +87,8 @@ export class Machine {
   u8 = (): number => this.bytes[this.take(1)]!;
   u16 = (): number => this.view.getUint16(this.take(2), true);
   u32 = (): number => this.view.getUint32(this.take(4), true);
+  /** A length, which is beyond any file where it is beyond 2^53. */
+  u64 = (): number => Number(this.view.getBigUint64(this.take(8), true));
   i32 = (): number => this.view.getInt32(this.take(4), true);
   f64 = (): number => this.view.getFloat64(this.take(8), false);
 
@@ -99,6 +105,7 @@ export class Machine {
 
   /** A two's-complement little-endian integer of any length. */
   long(length: number): number | bigint {
+    if (length > INTEGER_LIMIT) throw this.refuse("PICKLE_NUMBER", `an integer of the pickle has ${length} bytes`);
     const begin = this.take(length);
     if (length === 0) return 0;
     let value = 0n;
@@ -174,13 +181,15 @@ export class Machine {
 
   append(items: PickleValue[]): void {
     const list = this.top();
-    if (!(list instanceof PickleList)) throw this.refuse("PICKLE_TYPE", `the pickle appends to a ${kindOf(list)}`);
+    if (!(list instanceof PickleList || list instanceof PickleObject))
+      throw this.refuse("PICKLE_TYPE", `the pickle appends to a ${kindOf(list)}`);
     for (const item of items) list.items.push(item);
   }
 
   setItems(items: PickleValue[]): void {
     const dict = this.top();
-    if (!(dict instanceof PickleDict)) throw this.refuse("PICKLE_TYPE", `the pickle sets keys of a ${kindOf(dict)}`);
+    if (!(dict instanceof PickleDict || dict instanceof PickleObject))
+      throw this.refuse("PICKLE_TYPE", `the pickle sets keys of a ${kindOf(dict)}`);
     if (items.length % 2 !== 0) throw this.refuse("PICKLE_TYPE", "the pickle sets a key without a value");
     for (const item of items) dict.items.push(item);
   }
@@ -188,6 +197,11 @@ export class Machine {
   setItem(): void {
     const value = this.pop();
     this.setItems([this.pop(), value]);
+  }
+
+  /** EMPTY_SET and FROZENSET. */
+  set(kind: "set" | "frozenset", items: readonly PickleValue[]): void {
+    this.stack.push(new PickleObject(`builtins ${kind}`, items));
   }
 
   /** Each put takes at least two bytes of the file, so no honest index exceeds its length. */
@@ -212,13 +226,13 @@ export class Machine {
     if (typeof module !== "string" || typeof name !== "string") {
       throw this.refuse("PICKLE_GLOBAL", `the pickle names a global by a ${kindOf(module)} and a ${kindOf(name)}`);
     }
-    if (!this.options.globals.has(`${module} ${name}`)) {
+    if (isHostile(module, name)) {
       throw this.refuse(
         "PICKLE_GLOBAL",
-        `the pickle asks for ${JSON.stringify(`${module}.${name}`)}, which is outside the allow-list`,
+        `the pickle asks for ${JSON.stringify(`${module}.${name}`)}, which runs code`,
         {
           found: `${module}.${name}`,
-          help: "nothing was executed; if you trust the file, load it with torch and save its plain tensors again",
+          help: "nothing was executed; do not load this file with torch: no checkpoint needs that",
         },
       );
     }
@@ -229,26 +243,38 @@ export class Machine {
   make(): void {
     const args = this.pop();
     const made = this.pop();
-    if (!(made instanceof PickleGlobal) || !isTuple(args)) {
-      throw this.refuse("PICKLE_TYPE", `the pickle calls a ${kindOf(made)} with a ${kindOf(args)}`);
+    if (!isTuple(args)) throw this.refuse("PICKLE_TYPE", `the pickle calls ${kindOf(made)} with a ${kindOf(args)}`);
+    this.stack.push(
+      made instanceof PickleObject ? new PickleObject(made.global, [made, ...args]) : this.made(made, args),
+    );
+  }
+
+  private made(global: PickleValue, args: PickleTuple): PickleValue {
+    if (!(global instanceof PickleGlobal)) {
+      throw this.refuse("PICKLE_TYPE", `the pickle calls a ${kindOf(global)} with a ${kindOf(args)}`);
     }
-    const rule = this.options.globals.get(made.name);
+    const rule = this.options.globals.get(global.name) ?? "object";
     const value =
-      rule === "object" ? new PickleObject(made.name, args) : typeof rule === "function" ? rule(args) : undefined;
-    if (value === undefined) {
-      throw this.refuse("PICKLE_TYPE", `the pickle calls ${kindOf(made)} with arguments that it does not take`);
-    }
-    this.stack.push(value);
+      rule === "object" ? new PickleObject(global.name, args) : typeof rule === "function" ? rule(args) : undefined;
+    if (value !== undefined) return value;
+    throw this.refuse("PICKLE_TYPE", `the pickle calls ${kindOf(global)} with arguments that it does not take`);
+  }
+
+  /** NEWOBJ_EX: keywords count as one more argument. */
+  makeWithKeywords(): void {
+    const keywords = this.pop();
+    const args = this.pop();
+    this.stack.push(isTuple(args) ? [...args, keywords] : args);
+    this.make();
   }
 
   build(): void {
     const state = this.pop();
     const built = this.top();
     if (built instanceof PickleObject && built.state === undefined) built.state = state;
-    // An OrderedDict may carry attributes (state_dict()'s _metadata); they hold no tensors.
-    else if (!(built instanceof PickleDict && state instanceof PickleDict)) {
-      throw this.refuse("PICKLE_TYPE", `the pickle gives a state to a ${kindOf(built)}`);
-    }
+    // An OrderedDict may carry attributes, as state_dict()'s _metadata.
+    else if (built instanceof PickleDict && state instanceof PickleDict) built.attributes = state;
+    else throw this.refuse("PICKLE_TYPE", `the pickle gives a state to a ${kindOf(built)}`);
   }
 
   persistent(): void {

@@ -35,10 +35,18 @@ export const OPCODES = {
   NEWTRUE: 0x88,
   NEWFALSE: 0x89,
   LONG1: 0x8a,
+  LONG4: 0x8b,
   SHORT_BINUNICODE: 0x8c,
+  BINUNICODE8: 0x8d,
+  BINBYTES8: 0x8e,
+  EMPTY_SET: 0x8f,
+  ADDITEMS: 0x90,
+  FROZENSET: 0x91,
+  NEWOBJ_EX: 0x92,
   STACK_GLOBAL: 0x93,
   MEMOIZE: 0x94,
   FRAME: 0x95,
+  BYTEARRAY8: 0x96,
 } as const;
 
 /** Opcodes that no file of torch's needs; they are refused by name. */
@@ -63,14 +71,6 @@ const REFUSED: Readonly<Record<number, string>> = {
   130: "EXT1",
   131: "EXT2",
   132: "EXT4",
-  139: "LONG4",
-  141: "BINUNICODE8",
-  142: "BINBYTES8",
-  143: "EMPTY_SET",
-  144: "ADDITEMS",
-  145: "FROZENSET",
-  146: "NEWOBJ_EX",
-  150: "BYTEARRAY8",
   151: "NEXT_BUFFER",
   152: "READONLY_BUFFER",
 };

@@ -15,11 +15,18 @@ const STEPS: Readonly<Record<number, Step | undefined>> = {
   [OPCODES.BININT2]: (m) => m.push(m.u16()),
   [OPCODES.BININT]: (m) => m.push(m.i32()),
   [OPCODES.LONG1]: (m) => m.push(m.long(m.u8())),
+  [OPCODES.LONG4]: (m) => m.push(m.long(m.u32())),
   [OPCODES.BINFLOAT]: (m) => m.push(m.f64()),
   [OPCODES.SHORT_BINUNICODE]: (m) => m.push(m.text(m.u8())),
   [OPCODES.BINUNICODE]: (m) => m.push(m.text(m.u32())),
+  [OPCODES.BINUNICODE8]: (m) => m.push(m.text(m.u64())),
   [OPCODES.SHORT_BINBYTES]: (m) => m.push(m.slice(m.u8())),
   [OPCODES.BINBYTES]: (m) => m.push(m.slice(m.u32())),
+  [OPCODES.BINBYTES8]: (m) => m.push(m.slice(m.u64())),
+  [OPCODES.BYTEARRAY8]: (m) => m.push(m.slice(m.u64())),
+  [OPCODES.EMPTY_SET]: (m) => m.set("set", []),
+  [OPCODES.ADDITEMS]: (m) => m.append(m.sinceMark()),
+  [OPCODES.FROZENSET]: (m) => m.set("frozenset", m.sinceMark()),
   [OPCODES.EMPTY_DICT]: (m) => m.push(new PickleDict()),
   [OPCODES.EMPTY_LIST]: (m) => m.push(new PickleList()),
   [OPCODES.EMPTY_TUPLE]: (m) => m.push([]),
@@ -40,6 +47,7 @@ const STEPS: Readonly<Record<number, Step | undefined>> = {
   [OPCODES.STACK_GLOBAL]: (m) => m.stackGlobal(),
   [OPCODES.REDUCE]: (m) => m.make(),
   [OPCODES.NEWOBJ]: (m) => m.make(),
+  [OPCODES.NEWOBJ_EX]: (m) => m.makeWithKeywords(),
   [OPCODES.BUILD]: (m) => m.build(),
   [OPCODES.BINPERSID]: (m) => m.persistent(),
 };
@@ -47,7 +55,7 @@ const STEPS: Readonly<Record<number, Step | undefined>> = {
 /**
  * Reads one pickle of `bytes` from `begin`, without running any of it. Time and memory are linear in its length.
  * `end` is the position after its STOP.
- * @throws InputError for an opcode or a global outside the lists, a truncated pickle, or one that no pickler writes.
+ * @throws InputError for an opcode outside the list, a global that runs code, a truncated pickle, or one that no pickler writes.
  */
 export function unpickle(bytes: Uint8Array, options: UnpickleOptions, begin = 0): { value: PickleValue; end: number } {
   const machine = new Machine(bytes, begin, options);

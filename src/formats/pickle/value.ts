@@ -24,6 +24,8 @@ export class PickleList {
 /** Keys and values alternate in `items`, in the order of writing; a key may occur twice. */
 export class PickleDict {
   readonly items: PickleValue[] = [];
+  /** What an instance of a subclass carries beside its items. */
+  attributes: PickleDict | undefined;
 
   *entries(): Generator<[PickleValue, PickleValue]> {
     for (let i = 0; i < this.items.length; i += 2) yield [this.items[i]!, this.items[i + 1]!];
@@ -36,21 +38,33 @@ export class PickleDict {
   }
 }
 
-/** A class or function that the allow-list lets through, as a name: "module name". */
+/** A class or function, as a name and no more: "module name". */
 export class PickleGlobal {
   constructor(readonly name: string) {}
 }
 
 /**
- * Stands for the object that REDUCE or NEWOBJ would make of an allowed global, with the state that BUILD would give it.
+ * Stands for the object that REDUCE or NEWOBJ would make of a global, with the state that BUILD would give it and what
+ * APPENDS, SETITEMS or ADDITEMS would put into it.
  */
 export class PickleObject {
   state: PickleValue | undefined;
+  private contents: PickleValue[] | undefined;
 
   constructor(
     readonly global: string,
     readonly args: PickleTuple,
   ) {}
+
+  get items(): PickleValue[] {
+    this.contents ??= [];
+    return this.contents;
+  }
+
+  /** Everything that it was made of. */
+  get parts(): readonly PickleValue[] {
+    return [...this.args, ...(this.contents ?? []), ...(this.state === undefined ? [] : [this.state])];
+  }
 
   /** A field of a dict state; undefined where the instance does not have it. */
   field(name: string): PickleValue | undefined {

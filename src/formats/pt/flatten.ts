@@ -7,13 +7,14 @@ import {
   PickleDict,
   PickleGlobal,
   PickleList,
-  type PickleObject,
+  PickleObject,
   PicklePersistent,
   type PickleValue,
 } from "../pickle/value.ts";
-import { isTensor } from "../torch/rebuild.ts";
+import { attributesOf, isTensor, notDense } from "../torch/tensor-types.ts";
+import { keyText } from "./key-text.ts";
 
-type Path = readonly (string | number)[];
+export type Path = readonly (string | number)[];
 
 export interface Flattened {
   readonly tensors: ReadonlyMap<string, PickleObject>;
@@ -25,16 +26,23 @@ export interface Flattened {
 const DEPTH_LIMIT = 100;
 /** Values that are no tensors, each with a name. A list of them counts as one; trainers have some hundred thousands. */
 const OTHERS_LIMIT = 500_000;
+/** Values that may be visited beyond one a byte of the pickle. */
+const BUDGET_FLOOR = 10_000;
+
+/** Most values to visit: what a pickle of this many bytes can hold unless it repeats itself. */
+export const budgetOf = (pickleLength: number): number => pickleLength + BUDGET_FLOOR;
+
 /** The name of a file's only tensor, where it stands in no dict. */
 const BARE = "tensor";
 
 /**
- * @param budget most values to visit: what a pickle of this many bytes can hold unless it repeats itself
+ * @param budget `budgetOf` its pickle
+ * @param root where the value stands, in a checkpoint that is more than this pickle
  * @throws InputError for nesting or repetition beyond measure, and for two values of one name
  */
-export function flatten(root: PickleValue, budget: number, where: Where): Flattened {
+export function flatten(value: PickleValue, budget: number, where: Where, root: Path = []): Flattened {
   const walk = new Walk(budget, where);
-  walk.visit(root, []);
+  walk.visit(value, root);
   return walk;
 }
 
@@ -45,6 +53,8 @@ class Walk implements Flattened {
   private visits = 0;
   /** What `plainSize` found: a value may stand in many places. */
   private readonly sizes = new Map<PickleValue, number>();
+  /** Objects that hold no tensor, with all that they hold. */
+  private readonly clean = new Set<PickleValue>();
 
   constructor(
     private readonly budget: number,
@@ -56,7 +66,8 @@ class Walk implements Flattened {
     this.checkDepth(path.length);
     if (isTensor(value)) this.add(value, path);
     else if (value instanceof PickleDict && value.items.length > 0) {
-      for (const [key, item] of value.entries()) this.visit(item, [...path, this.keyOf(key, path)]);
+      for (const [key, item] of value.entries()) this.visit(item, [...path, keyText(key)]);
+      this.checkAttributes(value, path);
     } else if (value instanceof PickleList) this.visitList(value, value.items, path);
     else if (isTuple(value)) this.visitList(value, value, path);
     else this.addOther(value, path);
@@ -76,6 +87,7 @@ class Walk implements Flattened {
   private plainSize(value: PickleValue, depth: number): number {
     if (isPlain(value)) return 1;
     if (isTensor(value) || value instanceof PicklePersistent) return 0;
+    if (value instanceof PickleObject) return this.tensorWithin([value]) === undefined ? 1 : 0;
     this.checkDepth(depth);
     const known = this.sizes.get(value);
     if (known !== undefined) return known;
@@ -102,20 +114,64 @@ class Walk implements Flattened {
   }
 
   private add(tensor: PickleObject, path: Path): void {
-    this.tensors.set(this.name(path.length === 0 ? [BARE] : path), tensor);
+    const at = path.length === 0 ? [BARE] : path;
+    const kind = notDense(tensor);
+    if (kind === null) this.tensors.set(this.name(at), tensor);
+    else this.addEntry({ key: this.name(at), kind: kindOf(tensor), tensor: kind });
+    if (this.tensorWithin(attributesOf(tensor)) !== undefined)
+      this.addHidden([...at, "attributes"], "attributes", "attributes of a tensor");
+  }
+
+  /** Of a subclass of dict; the items are visited by name. */
+  private checkAttributes({ attributes }: PickleDict, path: Path): void {
+    if (attributes === undefined || this.tensorWithin([attributes]) === undefined) return;
+    this.addHidden([...path, "attributes"], "attributes", "attributes of a dict");
   }
 
   private addOther(value: PickleValue, path: Path): void {
-    if (value instanceof PicklePersistent) {
-      throw refuse(this.where, "BARE_STORAGE", `${JSON.stringify(path.join("."))} is a storage without a tensor`, {
-        help: "save tensors instead of storages",
-      });
-    }
+    const kind = kindOf(value);
+    if (value instanceof PicklePersistent)
+      this.addEntry({ key: this.name(path), kind, tensor: "a storage without a tensor" });
+    else if (value instanceof PickleObject && this.tensorWithin([value]) !== undefined)
+      this.addHidden(path, kind, kind);
+    else this.addEntry({ key: this.name(path), kind });
+  }
+
+  private addHidden(path: Path, kind: string, what: string): void {
+    const key = this.name(path);
+    const fault = refuse(
+      { file: this.where.file },
+      "OBJECT_HOLDS_TENSORS",
+      `${key === "" ? "it" : JSON.stringify(key)} is ${/^[aeiou]/.test(what) ? "an" : "a"} ${what} that holds tensors; only dicts, lists and tuples are read`,
+      {
+        found: what,
+        help: "load the file with torch where its classes are at hand, and save the tensors in a dict (for a module, its state_dict())",
+      },
+    );
+    this.addEntry({ key, kind, fault });
+  }
+
+  private addEntry(entry: OtherEntry): void {
     if (this.others.length === OTHERS_LIMIT)
       throw refuse(this.where, "TOO_MANY_VALUES", `it holds more than ${OTHERS_LIMIT} values that are no tensors`, {
         help: "save the model's state dict alone",
       });
-    this.others.push({ key: this.name(path), kind: kindOf(value) });
+    this.others.push(entry);
+  }
+
+  /** A tensor anywhere inside; objects may refer to each other in circles. */
+  private tensorWithin(values: readonly PickleValue[]): PickleObject | undefined {
+    const seen = new Set<PickleValue>();
+    const next = [...values];
+    for (let value = next.pop(); value !== undefined; value = next.pop()) {
+      if (isPlain(value) || this.clean.has(value) || seen.has(value)) continue;
+      this.count(1);
+      if (isTensor(value)) return value;
+      seen.add(value);
+      for (const part of partsOf(value)) next.push(part);
+    }
+    for (const value of seen) this.clean.add(value);
+    return undefined;
   }
 
   private name(path: Path): string {
@@ -128,24 +184,16 @@ class Walk implements Flattened {
     this.paths.set(key, path);
     return key;
   }
-
-  private keyOf(key: PickleValue, path: Path): string | number {
-    if (typeof key === "string" || (typeof key === "number" && Number.isSafeInteger(key))) return key;
-    if (key === null || typeof key === "boolean" || typeof key === "number" || typeof key === "bigint") return `${key}`;
-    throw refuse(
-      this.where,
-      "DICT_KEY",
-      `the dict at ${JSON.stringify(path.join("."))} has a ${kindOf(key)} as a key`,
-      {
-        help: "use strings as keys and save it again",
-      },
-    );
-  }
 }
 
 /** A value without parts. */
 const isPlain = (value: PickleValue): value is null | boolean | number | bigint | string | Uint8Array | PickleGlobal =>
   value === null || typeof value !== "object" || value instanceof Uint8Array || value instanceof PickleGlobal;
 
-const partsOf = (value: PickleValue): readonly PickleValue[] =>
-  value instanceof PickleList || value instanceof PickleDict ? value.items : isTuple(value) ? value : [];
+function partsOf(value: PickleValue): readonly PickleValue[] {
+  if (value instanceof PickleList) return value.items;
+  if (value instanceof PickleDict)
+    return value.attributes === undefined ? value.items : [...value.items, value.attributes];
+  if (value instanceof PickleObject) return value.parts;
+  return isTuple(value) ? value : [];
+}

@@ -63,6 +63,7 @@ function joinFiles(folder: Folder, ranks: readonly Checkpoint[]): Checkpoint {
       const list = keys === undefined ? undefined : [...keys];
       for (const rank of ranks) rank.verify(list);
     },
+    notChecked: () => ranks.map((rank) => rank.notChecked?.() ?? null).find((text) => text !== null) ?? null,
     close() {
       for (const rank of ranks) rank.close();
     },

@@ -1,11 +1,10 @@
 // A zip of torch.save: `<prefix>/data.pkl`, `<prefix>/byteorder`, `<prefix>/data/<storage>`, `<prefix>/version`.
 
-import type { ByteSource } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import type { GlobalRule } from "../pickle/machine.ts";
 import { unpickle } from "../pickle/unpickle.ts";
 import { PicklePersistent, type PickleValue } from "../pickle/value.ts";
-import { locate, openZip, readRecord, type ZipArchive } from "../zip/reader.ts";
+import { locate, readRecord, type ZipArchive } from "../zip/reader.ts";
 import type { StoredRecord } from "../zip/stored-record.ts";
 import type { StorageRef } from "./rebuild.ts";
 
@@ -25,9 +24,9 @@ const PICKLE_NAME = "data.pkl";
 
 const persistent = (id: PickleValue): PicklePersistent => new PicklePersistent(id);
 
-/** Reads the directory and the pickle, no data. Throws InputError for what torch.save does not write. */
-export function openArchive(source: ByteSource, globals: ReadonlyMap<string, GlobalRule>, where: Where): TorchArchive {
-  const zip = openZip(source, where);
+/** Reads the pickle, no data. Throws InputError for what torch.save does not write. */
+export function openArchive(zip: ZipArchive, globals: ReadonlyMap<string, GlobalRule>): TorchArchive {
+  const { where } = zip;
   const pickles = [...zip.records.keys()].filter((name) => name === PICKLE_NAME || /^[^/]*\/data\.pkl$/.test(name));
   const name = pickles[0];
   if (name === undefined || pickles.length > 1) {

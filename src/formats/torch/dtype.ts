@@ -48,3 +48,21 @@ export function storageWidth(storage: string): number {
   const dtype = DTYPE_OF_STORAGE.get(storage);
   return dtype === undefined ? 1 : bitsOf(dtype) / 8;
 }
+
+/** `torch.<name>` of storage classes whose elements no format here has. */
+const OTHER_STORAGES: Readonly<Record<string, string>> = {
+  ComplexDoubleStorage: "complex128",
+  QInt8Storage: "qint8",
+  QUInt8Storage: "quint8",
+  QInt32Storage: "qint32",
+  QUInt4x2Storage: "quint4x2",
+  QUInt2x4Storage: "quint2x4",
+};
+
+/** The dtype that a global of torch stands for where it is none of ours: "torch.complex32"; undefined for no dtype. */
+export function unsupportedDtype(global: string): string | undefined {
+  const name = /^torch (\w+)$/.exec(global)?.[1];
+  if (name === undefined) return undefined;
+  const of = Object.hasOwn(OTHER_STORAGES, name) ? OTHER_STORAGES[name] : name;
+  return of !== undefined && /^(?:q?u?int|float|complex|bits)\d/.test(of) ? `torch.${of}` : undefined;
+}

@@ -11,12 +11,13 @@ import {
   PickleDict,
   PickleGlobal,
   PickleList,
-  PickleObject,
+  type PickleObject,
   PicklePersistent,
   type PickleTuple,
   type PickleValue,
 } from "../pickle/value.ts";
 import { DTYPE_OF_GLOBAL, DTYPE_OF_STORAGE, storageWidth } from "./dtype.ts";
+import { dtypeUnsupported, plainTensor, rebuildFromType, TENSOR_TYPES, unreadableTensor } from "./tensor-types.ts";
 
 /** A tensor as a strided view of a storage; strides and offset in elements. */
 export interface TensorView {
@@ -56,26 +57,14 @@ export const orderedDict: GlobalRule = (args) => {
 
 const UNTYPED = "torch.storage UntypedStorage";
 
-/** The globals that a tensor's pickle needs. */
+/** The globals of tensors that make something else than an object of their name. */
 export const TENSOR_GLOBALS: ReadonlyMap<string, GlobalRule> = new Map<string, GlobalRule>([
-  ["torch._utils _rebuild_tensor", "object"],
-  ["torch._utils _rebuild_tensor_v2", "object"],
-  ["torch._utils _rebuild_tensor_v3", "object"],
-  ["torch._utils _rebuild_parameter", "object"],
-  ["torch._utils _rebuild_parameter_with_state", "object"],
+  [TENSOR_TYPES.rebuildFromType, rebuildFromType],
   ["collections OrderedDict", orderedDict],
   ["torch Size", torchSize],
   [UNTYPED, "name"],
   ...[...DTYPE_OF_STORAGE.keys(), ...DTYPE_OF_GLOBAL.keys()].map((name) => [name, "name"] as const),
 ]);
-
-const PARAMETERS: ReadonlySet<string> = new Set([
-  "torch._utils _rebuild_parameter",
-  "torch._utils _rebuild_parameter_with_state",
-]);
-
-export const isTensor = (value: PickleValue): value is PickleObject =>
-  value instanceof PickleObject && value.global.startsWith("torch._utils _rebuild_");
 
 /**
  * The view that a tensor's pickle describes, with every number checked against the storage it claims.
@@ -83,23 +72,26 @@ export const isTensor = (value: PickleValue): value is PickleObject =>
  */
 export function tensorView(value: PickleObject, where: Where): TensorView {
   const fail = (what: string, details?: Refusal) => refuse(where, "TENSOR_PICKLE", what, details);
-  let tensor = value;
-  if (PARAMETERS.has(tensor.global)) {
-    const data = tensor.args[0];
-    if (data === undefined || !isTensor(data) || PARAMETERS.has(data.global)) {
-      throw fail(`a parameter wraps a ${kindOf(data)} instead of a tensor`);
-    }
-    tensor = data;
-  }
+  const tensor = plainTensor(value);
+  if (tensor === null) throw unreadableTensor(value, where);
   const [storage, offset, shape, strides] = tensor.args;
   if (!isSize(offset) || !isSizes(shape) || !isSizes(strides) || shape.length !== strides.length) {
     throw fail("the offset, shape or strides of the tensor are not lists of non-negative integers of one length");
   }
+  refuseOtherDtype(tensor, storage, where);
   const { dtype, storageRef } = storageOf(tensor, storage, fail);
   refuseLazyBits(tensor, fail);
   const view = { dtype, shape, strides, offset, storage: storageRef };
   refuseOutOfBounds(view, fail);
   return view;
+}
+
+function refuseOtherDtype(tensor: PickleObject, storage: PickleValue | undefined, where: Where): void {
+  const id = storage instanceof PicklePersistent && isTuple(storage.id) ? storage.id : [];
+  for (const named of [tensor.args[6], id[1]]) {
+    const other = named instanceof PickleGlobal ? dtypeUnsupported(named.name, where) : null;
+    if (other !== null) throw other;
+  }
 }
 
 type Fail = (what: string, details?: Refusal) => Error;

@@ -1,7 +1,7 @@
 // The zip files that torch.save writes: stored records, sizes in the central directory only, zip64.
 // Format: PKWARE APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16 (ends), 4.5.3.
 
-import { type ByteSource, readBytes } from "../io/byte-source.ts";
+import { type ByteSource, readBytes, subSource } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { StoredRecord } from "./stored-record.ts";
 
@@ -19,9 +19,17 @@ export interface ZipArchive {
   readonly records: ReadonlyMap<string, ZipRecord>;
   /** Where the central directory begins, and data end. */
   readonly dataEnd: number;
+  /** False where all CRC-32 are 0: torch writes them so when it is told to compute none. */
+  readonly hasChecksums: boolean;
 }
 
+/** What a report says of a file without. */
+export const NO_CHECKSUMS = "the file was saved without CRC-32: a changed bit would not show";
+
 const END_BYTES = 22;
+const END_MAGIC = Buffer.from("PK\u0005\u0006");
+/** `MZ_ZIP_MAX_ARCHIVE_COMMENT_SIZE` and what miniz reads with it. */
+const TRAILER_BYTES = 1 << 16;
 const LOCATOR_BYTES = 20;
 const END64_BYTES = 56;
 const CENTRAL_BYTES = 46;
@@ -51,7 +59,23 @@ export function openZip(source: ByteSource, where: Where): ZipArchive {
       );
     }
   }
-  return { source, where, records, dataEnd: begin };
+  const hold = [...records.values()].filter(({ byteLength }) => byteLength > 0);
+  const hasChecksums = hold.length === 0 || hold.some(({ crc }) => crc !== 0);
+  return { source, where, records, dataEnd: begin, hasChecksums };
+}
+
+/**
+ * The same where more may follow the zip file, as torch.load allows it: up to 64 KiB, which is as far as its reader looks.
+ */
+export function openZipWithTrailer(source: ByteSource, where: Where): ZipArchive {
+  const last = Math.max(0, source.byteLength - END_BYTES);
+  if (readBytes(source, last, Math.min(END_MAGIC.length, source.byteLength)).equals(END_MAGIC))
+    return openZip(source, where);
+  const begin = Math.max(0, last - TRAILER_BYTES);
+  const tail = readBytes(source, begin, source.byteLength - begin);
+  const at = tail.lastIndexOf(END_MAGIC);
+  const trailing = at < 0 ? 0 : Math.max(0, tail.length - at - END_BYTES);
+  return openZip(trailing === 0 ? source : subSource(source, 0, source.byteLength - trailing), where);
 }
 
 interface Directory {
@@ -181,7 +205,7 @@ export function locate(zip: ZipArchive, record: ZipRecord, where: Where = zip.wh
   if (begin + record.byteLength > zip.dataEnd) {
     throw refuse(where, "ZIP_BOUNDS", `zip record ${JSON.stringify(record.name)} reaches beyond the data of the file`);
   }
-  return new StoredRecord(zip.source, begin, record.byteLength, record.crc, where);
+  return new StoredRecord(zip.source, begin, record.byteLength, zip.hasChecksums ? record.crc : null, where);
 }
 
 /** A whole record, checked. */

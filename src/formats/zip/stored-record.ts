@@ -10,7 +10,7 @@ export class StoredRecord {
   private checked = 0;
   private crc = 0;
 
-  /** @param expectedCrc null where the container has none (legacy `.pt`) */
+  /** @param expectedCrc null where the container has none (legacy `.pt`, zip files saved without) */
   constructor(
     private readonly source: ByteSource,
     private readonly begin: number,
@@ -20,6 +20,10 @@ export class StoredRecord {
   ) {
     if (expectedCrc === null) this.checked = byteLength;
     else if (byteLength === 0) this.compare();
+  }
+
+  get hasChecksum(): boolean {
+    return this.expectedCrc !== null;
   }
 
   /** Reads [position, position + target.length), which the caller knows to lie inside. */

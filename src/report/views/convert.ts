@@ -1,7 +1,12 @@
+import type { Check } from "../../base/check.ts";
 import type { Conversion } from "../../convert/convert.ts";
 import type { ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { keptTable, leftOutTable } from "./plan.ts";
+
+/** Whether the data are those that were saved; shown where the files cannot tell. */
+export const notCheckedCheck = (notChecked: string | null): Check[] =>
+  notChecked === null ? [] : [{ name: "CRC-32 of the source", status: "not checked", detail: notChecked }];
 
 export function convertDocument(result: Conversion): ReportDocument {
   const { to, tensors, bytes, casts, kept, dropped, ties, files, peakRamBytes, seconds, notes } = result;
@@ -19,6 +24,7 @@ export function convertDocument(result: Conversion): ReportDocument {
     facts: [],
     checks: [
       { name: "every tensor has its place", status: "passed", detail: `${result.sourceTensors} → ${tensors}` },
+      ...notCheckedCheck(result.notChecked),
       ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "passed" as const })),
     ],
     tables: [

@@ -39,7 +39,17 @@ export const BROKEN_PICKLES: readonly BrokenPickle[] = [
     pickle: (marker) => pickleOf(PROTO, "(", text(marker), "o."),
   },
   { name: "uses an extension code", code: "PICKLE_OPCODE", pickle: () => pickleOf(PROTO, "\x82\x01.") },
-  { name: "calls with keywords", code: "PICKLE_OPCODE", pickle: () => pickleOf("\x80\x04ctorch\nSize\n)}\x92.") },
+  { name: "calls with keywords", code: "PICKLE_TYPE", pickle: () => pickleOf("\x80\x04ctorch\nSize\n)}\x92.") },
+  {
+    name: "has an integer of 4 GiB",
+    code: "PICKLE_NUMBER",
+    pickle: () => pickleOf(PROTO, "\x8b", u32(0xffffffff), "."),
+  },
+  {
+    name: "claims bytes of 2^64",
+    code: "PICKLE_TRUNCATED",
+    pickle: () => pickleOf(PROTO, "\x8e", u32(0xffffffff), u32(0xffffffff), "."),
+  },
   { name: "reads an int as text", code: "PICKLE_OPCODE", pickle: () => pickleOf("I1\n.") },
   {
     name: "gives a state to a class",

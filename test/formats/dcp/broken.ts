@@ -182,8 +182,11 @@ const PAYLOADS: readonly BrokenInput[] = [
     payloadZip(tensorPickle({ shape: [2 ** 32, 2 ** 32], strides: [0, 0] })),
   ),
   inPayload("a storage larger than any file", "TENSOR_PICKLE", () => payloadZip(tensorPickle({ count: 2 ** 53 - 1 }))),
-  inPayload("a storage class that is none", "PICKLE_GLOBAL", () =>
+  inPayload("a storage class without a dtype here", "DTYPE_UNSUPPORTED", () =>
     payloadZip(tensorPickle({ storageClass: "torch QInt8Storage" })),
+  ),
+  inPayload("a storage class that is none", "TENSOR_PICKLE", () =>
+    payloadZip(tensorPickle({ storageClass: "torch nn" })),
   ),
   inPayload("a negation that was put off", "TENSOR_PICKLE", () =>
     payloadZip(
@@ -293,9 +296,30 @@ const TORCH_FILES: readonly BrokenInput[] = [
     zipped(pickleOf("\x80\x02)", "\x85".repeat(100_000), ".")),
   ),
   inTorchFile("a list that holds itself", "PICKLE_NESTING", () => zipped(pickleOf("\x80\x02]q\0h\0a."))),
-  inTorchFile("a tuple as a key", "DICT_KEY", () => zipped(pickleOf("\x80\x02})K\x01s."))),
   inTorchFile("two values of one name", "DUPLICATE_NAME", () => zipped(twoTensors("a.b", ["a", "b"]))),
-  inTorchFile("a storage without a tensor", "BARE_STORAGE", () => zipped(pickleOf("\x80\x02K\x01Q."))),
+  inTorchFile("a storage without a tensor", "NO_TENSORS", () => zipped(pickleOf("\x80\x02K\x01Q."))),
+  inTorchFile("an object that holds a tensor", "OBJECT_HOLDS_TENSORS", () =>
+    zipped(pickleOf("\x80\x02c__main__\nM\n)\x81}X\x01\0\0\0w", tensorPickle().subarray(2, -1), "sb.")),
+  ),
+  inTorchFile("a tensor of a class of its own", "TENSOR_SUBCLASS", () =>
+    zipped(
+      pickleOf(
+        "\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n",
+        "c__main__\nSub\n))tR.",
+      ),
+    ),
+  ),
+  inTorchFile("the CRC-32 of the data taken out", "CRC_MISMATCH", () => {
+    const bytes = payloadZip(tensorPickle());
+    bytes.writeUInt32LE(0, centralEntry(bytes, "archive/data/0") + 16);
+    return bytes;
+  }),
+  inTorchFile("the CRC-32 of the pickle alone left", "CRC_MISMATCH", () => {
+    const bytes = payloadZip(tensorPickle());
+    for (const record of ["byteorder", "data/0", "version"])
+      bytes.writeUInt32LE(0, centralEntry(bytes, `archive/${record}`) + 16);
+    return bytes;
+  }),
   inTorchFile("a TorchScript program", "TORCH_SCRIPT", () =>
     zipOf({ "file/data.pkl": pickleOf("\x80\x02)."), "file/constants.pkl": pickleOf("\x80\x02).") }),
   ),

@@ -66,11 +66,70 @@ test("more than 500,000 values beside tensors are refused", () => {
   expect(codeOf(mixed)).toBe("TOO_MANY_VALUES");
 });
 
-test("lists that repeat themselves, hold themselves, or hold a storage are refused", () => {
+test("lists that repeat themselves or hold themselves are refused", () => {
   const repeated = Array.from({ length: 60 }).reduce<PickleList>((inner) => many(10, inner), list(1));
   expect(codeOf(repeated)).toBe("PICKLE_EXPANSION");
   const cycle = list(1);
   cycle.items.push(cycle);
   expect(codeOf(cycle)).toBe("PICKLE_NESTING");
-  expect(codeOf(list(1, list(new PicklePersistent("0"))))).toBe("BARE_STORAGE");
+});
+
+test("a storage without a tensor is an entry that says so", () => {
+  const { others } = found(dict({ a: list(1, list(new PicklePersistent("0"))), w: tensor }));
+  expect(others).toEqual([
+    { key: "a.0", kind: "number" },
+    { key: "a.1.0", kind: "storage", tensor: "a storage without a tensor" },
+  ]);
+});
+
+test("keys are what Python's str makes of them", () => {
+  const made = new PickleDict();
+  const nested = Array.from({ length: 100_000 }).reduce<PickleValue>((inner) => [inner], 0);
+  made.items.push(0, tensor, [1, "it's", [null, true]], tensor, -1n, tensor, [2], tensor, [], tensor, nested, tensor);
+  expect([...found(made).tensors.keys()]).toEqual([
+    "0",
+    `(1, "it's", (None, True))`,
+    "-1",
+    "(2,)",
+    "()",
+    "((((<tuple>,),),),)",
+  ]);
+  expect(found(made).paths.get("0")).toEqual(["0"]);
+});
+
+const opaque = (state: PickleValue): PickleObject => {
+  const made = new PickleObject("__main__ Thing", []);
+  made.state = state;
+  return made;
+};
+
+test("an object is an entry; one that holds a tensor, however deep, must not be left out", () => {
+  const self = opaque(null);
+  self.state = dict({ self, list: list(self) });
+  const hiding = opaque(dict({ a: list(1, opaque([tensor])), self }));
+  const { others } = found(dict({ self, many: list(self, self), hiding, mixed: list(1, hiding), w: tensor }));
+  expect(others.map(({ key, kind, fault }) => [key, kind, fault?.code])).toEqual([
+    ["self", "__main__.Thing", undefined],
+    ["many", "list", undefined],
+    ["hiding", "__main__.Thing", "OBJECT_HOLDS_TENSORS"],
+    ["mixed.0", "number", undefined],
+    ["mixed.1", "__main__.Thing", "OBJECT_HOLDS_TENSORS"],
+  ]);
+});
+
+test("a tensor in the attributes of a tensor or of a dict is not lost silently", () => {
+  const plain = new PickleObject("torch._utils _rebuild_tensor_v2", []);
+  plain.state = dict({ tag: "x" });
+  const scaled = new PickleObject("torch._utils _rebuild_tensor_v2", []);
+  scaled.state = dict({ scale: tensor });
+  const inner = dict({ w: tensor });
+  inner.attributes = dict({ _metadata: dict({ version: 1 }) });
+  const other = dict({ w: tensor });
+  other.attributes = dict({ ema: tensor });
+  const { tensors, others } = found(dict({ plain, scaled, inner, other }));
+  expect([...tensors.keys()]).toEqual(["plain", "scaled", "inner.w", "other.w"]);
+  expect(others.map(({ key, fault }) => [key, fault?.code])).toEqual([
+    ["scaled.attributes", "OBJECT_HOLDS_TENSORS"],
+    ["other.attributes", "OBJECT_HOLDS_TENSORS"],
+  ]);
 });

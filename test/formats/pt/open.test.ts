@@ -50,6 +50,18 @@ test("entries that are no tensors say what they are", () => {
     "layers.1.1": "string",
     "optimizer.param_groups": "list",
   });
-  expect(file.paths?.get("optimizer.state.0.exp_avg")).toEqual(["optimizer", "state", 0, "exp_avg"]);
+  expect(file.paths?.get("optimizer.state.0.exp_avg")).toEqual(["optimizer", "state", "0", "exp_avg"]);
   file.close();
+});
+
+test("a zip file without any CRC-32 is read, and says so; one zero among them is a fault", () => {
+  const checked = openTorchFile(`${DCP_FIXTURES}pt-zip/file.pt`);
+  expect(checked.notChecked?.()).toBeNull();
+  checked.close();
+  const legacy = openTorchFile(`${DCP_FIXTURES}pt-legacy/file.pt`);
+  expect(legacy.notChecked?.()).toBeNull();
+  legacy.close();
+  const unchecked = openTorchFile(`${DCP_FIXTURES}pt-unchecked/file.pt`);
+  expect(unchecked.notChecked?.()).toBe("the file was saved without CRC-32: a changed bit would not show");
+  unchecked.close();
 });

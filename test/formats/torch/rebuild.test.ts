@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { unpickle } from "../../../src/formats/pickle/unpickle.ts";
 import { PickleObject, PicklePersistent } from "../../../src/formats/pickle/value.ts";
 import { PickleWriter } from "../../../src/formats/pickle/write.ts";
-import { isTensor, TENSOR_GLOBALS, type TensorView, tensorView } from "../../../src/formats/torch/rebuild.ts";
+import { TENSOR_GLOBALS, type TensorView, tensorView } from "../../../src/formats/torch/rebuild.ts";
+import { isTensor } from "../../../src/formats/torch/tensor-types.ts";
 import { writeTensor } from "../dcp/tamper.ts";
 
 const where = { file: "file.pt", tensor: "t" };
