@@ -1,6 +1,6 @@
 // Options of a parity run that have a few values: apart from what runs, so that `--help` need not load it.
 
-/** `auto` takes WebGPU where an adapter is found, else WASM. */
+/** `auto` takes WebGPU on a hardware adapter, else the faster of WASM and an adapter that computes on the CPU. */
 export const BACKEND_CHOICES = ["auto", "webgpu", "wasm", "cpu"] as const;
 export type BackendChoice = (typeof BACKEND_CHOICES)[number];
 

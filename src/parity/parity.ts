@@ -30,6 +30,8 @@ export interface ParityOptions extends JudgeOptions {
   readonly input?: InputRequests | undefined;
   readonly backend?: BackendChoice | undefined;
   readonly maxRamBytes?: number | undefined;
+  /** Told what computes, before it does. */
+  readonly onBackend?: (backend: ParityReport["backend"]) => void;
   /** Versions of upstream whose mathematics is run; else those of the HF side's config. */
   readonly upstream?: Partial<Upstream> | undefined;
 }
@@ -57,7 +59,7 @@ export interface ParityReport extends Omit<Judgement, "prompts"> {
     readonly library?: string;
     readonly fallbackFrom?: string;
     readonly fallbackReason?: string;
-    readonly hint?: string;
+    readonly choice?: string;
   };
   readonly memory: ParityMemory & { readonly backendPeakBytes: number };
   readonly peakRamBytes: number;
@@ -94,8 +96,12 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     });
     // Before a backend is started: whatever does not fit fails here.
     const plans = passes.plan(passes.forwards);
-    const { backend, ...fallback } = await openBackend(options.backend ?? "auto", flopsOf(plans));
+    const work = { flops: flopsOf(plans), mayMeasure: options.maxRamBytes === undefined };
+    const { backend, ...why } = await openBackend(options.backend ?? "auto", work);
     try {
+      const { name, adapter, library } = backend;
+      const computedOn = { name, adapter, ...(library === null ? {} : { library }), ...why };
+      options.onBackend?.(computedOn);
       const trial = { options, sides, passes, backend };
       const memory = reserve(options, trial, plans);
       const { prompts, ...judgement } = await judge(trial);
@@ -103,12 +109,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
         ...judgement,
         inputs: describeInputs(inputs, prompts),
         upstream,
-        backend: {
-          name: backend.name,
-          adapter: backend.adapter,
-          ...(backend.library === null ? {} : { library: backend.library }),
-          ...fallback,
-        },
+        backend: computedOn,
         memory: { ...memory, backendPeakBytes: backend.peakBytes },
         ignoredTensors: weights.flatMap(({ ignored }) => ignored),
         peakRamBytes: process.resourceUsage().maxRSS * 1024,

@@ -1,6 +1,6 @@
 import { parseUpstream } from "../../family/upstream.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
-import { parityDocument } from "../../report/views/parity.ts";
+import { backendNotes, parityDocument } from "../../report/views/parity.ts";
 import type { Command } from "../command.ts";
 import { inputsOf, tokenizerBeside } from "../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";

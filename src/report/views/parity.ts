@@ -94,11 +94,16 @@ const tables = (report: ParityReport, texts: ReadonlyMap<number, string>): Table
   },
 ];
 
+/** Why it is computed there, where `auto` chose. */
+export const backendNotes = ({ name, fallbackFrom, fallbackReason, choice }: ParityReport["backend"]): string[] => [
+  ...(fallbackFrom ? [`fell back from ${fallbackFrom}: ${fallbackReason}`] : []),
+  ...(choice ? [`${name} was taken: ${choice}`] : []),
+];
+
 function notes(report: ParityReport): string[] {
   const { backend, inputs, firstDivergence, cause } = report;
   return [
-    ...(backend.fallbackFrom ? [`fell back from ${backend.fallbackFrom}: ${backend.fallbackReason}`] : []),
-    ...(backend.hint ? [backend.hint] : []),
+    ...backendNotes(backend),
     ...versionNotes(report.upstream),
     ...(inputs.note ? [inputs.note] : []),
     ...(inputs.prompts ?? []).flatMap(({ note }, i) => (note ? [`input ${i + 1}: ${note}`] : [])),
