@@ -71,6 +71,9 @@ export const parity: Command = {
         upstream: parseUpstream(args.list("upstream")),
         routing: args.choice("routing", ROUTING_CHOICES),
         signal,
+        onBackend: (backend) => {
+          for (const note of backendNotes(backend)) context.print(`${note}\n\n`);
+        },
         onProgress: (event) => context.progress({ ...event, label: event.unit === "FLOP" ? "forward" : event.label }),
       });
       const report = await untilAborted(signal, running);
