@@ -33,7 +33,7 @@ step("1. torchtitan's checkpoint becomes a model for transformers", [
   "--config",
   config,
 ]);
-step("2. Both run forward on a text, each through a graph of its own, and agree", [
+step("2. Both run forward on a text, each through a graph of its own, and agree, under the one config that both have", [
   "parity",
   native,
   `${out}/hf`,
@@ -42,7 +42,7 @@ step("2. Both run forward on a text, each through a graph of its own, and agree"
   "--prompt",
   "@fixtures/demo/prompt.txt",
 ]);
-step("3. … and with the logits that transformers itself computed, in f64", [
+step("3. … and with the logits that transformers itself computed, in f64: they tell whether that config is right", [
   "parity",
   `${out}/hf`,
   "--golden",
@@ -57,7 +57,7 @@ if (broken.rope_parameters) broken.rope_parameters.rope_theta *= 100;
 else broken.rope_theta *= 100;
 writeFileSync(`${out}/wrong/config.json`, JSON.stringify(broken, null, 2));
 step(
-  "5. The same weights with another rope_theta in the config: it loads, and the check fails, as it must (exit 1)",
+  "5. The same weights with another rope_theta in one side's config: it loads, and the check fails, as it must (exit 1)",
   ["parity", native, `${out}/wrong`, "--config", config, "--prompt", "@fixtures/demo/prompt.txt"],
   1,
 );

@@ -23,7 +23,7 @@ const SHARED = "Shared options:";
 export const sharedOptions = {
   json: { ...flag("One JSON document on stdout, nothing else there"), group: SHARED },
   report: text("Also write a report: .json .xml (JUnit) .md .html; repeatable", { group: SHARED }),
-  quiet: { ...flag("Print nothing but errors"), group: SHARED },
+  quiet: { ...flag("Print nothing but errors and the headline of what failed"), group: SHARED },
   progress: { ...flag("Show progress on stderr even where it is no terminal"), group: SHARED },
   "no-color": { ...flag("No colours"), group: SHARED },
 } as const satisfies Readonly<Record<string, Options>>;

@@ -4,6 +4,7 @@ import { EnvironmentError } from "../base/errors.ts";
 import type { Failure } from "../base/failure.ts";
 import { restoreTarget } from "../output/swap.ts";
 import type { ReportDocument } from "../report/document.ts";
+import { visible } from "../report/escape.ts";
 import { renderJson } from "../report/json.ts";
 import { rendererFor } from "../report/renderers.ts";
 import { renderText } from "../report/text.ts";
@@ -64,6 +65,7 @@ export async function runCommand(command: Command, name: string, args: Arguments
   settle();
   document = { seconds: (performance.now() - begin) / 1e3, ...document };
   if (json) io.stdout(renderJson(document));
+  else if (quiet && document.verdict !== "pass") io.stderr(`${visible(document.headline)}\n`);
   else context.print(renderText(document, { color: context.color }));
   for (const report of reports) report(document);
   return document.verdict === "pass" ? 0 : 1;

@@ -13,10 +13,10 @@ import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
 import type { Mapping } from "../views/mapping.ts";
+import { type Judged, judgeValues, type Scanned } from "../views/values/implausible.ts";
+import { scan } from "../views/values/scan.ts";
 import { notCheckedNote } from "./not-checked.ts";
-import { scan } from "./scan.ts";
 import { upstreamNotes } from "./upstream-notes.ts";
-import { type Judged, judgeValues, type Scanned } from "./values.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
 export interface Validation {

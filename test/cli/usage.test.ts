@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { LEAST_NODE, VERSION } from "../../src/base/version.ts";
 import { commands } from "../../src/cli/commands/commands.ts";
 import { ENCODING_CHOICES } from "../../src/encodings/encoding.ts";
-import { fixture } from "../helpers/fixtures.ts";
+import { FIXTURES, fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { run } from "./command.ts";
 
@@ -134,9 +134,16 @@ describe("--json", () => {
   });
 });
 
-it("--quiet prints nothing", async () => {
+it("--quiet prints nothing of what passed", async () => {
   const { code, stdout, stderr } = await run("inspect", hf, "--quiet");
   expect([code, stdout, stderr]).toEqual([0, "", ""]);
+});
+
+it("--quiet prints the headline of what failed, on stderr", async () => {
+  const other = join(FIXTURES, "demo/hf");
+  const { code, stdout, stderr } = await run("diff", hf, other, "--quiet");
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^[^\n]*differ[^\n]*\n$/);
 });
 
 describe("--report", () => {

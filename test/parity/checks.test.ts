@@ -25,11 +25,11 @@ const run = (a: ParityOptions["a"], b: ParityOptions["b"], numbers = upTo(40), o
 const check = (report: ParityReport, name: RegExp) => report.checks.find((each) => name.test(each.name));
 const headline = (report: ParityReport): string => parityDocument(report).headline;
 
-/** The side with the lowest bit of a tensor's first value changed, or of that of one of its rows. */
-function nudged(side: TestModel, key: string, row = 0): TestModel {
+/** The side with the lowest bit of a byte of a tensor's first value changed, or of that of one of its rows. */
+function nudged(side: TestModel, key: string, row = 0, byte = 0): TestModel {
   const { shape, byteLength } = side.source.tensors.get(key)!;
   const bytes = bytesOf(side.checkpoint, key);
-  const at = (byteLength / shape[0]!) * row;
+  const at = (byteLength / shape[0]!) * row + byte;
   bytes[at] = bytes[at]! ^ 1;
   return mutated(side, { [key]: { bytes } });
 }
@@ -201,4 +201,48 @@ test("multi-token prediction that one side lacks is not compared, and its tensor
   );
   const both = await run(nativeSide(name), side);
   expect(check(both, /multi-token/)?.status).toBe("failed");
+});
+
+describe("a failed run without a cause", () => {
+  const name = "llama3/split";
+  const { golden } = fixtureCase(name);
+  const key = "model.layers.0.self_attn.o_proj.weight";
+  const beside = async (a: TestModel) => runParity({ a, golden, backend: "cpu" });
+
+  test("beside a golden looks at the side alone, and names what a trained model does not have", async () => {
+    const side = hfSide(name);
+    const zeros = mutated(side, { [key]: { bytes: new Uint8Array(side.source.tensors.get(key)!.byteLength) } });
+    const report = await beside(zeros);
+    expect(report).toMatchObject({ verdict: "fail", cause: null, firstDivergence: null });
+    expect(report.nextSteps).toEqual([
+      expect.stringMatching(
+        /^on its own, a has values .*: "model\.layers\.0\.self_attn\.o_proj\.weight": all 3240 elements are 0/,
+      ),
+    ]);
+  });
+
+  test("says what else to try where the side shows nothing", async () => {
+    const side = hfSide(name);
+    const other = bytesOf(side.checkpoint, key.replace("0", "1"));
+    const report = await beside(mutated(side, { [key]: { bytes: other } }));
+    expect(report.cause).toBeNull();
+    expect(report.nextSteps.join("\n")).toMatch(
+      /^on its own, a shows nothing: .*\ngive another checkpoint .*\ncheck that the golden /,
+    );
+    expect(parityDocument(report).notes.join("\n")).toMatch(/^next: on its own/m);
+    expect((await beside(side)).nextSteps).toEqual([]);
+  });
+});
+
+test("a difference below the limit that rounding does not explain is told, with its place", async () => {
+  const side = hfSide("qwen3/split");
+  const key = "model.layers.1.self_attn.k_norm.weight";
+  const report = await run(nativeSide("qwen3/split"), nudged(side, key, 0, 1));
+  expect(report.verdict).toBe("pass");
+  expect(report.metrics.klMeanNats).toBeGreaterThan(1e-12);
+  expect(report.beyondRounding).toMatchObject({ tap: "layers.1.attn", tensors: [key] });
+  expect(parityDocument(report).notes.join("\n")).toMatch(
+    /more than rounding: .* most is added at layers\.1\.attn .*k_norm\.weight differ in bits/,
+  );
+  expect((await run(nativeSide("qwen3/split"), side)).beyondRounding).toBeNull();
 });

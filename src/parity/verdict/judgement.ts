@@ -15,12 +15,14 @@ import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
 import type { ParityModel, SideWeights } from "../side.ts";
+import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import type { Evidence } from "./evidence.ts";
 import { type RunAgain, withOtherVersion, withoutKnown, withReferenceConfig } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
 import { type Cause, explain, type Failure } from "./hypotheses.ts";
 import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
+import { nextSteps } from "./next-steps.ts";
 import { weightFaults } from "./weights.ts";
 
 /** What the comparison came to. */
@@ -56,7 +58,11 @@ export interface Judgement {
   readonly experts: ExpertUse | null;
   readonly routing: RoutingReport | null;
   readonly firstDivergence: Divergence | null;
+  /** What passes and is more than rounding makes; null where it is not. */
+  readonly beyondRounding: BeyondRounding | null;
   readonly cause: Cause | null;
+  /** What to try where a failed run has no cause. */
+  readonly nextSteps: readonly string[];
 }
 
 export interface JudgeOptions extends ForwardOptions {
@@ -103,6 +109,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
       return isUnexplained ? weightFaults(views, passes.reference, divergence?.tensors ?? []) : [];
     },
   };
+  const cause = all.length === 0 ? null : await explain(failure);
+  const views = passes.sides.map(({ view }) => view);
   return {
     verdict: findings.length === 0 ? "pass" : "fail",
     verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
@@ -120,7 +128,9 @@ export async function judge(trial: Trial): Promise<Judgement> {
     experts: evidence.coverage.experts,
     routing: routingReport(options.routing ?? "free", outcome.routing),
     firstDivergence: findings.length > 0 || options.localise ? divergence : null,
-    cause: all.length === 0 ? null : await explain(failure),
+    beyondRounding: findings.length > 0 ? null : beyondRounding(evidence, known?.without ?? evidence, noiseFloor),
+    cause,
+    nextSteps: findings.length > 0 && cause === null ? await nextSteps(views, evidence, inBytes(options)) : [],
   };
 }
 

@@ -101,7 +101,7 @@ export const backendNotes = ({ name, fallbackFrom, fallbackReason, choice }: Par
 ];
 
 function notes(report: ParityReport): string[] {
-  const { backend, inputs, firstDivergence, cause } = report;
+  const { backend, inputs, firstDivergence, beyondRounding, cause, nextSteps } = report;
   return [
     ...backendNotes(backend),
     ...versionNotes(report.upstream),
@@ -112,7 +112,9 @@ function notes(report: ParityReport): string[] {
           `first difference at ${firstDivergence.tap}: relative error ${scientific(firstDivergence.added)} added, ${scientific(firstDivergence.inherited)} inherited; that step read ${someOf(firstDivergence.tensors)}`,
         ]
       : []),
+    ...(beyondRounding ? [beyondText(beyondRounding)] : []),
     ...(cause ? [`${cause.code}: ${cause.explanation} (${cause.evidence}); ${cause.fix}`] : []),
+    ...nextSteps.map((step) => `next: ${step}`),
   ];
 }
 
@@ -223,3 +225,8 @@ const configFacts = ({ configs }: ParityReport): Fact[] =>
   });
 
 const configText = ({ path, sha256, origin }: SideConfig): string => `${path} (${ORIGIN[origin]}, sha256 ${sha256})`;
+
+const beyondText = ({ klMeanNats, tap, added, tensors }: NonNullable<ParityReport["beyondRounding"]>): string => {
+  const differ = tensors.length > 0 ? `, where ${someOf(tensors)} differ in bits` : "";
+  return `below the limit, and yet more than rounding: mean KL ${scientific(klMeanNats)} nats/token; most is added at ${tap} (relative error ${scientific(added)})${differ}`;
+};

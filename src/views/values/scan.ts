@@ -1,7 +1,7 @@
 // What the bits of a tensor show, read once.
-import { FLOAT_BYTES, type Float } from "../base/floats.ts";
-import type { TensorInfo } from "../formats/checkpoint.ts";
-import type { TensorSource } from "../views/tensor-source.ts";
+import { FLOAT_BYTES, type Float } from "../../base/floats.ts";
+import type { TensorInfo } from "../../formats/checkpoint.ts";
+import type { TensorSource } from "../tensor-source.ts";
 
 export interface Scan {
   nans: number;

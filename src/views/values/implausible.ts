@@ -1,8 +1,8 @@
 // Values that a trained model does not have: not finite, all alike, all zero, all too small for their type.
-import { elementCount } from "../base/dtype.ts";
-import type { TensorInfo } from "../formats/checkpoint.ts";
-import { coordinates } from "../views/compare.ts";
-import type { Difference } from "../views/difference.ts";
+import { elementCount } from "../../base/dtype.ts";
+import type { TensorInfo } from "../../formats/checkpoint.ts";
+import { coordinates } from "../compare.ts";
+import type { Difference } from "../difference.ts";
 import type { Scan } from "./scan.ts";
 
 export interface Scanned {
