@@ -21,7 +21,7 @@ import { hfConfigText } from "./hf-config.ts";
 import { type ConversionMemory, conversionMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
-import { recordOf } from "./record-of.ts";
+import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
@@ -75,11 +75,11 @@ export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "
 
 /** `target` may be left out to see what would happen. Throws UsageError, InputError, EnvironmentError. */
 export function planConversion(
-  source: Checkpoint,
+  checkpoint: Checkpoint,
   targetPath: string | undefined,
   options: ConversionOptions,
 ): ConversionPlan {
-  checkArgument("planConversion", "Checkpoint", source);
+  checkArgument("planConversion", "Checkpoint", checkpoint);
   checkAdapters("planConversion", options);
   // Wrong usage shows first, whatever the source is.
   targetAt(targetPath ?? "", options.format, "dcp");
@@ -89,11 +89,15 @@ export function planConversion(
   // Memory follows from the whole plan; nothing is read before.
   const bufferBytes = () => memory.bufferBytes;
   const choices = { dtypes, isWaived, bufferBytes };
-  const route = options.to === RAW.name ? rawRoute(source, options) : layoutRoute(source, options, choices);
+  const isRaw = options.to === RAW.name;
+  const settled = isRaw ? rawRoute(checkpoint, options) : layoutRoute(checkpoint, options, choices);
+  // Under the keys of its layout, which those of the files need not be.
+  const source = settled.model?.checkpoint ?? checkpoint;
   checkGlobs(dtypes);
-  const { ranked } = route;
-  const fallback = ranked === null ? defaultFormat(route, source) : "pt";
+  const { ranked } = settled;
+  const fallback = ranked === null ? defaultFormat(settled, source) : "pt";
   const target = targetAt(targetPath ?? "", options.format, fallback);
+  const route = spelledAsBefore(settled, target, options);
   const casts = castsOf(route.mapping);
   const originals = originalsOf(source, route, casts);
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
@@ -133,6 +137,17 @@ export function planConversion(
     leftBehind: [...(beside === null ? side.along.map(({ name }) => name) : []), ...side.leftBehind],
     notes,
   };
+}
+
+/** Where the files of the record are written again, with the keys that they had. */
+function spelledAsBefore(route: Route, { format, fileName }: Target, { maxShardSize }: ConversionOptions): Route {
+  const { record, mapping, mappings, notes } = route;
+  const [first] = record?.names.values() ?? [];
+  const isAgain = format === "safetensors" && fileName === null && maxShardSize === undefined;
+  if (record === null || first === undefined || !isAgain) return route;
+  const named = renamedTo(record.names, mapping);
+  const note = `keys are spelled as in the files that ${RECORD_NAME} tells of, such as "${first}": without it they are plain`;
+  return { ...route, mapping: named, mappings: [...mappings.slice(0, -1), named], notes: [...notes, note] };
 }
 
 /** The source's own, the config in use, record, scales and companions. Opens each. Throws what opening throws. */
@@ -175,8 +190,10 @@ function castsOf({ tensors, source }: Mapping): Cast[] {
 function originalsOf(source: Checkpoint, { mapping, record }: Route, casts: readonly Cast[]): Originals | null {
   if (record !== null) {
     if (record.safetensors === null) return null;
+    const keys = new Map([...record.names].map(([key, stored]) => [stored, key]));
     const cast = [...mapping.tensors.values()].some(({ info, sources }) => {
-      const before = record.casts.get(info.key) ?? mapping.source.tensors.get(sources[0] ?? "")?.dtype;
+      const before =
+        record.casts.get(keys.get(info.key) ?? info.key) ?? mapping.source.tensors.get(sources[0] ?? "")?.dtype;
       return before !== undefined && before !== info.dtype;
     });
     return { files: record.safetensors, cast };
@@ -213,7 +230,7 @@ function besideFiles(
   if (to.side === "hf" && !hasTokenizer(side.along))
     notes.push("no tokenizer beside the source: what is written is not ready for the Hub");
   const encoded = model?.encoded ?? new Map();
-  const record = recordOf(source, target, route.family, mapping, encoded, isWaived);
+  const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
   return { files, notes };

@@ -2,16 +2,31 @@
 
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import type { Model } from "../model/model.ts";
 import { type ConversionRecord, type KeptTensor, keepBytes } from "../model/record.ts";
 import type { Target } from "../output/target.ts";
+import type { Move } from "../table/move.ts";
 import type { PlanOptions } from "../table/plan.ts";
 import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
 import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 
+/** What a record tells of the source's files. */
+export interface Origin extends Pick<Checkpoint, "format"> {
+  readonly safetensors: SafetensorsOrigin | null;
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** Of a model, or of a checkpoint that is taken as it is. */
+export const originOf = (source: Checkpoint, model: Model | null): Origin => ({
+  format: source.format,
+  safetensors: model === null ? (source.safetensors ?? null) : model.stored.safetensors,
+  names: model?.stored.names ?? new Map(),
+});
+
 /** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
 export function recordOf(
-  source: Checkpoint,
+  source: Origin,
   target: Target,
   family: string | null,
   mapping: Mapping,
@@ -20,19 +35,20 @@ export function recordOf(
 ): ConversionRecord | null {
   const { from, to, spelling, order, orderAt } = mapping;
   const isNative = from.side === "hf" && to.side === "native";
-  const isRaw = to.side === "raw" && source.safetensors !== undefined && target.format !== "safetensors";
+  const isRaw = to.side === "raw" && source.safetensors !== null && target.format !== "safetensors";
   if (!isNative && !isRaw) return null;
   return {
     family,
     from: { layout: from.name, format: source.format },
     to: { layout: to.name, format: target.format },
-    safetensors: source.safetensors ?? null,
+    safetensors: source.safetensors,
     casts: originalDtypes(mapping),
     aliases: new Map([...mapping.aliases].map(([key, shipped]) => [key, shipped && !isWaived(key)])),
     spelling,
     order,
     orderAt,
     encodings: new Map([...encoded].map(([key, { encoding }]) => [key, encoding.name])),
+    names: source.safetensors === null ? new Map() : source.names,
     dropped: keptTensors(mapping, isWaived),
   };
 }
@@ -99,3 +115,24 @@ export function withKept(mapping: Mapping, record: ConversionRecord): { mapping:
   ]);
   return { mapping: { ...mapping, source: overlay, tensors: new Map([...tensors, ...extra]) }, notes };
 }
+
+/** The mapping's tensors under the names that they had in the files of the record. */
+export function renamedTo(names: ConversionRecord["names"], mapping: Mapping): Mapping {
+  if (names.size === 0) return mapping;
+  const tensors = [...mapping.tensors.values()].map(({ info, move, ...rest }): readonly [string, MappedTensor] => {
+    const key = names.get(info.key) ?? info.key;
+    // Pieces of a move may be laid out late: it is not copied.
+    return [key, { ...rest, info: { ...info, key }, move: key === info.key ? move : renamedMove(move, key) }];
+  });
+  return { ...mapping, tensors: new Map(tensors) };
+}
+
+const renamedMove = (move: Move, key: string): Move => ({
+  key,
+  shape: move.shape,
+  rule: move.rule,
+  ...(move.fill === undefined ? {} : { fill: move.fill }),
+  get pieces() {
+    return move.pieces;
+  },
+});

@@ -135,6 +135,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     config: model.stored.config,
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
     notes: [
+      ...model.stored.notes,
       ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),

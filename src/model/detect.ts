@@ -7,6 +7,7 @@ import { bound, type Family, tableLayout } from "../family/family.ts";
 import { type LayoutFacts, layoutNamed, layoutsOf, type NativeLayout } from "../family/layout.ts";
 import { abstractKey, axesOf } from "../table/dims/key-pattern.ts";
 import type { Rule } from "../table/rule.ts";
+import { kindsOf, MOST_KINDS } from "./keys/readings.ts";
 import { KnownKinds, share } from "./known-kinds.ts";
 
 export interface Detected {
@@ -29,7 +30,8 @@ export interface Evidence {
   readonly recorded?: () => string | undefined;
 }
 
-interface Candidate extends Detected {
+/** How well keys fit a layout. */
+export interface Fit extends Detected {
   /** Kinds of keys of the checkpoint that the layout has, and kinds it requires that the checkpoint has, each 0 to 1. */
   readonly known: number;
   readonly present: number;
@@ -57,22 +59,29 @@ export function detect(
   settled: Settled = {},
   evidence: Evidence = {},
 ): Detected {
+  const { adapter, layout } = fitOf(adapters, new Set(kindsOf(keys.keys()).keys()), config, settled, evidence);
+  return { adapter, layout };
+}
+
+/** As `detect`, with how well the keys fit. @param kinds of keys, as `abstractKey` writes them */
+export function fitOf(
+  adapters: readonly Adapter[],
+  kinds: ReadonlySet<string>,
+  config: JsonObject | null,
+  settled: Settled = {},
+  evidence: Evidence = {},
+): Fit {
   const chosen = chosenBy(adapters, settled);
-  if (chosen !== undefined) return chosen;
-  const kinds = kindsOf(keys.keys());
-  const possible = adapters.filter((adapter) => isPossible(adapter, config, settled.family));
-  if (kinds.size > MOST_KINDS) throw unknownFamily(adapters, possible, config, kinds);
-  const specific = possible.filter(({ generic }) => generic !== true);
-  const families = specific.length > 0 ? specific : possible;
-  const isSettled = settled.family !== undefined || typeof config?.model_type === "string";
+  const { families, isSettled, ownConfig } = candidatesFor(adapters, config, settled.family);
+  if (chosen !== undefined) return judge(chosen.adapter, chosen.layout, kinds, ownConfig, isSettled);
+  if (kinds.size > MOST_KINDS) throw unknownFamily(adapters, families, config, kinds);
   const enough = isSettled ? ENOUGH_IN_FAMILY : ENOUGH_BY_KEYS;
-  const ownConfig = isSettled ? config : null;
   const candidates = families
     .flatMap((adapter) =>
       possibleLayouts(adapter, settled.layout).map((layout) => judge(adapter, layout, kinds, ownConfig, isSettled)),
     )
     .filter(({ known, present }) => known >= enough && present >= enough);
-  const score = ({ known, present }: Candidate) => known + present;
+  const score = ({ known, present }: Fit) => known + present;
   const best = Math.max(...candidates.map(score));
   const [first, ...more] = likelier(
     candidates.filter((candidate) => score(candidate) === best),
@@ -81,27 +90,22 @@ export function detect(
   if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
   const others = more.filter((other) => !isSameTable(first, other, ownConfig, kinds));
   if (others.length > 0) throw ambiguous([first, ...others]);
-  return { adapter: first.adapter, layout: first.layout };
+  return first;
 }
 
-/** Kinds of keys in published models are some hundreds; of more than this no family knows the half. */
-const MOST_KINDS = 10_000;
-
-/** No more than that are looked at: a million keys that are all different would take minutes, and fit nothing. */
-function kindsOf(keys: Iterable<string>): ReadonlySet<string> {
-  const kinds = new Set<string>();
-  for (const key of keys) {
-    kinds.add(abstractKey(key));
-    if (kinds.size > MOST_KINDS) break;
-  }
-  return kinds;
+/** Families that a checkpoint may be of, and what is known of it before its keys are looked at. */
+export function candidatesFor(adapters: readonly Adapter[], config: JsonObject | null, family: string | undefined) {
+  const possible = adapters.filter((adapter) => isPossible(adapter, config, family));
+  const specific = possible.filter(({ generic }) => generic !== true);
+  const isSettled = family !== undefined || typeof config?.model_type === "string";
+  return { families: specific.length > 0 ? specific : possible, isSettled, ownConfig: isSettled ? config : null };
 }
 
 /**
  * Of candidates with the same keys, those that the evidence names: the layout of the record, or the ranked or unranked
  * ones.
  */
-function likelier(candidates: readonly Candidate[], { ranks = false, recorded }: Evidence): readonly Candidate[] {
+function likelier(candidates: readonly Fit[], { ranks = false, recorded }: Evidence): readonly Fit[] {
   if (candidates.length < 2) return candidates;
   const named = candidates.filter(({ layout }) => layout.name === recorded?.());
   const fitting = named.length > 0 ? named : candidates.filter(({ layout }) => layout.ranked === ranks);
@@ -157,9 +161,8 @@ function judge(
   kinds: ReadonlySet<string>,
   config: JsonObject | null,
   isSettled: boolean,
-): Candidate {
-  const ownKinds = rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side));
-  const scores = [...probedKinds(adapter, layout), ...ownKinds].map((known) => {
+): Fit {
+  const scores = knownKinds(adapter, layout, config).map((known) => {
     const found = [...kinds].map((kind) => known.canonical(kind)).filter((kind) => kind !== undefined);
     return { known: share(found.length, kinds.size), present: known.presence(found.flat(), isSettled) };
   });
@@ -167,6 +170,12 @@ function judge(
   const best = scores.reduce((a, b) => (b.known + b.present > a.known + a.present ? b : a), none);
   return { adapter, layout, ...best };
 }
+
+/** Kinds of keys that a layout can have: at each of the adapter's probes, and at the config. */
+export const knownKinds = (adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): readonly KnownKinds[] => [
+  ...probedKinds(adapter, layout),
+  ...rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side)),
+];
 
 const tableAt = (family: Family, layout: LayoutFacts): NativeLayout => tableLayout(family, bound(family, layout));
 
@@ -261,7 +270,7 @@ function unknownFamily(
 }
 
 /** Layouts of one family may differ in a tensor or two. Then these tensors are what is missing. */
-function ambiguous(candidates: readonly Candidate[]): InputError {
+function ambiguous(candidates: readonly Fit[]): InputError {
   const names = candidates.map(({ adapter, layout }) => `${adapter.family} ${layout.name}`);
   const kinds = candidates.map(
     ({ adapter, layout }) => new Set(probedKinds(adapter, layout).flatMap((known) => [...known.spelled])),

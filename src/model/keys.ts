@@ -1,44 +1,44 @@
-// Which tensors of a checkpoint are the model's: trainers save them flat or under a name, beside their own state.
+// Which tensors of a checkpoint are the model's: trainers save them beside their own state.
 import type { Checkpoint } from "../formats/checkpoint.ts";
 
-/** Roots of what torchtitan and its like save beside a model. */
-const TRAINER_ROOTS: ReadonlySet<string> = new Set([
-  "optimizer",
-  "optimizers",
-  "optim",
-  "lr_scheduler",
-  "lr_schedulers",
-  "scheduler",
-  "dataloader",
-  "train_state",
-]);
+/**
+ * Roots of what trainers save beside a model: torchtitan and its like, and what PyTorch Lightning's `.ckpt` and
+ * DeepSpeed's state files have.
+ *   Lightning-AI/pytorch-lightning@2.6.0:src/lightning/pytorch/trainer/connectors/checkpoint_connector.py (`dump_checkpoint`)
+ */
+const TRAINER_ROOT = new RegExp(
+  `^(?:${[
+    "optim(?:izer)?s?(?:_states?)?(?:_dict)?",
+    "(?:lr_)?schedulers?(?:_states?)?(?:_dict)?",
+    "dataloader|train_state|trainer_state|rng_states?(?:_dict)?",
+    "callbacks|loops|hyper_parameters|datamodule_hyper_parameters",
+    "(?:native_)?amp_scaling_state|(?:grad_)?scaler(?:_state_dict)?",
+  ].join("|")})$`,
+);
 
-/** Names that model state is saved under; HF's own keys begin with `model.` too, so the flat reading comes first. */
-const PREFIXES = ["", "model.", "model.module.", "module.", "app.model.", "state_dict.", "model_state_dict."] as const;
-
+/** How a checkpoint spells the keys of a model. */
 export interface ModelKeys {
   /** What stood before the model's keys, e.g. `model.`. */
   readonly prefix: string;
   /** Key as its layout spells it → key in the checkpoint. */
   readonly model: ReadonlyMap<string, string>;
+  /** Key in the checkpoint → key as its layout spells it. */
+  readonly rename: (key: string) => string;
+  /** What was taken out of the keys or put to them, in words. */
+  readonly notes: readonly string[];
 }
 
-/** Ways to read the keys of a checkpoint, likeliest first. */
-export function modelKeyReadings(checkpoint: Checkpoint): readonly ModelKeys[] {
-  const own = [...checkpoint.tensors.keys()].filter((key) => !isTrainerState(checkpoint, key));
-  return PREFIXES.filter((prefix) => own.some((key) => key.startsWith(prefix))).map((prefix) => ({
-    prefix,
-    model: new Map(own.map((key) => [key.startsWith(prefix) ? key.slice(prefix.length) : key, key])),
-  }));
-}
+/** Keys of the model's tensors in the checkpoint. */
+export const modelKeys = (checkpoint: Checkpoint): string[] =>
+  [...checkpoint.tensors.keys()].filter((key) => !isTrainerState(checkpoint, key));
 
 /** Whether an entry, tensor or not, belongs to optimizer, schedule, data loader or step counter. */
-export function isTrainerState(checkpoint: Checkpoint, key: string): boolean {
+export function isTrainerState(checkpoint: Pick<Checkpoint, "paths">, key: string): boolean {
   const path = checkpoint.paths?.get(key) ?? [];
   const root = path.length > 1 ? String(path[0]) : (key.split(".", 1)[0] ?? "");
-  if (TRAINER_ROOTS.has(root)) return true;
+  if (TRAINER_ROOT.test(root)) return true;
   // `{"app": {"model": …, "optim": …}}`, as the DCP tutorial saves it
-  return root === "app" && TRAINER_ROOTS.has(key.split(".", 2)[1] ?? "");
+  return root === "app" && TRAINER_ROOT.test(key.split(".", 2)[1] ?? "");
 }
 
 /** Entries outside the model: trainer state, and what is no tensor. */

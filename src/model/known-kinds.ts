@@ -59,6 +59,10 @@ export class KnownKinds {
     return this.spellings.keys();
   }
 
+  get requiredKinds(): readonly string[] {
+    return [...this.required.keys()];
+  }
+
   /** The canonical kinds that a kind stands for; undefined where it is not known. */
   canonical(kind: string): readonly string[] | undefined {
     const own = this.spellings.get(kind);

@@ -3,13 +3,14 @@ import { InputError } from "../base/errors.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
 import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
 import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
+import { renamedCheckpoint } from "./keys/renamed.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
@@ -25,8 +26,12 @@ export interface ModelOptions extends RecogniseOptions {
 /** What the files have beside and around the model's tensors. */
 export interface Stored {
   readonly config: ConfigFile;
-  /** What stood before the model's keys, e.g. `model.`. */
-  readonly prefix: string;
+  /** Key as the layout spells it → key in the files, of tensors that these spell otherwise, codes and scales among them. */
+  readonly names: ReadonlyMap<string, string>;
+  /** How the files spell the keys, where it is not as the layout does: for reports. */
+  readonly notes: readonly string[];
+  /** Files of the checkpoint, by the keys in them, where it is safetensors. */
+  readonly safetensors: SafetensorsOrigin | null;
   /** Keys of the model's tensors in the checkpoint. Codes and scales stand in place of the tensors that they encode. */
   readonly keys: readonly string[];
   /** Of the conversion that made the checkpoint; null where there is none. Throws what reading it throws. */
@@ -35,6 +40,7 @@ export interface Stored {
 
 /** A checkpoint whose family, layout and config are known. */
 export interface Model extends ViewedModel {
+  /** Under the keys of the layout; trainer state keeps its own. */
   readonly checkpoint: Checkpoint;
   readonly adapter: Adapter;
   /** Tensors that are stored encoded, by the keys of the layout. */
@@ -43,7 +49,8 @@ export interface Model extends ViewedModel {
 }
 
 /** A checkpoint whose family and layout are known. */
-export interface Identified {
+export interface Identified extends Pick<Stored, "names" | "safetensors"> {
+  /** Under the keys of the layout; trainer state keeps its own. */
   readonly checkpoint: Checkpoint;
   readonly config: ConfigFile | null;
   readonly logical: Logical;
@@ -62,8 +69,31 @@ export function configOf(checkpoint: Checkpoint, { config, ownConfig }: ModelOpt
 export function identify(checkpoint: Checkpoint, options: ModelOptions): Identified {
   const config = configOf(checkpoint, options);
   const logical = logicalCheckpoint(checkpoint, config?.json ?? null);
-  const recognised = recognise(logical.checkpoint, config?.json ?? null, options);
-  return { checkpoint, config, logical, recognised };
+  return identifiedAs(recognise(logical.checkpoint, config?.json ?? null, options), checkpoint, config, logical);
+}
+
+/** The checkpoint under the keys of the layout that it was recognised as. */
+export function identifiedAs(
+  recognised: Recognised,
+  stored: Checkpoint,
+  config: ConfigFile | null,
+  asStored: Logical,
+): Identified {
+  const { checkpoint, names } = renamedCheckpoint(stored, recognised.keys.rename);
+  const logical = names.size === 0 ? asStored : logicalCheckpoint(checkpoint, config?.json ?? null);
+  const { model } = recognised.keys;
+  const keys = {
+    ...recognised.keys,
+    model: names.size === 0 ? model : new Map([...model.keys()].map((key) => [key, key])),
+  };
+  return {
+    checkpoint,
+    config,
+    logical,
+    names,
+    safetensors: stored.safetensors ?? null,
+    recognised: { ...recognised, keys },
+  };
 }
 
 /**
@@ -80,7 +110,7 @@ export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model 
 
 /** Throws as `openModel`, but for what identifying finds. */
 export function modelOf(identified: Identified): Model {
-  const { checkpoint, config, logical, recognised } = identified;
+  const { checkpoint, config, logical, names, safetensors, recognised } = identified;
   const { adapter, keys } = recognised;
   if (config === null) throw configMissing(checkpoint, adapter);
   const family = openFamily(identified, config);
@@ -101,7 +131,9 @@ export function modelOf(identified: Identified): Model {
     encoded: new Map(encoded),
     stored: {
       config,
-      prefix: keys.prefix,
+      names,
+      notes: keys.notes,
+      safetensors,
       keys: storedKeysOf(keys.model.values(), logical.encoded),
       record() {
         if (record === undefined) record = recordIn(checkpoint.folder);

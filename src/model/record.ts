@@ -43,6 +43,8 @@ export interface ConversionRecord {
   readonly orderAt: readonly string[];
   /** Tensors that the source stored encoded, by their keys. */
   readonly encodings: ReadonlyMap<string, EncodingName>;
+  /** Keys in the source's files, by key of its layout, where these spelled them otherwise: under a prefix, or wrapped. */
+  readonly names: ReadonlyMap<string, string>;
   readonly dropped: readonly KeptTensor[];
 }
 
@@ -62,7 +64,7 @@ export function keepBytes<T extends { readonly byteLength: number }>(
 }
 
 export function encodeRecord(record: ConversionRecord): string {
-  const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, dropped } = record;
+  const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, names, dropped } = record;
   const json = {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
@@ -77,6 +79,7 @@ export function encodeRecord(record: ConversionRecord): string {
     ...(order === null ? {} : { order }),
     ...(orderAt.length === 0 ? {} : { orderAt }),
     ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
+    ...(names.size === 0 ? {} : { names: Object.fromEntries(names) }),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),
@@ -122,6 +125,7 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     order: root.optional("order")?.text() ?? null,
     orderAt: (root.optional("orderAt")?.list() ?? []).map((key) => key.text()),
     encodings: root.optional("encodings")?.map((reader) => reader.oneOf(ENCODINGS, "encoding")) ?? new Map(),
+    names: root.optional("names")?.map((reader) => reader.text()) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
   };
 }

@@ -21,6 +21,8 @@ export interface Compared {
 
 export interface DiffView {
   readonly about: Compared;
+  /** How its files spell the keys, where it is not as the layout does. */
+  readonly spelling: readonly string[];
   readonly side: Place["side"];
   readonly source: TensorSource;
   /** What a tensor repeats that this side has no place for, or does not keep: alias → key. */
@@ -171,6 +173,7 @@ const rawView = (checkpoint: Checkpoint): DiffView => {
     ...NO_TABLE,
     side: "raw",
     about: { path: checkpoint.path, family: null, layout: null, format: checkpoint.format },
+    spelling: [],
     source: checkpoint,
     verify: () => checkpoint.verify(),
   };
@@ -185,6 +188,7 @@ function plainView(
     ...NO_TABLE,
     side: layout.side,
     about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
+    spelling: keys.notes,
     source: renamedSource(checkpoint, keys.model),
     verify: () => checkpoint.verify([...keys.model.values()]),
     missing: view === undefined ? [] : missingFrom(view),
@@ -200,6 +204,7 @@ function convertedView({ checkpoint, adapter, layout, stored, table }: Model, vi
   return {
     side: layout.side,
     about: { path: checkpoint.path, family: adapter.family, layout: layout.name, format: checkpoint.format },
+    spelling: stored.notes,
     source,
     aliases: new Map(table.tensors("hf").flatMap(({ key, of }) => (of === undefined ? [] : [[key, of]]))),
     shipped: mapping.equalities.map(({ alias }) => alias).filter((alias) => !atFault.has(alias)),

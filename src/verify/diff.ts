@@ -81,7 +81,7 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
     cast,
     configDifferences: configs.differences,
     configsNotCompared: configs.reason,
-    notes,
+    notes: [...left.spelling.map((note) => `a: ${note}`), ...right.spelling.map((note) => `b: ${note}`), ...notes],
     seconds: (performance.now() - begin) / 1e3,
   };
 }

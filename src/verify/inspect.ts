@@ -7,7 +7,7 @@ import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { hiddenTensors } from "../model/hidden.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
-import { configOf, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { configOf, identifiedAs, type Model, type ModelOptions, modelOf } from "../model/model.ts";
 import { configAbove } from "../model/not-there.ts";
 import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
@@ -49,6 +49,8 @@ export interface Inspection {
   /** Trainer state, and entries that are no tensors. */
   readonly others: readonly { readonly key: string; readonly reason: string }[];
   readonly problems: readonly Problem[];
+  /** How the keys are read, where it is not as they are. */
+  readonly notes: readonly string[];
 }
 
 /** From headers alone. What is wrong with the model is among the problems; nothing of it is thrown. */
@@ -72,7 +74,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
   };
   const recognised = attempt(() => recognise(logical.checkpoint, config?.json ?? null, options));
   const isKnown = recognised !== null && config !== null;
-  const model = isKnown ? attempt(() => modelOf({ checkpoint, config, logical, recognised })) : null;
+  const model = isKnown ? attempt(() => modelOf(identifiedAs(recognised, checkpoint, config, logical))) : null;
   if (model !== null) {
     problems.push(...(attempt(() => tableProblems(model)) ?? []));
   } else if (recognised !== null && problems.length === 0) {
@@ -93,6 +95,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     config: config?.path ?? null,
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
+    notes: recognised?.keys.notes ?? [],
   };
 }
 

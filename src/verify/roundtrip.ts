@@ -3,7 +3,7 @@ import { createXXHash64 } from "hash-wasm";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { outputFiles } from "../convert/outputs.ts";
-import { recordOf, settledBy, withKept } from "../convert/record-of.ts";
+import { originOf, recordOf, renamedTo, settledBy, withKept } from "../convert/record-of.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { oppositeLayout } from "../family/family.ts";
@@ -74,7 +74,7 @@ export async function roundtrip(model: Model, options: RoundTripOptions = {}): P
     hashes: trip.hashes,
     files: trip.files,
     dropped: there.dropped.map(({ key, reason }) => ({ key, reason })),
-    notes: [...notes, ...trip.notes, ...notCheckedNote(model.checkpoint)],
+    notes: [...model.stored.notes, ...notes, ...trip.notes, ...notCheckedNote(model.checkpoint)],
     seconds: (performance.now() - begin) / 1e3,
   };
 }
@@ -87,7 +87,8 @@ function mapBothWays(
   const table = tableTo(model, via);
   const there = mapByTable(table, model.source, [model.layout, via]);
   const target = { path: "", format: "dcp", fileName: null } as const;
-  const written = recordOf(model.checkpoint, target, model.adapter.family, there, model.encoded, () => false);
+  const origin = originOf(model.checkpoint, model);
+  const written = recordOf(origin, target, model.adapter.family, there, model.encoded, () => false);
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
   const plain = mapByTable(table, virtualSource(there), [via, model.layout], {
     ...settledBy(record),
@@ -122,6 +123,8 @@ class Trip {
   readonly #own: TensorSource;
   readonly #returned: TensorSource;
   readonly #hashers: readonly [Hasher, Hasher];
+  /** Keys of the layout by those in the files, where these spell them otherwise. */
+  readonly #layoutKeys: ReadonlyMap<string, string>;
 
   constructor(model: Model, there: Mapping, back: Mapping, hashers: readonly [Hasher, Hasher]) {
     this.#model = model;
@@ -133,6 +136,7 @@ class Trip {
       encoded.length === 0 ? returned : encodedSource(returned, encoded, (key) => readScales(model.checkpoint, key));
     this.#own = encoded.length === 0 ? model.source : model.checkpoint;
     this.#hashers = hashers;
+    this.#layoutKeys = new Map([...model.stored.names].map(([key, stored]) => [stored, key]));
   }
 
   get tensors(): number {
@@ -194,11 +198,14 @@ class Trip {
 
   /** Safetensors files made again from what came back, against those on disk. */
   *#compareFiles(): Generator<number, Difference[], void> {
-    const origin = this.#model.checkpoint.safetensors;
-    if (origin === undefined) return [];
+    const { safetensors: origin, names } = this.#model.stored;
+    if (origin === null) return [];
     const target = { path: "", format: "safetensors", fileName: null } as const;
     const originals = { files: origin, cast: false };
-    const { files } = outputFiles({ mapping: this.#stored(), ranked: null, target, originals, metadata: null }, {});
+    const { files } = outputFiles(
+      { mapping: renamedTo(names, this.#stored()), ranked: null, target, originals, metadata: null },
+      {},
+    );
     const differences: Difference[] = [];
     for (const file of files) {
       const same = yield* this.#compareFile(file);
@@ -242,9 +249,10 @@ class Trip {
     if (part.kind === "bytes") hasher.update(part.bytes);
     else if (part.kind === "late") hasher.update(part.make());
     else {
+      const key = this.#layoutKeys.get(part.key) ?? part.key;
       for (let at = part.begin; at < part.end; at += buffer.length) {
         const bytes = buffer.subarray(0, Math.min(buffer.length, part.end - at));
-        this.#returned.read(part.key, at, bytes);
+        this.#returned.read(key, at, bytes);
         hasher.update(bytes);
         yield bytes.length;
       }

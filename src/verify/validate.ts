@@ -66,7 +66,13 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
       failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
     })),
     differences,
-    notes: [...notesOf(model), ...upstreamNotes(model), ...notes, ...notCheckedNote(model.checkpoint)],
+    notes: [
+      ...model.stored.notes,
+      ...notesOf(model),
+      ...upstreamNotes(model),
+      ...notes,
+      ...notCheckedNote(model.checkpoint),
+    ],
     seconds: (performance.now() - begin) / 1e3,
   };
 }

@@ -8,7 +8,7 @@ import type { Adapter } from "../../src/family/adapter.ts";
 import type { Family } from "../../src/family/family.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
-import { modelKeyReadings } from "../../src/model/keys.ts";
+import { modelKeys } from "../../src/model/keys.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
 import { renamedSource, type TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, isTextAlone, type TensorHash, tableCases } from "../helpers/fixtures.ts";
@@ -32,8 +32,8 @@ const familyOf = (one: FixtureCase, folder = one.hf): Family =>
 /** The model's tensors; a training checkpoint holds the trainer's state too. */
 function openNative(folder: string): TensorSource & { close(): void } {
   const checkpoint = openDcp(folder);
-  const [flat] = modelKeyReadings(checkpoint);
-  return { ...renamedSource(checkpoint, flat!.model), close: () => checkpoint.close() };
+  const own = new Map(modelKeys(checkpoint).map((key) => [key, key]));
+  return { ...renamedSource(checkpoint, own), close: () => checkpoint.close() };
 }
 
 function payload(checkpoint: TensorSource, key: string): Bytes {

@@ -29,6 +29,7 @@ const record: ConversionRecord = {
   order: "transposed",
   orderAt: [],
   encodings: new Map([["model.norm.weight", "fp8"]]),
+  names: new Map([["w", "module.w"]]),
   dropped: [
     { key: "x", reason: "derived", dtype: "F32", shape: [1], bytes: Uint8Array.of(1, 2, 3, 255) },
     { key: "y", reason: "large", dtype: "BF16", shape: [9, 9], bytes: null },

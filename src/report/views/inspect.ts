@@ -33,7 +33,7 @@ export function inspectDocument(
         rows: problems.map(({ code, message, help }) => [code, message, help]),
       },
     ],
-    notes: [...groupNotes(groups), ...leftoverNotes(leftovers)],
+    notes: [...inspection.notes, ...groupNotes(groups), ...leftoverNotes(leftovers)],
   };
 }
 
