@@ -4,7 +4,7 @@ import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { decoderAxes } from "../common/deepseek-table.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
-import { parseDeepseekV3Config } from "./config.ts";
+import { MODEL_TYPES, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { deepseekV3Rules } from "./mapping.ts";
 import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
@@ -16,7 +16,7 @@ const row = torchtitanRows({ rules: deepseekV3Rules, graph: nativeForward, diffe
 
 export const deepseekV3 = defineFamily({
   family: "deepseek_v3",
-  modelTypes: ["deepseek_v3"],
+  modelTypes: MODEL_TYPES,
   flavours: ["moe", "query-latent", "direct-query", "grouped-routing", "multi-token-prediction", "yarn", "tied"],
   modalities: ["text"],
   encodings: ["fp8"],

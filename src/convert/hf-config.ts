@@ -4,7 +4,7 @@ import { type Dtype, torchName } from "../base/dtype.ts";
 import type { JsonObject } from "../base/json.ts";
 import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
 import type { Family } from "../family/family.ts";
-import type { ConfigFile } from "../model/config-files.ts";
+import type { ConfigFile } from "../model/configs/config-files.ts";
 
 export interface HfConfigText {
   readonly text: string;

@@ -10,7 +10,7 @@ import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
-import { type ConfigFile, isLayoutConfig } from "../model/config-files.ts";
+import { type ConfigFile, isLayoutConfig } from "../model/configs/config-files.ts";
 import { encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";

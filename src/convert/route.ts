@@ -6,7 +6,8 @@ import { oppositeLayout } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
-import { type ConfigFile, configIn } from "../model/config-files.ts";
+import { type ConfigFile, configIn } from "../model/configs/config-files.ts";
+import { contradictionsIn } from "../model/configs/configured.ts";
 import { refuseRanks } from "../model/joined.ts";
 import { leftAlone } from "../model/keys.ts";
 import { type Model, type ModelOptions, openModel } from "../model/model.ts";
@@ -137,6 +138,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     notes: [
       ...model.stored.notes,
       ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
+      ...contradictionsIn(model.stored.config).map(({ message }) => message),
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),

@@ -87,6 +87,8 @@ export function fitOf(
     candidates.filter((candidate) => score(candidate) === best),
     evidence,
   );
+  if (isSettled && (first === undefined || !isWhole(first)))
+    refuseOtherFamily(adapters, families, kinds, settled.family);
   if (first === undefined) throw unknownFamily(adapters, families, config, kinds);
   const others = more.filter((other) => !isSameTable(first, other, ownConfig, kinds));
   if (others.length > 0) throw ambiguous([first, ...others]);
@@ -99,6 +101,35 @@ export function candidatesFor(adapters: readonly Adapter[], config: JsonObject |
   const specific = possible.filter(({ generic }) => generic !== true);
   const isSettled = family !== undefined || typeof config?.model_type === "string";
   return { families: specific.length > 0 ? specific : possible, isSettled, ownConfig: isSettled ? config : null };
+}
+
+const isWhole = ({ known, present }: Fit): boolean => known === 1 && present === 1;
+
+/**
+ * Keys that are all of one other family, where they are not all of the settled one, are no damaged checkpoint.
+ * Throws InputError OTHER_FAMILY.
+ */
+function refuseOtherFamily(
+  adapters: readonly Adapter[],
+  settled: readonly Adapter[],
+  kinds: ReadonlySet<string>,
+  byUser: string | undefined,
+): void {
+  const [own] = settled;
+  const fits = (adapter: Adapter) =>
+    layoutsOf(adapter).some((layout) => isWhole(judge(adapter, layout, kinds, null, false)));
+  const found = adapters.filter((adapter) => adapter.generic !== true && !settled.includes(adapter) && fits(adapter));
+  if (own === undefined || found.length === 0) return;
+  const names = found.map(({ family }) => family).join(" or ");
+  const who = byUser === undefined ? "the config" : "--family";
+  throw new InputError("OTHER_FAMILY", `${who} says ${own.family}, the keys look like ${names}`, {
+    expected: `keys of ${own.family}`,
+    found: `keys of ${names}`,
+    help:
+      byUser === undefined
+        ? `give the config of the ${names} model: beside the checkpoint, or with --config where there is none`
+        : `leave out --family, or name ${names}`,
+  });
 }
 
 /**

@@ -1,13 +1,14 @@
 // A checkpoint opened into a model: what it is, its tensors by the keys of its layout, and where they are stored.
 import { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
-import type { PathOrLocation } from "../formats/io/disk-folder.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
 import { checkAdapters, checkArgument } from "./argument-kinds.ts";
-import { type ConfigFile, configIn, readConfig } from "./config-files.ts";
+import type { ConfigFile } from "./configs/config-files.ts";
+import { type ConfigOptions, type ConfiguredAs, configUnknown, configuredAs } from "./configs/configured.ts";
 import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
 import { renamedCheckpoint } from "./keys/renamed.ts";
@@ -16,19 +17,14 @@ import { configAbove } from "./not-there.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
 import { type ConversionRecord, recordIn } from "./record.ts";
 
-export interface ModelOptions extends RecogniseOptions {
-  /** Config for a checkpoint that carries none; never overrides one that does. */
-  readonly config?: PathOrLocation | undefined;
-  /** Config for this checkpoint alone; overrides its own. */
-  readonly ownConfig?: PathOrLocation | undefined;
-}
+export interface ModelOptions extends RecogniseOptions, ConfigOptions {}
 
 /** What the files have beside and around the model's tensors. */
 export interface Stored {
   readonly config: ConfigFile;
   /** Key as the layout spells it → key in the files, of tensors that these spell otherwise, codes and scales among them. */
   readonly names: ReadonlyMap<string, string>;
-  /** How the files spell the keys, where it is not as the layout does: for reports. */
+  /** Which config was taken, and as whose; how the files spell the keys: where that is not plain to see. For reports. */
   readonly notes: readonly string[];
   /** Files of the checkpoint, by the keys in them, where it is safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
@@ -52,35 +48,27 @@ export interface Model extends ViewedModel {
 export interface Identified extends Pick<Stored, "names" | "safetensors"> {
   /** Under the keys of the layout; trainer state keeps its own. */
   readonly checkpoint: Checkpoint;
-  readonly config: ConfigFile | null;
+  readonly configured: ConfiguredAs;
   readonly logical: Logical;
   readonly recognised: Recognised;
 }
 
-/** The config of a checkpoint, as the options settle it; null where there is none. */
-export function configOf(checkpoint: Checkpoint, { config, ownConfig }: ModelOptions): ConfigFile | null {
-  if (ownConfig !== undefined) return { ...readConfig(ownConfig), given: "for it alone" };
-  const own = configIn(checkpoint.folder);
-  if (own !== null || config === undefined) return own;
-  return { ...readConfig(config), given: "where none is" };
-}
-
-/** Throws what reading the config, decoding and `recognise` throw. */
+/** Throws what finding the config, decoding and `recognise` throw. */
 export function identify(checkpoint: Checkpoint, options: ModelOptions): Identified {
-  const config = configOf(checkpoint, options);
-  const logical = logicalCheckpoint(checkpoint, config?.json ?? null);
-  return identifiedAs(recognise(logical.checkpoint, config?.json ?? null, options), checkpoint, config, logical);
+  const configured = configuredAs(checkpoint, options);
+  const logical = logicalCheckpoint(checkpoint, configured.json);
+  return identifiedAs(recognise(logical.checkpoint, configured.json, options), checkpoint, configured, logical);
 }
 
 /** The checkpoint under the keys of the layout that it was recognised as. */
 export function identifiedAs(
   recognised: Recognised,
   stored: Checkpoint,
-  config: ConfigFile | null,
+  configured: ConfiguredAs,
   asStored: Logical,
 ): Identified {
   const { checkpoint, names } = renamedCheckpoint(stored, recognised.keys.rename);
-  const logical = names.size === 0 ? asStored : logicalCheckpoint(checkpoint, config?.json ?? null);
+  const logical = names.size === 0 ? asStored : logicalCheckpoint(checkpoint, configured.json);
   const { model } = recognised.keys;
   const keys = {
     ...recognised.keys,
@@ -88,7 +76,7 @@ export function identifiedAs(
   };
   return {
     checkpoint,
-    config,
+    configured,
     logical,
     names,
     safetensors: stored.safetensors ?? null,
@@ -98,7 +86,7 @@ export function identifiedAs(
 
 /**
  * Reads headers and config; a table is compiled when it is first asked for.
- * Throws InputError CONFIG_MISSING, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT, RANK_ALONE, RANKS_UNKNOWN or what the config's
+ * Throws InputError CONFIG_MISSING, CONFIG_UNKNOWN, NO_MODEL, UNKNOWN_FAMILY, AMBIGUOUS_LAYOUT, RANK_ALONE, RANKS_UNKNOWN or what the config's
  * fields call for.
  */
 export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model {
@@ -110,10 +98,11 @@ export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model 
 
 /** Throws as `openModel`, but for what identifying finds. */
 export function modelOf(identified: Identified): Model {
-  const { checkpoint, config, logical, names, safetensors, recognised } = identified;
+  const { checkpoint, configured, logical, names, safetensors, recognised } = identified;
+  const { config, json, foreign } = configured;
   const { adapter, keys } = recognised;
-  if (config === null) throw configMissing(checkpoint, adapter);
-  const family = openFamily(identified, config);
+  if (config === null || json === null) throw foreign ? configUnknown(foreign) : configMissing(checkpoint, adapter);
+  const family = openFamily(identified, json, config.path);
   const layout = bound(family, recognised.layout);
   const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors);
   const encoded = [...keys.model].flatMap(([key, from]) => {
@@ -132,7 +121,7 @@ export function modelOf(identified: Identified): Model {
     stored: {
       config,
       names,
-      notes: keys.notes,
+      notes: [...configured.notes, ...keys.notes],
       safetensors,
       keys: storedKeysOf(keys.model.values(), logical.encoded),
       record() {
@@ -144,10 +133,10 @@ export function modelOf(identified: Identified): Model {
 }
 
 /** The family at a config, which may leave sizes to the tensors. */
-function openFamily({ logical, recognised: { adapter, keys } }: Identified, config: ConfigFile): Family {
+function openFamily({ logical, recognised: { adapter, keys } }: Identified, json: JsonObject, path: string): Family {
   const { tensors } = logical.checkpoint;
   const shapes = new Map([...keys.model].map(([key, stored]) => [key, tensors.get(stored)!.shape]));
-  return adapter.open(config.json, config.path, shapes);
+  return adapter.open(json, path, shapes);
 }
 
 function configMissing({ path, folder }: Checkpoint, { family }: Adapter): InputError {

@@ -8,7 +8,7 @@ import { InputError } from "../base/errors.ts";
 import { runAtOnce } from "../base/steps.ts";
 import type { Layout } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { ConfigFile } from "../model/config-files.ts";
+import type { ConfigFile } from "../model/configs/config-files.ts";
 import { asHf, type HfView } from "../views/as-hf.ts";
 import { checkTie } from "../views/checks.ts";
 import type { ViewedModel } from "../views/tables.ts";

@@ -4,10 +4,11 @@ import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
+import { configuredAs, contradictionsIn, NO_CONFIG } from "../model/configs/configured.ts";
 import { hiddenTensors } from "../model/hidden.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
-import { configOf, identifiedAs, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { identifiedAs, type Model, type ModelOptions, modelOf } from "../model/model.ts";
 import { configAbove } from "../model/not-there.ts";
 import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
@@ -49,7 +50,7 @@ export interface Inspection {
   /** Trainer state, and entries that are no tensors. */
   readonly others: readonly { readonly key: string; readonly reason: string }[];
   readonly problems: readonly Problem[];
-  /** How the keys are read, where it is not as they are. */
+  /** Which config was taken, and as whose; how the keys are read: where that is not plain to see. */
   readonly notes: readonly string[];
 }
 
@@ -67,14 +68,16 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
       return null;
     }
   };
-  const config = attempt(() => configOf(checkpoint, options));
-  const logical = attempt(() => logicalCheckpoint(checkpoint, config?.json ?? null)) ?? {
+  const configured = attempt(() => configuredAs(checkpoint, options)) ?? NO_CONFIG;
+  const { config, foreign, json } = configured;
+  const logical = attempt(() => logicalCheckpoint(checkpoint, json)) ?? {
     checkpoint,
     encoded: new Map(),
   };
-  const recognised = attempt(() => recognise(logical.checkpoint, config?.json ?? null, options));
-  const isKnown = recognised !== null && config !== null;
-  const model = isKnown ? attempt(() => modelOf(identifiedAs(recognised, checkpoint, config, logical))) : null;
+  const recognised = attempt(() => recognise(logical.checkpoint, json, options));
+  const isKnown = recognised !== null && (config !== null || foreign !== null);
+  const model = isKnown ? attempt(() => modelOf(identifiedAs(recognised, checkpoint, configured, logical))) : null;
+  if (config !== null) problems.push(...contradictionsIn(config).map(({ field: _, ...problem }) => problem));
   if (model !== null) {
     problems.push(...(attempt(() => tableProblems(model)) ?? []));
   } else if (recognised !== null && problems.length === 0) {
@@ -95,7 +98,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     config: config?.path ?? null,
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
-    notes: recognised?.keys.notes ?? [],
+    notes: [...configured.notes, ...(recognised?.keys.notes ?? [])],
   };
 }
 

@@ -6,6 +6,7 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
+import { contradictionsIn } from "../model/configs/configured.ts";
 import { customCodeIn } from "../model/custom-code.ts";
 import type { Model } from "../model/model.ts";
 import { missingCode } from "../model/side-files.ts";
@@ -36,6 +37,7 @@ export interface Validation {
 
 const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "complete: every tensor of the family, no other": ["missing", "extra"],
+  "the config says each thing once": ["config"],
   "shapes as the config gives them": ["shape"],
   "weights are floating-point numbers": ["dtype"],
   "ties hold": ["tie"],
@@ -93,7 +95,10 @@ function* findFaults(model: Model): Generator<number, Judged, void> {
   const { folder } = model.checkpoint;
   const { missing } = customCodeIn(folder, folder.list());
   const files = missing.map((each) => ({ key: each.file, kind: "file", detail: missingCode(each) }) as const);
-  return { differences: [...found, ...differences, ...files], notes };
+  const said = contradictionsIn(model.stored.config).map(
+    ({ field, message }) => ({ key: field, kind: "config", detail: message }) as const,
+  );
+  return { differences: [...said, ...found, ...differences, ...files], notes };
 }
 
 /** The HF key of each tensor of the source; of one that several are made of, the first. */

@@ -20,6 +20,7 @@ export interface Difference {
     | "zero"
     | "constant"
     | "subnormal"
+    | "config"
     | "file";
   readonly detail: string;
 }

@@ -1,9 +1,9 @@
-import { InputError } from "../base/errors.ts";
-import { isJsonObject, type JsonObject, parseJson } from "../base/json.ts";
-import { CONFIG_NAMES } from "../formats/file-names.ts";
-import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
-import { CONFIG_LIMIT, type Folder, has, readText } from "../formats/io/folder.ts";
-import { wayTo } from "./not-there.ts";
+import { InputError } from "../../base/errors.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../../base/json.ts";
+import { CONFIG_NAMES } from "../../formats/file-names.ts";
+import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
+import { CONFIG_LIMIT, type Folder, has, readText } from "../../formats/io/folder.ts";
+import { wayTo } from "../not-there.ts";
 
 /** A model config and the file that it was read from. */
 export interface ConfigFile {
@@ -19,6 +19,10 @@ export interface ConfigFile {
 
 /** Whether a config file of this name belongs to a trainer's layout and transformers does not read it. */
 export const isLayoutConfig = (name: string): boolean => name === "params.json";
+
+/** The configs in a folder, HF's first. */
+export const configsIn = (folder: Folder): ConfigFile[] =>
+  CONFIG_NAMES.filter((name) => has(folder, name)).map((name) => parseConfig(folder, name, folder.pathOf(name)));
 
 /** The config in a folder; null where there is none. */
 export function configIn(folder: Folder): ConfigFile | null {
