@@ -58,6 +58,8 @@ class Recogniser {
   readonly #evidence: { readonly ranks: boolean; readonly recorded: () => string | undefined };
   readonly #tried: Reading[] = [];
   #failure: InputError | undefined;
+  /** Of a reading under which all keys are those of another family than the settled one. */
+  #otherFamily: InputError | undefined;
 
   constructor(checkpoint: Checkpoint, kinds: Kinds, config: JsonObject | null, options: RecogniseOptions) {
     this.#kinds = kinds;
@@ -83,6 +85,7 @@ class Recogniser {
     const [first, ...rest] = found.length > 0 ? found : this.#withAddedLeads(base, keys);
     if (first === undefined) throw this.#noFit();
     const best = rest.reduce((a, b) => (score(b) > score(a) ? b : a), first);
+    if (this.#otherFamily !== undefined && !isPerfect(best)) throw this.#otherFamily;
     const equal = [first, ...rest].filter((other) => score(other) === score(best));
     const apart = equal.filter((other) => isApart(other, best));
     return apart.length === 0 ? (asWhole(best, equal) ?? best) : plainOf([best, ...apart]);
@@ -125,6 +128,7 @@ class Recogniser {
       return { fit: fitOf(adapters, names, this.#config, settled, this.#evidence), reading };
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
+      if (error.code === "OTHER_FAMILY") this.#otherFamily ??= error;
       // Keys that fit several layouts fit better than those that fit none.
       if (this.#failure === undefined || this.#failure.code === "UNKNOWN_FAMILY") this.#failure = error;
       return undefined;
