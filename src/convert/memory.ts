@@ -27,16 +27,19 @@ export interface Workload {
   readonly mappings: readonly Mapping[];
   readonly source: Pick<Checkpoint, "chunks">;
   readonly files: readonly OutputFile[];
+  /** What decoding and encoding take beside the working buffers. */
+  readonly encodingBytes?: number;
 }
 
 /** Fits the working buffers into `maxRamBytes`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
 export function conversionMemory(
-  { mappings, source, files }: Workload,
+  { mappings, source, files, encodingBytes = 0 }: Workload,
   maxRamBytes: number | undefined,
 ): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
   const parts = files.reduce((sum, file) => sum + file.parts.length, 0);
-  const fixed = PROCESS_BYTES + tensors * TENSOR_BYTES + (source.chunks ?? 0) * CHUNK_BYTES + parts * PART_BYTES;
+  const records = tensors * TENSOR_BYTES + (source.chunks ?? 0) * CHUNK_BYTES + parts * PART_BYTES;
+  const fixed = PROCESS_BYTES + encodingBytes + records;
   const least = fixed + mappings.length * LEAST_BUFFER_BYTES;
   if (maxRamBytes !== undefined && maxRamBytes < least) {
     throw new EnvironmentError("MAX_RAM_IMPOSSIBLE", `--max-ram: this conversion takes at least ${least} bytes`, {

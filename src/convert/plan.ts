@@ -1,5 +1,6 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
 import type { Dtype } from "../base/dtype.ts";
+import { decodingBytes } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
@@ -111,7 +112,9 @@ export function planConversion(
   source.sample?.();
   const { family, from, to, mappings, mapping, dropped } = route;
   const inputs = filesRead(source, route.config, side);
-  const memory = conversionMemory({ mappings, source, files }, options.maxRamBytes);
+  const decoded = [...(route.model?.encoded.values() ?? [])];
+  const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
+  const memory = conversionMemory({ mappings, source, files, encodingBytes }, options.maxRamBytes);
   return {
     source,
     sourceKeys: route.model?.stored.keys ?? [...source.tensors.keys()],

@@ -1,7 +1,7 @@
 // How the tensors of a source reach the target: through the family's table, in one step or two, or as they are.
 
 import { UsageError } from "../base/errors.ts";
-import type { EncodingCounts } from "../encodings/encoded.ts";
+import type { EncodedSource } from "../encodings/encoded.ts";
 import { oppositeLayout } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -60,7 +60,7 @@ export interface Route {
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
   readonly notes: readonly string[];
   /** Of an HF target that is stored encoded; null where all is plain. */
-  readonly encoding: (TargetEncoding & { readonly counts: EncodingCounts }) | null;
+  readonly encoding: (TargetEncoding & Pick<EncodedSource, "counts" | "workBytes">) | null;
 }
 
 /** Any checkpoint: keys, shapes and bits stay. */
@@ -144,7 +144,8 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
-    encoding: encoding && encoded && { ...encoding, counts: encoded.source.counts },
+    encoding: encoding &&
+      encoded && { ...encoding, counts: encoded.source.counts, workBytes: encoded.source.workBytes },
   };
 }
 

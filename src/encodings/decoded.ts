@@ -11,6 +11,7 @@ import { type Decoded, decodedDtype, storeFloats } from "./floats.ts";
 import { fp8Blocks, scaleKeyOf } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
 import { blockSizeOf, quantisationOf } from "./quantisation.ts";
+import { largestScales, Workspace } from "./workspace.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -52,6 +53,7 @@ function decodedView(
     else if (!hidden.has(info.key)) tensors.set(info.key, info);
   }
   const decoders = new Map<string, Decoder>();
+  const workspace = new Workspace();
   return {
     tensors,
     read(key, begin, target) {
@@ -60,7 +62,7 @@ function decodedView(
         source.read(key, begin, target);
         return;
       }
-      const decoder = decoders.get(key) ?? new Decoder(source, tensor, dtypeOf(key));
+      const decoder = decoders.get(key) ?? new Decoder(source, tensor, dtypeOf(key), workspace);
       // One at a time: the scales of all tensors would add up.
       if (!decoders.has(key)) decoders.clear();
       decoders.set(key, decoder);
@@ -86,15 +88,20 @@ const logicalInfo = ({ key, shape, encoding }: EncodedTensor, dtype: Decoded): T
 
 class Decoder {
   private readonly scales: Float32Array | Uint8Array;
-  private readonly values = new Float32Array(WINDOW);
-  private readonly codes = new Uint8Array(WINDOW + 1);
+  private readonly values: Float32Array;
+  private readonly words: Uint16Array;
+  private readonly codes: Uint8Array;
 
   constructor(
     private readonly source: Source,
     private readonly tensor: EncodedTensor,
     private readonly dtype: Decoded,
+    workspace: Workspace,
   ) {
-    this.scales = readScales(source, tensor);
+    this.values = workspace.floats("values", WINDOW);
+    this.words = workspace.words("words", WINDOW);
+    this.codes = workspace.bytes("codes", WINDOW + 1);
+    this.scales = readScales(source, tensor, workspace);
   }
 
   read(begin: number, target: Uint8Array): void {
@@ -105,7 +112,7 @@ class Decoder {
     for (let done = 0; done < count; done += WINDOW) {
       const window = this.values.subarray(0, Math.min(WINDOW, count - done));
       this.decode(first + done, window);
-      storeFloats(this.dtype, window, target, done);
+      storeFloats(this.dtype, window, target, done, this.words);
     }
   }
 
@@ -128,11 +135,18 @@ class Decoder {
 }
 
 /** All scales of a tensor: a 16,384th of its values, or a 32nd. */
-function readScales(source: Source, { scales, encoding }: EncodedTensor): Float32Array | Uint8Array {
-  const bytes = new Uint8Array(source.tensors.get(scales)!.byteLength);
+function readScales(
+  source: Source,
+  { scales, encoding }: EncodedTensor,
+  workspace: Workspace,
+): Float32Array | Uint8Array {
+  const bytes = workspace.bytes("scales", source.tensors.get(scales)!.byteLength);
   source.read(scales, 0, bytes);
-  return encoding.scaleDtype === "U8" ? bytes : new Float32Array(bytes.buffer);
+  return encoding.scaleDtype === "U8" ? bytes : new Float32Array(bytes.buffer, 0, bytes.length / 4);
 }
+
+/** Memory that decoding takes beside the buffers of the conversion. */
+export const decodingBytes = (tensors: Iterable<EncodedTensor>): number => 7 * WINDOW + largestScales(tensors);
 
 function findEncoded(source: Source, config: JsonObject | null, where: string): Map<string, EncodedTensor> {
   const found = new Map<string, EncodedTensor>();

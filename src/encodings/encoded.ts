@@ -6,6 +6,7 @@ import { FLOAT_BYTES } from "../base/floats.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { EncodedTensor } from "./encoding.ts";
 import { type Decoded, encodable, loadFloats, roundFloats } from "./floats.ts";
+import { largestScales, Workspace } from "./workspace.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -28,6 +29,8 @@ export interface EncodingCounts {
 }
 
 export interface EncodedSource extends Source {
+  /** Memory that encoding takes beside the buffers of the conversion. */
+  readonly workBytes: number;
   /** Of what was read so far. */
   readonly counts: EncodingCounts;
 }
@@ -53,8 +56,10 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
   const counts = { kept: 0, canonical: 0 };
   const counted = new Set<EncodedTensor>();
   let current: Encoder | null = null;
+  const workspace = new Workspace();
   return {
     tensors: infos,
+    workBytes: workBytesOf(tensors),
     counts,
     read(key, begin, target) {
       const entry = stored.get(key);
@@ -63,7 +68,7 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
         return;
       }
       if (current?.tensor !== entry.tensor) {
-        current = new Encoder(source, entry.tensor, kept);
+        current = new Encoder(source, entry.tensor, kept, workspace);
         if (!counted.has(entry.tensor)) {
           counts.kept += current.kept;
           counts.canonical += current.canonical;
@@ -75,6 +80,19 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
       else target.set(bytes.subarray(begin, begin + target.length));
     },
   };
+}
+
+/** Values before and after they are widened; scales, kept ones before and after a collection, and what is known of each. */
+function workBytesOf(tensors: readonly EncodedTensor[]): number {
+  const most = Math.max(
+    WINDOW,
+    ...new Set(tensors.map(({ encoding, shape }) => shape.at(-1)! * encoding.rowsPerScale)),
+  );
+  const groups = Math.max(
+    0,
+    ...new Set(tensors.map((tensor) => elementCount(tensor.encoding.stored(tensor).scales.shape))),
+  );
+  return 8 * most + 3 * largestScales(tensors) + 5 * groups;
 }
 
 class Encoder {
@@ -89,19 +107,20 @@ class Encoder {
     private readonly source: Source,
     readonly tensor: EncodedTensor,
     kept: KeptScales,
+    private readonly workspace: Workspace,
   ) {
     const { shape, encoding } = tensor;
     this.dtype = encodable(source.tensors.get(tensor.key)!.dtype, tensor.key);
     this.width = shape.at(-1)!;
     this.rows = elementCount(shape.slice(0, -1));
     const count = elementCount(encoding.stored(tensor).scales.shape);
-    this.scales = encoding.scaleDtype === "U8" ? new Uint8Array(count) : new Float32Array(count);
+    this.scales = encoding.scaleDtype === "U8" ? workspace.bytes("scales", count) : workspace.floats("scales", count);
     const before = kept(encoding.stored(tensor).scales.key);
     this.settle(before?.length === count ? before : null);
   }
 
   get scaleBytes(): Uint8Array {
-    return new Uint8Array(this.scales.buffer);
+    return new Uint8Array(this.scales.buffer, 0, this.scales.byteLength);
   }
 
   readCodes(begin: number, target: Uint8Array): void {
@@ -128,16 +147,16 @@ class Encoder {
   private values(first: number, count: number): Float32Array {
     const { key } = this.tensor;
     const size = FLOAT_BYTES[this.dtype];
-    const bytes = new Uint8Array(count * size);
+    const bytes = this.workspace.bytes("stored", count * size);
     this.source.read(key, first * size, bytes);
-    return loadFloats(this.dtype, bytes);
+    return loadFloats(this.dtype, bytes, this.workspace.floats("values", this.dtype === "F32" ? 0 : count));
   }
 
   /** One pass over the values: the scale of every group, kept where it gives the same values back. */
   private settle(before: Float32Array | Uint8Array | null): void {
     const { encoding, shape } = this.tensor;
-    const amax = new Float32Array(this.scales.length);
-    const isKept = new Uint8Array(this.scales.length).fill(before === null ? 0 : 1);
+    const amax = this.workspace.floats("amax", this.scales.length).fill(0);
+    const isKept = this.workspace.bytes("kept", this.scales.length).fill(before === null ? 0 : 1);
     const isFaithful = new Trial(this.tensor, this.dtype);
     const band = Math.max(1, Math.floor(WINDOW / this.width / encoding.rowsPerScale)) * encoding.rowsPerScale;
     for (let row = 0; row < this.rows; row += band) {

@@ -44,18 +44,23 @@ export function roundFloats(dtype: Decoded, bits: Uint32Array, words: Uint16Arra
  * Writes values at element `at` of little-endian bytes. Unlike a cast, a NaN keeps its sign in BF16, too: decoded values
  * are encoded again, and FP8 has a code for each of the two NaNs.
  */
-export function storeFloats(dtype: Decoded, values: Float32Array, target: Uint8Array, at: number): void {
+export function storeFloats(
+  dtype: Decoded,
+  values: Float32Array,
+  target: Uint8Array,
+  at: number,
+  scratch: Uint16Array = new Uint16Array(values.length),
+): void {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const words = dtype === "F32" ? bits : halvesOf(dtype, bits);
+  const words = dtype === "F32" ? bits : halvesOf(dtype, bits, scratch.subarray(0, bits.length));
   target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at * FLOAT_BYTES[dtype]);
 }
 
 /** What a cast to BF16 makes of every NaN. */
 const BF16_NAN = 0x7fc0;
 
-function halvesOf(dtype: "BF16" | "F16", bits: Uint32Array): Uint16Array {
+function halvesOf(dtype: "BF16" | "F16", bits: Uint32Array, words: Uint16Array): Uint16Array {
   const count = bits.length;
-  const words = new Uint16Array(count);
   if (dtype === "F16") singleToHalf(bits, words, count);
   else {
     singleToBfloat(bits, words, count);
@@ -70,11 +75,11 @@ function signNaNs(bits: Uint32Array, words: Uint16Array): void {
   }
 }
 
-/** Little-endian bytes, in a buffer of their own, as f32 values. */
-export function loadFloats(dtype: Decoded, bytes: Uint8Array): Float32Array {
-  if (dtype === "F32") return new Float32Array(bytes.buffer);
-  const words = new Uint16Array(bytes.buffer);
-  const out = new Float32Array(words.length);
+/** Little-endian bytes, at the beginning of their buffer, as f32 values: in that buffer, or in `out`. */
+export function loadFloats(dtype: Decoded, bytes: Uint8Array, out: Float32Array): Float32Array {
+  const { buffer, byteLength } = bytes;
+  if (dtype === "F32") return new Float32Array(buffer, 0, byteLength / 4);
+  const words = new Uint16Array(buffer, 0, byteLength / 2);
   valuesFromBits(dtype, words, out);
   return out;
 }
