@@ -77,7 +77,7 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
     .alias("help", "h")
     .strict()
     .demandCommand(1, "no command and no source given")
-    .wrap(Math.min(io.columns, 110))
+    .wrap(Math.min(io.columns ?? 100, 110))
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
       // No command runs inside yargs: what it throws itself is wrong usage, too.

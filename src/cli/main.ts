@@ -24,14 +24,22 @@ for (const stream of [process.stdout, process.stderr]) {
 
 const signals = processSignals();
 
-const wantsColor = (stream: NodeJS.WriteStream): boolean =>
-  stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+/** https://no-color.org, https://force-color.org */
+function wantsColor(stream: NodeJS.WriteStream): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  if (NO_COLOR) return false;
+  if (FORCE_COLOR !== undefined) return !["", "0", "false"].includes(FORCE_COLOR);
+  return stream.isTTY === true && TERM !== "dumb";
+}
+
+/** Of the terminal, or what somebody says that a pipe is to have. */
+const columns = process.stdout.columns ?? (Number.parseInt(process.env.COLUMNS ?? "", 10) || undefined);
 
 process.exitCode = await runCli(process.argv.slice(2), {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
   stderrStream: process.stderr,
-  columns: process.stdout.columns ?? 100,
+  columns,
   stdoutColor: wantsColor(process.stdout),
   stderrColor: wantsColor(process.stderr),
   debug,

@@ -16,6 +16,7 @@ const SILENT: ProgressView = { show() {}, stop() {} };
 /** The library is loaded with the first event: short runs never need it. */
 export function progressView(on: boolean, stream: TerminalStream): ProgressView {
   if (!on) return SILENT;
+  if (stream.isTTY !== true) return lineView(stream);
   let bar: ProgressView | undefined;
   let loading = false;
   let stopped = false;
@@ -48,8 +49,6 @@ async function openBar(stream: TerminalStream): Promise<SingleBar> {
       hideCursor: false,
       linewrap: true,
       clearOnComplete: true,
-      noTTYOutput: stream.isTTY !== true,
-      notTTYSchedule: 2000,
       format: (options, params, payload) =>
         Format.Formatter({ ...options, format: LINE }, params, payload).slice(0, (stream.columns ?? Infinity) - 1),
     },
@@ -57,9 +56,52 @@ async function openBar(stream: TerminalStream): Promise<SingleBar> {
   );
 }
 
+const LINE_MS = 2000;
+
+/** A line every two seconds, and one at the end of each step: a log keeps all that is written to it. */
+function lineView(stream: TerminalStream): ProgressView {
+  let step: Step | undefined;
+  let last: ProgressEvent | undefined;
+  let shown = Number.NEGATIVE_INFINITY;
+  const write = (event: ProgressEvent) => {
+    const { label, bytes, rate, left } = payload(event, step === undefined ? 0 : rateOf(step, event));
+    const percent = Math.floor((100 * event.done) / Math.max(event.total, 1));
+    stream.write(`${label} ${percent}%  ${bytes}  ${rate}  ${left}`.trimEnd() + "\n");
+    shown = performance.now();
+    last = undefined;
+  };
+  const end = () => {
+    if (last !== undefined) write(last);
+  };
+  return {
+    show(event) {
+      if (step?.label !== event.label) {
+        end();
+        step = { label: event.label, begin: performance.now(), first: event.done };
+        shown = Number.NEGATIVE_INFINITY;
+      }
+      if (performance.now() - shown >= LINE_MS) write(event);
+      else last = event;
+    },
+    stop: end,
+  };
+}
+
+/** What is measured of a step under way. */
+interface Step {
+  readonly label: string;
+  readonly begin: number;
+  readonly first: number;
+}
+
+function rateOf({ begin, first }: Step, { done }: ProgressEvent): number {
+  const seconds = (performance.now() - begin) / 1e3;
+  return seconds > 0 ? (done - first) / seconds : 0;
+}
+
 /** One bar for the steps one after the other. */
 function stepView(bar: SingleBar): ProgressView {
-  let step: { readonly label: string; readonly begin: number; readonly first: number } | undefined;
+  let step: Step | undefined;
   return {
     show(event) {
       const { label, done, total } = event;
@@ -69,8 +111,7 @@ function stepView(bar: SingleBar): ProgressView {
         bar.start(total, done, payload(event, 0));
       } else {
         bar.setTotal(total);
-        const seconds = (performance.now() - step.begin) / 1e3;
-        bar.update(done, payload(event, seconds > 0 ? (done - step.first) / seconds : 0));
+        bar.update(done, payload(event, rateOf(step, event)));
       }
     },
     stop() {

@@ -20,7 +20,8 @@ export interface Io {
   stdout(text: string): void;
   stderr(text: string): void;
   readonly stderrStream: TerminalStream;
-  readonly columns: number;
+  /** Width of the terminal that stdout is; undefined where it is none. */
+  readonly columns: number | undefined;
   readonly stdoutColor: boolean;
   readonly stderrColor: boolean;
   readonly debug: boolean;
@@ -66,7 +67,7 @@ export async function runCommand(command: Command, name: string, args: Arguments
   document = { seconds: (performance.now() - begin) / 1e3, ...document };
   if (json) io.stdout(renderJson(document));
   else if (quiet && document.verdict !== "pass") io.stderr(`${visible(document.headline)}\n`);
-  else context.print(renderText(document, { color: context.color }));
+  else context.print(renderText(document, { color: context.color, columns: io.columns }));
   for (const report of reports) report(document);
   return document.verdict === "pass" ? 0 : 1;
 }

@@ -20,6 +20,13 @@ export interface Table {
   readonly unlisted?: number;
 }
 
+/** What a run that verified nothing is called instead of passed. */
+export interface Outcome {
+  readonly word: string;
+  /** Whether a reader has to look at something: shown as a warning. */
+  readonly isWarning: boolean;
+}
+
 /** Fields of every report and of every section of one. */
 interface Findings {
   readonly verdict: Verdict;
@@ -39,6 +46,8 @@ export interface Section extends Findings {
 }
 
 export interface ReportDocument extends Findings {
+  /** Absent where checks were made: then the verdict is the word. */
+  readonly outcome?: Outcome;
   /** What was run, e.g. `convert`. */
   readonly command: string;
   readonly sections?: readonly Section[];

@@ -16,9 +16,14 @@ h2, h3 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
 thead th { color: var(--dim); font-weight: 500; }
-th { white-space: nowrap; } .prose { min-width: 10rem; }
+th, td { white-space: nowrap; } .prose { min-width: 10rem; white-space: normal; }
 .right { text-align: right; }
-.pass, .passed { --verdict: #1a7f37; } .fail, .failed, .error { --verdict: #cf222e; } .not-checked { --verdict: #9a6700; }
+.pass, .passed { --verdict: #1a7f37; } .fail, .failed, .error { --verdict: #cf222e; } .not-checked, .warning { --verdict: #9a6700; }
+.done { --verdict: #0969da; }
+@media (prefers-color-scheme: dark) {
+  .pass, .passed { --verdict: #3fb950; } .fail, .failed, .error { --verdict: #ff7b72; } .not-checked, .warning { --verdict: #d29922; }
+  .done { --verdict: #58a6ff; }
+}
 .status { color: var(--verdict); font-weight: 600; white-space: nowrap; }
 .notes { color: var(--dim); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
@@ -30,7 +35,7 @@ const LIMITS: Limits = { rows: 5_000, text: 10_000, bytes: 1_000_000 };
 
 /** One page without scripts or outside resources: it opens from an artifact store as it is. */
 export function renderHtml(document: ReportDocument): string {
-  const { command, verdict } = document;
+  const { command } = document;
   const blocks = [
     ...findings(`convert-checkpoint ${command}`, document, 1),
     ...(document.sections ?? []).flatMap((section) => findings(section.title, section, 2)),
@@ -38,20 +43,28 @@ export function renderHtml(document: ReportDocument): string {
   const head = [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>${escaped(command)}: ${verdict}</title><style>${STYLE}</style></head><body>\n`,
+    `<title>${escaped(command)}: ${badgeOf(document).word}</title><style>${STYLE}</style></head><body>\n`,
   ].join("\n");
   const end = "\n</body></html>\n";
   const bytes = LIMITS.bytes - head.length - end.length;
   return head + fitted(blocks, { bytes, between: "\n", rest: "<p>The rest is in the JSON report.</p>" }) + end;
 }
 
+/** Green is for what was verified. */
+function badgeOf(found: ReportDocument | Section): { readonly word: string; readonly tone: string } {
+  const outcome = "outcome" in found ? found.outcome : undefined;
+  if (outcome === undefined) return { word: found.verdict, tone: found.verdict };
+  return { word: outcome.word, tone: outcome.isWarning ? "warning" : "done" };
+}
+
 /** @param level of the heading */
 function findings(title: string, found: ReportDocument | Section, level: 1 | 2): Block[] {
-  const { verdict, headline, facts, checks, tables, notes } = found;
+  const { headline, facts, checks, tables, notes } = found;
+  const { word, tone } = badgeOf(found);
   const [h, below] = [`h${level}`, `h${level + 1}`];
   const blocks = [
     text(
-      `<header class="${verdict}"><${h}>${escaped(title)} · <b>${verdict}</b></${h}><p>${escaped(headline)}</p></header>`,
+      `<header class="${tone}"><${h}>${escaped(title)} · <b>${escaped(word)}</b></${h}><p>${escaped(headline)}</p></header>`,
     ),
   ];
   if (facts.length > 0) blocks.push(factBlock(facts));

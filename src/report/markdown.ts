@@ -20,7 +20,8 @@ export function renderMarkdown(document: ReportDocument): string {
 /** @param level of the heading */
 function findings(title: string, found: ReportDocument | Section, level: string): Block[] {
   const { verdict, headline, facts, checks, tables, notes } = found;
-  const blocks = [text(`${level} ${escaped(title)}: ${verdict.toUpperCase()}`), text(escaped(headline))];
+  const word = "outcome" in found && found.outcome !== undefined ? found.outcome.word : verdict;
+  const blocks = [text(`${level} ${escaped(title)}: ${word.toUpperCase()}`), text(escaped(headline))];
   if (facts.length > 0) {
     const rows = facts.map(({ label, value }) => [label, value]);
     blocks.push(tableBlock("", { title: "", columns: [{ name: "" }, { name: "" }], rows }));

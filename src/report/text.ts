@@ -1,10 +1,13 @@
 import type { Check } from "../base/check.ts";
+import { fittedWidths, wrapped } from "./columns.ts";
 import type { Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
 import { visible } from "./escape.ts";
 import { moreRows, shownRows } from "./fit.ts";
 
 export interface TextStyle {
   readonly color: boolean;
+  /** Width of the terminal that tables are fitted to; without it they are as wide as what is in them. */
+  readonly columns?: number | undefined;
 }
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
@@ -18,8 +21,8 @@ const MARK = { passed: "✓", failed: "✗", "not checked": "–" } as const;
 const MARK_STYLE = { passed: "green", failed: "red", "not checked": "yellow" } as const;
 
 /**
- * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables are whole: what
- * is printed is searched with grep.
+ * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables have all rows, and
+ * off a terminal each row is one line: what is printed is searched with grep.
  */
 export function renderText(document: ReportDocument, style: TextStyle = { color: false }): string {
   const sections = (document.sections ?? []).map(
@@ -35,7 +38,9 @@ function findings(document: ReportDocument | Section, style: TextStyle): string 
   for (const table of tables) if (table.rows.length > 0) blocks.push(renderTable(table, style));
   if (checks.length > 0) blocks.push(checks.map((check) => renderCheck(check, style)).join("\n"));
   if (notes.length > 0) blocks.push(notes.map((note) => `note: ${visible(note)}`).join("\n"));
-  blocks.push(paint(style, VERDICT_STYLE[verdict], visible(headline)));
+  const outcome = "outcome" in document ? document.outcome : undefined;
+  const colour = outcome === undefined ? VERDICT_STYLE[verdict] : outcome.isWarning ? "yellow" : "bold";
+  blocks.push(paint(style, colour, visible(headline)));
   return blocks.join("\n\n");
 }
 
@@ -57,15 +62,23 @@ function renderTable(table: Table, style: TextStyle): string {
   const { shown, left } = shownRows(table, Number.POSITIVE_INFINITY);
   const cells = shown.map((row) => columns.map((_, c) => visible(row[c] ?? "")));
   const widths = columns.map(({ name }, c) => widthOf([name, ...cells.map((row) => row[c]!)]));
+  const fixed = columns.map(({ align }) => align === "right");
+  const fitted = style.columns === undefined ? widths : fittedWidths(widths, fixed, style.columns);
   const line = (row: readonly string[]) =>
     columns
-      .map(({ align }, c) => (align === "right" ? row[c]!.padStart(widths[c]!) : row[c]!.padEnd(widths[c]!)))
+      .map(({ align }, c) => (align === "right" ? row[c]!.padStart(fitted[c]!) : row[c]!.padEnd(fitted[c]!)))
       .join("  ")
       .trimEnd();
+  const lines = (row: readonly string[]) => {
+    if (fitted.every((width, c) => width === widths[c])) return line(row);
+    const parts = row.map((text, c) => wrapped(text, fitted[c]!));
+    const height = Math.max(...parts.map(({ length }) => length));
+    return Array.from({ length: height }, (_, i) => line(parts.map((part) => part[i] ?? ""))).join("\n");
+  };
   return [
     paint(style, "bold", visible(title)),
-    paint(style, "dim", line(columns.map(({ name }) => visible(name)))),
-    ...cells.map(line),
+    paint(style, "dim", lines(columns.map(({ name }) => visible(name)))),
+    ...cells.map(lines),
     ...(left > 0 ? [paint(style, "dim", moreRows(left))] : []),
   ].join("\n");
 }

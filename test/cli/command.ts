@@ -26,7 +26,7 @@ export async function run(...argv: string[]): Promise<Ran> {
       stderr += text;
     },
     stderrStream: stream,
-    columns: 100,
+    columns: undefined,
     stdoutColor: false,
     stderrColor: false,
     debug: false,

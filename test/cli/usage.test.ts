@@ -274,3 +274,13 @@ describe("what was meant", () => {
     expect(stdout).toContain("--get-yargs-completions");
   });
 });
+
+it("--quiet says in one line what failed", async () => {
+  const source = join(scratch(), "model");
+  cpSync(hf, source, { recursive: true });
+  const config = JSON.parse(readFileSync(join(source, "config.json"), "utf8"));
+  writeFileSync(join(source, "config.json"), JSON.stringify({ ...config, auto_map: { AutoModel: "gone.Model" } }));
+  expect(await run("validate", source, "--quiet")).toMatchObject({ code: 1, stdout: "", stderr: "1 finding\n" });
+  const { json, stderr } = await run("validate", source, "--quiet", "--json");
+  expect([json.verdict, stderr]).toEqual(["fail", ""]);
+});

@@ -15,6 +15,7 @@ export function convertDocument(result: Conversion): ReportDocument {
     command: "convert",
     data: result,
     verdict: "pass",
+    outcome: { word: "written", isWarning: false },
     headline: [
       `${to.path}: ${to.layout} layout, ${to.format}`,
       plural(tensors, "tensor"),

@@ -10,6 +10,7 @@ export function familiesDocument(rows: readonly FamilyRow[]): ReportDocument {
     command: "families",
     data: { verdict: "pass", families: rows },
     verdict: "pass",
+    outcome: { word: "listed", isWarning: false },
     headline: `${plural(rows.length, "family", "families")}, each between all formats; any checkpoint at all with --to raw`,
     facts: [{ label: "formats", value: FORMATS.join(", ") }],
     checks: [],
@@ -51,7 +52,8 @@ export const families = (adapters: readonly Adapter[]): FamilyRow[] => adapters.
 const list = (items: readonly string[], none = "none"): string => items.join(", ") || none;
 const graphList = ({ graphs }: FamilyRow): string => list(graphs, "none yet");
 
-const WIDTH = 88;
+/** With the names of the properties, 80. */
+const WIDTH = 68;
 
 /** One family, one property per line; long lists go on below. */
 function familyTable(row: FamilyRow): Table {

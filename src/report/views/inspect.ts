@@ -18,6 +18,10 @@ export function inspectDocument(
     command: "inspect",
     data: leftovers.length === 0 ? inspection : { ...inspection, leftovers },
     verdict: "pass",
+    outcome:
+      problems.length > 0
+        ? { word: plural(problems.length, "problem"), isWarning: true }
+        : { word: "inspected", isWarning: family === null },
     headline:
       family === null
         ? `${format}, of no known family: only --to raw can convert it`

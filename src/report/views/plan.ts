@@ -11,6 +11,7 @@ export function planDocument(plan: ConversionPlan, style: ListStyle = {}): Repor
     command: "plan",
     data: planJson(plan),
     verdict: "pass",
+    outcome: { word: "planned", isWarning: false },
     headline: `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
     facts: planFacts(plan),
     checks: [],
