@@ -1,9 +1,11 @@
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
+import type { LongOnly } from "../../src/family/family.ts";
 import { activationNamed, isJsonObject } from "../common/config-reader.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
+import type { Decoder } from "./decoder.ts";
 import { parseDecoder } from "./decoder-config.ts";
 import { nativeDecoder, withinKeepWindow } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
@@ -30,7 +32,7 @@ export const hfDense = defineFamily({
     return { ...config, where, decoder: () => parseDecoder(json, where, config.tied) };
   },
   encodable: { fp8: LATENT_FP8 },
-  facts: (config) => ({ ...config, ...centred(config.modelType) }),
+  facts: (config) => ({ ...config, ...centred(config.modelType), longOnly: () => longOnly(config.decoder()) }),
   axes: hfDenseAxes,
   math: mathOf,
   hfConfig: (_, json) => json,
@@ -51,6 +53,16 @@ export const hfDense = defineFamily({
     },
   ],
 });
+
+/** RoPE whose frequencies depend on how many tokens there are, and queries that grow with their position. */
+function longOnly({ layers, attention: { growth } }: Decoder): LongOnly[] {
+  const found = layers.flatMap(({ rope }): LongOnly[] => {
+    if (rope?.kind === "longrope") return [{ what: "the long factors of RoPE", tokens: rope.originalMaxPositions }];
+    return rope?.kind === "dynamic" ? [{ what: "RoPE beyond its positions", tokens: rope.maxPositions }] : [];
+  });
+  const growing = growth === null ? [] : [{ what: "the growth of queries", tokens: growth.span }];
+  return [...new Map([...found, ...growing].map((each) => [`${each.what} ${each.tokens}`, each])).values()];
+}
 
 const centred = (modelType: string): { readonly centredNorms?: RegExp } =>
   TRAITS.get(modelType)?.norm.includes("1 + weight") ? { centredNorms: /norm[^.]*\.weight$/ } : {};

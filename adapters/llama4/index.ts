@@ -53,7 +53,7 @@ export const llama4 = defineFamily({
     const parse = json.model_type === undefined ? parseLlama4Args : parseLlama4Config;
     return parse(json, where);
   },
-  facts: (config) => config,
+  facts: (config) => ({ ...config, longOnly: () => longOnly(config) }),
   axes: llama4Axes,
   math: mathOf,
   hfConfig: (config, json) => (json.model_type === undefined ? llama4HfConfig(config) : json),
@@ -68,6 +68,12 @@ export const llama4 = defineFamily({
     row("torchtitan-0.2", { ...TORCHTITAN["0.2.0"], alwaysChunked: false }, "2026-04-16"),
   ],
 });
+
+function longOnly({ temperature }: Llama4Config) {
+  if (temperature === null) return [];
+  const { floor } = temperature;
+  return [{ what: `the temperature of queries from position ${floor} on`, tokens: floor - 1 }];
+}
 
 function mathOf(config: Llama4Config) {
   const { rope, dtype: _, sees: __, chunkedLayers, chunkSize, temperature, ...sizes } = config;

@@ -88,7 +88,7 @@ function familyAt<C>(
   upstream: Upstream,
 ): Family {
   const { family, encodable, changes = [] } = spec;
-  const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
+  const { vocabSize, maxPositions, dtype, centredNorms, vision, longOnly } = spec.facts(config);
   const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
     typeof graph === "function" ? graph(config, upstream) : noGraph(spec, layout);
   const bind = (row: LayoutRow<C>): NativeLayout =>
@@ -100,6 +100,7 @@ function familyAt<C>(
     changes: changes.filter(({ concerns }) => concerns(config)),
     ...(centredNorms === undefined ? {} : { centredNorms }),
     ...(vision === undefined ? {} : { vision }),
+    ...(longOnly === undefined ? {} : { longOnly }),
     ...(encodable === undefined ? {} : { encodable }),
     hf: { ...hf, forward: forward(hf, spec.hf.graph) },
     layouts: [bind(first), ...rest.map(bind)],

@@ -33,6 +33,15 @@ export interface ModelFacts {
   readonly centredNorms?: RegExp | undefined;
   /** Only in a vision-language model. */
   readonly vision?: VisionInput | undefined;
+  /** What only long inputs show, windows and chunks of attention aside: a parity on shorter ones says so. */
+  readonly longOnly?: (() => readonly LongOnly[]) | undefined;
+}
+
+export interface LongOnly {
+  /** `long frequencies of RoPE` */
+  readonly what: string;
+  /** Inputs of so many tokens do not show it. */
+  readonly tokens: number;
 }
 
 /** What the mathematics uses: effective inverse frequencies, attention scale, eps, tying, sizes. */

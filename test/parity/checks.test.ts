@@ -1,5 +1,5 @@
 // What a run did not see is not checked, and its headline says so: for each check a run that could not tell, and one that could.
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ import { openCheckpoint } from "../../src/model/open.ts";
 import type { ParityOptions, ParityReport } from "../../src/parity/parity.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { parityDocument } from "../../src/report/views/parity.ts";
-import { bytesOf, fixtureCase, hfSide, mutated, nativeSide, type TestModel } from "../helpers/models.ts";
+import { bytesOf, familyOf, fixtureCase, hfSide, mutated, nativeSide, type TestModel } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const ids = (...numbers: number[]): string => {
@@ -91,16 +91,28 @@ describe("an input that is too short", () => {
   test.each([
     ["gpt_oss/bf16", /^a window of \d+ tokens: not reached by 3 tokens/],
     ["llama4/split", /^chunks of \d+ tokens: not reached by 3 tokens/],
+    ["hf_dense/phi3-longrope-bf16", /the long factors of RoPE: not reached by 3 tokens/],
   ])("%s does not reach its windows", async (name, detail) => {
     const report = await run(nativeSide(name), hfSide(name), upTo(3));
-    expect(check(report, /longer than/)).toMatchObject({
+    expect(check(report, /windows/)).toMatchObject({
       status: "not checked",
       detail: expect.stringMatching(detail),
     });
     expect(headline(report)).toMatch(/not reached/);
-    const longer = await run(nativeSide(name), hfSide(name), upTo(100));
-    expect(check(longer, /longer than/)?.status).toBe("passed");
+    const longer = await run(nativeSide(name), hfSide(name), [...upTo(30), ...upTo(30), ...upTo(30), ...upTo(45)]);
+    expect(check(longer, /windows/)?.status).toBe("passed");
   });
+});
+
+test("families say what else only long inputs show", () => {
+  const llama4 = fixtureCase("llama4/split");
+  const { text_config } = JSON.parse(readFileSync(join(llama4.hf, "config.json"), "utf8"));
+  const tuned = familyOf(llama4, { text_config: { ...text_config, attn_temperature_tuning: true, floor_scale: 64 } });
+  expect(tuned.longOnly?.()).toEqual([{ what: "the temperature of queries from position 64 on", tokens: 63 }]);
+  expect(familyOf(llama4).longOnly?.()).toEqual([]);
+  expect(familyOf(fixtureCase("hf_dense/ministral3-bf16")).longOnly?.()).toMatchObject([
+    { what: "the growth of queries" },
+  ]);
 });
 
 describe("experts that no token chose", () => {

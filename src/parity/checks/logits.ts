@@ -1,5 +1,5 @@
 // Whether the logits agree.
-import { byFindings, type Examine, percent, scientific } from "./check.ts";
+import { byFindings, count, type Examine, percent, scientific } from "./check.ts";
 
 export const meanKl: Examine = ({ evidence: { metrics, thresholds }, findings, isAccepted }) => [
   {
@@ -31,5 +31,8 @@ export const top1: Examine = ({ evidence: { metrics, thresholds }, findings }) =
       ];
 
 export const finite: Examine = ({ evidence: { metrics }, findings }) => [
-  byFindings(findings, "NON_FINITE", { name: "every logit is finite", held: `at ${metrics.tokens} positions` }),
+  byFindings(findings, "NON_FINITE", {
+    name: "every logit is finite",
+    held: `at ${count(metrics.tokens, "position")}`,
+  }),
 ];

@@ -17,14 +17,17 @@ export const positions: Examine = ({ evidence: { coverage } }) => {
 };
 
 export const windows: Examine = ({ evidence: { coverage } }) => {
-  const { tokens, masks } = coverage;
-  const limited = new Map(masks.flatMap((mask) => sizeOf(mask)));
+  const { tokens, masks, longOnly } = coverage;
+  const limited = new Map([
+    ...masks.flatMap((mask) => sizeOf(mask)),
+    ...longOnly.map(({ what, tokens }) => [what, tokens] as const),
+  ]);
   if (limited.size === 0) return [];
-  const name = "the input is longer than what a token sees";
+  const name = "the input is long enough for windows and what else only long ones show";
   const beyond = [...limited].filter(([, size]) => size >= tokens).map(([words]) => words);
   if (beyond.length === 0) return [{ name, status: "passed", detail: [...limited.keys()].join(", ") }];
   const what = beyond.join(", ");
-  const detail = `${what}: not reached by ${count(tokens, "token")}, any larger size would give the same logits`;
+  const detail = `${what}: not reached by ${count(tokens, "token")}, with another size the logits would be the same`;
   return [{ name, status: "not checked", detail, caveat: `${what} not reached` }];
 };
 

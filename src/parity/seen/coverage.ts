@@ -1,6 +1,7 @@
 // What a run could see of the model: what its input exercised, and which weights are equal whether they ran or not.
 import type { AttentionMask } from "../../../numerics/graph.ts";
 import { runSteps, type StepOptions } from "../../base/steps.ts";
+import type { LongOnly } from "../../family/family.ts";
 import type { HfView } from "../../views/as-hf.ts";
 import { configsOf, type SideConfigs } from "../configs.ts";
 import type { ForwardOutcome, Passes } from "../passes.ts";
@@ -16,6 +17,8 @@ export interface Coverage {
   readonly seesImages: boolean;
   readonly configs: SideConfigs;
   readonly masks: readonly AttentionMask[];
+  /** What only longer inputs than some length show. */
+  readonly longOnly: readonly LongOnly[];
   /** Keys of tensors that these inputs leave out and others would not, of both sides. */
   readonly unexercised: readonly string[];
   /** Null for a model without mixtures of experts. */
@@ -50,6 +53,7 @@ export async function coverageOf(
     seesImages: sides[0]!.family.vision !== undefined,
     configs: configsOf(sides),
     masks: plans.flatMap(({ reads }) => reads.masks),
+    longOnly: sides[0]!.family.longOnly?.() ?? [],
     unexercised: passes.unexercised(plans),
     experts: expertUse(passes.ofSide(plans, 0), chosen),
     tables: tablesOf(views[0]!, exercised),
