@@ -36,6 +36,13 @@ const INTEGER_LIMIT = 1 << 10;
 /** Characters of a module or a class name in a GLOBAL. */
 const NAME_LIMIT = 256;
 
+/**
+ * Lists, dicts, tuples and sets that a pickle may make: so many, and one more for so many of its bytes. Python's writer takes some
+ * six or more for one with what is in it; a byte for each is an attack on memory. The empty tuple is one for all.
+ */
+const CONTAINERS_FLOOR = 500_000;
+const BYTES_PER_CONTAINER = 6;
+
 /** Thrown (as the cause of an InputError) where the bytes end before STOP, so that a caller with more bytes can retry. */
 export class PickleEndsEarly extends Error {}
 
@@ -47,6 +54,7 @@ export class Machine {
   private readonly marks: number[] = [];
   private readonly memo: PickleValue[] = [];
   private memoCount = 0;
+  private containers = 0;
   private readonly view: DataView;
   private at: number;
 
@@ -148,6 +156,22 @@ export class Machine {
     this.stack.push(value);
   }
 
+  /** Pushes a list, dict, tuple or set that is new. */
+  pushNew(value: PickleValue): void {
+    this.containers += 1;
+    if (this.containers > CONTAINERS_FLOOR + this.bytes.length / BYTES_PER_CONTAINER) {
+      throw this.refuse(
+        "PICKLE_TOO_MANY",
+        "the pickle makes more lists, dicts and tuples than its size can account for",
+        {
+          expected: `at most ${Math.floor(CONTAINERS_FLOOR + this.bytes.length / BYTES_PER_CONTAINER)}`,
+          found: "more",
+        },
+      );
+    }
+    this.stack.push(value);
+  }
+
   pop(): PickleValue {
     const floor = this.marks.at(-1) ?? 0;
     if (this.stack.length <= floor) throw this.refuse("PICKLE_STACK", "the pickle takes a value from an empty stack");
@@ -176,7 +200,7 @@ export class Machine {
   tuple(length: number): void {
     const items: PickleValue[] = new Array(length);
     for (let i = length - 1; i >= 0; i--) items[i] = this.pop();
-    this.stack.push(items);
+    this.pushNew(items);
   }
 
   append(items: PickleValue[]): void {
@@ -201,7 +225,7 @@ export class Machine {
 
   /** EMPTY_SET and FROZENSET. */
   set(kind: "set" | "frozenset", items: readonly PickleValue[]): void {
-    this.stack.push(new PickleObject(`builtins ${kind}`, items));
+    this.pushNew(new PickleObject(`builtins ${kind}`, items));
   }
 
   /** Each put takes at least two bytes of the file, so no honest index exceeds its length. */

@@ -1,8 +1,11 @@
 import { Machine, type UnpickleOptions } from "./machine.ts";
 import { OPCODES, opcodeName } from "./opcodes.ts";
-import { PickleDict, PickleList, type PickleValue } from "./value.ts";
+import { PickleDict, PickleList, type PickleTuple, type PickleValue } from "./value.ts";
 
 type Step = (m: Machine) => void;
+
+/** One for all: nothing is ever added to a tuple. */
+const NOTHING: PickleTuple = [];
 
 const STEPS: Readonly<Record<number, Step | undefined>> = {
   [OPCODES.PROTO]: (m) => m.protocol(m.u8()),
@@ -27,13 +30,13 @@ const STEPS: Readonly<Record<number, Step | undefined>> = {
   [OPCODES.EMPTY_SET]: (m) => m.set("set", []),
   [OPCODES.ADDITEMS]: (m) => m.append(m.sinceMark()),
   [OPCODES.FROZENSET]: (m) => m.set("frozenset", m.sinceMark()),
-  [OPCODES.EMPTY_DICT]: (m) => m.push(new PickleDict()),
-  [OPCODES.EMPTY_LIST]: (m) => m.push(new PickleList()),
-  [OPCODES.EMPTY_TUPLE]: (m) => m.push([]),
+  [OPCODES.EMPTY_DICT]: (m) => m.pushNew(new PickleDict()),
+  [OPCODES.EMPTY_LIST]: (m) => m.pushNew(new PickleList()),
+  [OPCODES.EMPTY_TUPLE]: (m) => m.push(NOTHING),
   [OPCODES.TUPLE1]: (m) => m.tuple(1),
   [OPCODES.TUPLE2]: (m) => m.tuple(2),
   [OPCODES.TUPLE3]: (m) => m.tuple(3),
-  [OPCODES.TUPLE]: (m) => m.push(m.sinceMark()),
+  [OPCODES.TUPLE]: (m) => m.pushNew(m.sinceMark()),
   [OPCODES.APPEND]: (m) => m.append([m.pop()]),
   [OPCODES.APPENDS]: (m) => m.append(m.sinceMark()),
   [OPCODES.SETITEM]: (m) => m.setItem(),

@@ -20,6 +20,9 @@ export const MAX_HEADER_BYTES = 100_000_000;
 export const METADATA_KEY = "__metadata__";
 /** Keys of `__metadata__`. The official library writes one for each name of a shared tensor at most. */
 const MAX_METADATA_KEYS = 100_000;
+/** Characters of a tensor's name (published ones have some 150), and of `__metadata__` (pictures in it have megabytes). */
+const MAX_NAME_LENGTH = 4096;
+const MAX_METADATA_LENGTH = 1 << 25;
 
 export interface HeaderTensor {
   readonly key: string;
@@ -129,11 +132,19 @@ export function parseHeaderText(text: string, file: string): Header {
   const tensors: HeaderTensor[] = [];
   const root = parseJson(text, faults, (key, value) => {
     if (key === METADATA_KEY) metadata = parseMetadata(value, faults);
-    else tensors.push(parseEntry(key, value, faults));
+    else tensors.push(parseEntry(checkedName(key, faults), value, faults));
   });
   if (!(root instanceof Map)) return faults.fail("SAFETENSORS_HEADER_NOT_OBJECT", "the header is no JSON object");
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
   return { metadata, tensors, dataBytes: checkCoverage(tensors, faults) };
+}
+
+function checkedName(key: string, faults: Faults): string {
+  if (key.length <= MAX_NAME_LENGTH) return key;
+  return faults.fail("SAFETENSORS_NAME_TOO_LONG", `the name of a tensor has ${key.length} characters`, {
+    expected: `at most ${MAX_NAME_LENGTH} characters`,
+    found: `${JSON.stringify(key.slice(0, 64))}…`,
+  });
 }
 
 function parseJson(text: string, faults: Faults, entry: (key: string, value: JsonValue) => void): JsonValue {
@@ -175,12 +186,20 @@ function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
     });
   }
   const entries: [string, string][] = [];
+  let length = 0;
   for (const [key, text] of value) {
     if (typeof text !== "string") {
       const problem = `__metadata__ has a value that is no string, at ${JSON.stringify(key)}`;
       return faults.fail("SAFETENSORS_METADATA_NOT_STRING", problem, { expected: "a string", found: kindOf(text) });
     }
     entries.push([key, text]);
+    length += key.length + text.length;
+  }
+  if (length > MAX_METADATA_LENGTH) {
+    return faults.fail("SAFETENSORS_METADATA_TOO_LONG", `__metadata__ has ${length} characters`, {
+      expected: `at most ${MAX_METADATA_LENGTH} characters`,
+      found: `${length} characters`,
+    });
   }
   return Object.fromEntries(entries);
 }

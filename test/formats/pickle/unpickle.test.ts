@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { InputError } from "../../../src/base/errors.ts";
 import { opcodeName } from "../../../src/formats/pickle/opcodes.ts";
 import { unpickle } from "../../../src/formats/pickle/unpickle.ts";
 import {
@@ -33,6 +34,23 @@ const PYTHON: readonly (readonly [string, string, PickleValue])[] = [
 ];
 
 for (const [name, pickle, value] of PYTHON) test(`${name}`, () => expect(load(pickle)).toEqual(value));
+
+test("containers are bounded by the bytes that make them", () => {
+  const code = (text: string): string => {
+    try {
+      load(text);
+      return "read";
+    } catch (error) {
+      return error instanceof InputError ? error.code : "other";
+    }
+  };
+  for (const each of ["]", "}", "N\x85", "\x8f"]) {
+    expect(code(`\x80\x04](${each.repeat(1_000_000)}e.`)).toBe("PICKLE_TOO_MANY");
+    expect(code(`\x80\x04](${each.repeat(400_000)}e.`)).toBe("read");
+  }
+  // What Python writes for [[0, 1], …] of a million: eight bytes for one.
+  expect(code(`\x80\x04](${"]\x94(K\0K\x01e".repeat(1_000_000)}e.`)).toBe("read");
+});
 
 test("a shared list is one list", () => {
   // x = []; pickle.dumps((x, x), 2)

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InputError } from "../../../src/base/errors.ts";
+import { parseHeaderText } from "../../../src/formats/safetensors/header.ts";
 import { openSafetensors } from "../../../src/formats/safetensors/open.ts";
 import { brokenFiles, brokenFolders, brokenIndexes, goodSharded, rawFile, writeAll } from "./broken.ts";
 
@@ -48,6 +49,23 @@ it("a code stands for one fault: messages of different codes differ", () => {
 });
 
 // Apart from the cases, which the official library has judged: it has no such limit.
+it("names of 4,096 characters are read, longer ones refused; metadata of 32 M characters is read, more refused", () => {
+  const header = (name: string, metadata: string) =>
+    `{"__metadata__":{"a":"${metadata}"},"${name}":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`;
+  const codeOf = (text: string): string | null => {
+    try {
+      parseHeaderText(text, "model.safetensors");
+      return null;
+    } catch (error) {
+      return error instanceof InputError ? error.code : "other";
+    }
+  };
+  expect(codeOf(header("w".repeat(4096), ""))).toBe(null);
+  expect(codeOf(header("w".repeat(4097), ""))).toBe("SAFETENSORS_NAME_TOO_LONG");
+  expect(codeOf(header("w", "x".repeat(2 ** 25 - 1)))).toBe(null);
+  expect(codeOf(header("w", "x".repeat(2 ** 25)))).toBe("SAFETENSORS_METADATA_TOO_LONG");
+});
+
 it("metadata of 100,000 keys is read, of more refused", () => {
   const file = (keys: number): string => {
     const metadata = Array.from({ length: keys }, (_, i) => `"k${i}":""`).join();
