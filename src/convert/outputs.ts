@@ -6,7 +6,7 @@ import type { SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
 import { planDcp, rowChunks } from "../formats/dcp/plan.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { planTorchFile } from "../formats/pt/plan.ts";
-import { planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
+import { DEFAULT_SINGLE_NAME, planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
 import type { RankedTensor } from "../model/ranks.ts";
 import type { Target } from "../output/target.ts";
 import type { MappedTensor, Mapping } from "../views/mapping.ts";
@@ -110,10 +110,18 @@ function safetensorsFiles(
   }
   if (maxShardSize !== undefined) return { files: planSafetensors(tensors, { metadata, maxShardSize }), notes: [] };
   if (originals === null) return { files: planSafetensors(tensors, { metadata }), notes: [] };
-  const { files, cast } = originals;
+  const { cast } = originals;
+  const files = withUsualName(originals.files);
   if (holdsTensorsOf(mapping, files)) return { files: planSafetensorsAgain(tensors, files, { cast }), notes: [] };
   const notes = ["the source's files held other tensors than the target has: shards and metadata follow the defaults"];
   return { files: planSafetensors(tensors, { metadata }), notes };
+}
+
+/** A file without ending, as the Hub's cache names its blobs, would not be found again. */
+function withUsualName({ files, index }: SafetensorsOrigin): SafetensorsOrigin {
+  const [only] = files;
+  const isBare = only !== undefined && files.length === 1 && index === null && !only.name.endsWith(".safetensors");
+  return isBare ? { files: [{ ...only, name: DEFAULT_SINGLE_NAME }], index } : { files, index };
 }
 
 function holdsTensorsOf({ tensors }: Mapping, { files }: SafetensorsOrigin): boolean {

@@ -6,6 +6,7 @@ import { oppositeLayout } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
+import { shardAlone } from "../formats/shard-alone.ts";
 import { type ConfigFile, configIn } from "../model/configs/config-files.ts";
 import { contradictionsIn } from "../model/configs/configured.ts";
 import { refuseRanks } from "../model/joined.ts";
@@ -99,11 +100,19 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     ranked: null,
     config: configIn(source.folder),
     dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
-    notes: source.others.flatMap(({ key, tensor }) =>
-      tensor === undefined ? [] : [`"${key}" is left out: ${tensor} has no place in any format here`],
-    ),
+    notes: [
+      ...aloneNote(source),
+      ...source.others.flatMap(({ key, tensor }) =>
+        tensor === undefined ? [] : [`"${key}" is left out: ${tensor} has no place in any format here`],
+      ),
+    ],
     encoding: null,
   };
+}
+
+function aloneNote(source: Checkpoint): string[] {
+  const alone = shardAlone(source);
+  return alone === null ? [] : [`${alone.message}: the tensors of the others are not in the target`];
 }
 
 /** Trainer state goes along, too. */

@@ -5,6 +5,7 @@ import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import { refuseShardAlone } from "../formats/shard-alone.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
 import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import type { ConfigFile } from "./configs/config-files.ts";
@@ -93,6 +94,7 @@ export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model 
   checkArgument("openModel", "Checkpoint", checkpoint);
   checkAdapters("openModel", options);
   refuseHidden(checkpoint);
+  refuseShardAlone(checkpoint);
   return modelOf(identify(checkpoint, options));
 }
 

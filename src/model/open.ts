@@ -2,10 +2,12 @@ import { InputError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { TRAINER_FILE } from "../formats/file-names.ts";
+import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
 import { openRanks, RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
+import { isTorchShard, openTorchShards, torchShardsIn, torchShardsOf } from "../formats/pt/shards.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
@@ -32,7 +34,9 @@ export function openCheckpoint(at: PathOrLocation): Checkpoint {
 function openFile(location: Location, name: string): Checkpoint {
   const { path, folder } = location;
   checkKind(location, name);
-  if (name.endsWith(".safetensors.index.json")) return openSafetensors(location);
+  const index = parseIndexName(name);
+  if (index?.kind === "safetensors") return openSafetensors(location);
+  if (index?.kind === "bin") return openTorchShards(folder, torchShardsOf(folder, name), path);
   if (name === ".metadata" || name.endsWith(".distcp")) return openDcp(folder);
   if (RANK_FILE.test(name) && rankFilesIn(folder).length === 1) return openRanks(folder, [name]);
   const head = headOf(folder, name);
@@ -41,7 +45,7 @@ function openFile(location: Location, name: string): Checkpoint {
   if (beginsTorch(head) || /\.(?:pt|pth|bin|ckpt)$/.test(name)) return openTorchFile(location);
   throw new InputError("NOT_A_CHECKPOINT", `${path}: not a checkpoint`, {
     file: path,
-    expected: "a safetensors file, an index (*.safetensors.index.json) or a file of torch.save",
+    expected: "a safetensors file, an index (*.safetensors.index.json, *.bin.index.json) or a file of torch.save",
     found: head.length === 0 ? "an empty file" : `a file that begins with ${head.subarray(0, 8).toString("hex")}`,
     help: "give a checkpoint's directory, or one of these files",
   });
@@ -77,6 +81,10 @@ function openFolder(folder: Folder): Checkpoint {
   if (dcp.length > 0) return openDcp(folder);
   if (safetensors.length > 0) return openSafetensors({ path, folder, file: null });
   if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(folder, torch);
+  const shards = torch.every((name) => isTorchShard(name) || parseIndexName(name) !== null)
+    ? torchShardsIn(folder, torch)
+    : null;
+  if (shards !== null) return openTorchShards(folder, shards, path);
   const [only, second] = torch;
   if (only !== undefined && second === undefined) return openTorchFile(inFolder(folder, only));
   if (second !== undefined) {
@@ -95,11 +103,22 @@ function contentsOf(folder: Folder): Contents {
   const names = folder.list();
   return {
     dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
-    safetensors: names.filter((name) => /\.safetensors(?:\.index\.json)?$/.test(name) && name !== SCALES_NAME),
-    torch: names.filter(
-      (name) => (/\.(?:pt|pth|ckpt)$/.test(name) && !TRAINER_FILE.test(name)) || name === "pytorch_model.bin",
+    safetensors: names.filter(
+      (name) => name !== SCALES_NAME && (name.endsWith(".safetensors") || parseIndexName(name)?.kind === "safetensors"),
     ),
+    torch: torchNames(names),
   };
+}
+
+/** Files of torch.save that may be the model: a whole `pytorch_model.bin`, else its shards, and `.pt` files. */
+function torchNames(names: readonly string[]): readonly string[] {
+  const isWhole = names.includes("pytorch_model.bin");
+  const ofModel = names.filter((name) => name.startsWith("pytorch_model") || parseIndexName(name)?.kind === "bin");
+  const bins = ofModel.filter((name) => parseIndexName(name)?.kind === "bin" || /\.bin$/.test(name));
+  return [
+    ...names.filter((name) => /\.(?:pt|pth|ckpt)$/.test(name) && !TRAINER_FILE.test(name)),
+    ...(isWhole ? ["pytorch_model.bin"] : bins),
+  ];
 }
 
 function notACheckpoint(folder: Folder): InputError {

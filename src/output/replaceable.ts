@@ -18,8 +18,8 @@ export interface Contents {
   readonly isCheckpoint: boolean;
 }
 
-const TORCH_FILE = /\.(?:pt|pth|ckpt)$|^pytorch_model(?:-\d+-of-\d+)?\.bin$/;
-const INDEX_FILE = /\.safetensors\.index\.json$|^pytorch_model\.bin\.index\.json$/;
+const TORCH_FILE = /\.(?:pt|pth|ckpt)$|^pytorch_model(?:\.[^.]+)?(?:-\d+-of-\d+)?\.bin$/;
+const INDEX_FILE = /\.safetensors\.index(?:\.[^.]+)?\.json$|^pytorch_model\.bin\.index(?:\.[^.]+)?\.json$/;
 const DCP_METADATA = /^(?:__\d+)?\.metadata$/;
 
 /**

@@ -3,6 +3,7 @@ import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { shardAlone } from "../formats/shard-alone.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { configuredAs, contradictionsIn, NO_CONFIG } from "../model/configs/configured.ts";
 import { hiddenTensors } from "../model/hidden.ts";
@@ -88,6 +89,8 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     });
   }
   attempt(() => checkpoint.sample?.());
+  const alone = shardAlone(checkpoint);
+  if (alone !== null) problems.push(problemOf(alone));
   problems.push(...hiddenTensors(checkpoint).map(problemOf), ...containerProblems(checkpoint));
   return {
     path: checkpoint.path,
@@ -157,7 +160,8 @@ function containerProblems(checkpoint: Checkpoint): Problem[] {
 function filesOf({ format, path, folder, files, safetensors, ranks }: Checkpoint): readonly string[] {
   if (ranks !== undefined) return files;
   if (safetensors !== undefined) return safetensors.files.map(({ name }) => name);
-  if (format === "pt") return [path];
+  if (format === "pt" && files.length === 1) return [path];
+  if (format !== "dcp") return files;
   return folder
     .list()
     .filter((name) => name.endsWith(".distcp"))

@@ -4,6 +4,7 @@ import type { OutputFile, OutputPart } from "../output.ts";
 import { layOutPayload, type TargetTensor, torchDtypeOf } from "../pt/plan.ts";
 import { rowMajorStrides } from "../torch/strided.ts";
 import { planZip, type ZipLayout } from "../zip/plan.ts";
+import { loadablePaths } from "./loadable-paths.ts";
 import type { Box } from "./tiling.ts";
 import { type PlannedTensor, writeMetadata } from "./write-metadata.ts";
 
@@ -12,7 +13,7 @@ export interface DcpPlanOptions {
   readonly ranks?: number;
   /** Boxes that tile a tensor, in place of the rows of each rank. */
   readonly chunks?: (tensor: TargetTensor) => readonly Box[] | undefined;
-  /** Where a flat name stands in the nested state dict (`planner_data`); the name itself unless given. */
+  /** Where a flat name stands in the nested state dict (`planner_data`), as far as torch can load it so; else the name itself. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
 }
 
@@ -47,7 +48,13 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     });
     planned.push({ ...tensor, chunks });
   }
-  const metadata = writeMetadata(planned, options.paths);
+  const metadata = writeMetadata(
+    planned,
+    loadablePaths(
+      planned.map(({ key }) => key),
+      options.paths ?? new Map(),
+    ),
+  );
   return [
     ...[...files].sort(([a], [b]) => a - b).map(([rank, file]) => ({ name: fileName(rank), ...file })),
     { name: ".metadata", byteLength: metadata.length, parts: [{ kind: "bytes", bytes: metadata }] },

@@ -1,8 +1,9 @@
 import { InputError } from "../../base/errors.ts";
+import { parseIndexName, withoutVariants } from "../index-name.ts";
 import type { Folder, Location } from "../io/folder.ts";
 import { readIndex } from "./index-file.ts";
 
-export const INDEX_SUFFIX = ".safetensors.index.json";
+const USUAL_INDEX = "model.safetensors.index.json";
 const SUFFIX = ".safetensors";
 const SHARD = /-\d+-of-\d+\.safetensors$/;
 
@@ -26,9 +27,9 @@ function locateInFolder(folder: Folder): string {
   const { path } = folder;
   const names = folder.list().filter((name) => name !== SCALES_NAME);
   const singles = names.filter((name) => name.endsWith(SUFFIX) && !SHARD.test(name));
-  const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX));
+  const indexes = names.filter((name) => parseIndexName(name)?.kind === "safetensors");
   const single = prefer(singles, `model${SUFFIX}`);
-  const index = prefer(indexes, `model${INDEX_SUFFIX}`);
+  const index = prefer(indexes, USUAL_INDEX);
   if (single.length === 1 && index.length === 1 && isListed(folder, `${index[0]}`, `${single[0]}`)) {
     return `${index[0]}`;
   }
@@ -44,13 +45,16 @@ function locateInFolder(folder: Folder): string {
   });
 }
 
-/** The file of the usual name where it exists, else all. */
-const prefer = (names: readonly string[], usual: string) => (names.includes(usual) ? [usual] : names);
+/** The file of the usual name where it exists, else all that are no variant of another. */
+const prefer = (names: readonly string[], usual: string) =>
+  names.includes(usual) ? [usual] : withoutVariants(names, stemOf);
+
+const stemOf = (name: string): string => parseIndexName(name)?.stem ?? name.slice(0, -SUFFIX.length);
 
 /** A `model.*` of either kind outweighs other names; two of one rank are ambiguous. */
 function choose(singles: readonly string[], indexes: readonly string[]): readonly string[] {
   const all = [...indexes, ...singles];
-  const usual = all.filter((name) => name === `model${SUFFIX}` || name === `model${INDEX_SUFFIX}`);
+  const usual = all.filter((name) => name === `model${SUFFIX}` || name === USUAL_INDEX);
   if (usual.length > 0) return usual;
   return indexes.length > 0 ? indexes : singles;
 }
@@ -73,8 +77,8 @@ function locateShard(path: string, names: readonly string[]): string {
   }
   throw new InputError("SAFETENSORS_INDEX_MISSING", `${path}: holds shards such as ${shard}, and no index`, {
     file: path,
-    expected: shard.replace(SHARD, INDEX_SUFFIX),
+    expected: `an index, such as ${shard.replace(SHARD, ".safetensors.index.json")}`,
     found: shard,
-    help: "fetch the index of the checkpoint, or give the path of one shard",
+    help: "fetch the index of the checkpoint; --to raw converts a shard that is given by its path",
   });
 }

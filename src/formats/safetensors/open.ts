@@ -1,23 +1,12 @@
 import { InputError } from "../../base/errors.ts";
 import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../checkpoint.ts";
-import { readBytes } from "../io/byte-source.ts";
+import { parseIndexName, parseShardName } from "../index-name.ts";
 import { locate, type PathOrLocation } from "../io/disk-folder.ts";
-import { type Folder, type Location, OpenFiles, type SourceFile } from "../io/folder.ts";
-import { isHeaderText, placeTensors } from "./encode.ts";
-import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
+import { type Folder, type Location, OpenFiles } from "../io/folder.ts";
+import { dcpShardsIn, joinDcpShards, refusePart } from "./dcp-shards.ts";
 import { parseIndex, readIndex, type WeightMap } from "./index-file.ts";
-import { INDEX_SUFFIX, locateWeights } from "./locate.ts";
-
-type OriginFile = SafetensorsOrigin["files"][number];
-
-/** One file; `dataBegin` is where its data section begins. */
-interface Shard {
-  readonly name: string;
-  readonly file: SourceFile;
-  readonly dataBegin: number;
-  readonly header: Header;
-  readonly origin: OriginFile;
-}
+import { locateWeights } from "./locate.ts";
+import { openShard, type Shard } from "./shard.ts";
 
 /** Where a tensor lies in its file. */
 interface Range {
@@ -40,12 +29,21 @@ interface Contents {
  */
 export function openSafetensors(at: PathOrLocation): Checkpoint {
   const location = locate(at);
-  const name = locateWeights(location);
-  const files = new OpenFiles(location.folder);
+  const { folder } = location;
+  const files = new OpenFiles(folder);
   try {
-    const shown = location.file === null ? location.folder.pathOf(name) : location.path;
-    const open = name.endsWith(INDEX_SUFFIX) ? openSharded : openSingle;
-    const opened = open(location.folder, name, files, shown);
+    const parts = location.file === null ? dcpShardsIn(folder) : [];
+    if (parts.length > 0) {
+      const shards = parts.map((part) => openShard(folder, part, files, folder.pathOf(part)));
+      return joinDcpShards(folder, shards, files);
+    }
+    const name = locateWeights(location);
+    const shown = location.file === null ? folder.pathOf(name) : location.path;
+    const stem = parseIndexName(name)?.stem;
+    const opened =
+      stem === undefined
+        ? openSingle(folder, name, files, shown)
+        : openSharded({ folder, index: name, stem, isNamed: location.file !== null }, files, shown);
     return checkpoint({ location, files, ...opened });
   } catch (error) {
     files.close();
@@ -56,32 +54,50 @@ export function openSafetensors(at: PathOrLocation): Checkpoint {
 type Opened = Pick<Contents, "shards" | "index">;
 
 function openSingle(folder: Folder, name: string, files: OpenFiles, shown: string): Opened {
-  return { shards: [openShard(folder, name, files, shown)], index: null };
+  const shard = openShard(folder, name, files, shown);
+  refusePart(shard);
+  return { shards: [shard], index: null };
 }
 
-function openSharded(folder: Folder, name: string, files: OpenFiles, file: string): Opened {
-  const text = readIndex(folder, name, file);
+interface Sharded {
+  readonly folder: Folder;
+  readonly index: string;
+  /** What the names of its shards begin with. */
+  readonly stem: string;
+  /** Whether the user gave the path of the index. */
+  readonly isNamed: boolean;
+}
+
+function openSharded(sharded: Sharded, files: OpenFiles, file: string): Opened {
+  const { folder, index } = sharded;
+  const text = readIndex(folder, index, file);
   const weightMap = parseIndex(text, file);
   const names = [...new Set(weightMap.values())].sort();
-  checkStrays(folder, name, new Set(names), file);
+  checkStrays(sharded, new Set(names), file);
   const shards = names.map((shard) => openShard(folder, shard, files, folder.pathOf(shard)));
   checkWeightMap(weightMap, shards, file);
-  return { shards, index: { name, text } };
+  return { shards, index: { name: index, text } };
 }
 
-/** A shard that fits the naming pattern and is not in the index is most likely half of another checkpoint. */
-function checkStrays(folder: Folder, index: string, names: ReadonlySet<string>, where: string): void {
-  const stem = index.slice(0, -INDEX_SUFFIX.length);
+/**
+ * A shard that fits the naming pattern and is not in the index is most likely half of another checkpoint. One of another split
+ * does not matter to an index that was named.
+ */
+function checkStrays({ folder, index, stem, isNamed }: Sharded, names: ReadonlySet<string>, where: string): void {
+  const splits = new Set([...names].map((name) => parseShardName(name)?.of));
   const stray = folder.list().find((name) => {
-    const rest = name.startsWith(stem) ? name.slice(stem.length) : "";
-    return /^-\d+-of-\d+\.safetensors$/.test(rest) && !names.has(name);
+    const parsed = name.endsWith(".safetensors") ? parseShardName(name) : null;
+    return parsed?.stem === stem && !names.has(name) && !(isNamed && !splits.has(parsed.of));
   });
   if (stray === undefined) return;
+  const isOtherSplit = !splits.has(parseShardName(stray)?.of);
   throw new InputError("SAFETENSORS_SHARD_NOT_IN_INDEX", `${where}: the shard ${stray} beside it is not in the index`, {
     file: folder.pathOf(stray),
     expected: [...names].join(", "),
     found: stray,
-    help: "remove the shard if it is left over from another checkpoint, or fetch the index that lists it",
+    help: isOtherSplit
+      ? `it is of another split: give the path of the index that is meant, such as ${folder.pathOf(index)}`
+      : "fetch the index that lists it, or remove the shard if it is left over from another checkpoint",
   });
 }
 
@@ -132,40 +148,6 @@ function failTensor(
     found: found ?? "nowhere",
     help: "index and shards are not of one checkpoint: fetch or write them again",
   });
-}
-
-function openShard(folder: Folder, name: string, files: OpenFiles, shown: string): Shard {
-  checkKind(folder, name, shown);
-  const file = files.open(name, shown);
-  const prefix = readBytes(file, 0, Math.min(file.byteLength, LENGTH_BYTES));
-  const length = headerLength(prefix, file.byteLength, shown);
-  const dataBegin = LENGTH_BYTES + length;
-  // Of its own, as most headers are larger than the pool of small buffers, and are kept no longer than this.
-  const bytes = Buffer.allocUnsafeSlow(length);
-  file.read(LENGTH_BYTES, bytes);
-  const text = decodeHeader(bytes, shown);
-  const header = parseHeader(text, file.byteLength - dataBegin, shown);
-  return { name, file, dataBegin, header, origin: originOf(name, header, text) };
-}
-
-function checkKind(folder: Folder, name: string, file: string): void {
-  const kind = folder.kind(name);
-  if (kind === "file") return;
-  if (kind === null) {
-    throw new InputError("SAFETENSORS_FILE_MISSING", `${file}: no such file`, {
-      file,
-      help: "fetch the missing file, or correct the path",
-    });
-  }
-  throw new InputError("SAFETENSORS_NOT_A_FILE", `${file}: not a regular file`, {
-    file,
-    help: "give a .safetensors file",
-  });
-}
-
-function originOf(name: string, { metadata, tensors }: Header, text: string): OriginFile {
-  const canonical = isHeaderText(text, placeTensors(tensors), metadata);
-  return { name, metadata, keys: tensors.map(({ key }) => key), canonical, ...(canonical ? {} : { header: text }) };
 }
 
 function checkpoint({ location, files, shards, index }: Contents): Checkpoint {

@@ -5,7 +5,9 @@ import type { Checkpoint } from "../../../src/formats/checkpoint.ts";
 
 export const DCP_FIXTURES = fileURLToPath(new URL("../../../fixtures/dcp/", import.meta.url));
 
-export const dcpCases: readonly string[] = readdirSync(DCP_FIXTURES).filter((name) => !/^pt-|\.json$/.test(name));
+export const dcpCases: readonly string[] = readdirSync(DCP_FIXTURES).filter(
+  (name) => !/^(?:pt|hf)-|\.json$/.test(name),
+);
 export const torchFileCases: readonly string[] = readdirSync(DCP_FIXTURES).filter((name) => name.startsWith("pt-"));
 
 export interface PlainTensor {

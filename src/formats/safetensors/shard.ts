@@ -1,0 +1,53 @@
+// One safetensors file, its header read and validated.
+import { InputError } from "../../base/errors.ts";
+import type { SafetensorsOrigin } from "../checkpoint.ts";
+import { readBytes } from "../io/byte-source.ts";
+import type { Folder, OpenFiles, SourceFile } from "../io/folder.ts";
+import { isHeaderText, placeTensors } from "./encode.ts";
+import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
+
+type OriginFile = SafetensorsOrigin["files"][number];
+
+/** One file; `dataBegin` is where its data section begins. */
+export interface Shard {
+  readonly name: string;
+  readonly file: SourceFile;
+  readonly dataBegin: number;
+  readonly header: Header;
+  readonly origin: OriginFile;
+}
+
+/** Throws InputError, with a code for each fault. */
+export function openShard(folder: Folder, name: string, files: OpenFiles, shown: string): Shard {
+  checkKind(folder, name, shown);
+  const file = files.open(name, shown);
+  const prefix = readBytes(file, 0, Math.min(file.byteLength, LENGTH_BYTES));
+  const length = headerLength(prefix, file.byteLength, shown);
+  const dataBegin = LENGTH_BYTES + length;
+  // Of its own, as most headers are larger than the pool of small buffers, and are kept no longer than this.
+  const bytes = Buffer.allocUnsafeSlow(length);
+  file.read(LENGTH_BYTES, bytes);
+  const text = decodeHeader(bytes, shown);
+  const header = parseHeader(text, file.byteLength - dataBegin, shown);
+  return { name, file, dataBegin, header, origin: originOf(name, header, text) };
+}
+
+function checkKind(folder: Folder, name: string, file: string): void {
+  const kind = folder.kind(name);
+  if (kind === "file") return;
+  if (kind === null) {
+    throw new InputError("SAFETENSORS_FILE_MISSING", `${file}: no such file`, {
+      file,
+      help: "fetch the missing file, or correct the path",
+    });
+  }
+  throw new InputError("SAFETENSORS_NOT_A_FILE", `${file}: not a regular file`, {
+    file,
+    help: "give a .safetensors file",
+  });
+}
+
+function originOf(name: string, { metadata, tensors }: Header, text: string): OriginFile {
+  const canonical = isHeaderText(text, placeTensors(tensors), metadata);
+  return { name, metadata, keys: tensors.map(({ key }) => key), canonical, ...(canonical ? {} : { header: text }) };
+}
