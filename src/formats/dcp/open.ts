@@ -34,6 +34,9 @@ export function openDcp(place: string | Folder): Checkpoint {
   }
 }
 
+/** Entries that cannot be looked into, each of which is kept with its reason. No trainer leaves more than some. */
+const MOST_FAULTS = 1000;
+
 class DcpCheckpoint implements Checkpoint {
   readonly format = "dcp";
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -63,11 +66,14 @@ class DcpCheckpoint implements Checkpoint {
       this.data.set(key, { tensor: new ChunkedTensor(shape, width, chunks), chunks });
     }
     const paths = new Map(dcp.paths);
+    let faults = 0;
     this.others = [...dcp.bytes].flatMap(([key, { file, offset, length }]) => {
       const payload = subSource(dcp.sources.get(file)!, offset, length);
       const entry = openEntry(key, paths.get(key) ?? [key], payload);
       for (const [name, path] of entry.paths) paths.set(name, path);
       if (entry.data !== null) this.addTensors(entry.data, tensors, file);
+      faults += entry.others.filter(({ fault }) => fault !== undefined).length;
+      if (faults > MOST_FAULTS) throw entry.others.find(({ fault }) => fault !== undefined)?.fault;
       return entry.others;
     });
     this.tensors = tensors;

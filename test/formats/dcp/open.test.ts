@@ -1,6 +1,7 @@
 import { cpSync } from "node:fs";
 import { expect, test } from "vitest";
 import { openDcp } from "../../../src/formats/dcp/open.ts";
+import { PickleWriter } from "../../../src/formats/pickle/write.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { DCP_FIXTURES, dcpCases, expectedOthers, expectedTensors, plainTensors, sorted } from "./expected.ts";
 import { edit, pickleOf, u32, withPayload, writeGood, zipOf } from "./tamper.ts";
@@ -91,4 +92,31 @@ test("an entry that cannot be looked into is a fault of that entry", () => {
   const checkpoint = openDcp(directory);
   expect(checkpoint.others.filter(({ fault }) => fault !== undefined).map(({ key }) => key)).toEqual(["model", "list"]);
   checkpoint.close();
+});
+
+test("a thousand entries that cannot be looked into are no checkpoint", () => {
+  const names = Array.from({ length: 1001 }, (_, i) => `entry${i}`);
+  const directory = writeGood(scratch());
+  const md = "torch.distributed.checkpoint.metadata";
+  edit(directory, ".metadata", () => {
+    const w = new PickleWriter();
+    w.instance(`${md} Metadata`, {
+      state_dict_metadata: () =>
+        w.dict(names, (name) => {
+          w.text(name);
+          w.build(`${md} BytesStorageMetadata`);
+        }),
+      storage_data: () =>
+        w.dict(names, (name) => {
+          w.instance(`${md} MetadataIndex`, { fqn: () => w.text(name) });
+          w.instance("torch.distributed.checkpoint.filesystem _StorageInfo", {
+            relative_path: () => w.text("__0_0.distcp"),
+            offset: () => w.int(0),
+            length: () => w.int(0),
+          });
+        }),
+    });
+    return w.end();
+  });
+  expect(() => openDcp(directory)).toThrow("has no zip end record");
 });
