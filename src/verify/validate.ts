@@ -16,6 +16,7 @@ import { type Difference, sourceDifferences, valueDifference } from "../views/di
 import type { Mapping } from "../views/mapping.ts";
 import { type Judged, judgeValues, type Scanned } from "../views/values/implausible.ts";
 import { scan } from "../views/values/scan.ts";
+import { loading } from "./loads.ts";
 import { notCheckedNote } from "./not-checked.ts";
 import { upstreamNotes } from "./upstream-notes.ts";
 
@@ -47,13 +48,21 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "code of the model's own that configs name is there": ["file"],
 };
 
+/** Of Hugging Face's layout, in the containers that transformers reads. */
+const LOADING: typeof CHECKS = {
+  "transformers finds the weights: names of files and of tensors": ["unloadable"],
+  "token ids of configs and tokenizer are rows of the embedding": ["id"],
+};
+
 /** Throws InputError where the container is damaged (CRC) or cannot be read. */
 export async function validate(model: Model, options: StepOptions = {}): Promise<Validation> {
   checkArgument("validate", "Model", model);
   const begin = performance.now();
   const tensors = [...model.source.tensors.values()];
   const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const { differences, notes } = await runSteps(findFaults(model), "reading", bytes, options);
+  const found = await runSteps(findFaults(model), "reading", bytes, options);
+  const loads = loading(model);
+  const differences = [...found.differences, ...(loads?.differences ?? [])];
   model.checkpoint.verify(model.stored.keys);
   return {
     verdict: differences.length === 0 ? "pass" : "fail",
@@ -63,7 +72,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
     layout: model.layout.name,
     tensors: tensors.length,
     bytes,
-    checks: Object.entries(CHECKS).map(([name, kinds]) => ({
+    checks: Object.entries(loads === null ? CHECKS : { ...CHECKS, ...LOADING }).map(([name, kinds]) => ({
       name,
       failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
     })),
@@ -72,7 +81,8 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
       ...model.stored.notes,
       ...notesOf(model),
       ...upstreamNotes(model),
-      ...notes,
+      ...found.notes,
+      ...(loads?.notes ?? []),
       ...notCheckedNote(model.checkpoint),
     ],
     seconds: (performance.now() - begin) / 1e3,

@@ -21,7 +21,9 @@ export interface Difference {
     | "constant"
     | "subnormal"
     | "config"
-    | "file";
+    | "file"
+    | "unloadable"
+    | "id";
   readonly detail: string;
 }
 
