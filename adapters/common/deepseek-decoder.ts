@@ -12,6 +12,8 @@ export interface DeepseekV3Config {
   readonly nDenseLayers: number;
   /** Multi-token prediction layers. The Hub numbers them after the last layer. */
   readonly nMtpLayers: number;
+  /** Whether the config says how many. transformers assumes one where it does not. */
+  readonly announcesMtp: boolean;
   readonly vocabSize: number;
   readonly dim: number;
   readonly ffnDim: number;
@@ -55,6 +57,7 @@ export function readDeepseekV3(config: ConfigReader): DeepseekV3Config {
     nLayers: config.layers("num_hidden_layers", 61),
     nDenseLayers: config.isNull("first_k_dense_replace") ? 0 : config.count("first_k_dense_replace", 3),
     nMtpLayers: parseMtpLayers(config),
+    announcesMtp: config.has("num_mtp_layers") || config.has("num_nextn_predict_layers"),
     vocabSize: config.size("vocab_size", 129_280),
     dim: config.size("hidden_size", 7168),
     ffnDim: config.size("intermediate_size", 18_432),
@@ -94,7 +97,7 @@ const parseMtpLayers = (config: ConfigReader): number =>
   config.has("num_mtp_layers") ? config.count("num_mtp_layers") : config.count("num_nextn_predict_layers", 1);
 
 export function deepseekV3Math(config: DeepseekV3Config) {
-  const { rope, dtype: _, qLoraRank, ...sizes } = config;
+  const { rope, dtype: _, announcesMtp: __, qLoraRank, ...sizes } = config;
   const { invFreq, attentionFactor } = transformersFrequencies(rope);
   return {
     ...sizes,

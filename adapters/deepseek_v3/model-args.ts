@@ -20,6 +20,7 @@ export function parseDeepseekV3Args(json: JsonObject, where: string): DeepseekV3
     nLayers: args.layers("n_layers", 27),
     nDenseLayers: args.count("n_dense_layers", 1),
     nMtpLayers: 0,
+    announcesMtp: false,
     vocabSize: args.size("vocab_size", 102_400),
     dim: args.size("dim", 2048),
     ffnDim: args.size("inter_dim", 10_944),

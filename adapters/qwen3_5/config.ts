@@ -20,6 +20,8 @@ export type Qwen35Family = "qwen3_5" | "qwen3_5_moe";
 /** Sizes in elements, lengths in tokens. */
 export interface Qwen35Config {
   readonly nLayers: number;
+  /** Whether the config has a head that predicts a second token, which neither model has. */
+  readonly announcesMtp: boolean;
   readonly vocabSize: number;
   readonly dim: number;
   readonly nHeads: number;
@@ -126,6 +128,7 @@ function parseText(family: Qwen35Family, text: ConfigReader) {
     mropeSection: parseSection(hfRopeObject(text)),
     maxPositions,
     fullLayers: parseFullLayers(text, nLayers),
+    announcesMtp: text.has("mtp_num_hidden_layers") && text.count("mtp_num_hidden_layers") > 0,
     delta: parseDeltaNet(text),
     ffnDim: isMoe ? 0 : text.size("intermediate_size", 12_288),
     moe: isMoe ? parseExperts(text) : null,

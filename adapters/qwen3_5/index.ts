@@ -84,7 +84,7 @@ function hfGraph(config: Qwen35Config): Forward {
 }
 
 function mathOf(config: Qwen35Config) {
-  const { rope, dtype: _, delta, moe, vision, tokens, ...sizes } = config;
+  const { rope, dtype: _, announcesMtp: __, delta, moe, vision, tokens, ...sizes } = config;
   const { invFreq, attentionFactor } = transformersFrequencies(rope);
   return {
     ...sizes,

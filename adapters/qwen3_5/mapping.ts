@@ -103,7 +103,7 @@ function rulesOf(c: Qwen35Config, spelling: Spelling, text: string): Rule[] {
         ]
       : [rename("lm_head.weight",              "lm_head.weight",                                "v d")]),
     ...(c.vision === null ? [] : tower("vision tower", visionTower)),
-    refuse("hf", "mtp.{key}", MTP),
+    refuse("hf", "mtp.{key}", MTP, c.announcesMtp ? "head that predicts a second token" : undefined),
   ];
 }
 

@@ -15,6 +15,7 @@ import { type Model, type ModelOptions, openModel } from "../model/model.ts";
 import { type RankedTensor, rankedTensors } from "../model/ranks.ts";
 import { type ConversionRecord, recordIn } from "../model/record.ts";
 import type { Table } from "../table/plan.ts";
+import { absentPart } from "../views/difference.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, type MappingOptions, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
@@ -149,7 +150,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
       ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
       ...contradictionsIn(model.stored.config).map(({ message }) => message),
       ...notes,
-      ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentTower))),
+      ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentPart))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
@@ -157,9 +158,6 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
       encoded && { ...encoding, counts: encoded.source.counts, workBytes: encoded.source.workBytes },
   };
 }
-
-const absentTower = (tower: string): string =>
-  `the ${tower} that the config describes is absent as a whole: the Hugging Face side is the rest of the model alone`;
 
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 

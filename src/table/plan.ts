@@ -6,7 +6,7 @@ import type { Axes } from "./dims/axes.ts";
 import type { TableFault } from "./faults/fault.ts";
 import type { TablePlan } from "./move.ts";
 import { axisOf, refusalOf } from "./pass-through.ts";
-import { planOf } from "./planner.ts";
+import { absentParts, planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
 import type { Ranks, Rule, Side } from "./rule.ts";
 import { type Variant, Variants } from "./variants.ts";
@@ -44,6 +44,8 @@ export interface Table {
   plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
   /** With a source of that side also what passes through over an axis, as the source has it. */
   tensors(side: Side, source?: Source): TableTensor[];
+  /** Parts of the model that the config describes and the source does not have, which is no fault. */
+  absent(direction: Direction, source: Source): readonly string[];
   /** Whether a rule refuses a key of that side by name. */
   refuses(side: Side, key: string): boolean;
 }
@@ -72,6 +74,7 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
   };
   return {
     check: (direction, source, options = {}) => checked(direction, source, options).check.faults,
+    absent: (direction, source) => absentParts(checked(direction, source, {}).check),
     plan: (direction, source, options = {}) => {
       const { check, variant } = checked(direction, source, options);
       const plan = planOf(check);

@@ -24,7 +24,7 @@ export function planOf(check: Check): TablePlan {
     order: order === "" ? null : order,
     orderAt: [],
     critical: new Map([...resolved.found].flatMap(([slot, key]) => criticalOf(slot, key))),
-    absent: absentTowers(check),
+    absent: absentParts(check),
     faults: tolerated,
   };
 }
@@ -41,12 +41,18 @@ function* dropped({ resolved, waived, compiled, side }: Check): Generator<Droppe
   }
 }
 
-function absentTowers({ compiled: { refused }, side, resolved }: Check): readonly string[] {
+/** Parts that the config describes and the source does not have. */
+export function absentParts({ compiled: { refused, ...compiled }, side, resolved }: Check): readonly string[] {
   const has = (rule: RefuseRule) =>
     rule.side === side && resolved.unknown.some((key) => refusalOf([rule], side, key) !== undefined);
   const present = new Set(refused.filter(has).map(({ tower }) => tower));
   const described = refused.flatMap(({ tower }) => tower ?? []);
-  return [...new Set(described)].filter((tower) => !present.has(tower));
+  const optional = compiled[side].slots.flatMap((slot) =>
+    slot.kind === "map" && slot.map.rule.announced ? [slot] : [],
+  );
+  const announced = optional.flatMap(({ map }) => map.rule.announced ?? []);
+  for (const slot of optional) if (!resolved.isAbsent(slot)) present.add(slot.map.rule.announced);
+  return [...new Set([...described, ...announced])].filter((tower) => !present.has(tower));
 }
 
 function criticalOf(slot: Slot, key: string): readonly (readonly [string, string])[] {

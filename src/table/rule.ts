@@ -50,6 +50,8 @@ export interface MapRule {
    * whole.
    */
   readonly tower?: string;
+  /** Of an optional rule: name of the part, where the config announces it. Its absence is no fault, and is said. */
+  readonly announced?: string;
   /** The order of the files that the rule applies to; all files unless given. "" is the canonical order. */
   readonly order?: string;
   /** Native keys of the rules that stand for each other, in their several orders. */
@@ -202,6 +204,9 @@ const partTerms = (parts: Readonly<Record<string, string>>, dims: Dims): Terms =
 
 /** The tensors of the rule may be absent, all together. */
 export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true });
+
+/** The config announces the tensors of an optional rule: files that lack them all are told so, and are none the worse. */
+export const announced = (name: string, rule: MapRule): MapRule => ({ ...rule, announced: name });
 
 /** Rules as one rule, so that `optional` lets their tensors be absent only all together. */
 export function together(op: string, rules: readonly MapRule[]): MapRule {

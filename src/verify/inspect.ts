@@ -13,6 +13,7 @@ import { identifiedAs, type Model, type ModelOptions, modelOf } from "../model/m
 import { configAbove } from "../model/not-there.ts";
 import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
+import { absentPart } from "../views/difference.ts";
 import { directionFrom } from "../views/mapping.ts";
 import { notCheckedNote } from "./not-checked.ts";
 
@@ -101,7 +102,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     config: config?.path ?? null,
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
-    notes: [...configured.notes, ...(recognised?.keys.notes ?? [])],
+    notes: [...configured.notes, ...(recognised?.keys.notes ?? []), ...absentNotes(model)],
   };
 }
 
@@ -139,6 +140,18 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 function tableProblems({ table, layout, source }: Model): Problem[] {
   const faults = table.check(directionFrom(layout), source.tensors);
   return faults.slice(0, 1).map((fault) => problemOf(errorOf(fault, faults)));
+}
+
+/** What the config describes and files may lack. */
+function absentNotes(model: Model | null): string[] {
+  if (model === null) return [];
+  try {
+    return model.table.absent(directionFrom(model.layout), model.source.tensors).map(absentPart);
+  } catch (error) {
+    // It is among the problems.
+    if (error instanceof InputError) return [];
+    throw error;
+  }
 }
 
 function containerProblems(checkpoint: Checkpoint): Problem[] {

@@ -12,7 +12,7 @@ import type { Model } from "../model/model.ts";
 import { missingCode } from "../model/side-files.ts";
 import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
-import { type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
+import { absentPart, type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { type Judged, judgeValues, type Scanned } from "../views/values/implausible.ts";
 import { scan } from "../views/values/scan.ts";
@@ -108,7 +108,8 @@ function* findFaults(model: Model): Generator<number, Judged, void> {
   const said = contradictionsIn(model.stored.config).map(
     ({ field, message }) => ({ key: field, kind: "config", detail: message }) as const,
   );
-  return { differences: [...said, ...found, ...differences, ...files], notes };
+  const absent = (mapping.absent ?? []).map(absentPart);
+  return { differences: [...said, ...found, ...differences, ...files], notes: [...absent, ...notes] };
 }
 
 /** The HF key of each tensor of the source; of one that several are made of, the first. */

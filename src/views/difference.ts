@@ -27,6 +27,10 @@ export interface Difference {
   readonly detail: string;
 }
 
+/** A part that files may lack as a whole. */
+export const absentPart = (part: string): string =>
+  `the ${part} that the config describes is absent as a whole: these files are the rest of the model alone`;
+
 type Differences = readonly Difference[];
 
 /** What is wrong with the source of a mapping that tolerates it. Tensors of nobody come last, in the source's order. */

@@ -29,6 +29,7 @@ export function tableOf(native: NativeLayout, atHand: Source): Table {
     check: (...args) => compiled().check(...args),
     plan: (...args) => compiled().plan(...args),
     tensors: (...args) => compiled().tensors(...args),
+    absent: (...args) => compiled().absent(...args),
     refuses: (...args) => compiled().refuses(...args),
   };
 }

@@ -15,6 +15,7 @@ test("absent fields take the defaults of DeepseekV3Config 5.23.0", () => {
     nLayers: 61,
     nDenseLayers: 3,
     nMtpLayers: 1,
+    announcesMtp: false,
     vocabSize: 129280,
     dim: 7168,
     ffnDim: 18432,

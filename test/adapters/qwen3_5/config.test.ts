@@ -27,6 +27,7 @@ const vision = {
   ropeTheta: 10000,
 };
 const shared = {
+  announcesMtp: false,
   vocabSize: 248320,
   nHeads: 16,
   headDim: 256,
