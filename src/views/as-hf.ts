@@ -29,6 +29,8 @@ export class HfView {
   readonly #plans: Plans;
   #mapping: Mapping | undefined;
   #source: TensorSource | undefined;
+  /** Of an HF side; that of a native one is in its mapping. */
+  #origins: ReadonlyMap<string, readonly string[]> | undefined;
 
   constructor(model: ViewedModel, { tolerate = false, mixedDtypes = false }: ViewOptions, plans: Plans = {}) {
     this.model = model;
@@ -53,6 +55,13 @@ export class HfView {
   get source(): TensorSource {
     this.#source ??= this.model.layout.side === "hf" ? this.#inOwnLayout() : this.#wholeTensors();
     return this.#source;
+  }
+
+  /** The model's own tensors that each tensor of `source` is made of. */
+  get origins(): ReadonlyMap<string, readonly string[]> {
+    const { tensors } = this.source;
+    if (this.#origins !== undefined) return this.#origins;
+    return new Map([...this.mapping.tensors].flatMap(([key, { sources }]) => (tensors.has(key) ? [[key, sources]] : [])));
   }
 
   /** The same with encoded tensors decoded in F32. @param keys by the layout's keys */
@@ -85,7 +94,9 @@ export class HfView {
     const names = new Map(own.map((key) => [canonical.get(key) ?? key, key]));
     // An encoding may declare dims of its own.
     const isEncoded = [...source.tensors.values()].some(({ encoding }) => encoding !== undefined);
-    return order === null && !isEncoded ? renamedSource(source, names) : this.#reordered(names);
+    if (order !== null || isEncoded) return this.#reordered(names);
+    this.#origins = new Map([...names].map(([key, from]) => [key, [from]]));
+    return renamedSource(source, names);
   }
 
   /** There and back: the way back writes the canonical order. */
@@ -104,6 +115,8 @@ export class HfView {
     // A key of the canonical order that the files do not have is made of what they have.
     const isMade = (key: string, sources: readonly string[]) => !source.tensors.has(key) && sources.every(isWhole);
     const tensors = [...back.tensors].filter(([key, { sources }]) => names.has(key) || isMade(key, sources));
+    const from = (sources: readonly string[]) => sources.flatMap((native) => there.tensors.get(native)?.sources ?? []);
+    this.#origins = new Map(tensors.map(([key, { sources }]) => [key, from(sources)]));
     return virtualSource({ ...back, tensors: new Map(tensors) });
   }
 }
