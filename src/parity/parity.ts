@@ -7,6 +7,7 @@ import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { decodedAlike } from "../views/decoded-alike.ts";
 import { openBackend } from "./backend.ts";
+import { afterCast } from "./casts.ts";
 import type { BackendChoice } from "./choices.ts";
 import { openGolden } from "./inputs/golden.ts";
 import { randomInputs } from "./inputs/random.ts";
@@ -28,6 +29,8 @@ export interface ParityOptions extends JudgeOptions {
   readonly golden?: string | undefined;
   /** Random ids unless given; a golden brings its own. Metrics cover the tokens of all inputs. */
   readonly input?: InputRequests | undefined;
+  /** Asks whether b is exactly the rounding of a to the types of b, and runs a in these. */
+  readonly afterCast?: boolean | undefined;
   readonly backend?: BackendChoice | undefined;
   readonly maxRamBytes?: number | undefined;
   /** Told what computes, before it does. */
@@ -82,7 +85,8 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   const golden = options.golden === undefined ? null : openGolden(options.golden);
   try {
     const given = options.b === undefined ? [options.a] : [options.a, options.b];
-    const { sides, report: upstream } = atVersions(given, options.upstream);
+    const { sides: chosen, report: upstream } = atVersions(given, options.upstream);
+    const { sides, cast } = afterCast(chosen, options.afterCast ?? false);
     const weights = weightsOf(sides);
     const limits = limitsOf(sides);
     const inputs = await allInputs(options.input, limits, golden);
@@ -102,7 +106,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
       const { name, adapter, library } = backend;
       const computedOn = { name, adapter, ...(library === null ? {} : { library }), ...why };
       options.onBackend?.(computedOn);
-      const trial = { options, sides, passes, backend };
+      const trial = { options, sides, passes, backend, cast };
       const memory = reserve(options, trial, plans);
       const { prompts, ...judgement } = await judge(trial);
       return {
@@ -164,7 +168,7 @@ const describe = ({ checkpoint, family, layout, source }: ParityModel, { dtype }
   encoding: [...new Set([...source.tensors.values()].flatMap(({ encoding }) => encoding ?? []))].join(", ") || null,
 });
 
-function checkUsage({ a, b, golden, input }: ParityOptions): void {
+function checkUsage({ a, b, golden, input, ...options }: ParityOptions): void {
   for (const model of b === undefined ? [a] : [a, b]) checkArgument("runParity", "Model", model);
   const fail = (message: string, help: string): never => {
     throw new UsageError("PARITY_USAGE", message, { help });
@@ -175,6 +179,9 @@ function checkUsage({ a, b, golden, input }: ParityOptions): void {
       "a second checkpoint and --golden exclude each other",
       "compare each checkpoint with the golden in its own run",
     );
+  }
+  if (golden !== undefined && options.afterCast) {
+    fail("--after-cast is for two checkpoints", "compare the cast checkpoint with the one it was made of");
   }
   if (golden !== undefined && requestsOf(input).some(({ kind }) => kind !== "inputs")) {
     fail("a golden brings its own token ids", "leave out --ids, --prompt and --tokens");

@@ -6,7 +6,7 @@ import { LogitComparison } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
 import { InputError } from "../base/errors.ts";
 import { LogitFile } from "../output/logits.ts";
-import { checkGolden, type Golden } from "./inputs/golden.ts";
+import { checkGolden, type Golden, type GoldenRounding } from "./inputs/golden.ts";
 import type { ResolvedInputs } from "./inputs/resolved.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
@@ -135,6 +135,12 @@ export class Passes {
     return this.longest.ids_T.length;
   }
 
+  /** A golden that was computed in a narrow type, and what that type alone makes of its logits; null where there is none. */
+  get goldenRounding(): GoldenRounding | null {
+    const { rounding } = this.of.golden ?? {};
+    return rounding ? { type: rounding.type, klMeanNats: rounding.klMeanNats } : null;
+  }
+
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
     return measureNoise(backend, this.noiseSide, this.longest, onFlops);
@@ -259,6 +265,7 @@ export class Passes {
         const [a, b] = [of(0), of(1)];
         if (!isRecorded) recording?.addLogits(first, reference === 0 ? a : b);
         comparison.add(reference === 0 ? a : b, reference === 0 ? b : a);
+        this.of.golden?.rounding?.add(first, end, a);
         signal?.throwIfAborted();
         file?.write(begin + first, a, b);
         if (end === input.ids_T.length) {

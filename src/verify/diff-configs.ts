@@ -1,8 +1,8 @@
 // What a diff says of the configs: it compares tensors, and equal tensors under other configs are another model.
 import { InputError } from "../base/errors.ts";
 import { type ConfigDifference, compareConfigs } from "../faults/model/config-differs.ts";
-import { writtenDifferences } from "../faults/model/written-configs.ts";
 import type { Model } from "../model/model.ts";
+import { writtenDifferences } from "./written-configs.ts";
 
 export interface ConfigComparison {
   /** In what the forward pass computes, by the fields of config.json where they tell it; null where nothing was compared. */

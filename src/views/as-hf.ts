@@ -61,7 +61,9 @@ export class HfView {
   get origins(): ReadonlyMap<string, readonly string[]> {
     const { tensors } = this.source;
     if (this.#origins !== undefined) return this.#origins;
-    return new Map([...this.mapping.tensors].flatMap(([key, { sources }]) => (tensors.has(key) ? [[key, sources]] : [])));
+    return new Map(
+      [...this.mapping.tensors].flatMap(([key, { sources }]) => (tensors.has(key) ? [[key, sources]] : [])),
+    );
   }
 
   /** The same with encoded tensors decoded in F32. @param keys by the layout's keys */

@@ -66,6 +66,7 @@ export const parity: Command = {
         minTop1: args.share("min-top1"),
         saveLogits,
         localise: args.flag("localise"),
+        afterCast: args.flag("after-cast"),
         acceptKnown: args.flag("accept-known"),
         maxRamBytes: args.size("max-ram"),
         upstream: parseUpstream(args.list("upstream")),

@@ -1,11 +1,16 @@
 // A tensor that went through bf16, such as a router or a norm that the trainer keeps in f32 (Automodel#2553).
-import { isFloat } from "../../base/floats.ts";
+import { type Float, isFloat } from "../../base/floats.ts";
 import { cast } from "../../views/cast.ts";
 import { bytesOf, keysWhere, withBytes } from "../edit.ts";
 import type { TensorFault } from "../fault.ts";
-import { HALF_ULP } from "../pair.ts";
 
-export const rounded: TensorFault<{ readonly different: number; readonly of: number }> = {
+/** The values that a cast to `type` leaves. */
+function roundedTo(values: Float64Array, type: Float): Float64Array {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return new Float64Array(cast(cast(bytes, "F64", type), type, "F64").buffer);
+}
+
+export const rounded: TensorFault<{ readonly type: Float; readonly different: number; readonly of: number }> = {
   code: "ROUNDED",
   of: "tensor",
   places: (sample) => keysWhere(sample, ({ dtype }) => dtype === "F32" || dtype === "F64"),
@@ -15,9 +20,16 @@ export const rounded: TensorFault<{ readonly different: number; readonly of: num
     return withBytes(sample, key, cast(cast(bytesOf(sample.source, key), dtype, "BF16"), "BF16", dtype));
   },
   recognise(pair) {
-    const isRounded = pair.every((value, x) => Math.abs(x - value) <= HALF_ULP * Math.abs(value));
-    return isRounded ? { different: pair.different, of: pair.expected.length } : null;
+    // Either may be the rounded one: the reference is a side, not the right side.
+    const isRounding = (values: Float64Array, of: Float64Array, type: Float) => {
+      const made = roundedTo(of, type);
+      return values.every((value, i) => Object.is(value, made[i]));
+    };
+    const type = (["BF16", "F16"] as const).find(
+      (each) => isRounding(pair.found, pair.expected, each) || isRounding(pair.expected, pair.found, each),
+    );
+    return type === undefined ? null : { type, different: pair.different, of: pair.expected.length };
   },
-  words: ({ different, of }) => `is rounded: ${different} of ${of} elements differ, by 2^-8 at most`,
+  words: ({ type, different, of }) => `is rounded to ${type}: ${different} of ${of} elements differ`,
   mend: () => "keep the element type of this tensor",
 };

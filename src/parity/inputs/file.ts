@@ -6,7 +6,7 @@ import { InputError } from "../../base/errors.ts";
 import type { VisionInput } from "../../family/family.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { openSafetensors } from "../../formats/safetensors/open.ts";
-import { AS_PROCESSOR, describeTensor, invalidTensor, readIntegers } from "./tensors.ts";
+import { AS_PROCESSOR, describeTensor, invalidTensor, readIds, readIntegers } from "./tensors.ts";
 
 const KEYS = ["input_ids", "pixel_values", "image_grid_thw", "position_ids"];
 
@@ -14,7 +14,7 @@ const KEYS = ["input_ids", "pixel_values", "image_grid_thw", "position_ids"];
 export function readInputs(path: string, vision: VisionInput | undefined): ForwardInput {
   const file = openSafetensors(path);
   try {
-    const ids_T = readIntegers(file, "input_ids");
+    const ids_T = readIds(file);
     const unknown = [...file.tensors.keys()].find((key) => !KEYS.includes(key));
     if (unknown) throw refused(file, unknown, KEYS.join(", "));
     const positions_T3 = readPositions(file, ids_T.length, vision);

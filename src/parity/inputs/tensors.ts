@@ -1,20 +1,27 @@
 // Tensors of files that a parity run takes as they are: inputs and goldens.
 import { InputError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
-import { readI64 } from "../../formats/safetensors/integers.ts";
+import { readIntegerTensor } from "../../formats/safetensors/integers.ts";
 
-/** Non-negative I64 of one of `shapes`, [T] with T ≥ 1 unless given. @throws InputError INPUTS_INVALID */
+/** Ids of one input, with or without a batch of one in front. @throws InputError INPUTS_INVALID */
+export function readIds(file: Checkpoint): number[] {
+  const shape = file.tensors.get("input_ids")?.shape ?? [];
+  return readIntegers(file, "input_ids", shape.length === 2 && shape[0] === 1 ? [shape] : undefined);
+}
+
+/** Non-negative I64 or I32 of one of `shapes`, [T] with T ≥ 1 unless given. @throws InputError INPUTS_INVALID */
 export function readIntegers(file: Checkpoint, key: string, shapes?: readonly (readonly number[])[]): number[] {
   const shape = file.tensors.get(key)?.shape;
   const fits = shapes?.some((each) => `${each}` === `${shape}`) ?? shape?.length === 1;
-  const numbers = fits ? readI64(file, key) : null;
-  if (numbers === null || numbers.length === 0) {
+  const numbers = fits ? readIntegerTensor(file, key) : null;
+  const values = Array.from(numbers ?? [], Number);
+  if (values.length === 0) {
     const expected = shapes?.map((each) => `[${each.join(", ")}]`).join(" or ") ?? "[T], at least one token";
     throw invalidTensor("INPUTS_INVALID", file.path, key, [`I64 ${expected}`, describeTensor(file, key)]);
   }
-  const bad = numbers.findIndex((value) => value < 0n || value > Number.MAX_SAFE_INTEGER);
-  if (bad < 0) return Array.from(numbers, Number);
-  const found = `${numbers[bad]} at index ${bad}`;
+  const bad = values.findIndex((value) => !Number.isSafeInteger(value) || value < 0);
+  if (bad < 0) return values;
+  const found = `${numbers?.[bad]} at index ${bad}`;
   throw invalidTensor("INPUTS_INVALID", file.path, key, ["non-negative integers", found]);
 }
 

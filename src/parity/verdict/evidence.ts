@@ -3,6 +3,8 @@ import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import type { ConfigDifference } from "../../faults/model/config-differs.ts";
+import type { SideCast } from "../casts.ts";
+import type { GoldenRounding } from "../inputs/golden.ts";
 import type { Coverage } from "../seen/coverage.ts";
 import type { Thresholds } from "./limits.ts";
 
@@ -16,10 +18,14 @@ export interface Evidence {
   readonly unusedTensors: readonly string[];
   readonly brokenTies: readonly { readonly alias: string; readonly of: string }[];
   readonly coverage: Coverage;
+  /** Null where both sides have the same types. */
+  readonly cast: SideCast | null;
   /** Whether the backend computes in f64. */
   readonly exact: boolean;
   /** Whether the reference was recorded. */
   readonly golden: boolean;
+  /** Of a golden that was computed in a narrow type. */
+  readonly goldenRounding: GoldenRounding | null;
 }
 
 /** Taps of layers that predict further tokens: no logit of the model shows them. */
@@ -27,3 +33,8 @@ export const isMtp = ({ tap }: TapComparison): boolean => tap.startsWith("mtp.")
 
 export const placeOf = ({ prompt, position }: NonFinite): string =>
   prompt === undefined ? `position ${position}` : `position ${position} of input ${prompt + 1}`;
+
+/** Whether each weight of b is a's, cast to its type: in the order of the sides, or the other way round. */
+export function isCastAlone({ cast, coverage: { weights } }: Evidence): boolean {
+  return cast !== null && weights !== null && weights.different.length === 0;
+}

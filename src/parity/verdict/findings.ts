@@ -4,7 +4,16 @@ import { type Evidence, isMtp, placeOf } from "./evidence.ts";
 import { tapLimit } from "./limits.ts";
 
 export interface Finding {
-  readonly code: "KL" | "TOP1" | "NON_FINITE" | "MTP" | "UNUSED_TENSORS" | "WEIGHTS_NOT_RUN" | "TIE_BROKEN" | "CONFIG";
+  readonly code:
+    | "KL"
+    | "TOP1"
+    | "NON_FINITE"
+    | "MTP"
+    | "UNUSED_TENSORS"
+    | "WEIGHTS_NOT_RUN"
+    | "NOT_THE_CAST"
+    | "TIE_BROKEN"
+    | "CONFIG";
   readonly message: string;
 }
 
@@ -41,6 +50,12 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
   if (rest.unusedTensors.length > 0) {
     const keys = rest.unusedTensors.map((key) => `"${key}"`).join(", ");
     yield { code: "UNUSED_TENSORS", message: `no step reads ${keys}` };
+  }
+  const { different = [] } = rest.cast?.asked ? (rest.coverage.weights ?? {}) : {};
+  if (different.length > 0) {
+    const keys = different.map(({ key }) => `"${key}"`).join(", ");
+    yield { code: "NOT_THE_CAST", message: `not the rounding of a: ${keys}` };
+    return;
   }
   // A limit that was given lets weights differ, those that ran and those that did not.
   const notRun = thresholds.origin === "given" ? [] : weightsNotRun(rest.coverage.weights);

@@ -3,10 +3,13 @@ import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
+import { castModel } from "../../views/cast-model.ts";
+import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
 import type { RoutingChoice } from "../choices.ts";
 import type { SideConfigs } from "../configs.ts";
+import type { GoldenRounding } from "../inputs/golden.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
@@ -14,10 +17,10 @@ import { type RoutingReport, routingReport } from "../routing.ts";
 import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
-import type { ParityModel, SideWeights } from "../side.ts";
+import { type ParityModel, parityView, type SideWeights } from "../side.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
-import type { Evidence } from "./evidence.ts";
+import { type Evidence, isCastAlone } from "./evidence.ts";
 import { type RunAgain, withOtherVersion, withoutKnown, withReferenceConfig } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
 import { type Cause, explain, type Failure } from "./hypotheses.ts";
@@ -47,6 +50,10 @@ export interface Judgement {
   /** Why the verdict is `fail`; empty for `pass`. */
   readonly findings: readonly Finding[];
   readonly configDifferences: readonly ConfigDifference[];
+  /** Where the golden was computed in a narrower type than F32. */
+  readonly goldenRounding: GoldenRounding | null;
+  /** Where the sides have other types; exact where each weight of one is the other's, cast. */
+  readonly cast: (SideCast & { readonly exact: boolean }) | null;
   readonly unusedTensors: readonly string[];
   /** Tensors that this input leaves out and another would not: a vision tower without images. */
   readonly unexercisedTensors: readonly string[];
@@ -82,6 +89,8 @@ export interface Trial {
   readonly sides: readonly ParityModel[];
   readonly passes: Passes;
   readonly backend: Backend;
+  /** What lies between the types of the sides as they are stored; null where they are the same. */
+  readonly cast: SideCast | null;
 }
 
 /** Runs the forward passes, and where they differ runs them again in search of the reason. */
@@ -105,8 +114,12 @@ export async function judge(trial: Trial): Promise<Judgement> {
       withOtherVersion(sides[sides.length === 1 ? 0 : 1 - passes.reference]!, evidence.thresholds.klMeanNats, rerun),
     weightFaults() {
       const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
+      if (!isUnexplained) return [];
       const views = passes.sides.map(({ view }) => view);
-      return isUnexplained ? weightFaults(views, passes.reference, divergence?.tensors ?? []) : [];
+      // Where types differ, too, what remains once a is cast is what has another reason.
+      const suspects = evidence.cast ? evidence.coverage.weights?.different.map(({ key }) => key) : undefined;
+      const alike = evidence.cast ? [parityView(castModel(sides[0]!, views[1]!)), views[1]!] : views;
+      return weightFaults(alike, passes.reference, suspects ?? divergence?.tensors ?? []);
     },
   };
   const cause = all.length === 0 ? null : await explain(failure);
@@ -125,6 +138,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
     unexercisedTensors: evidence.coverage.unexercised,
     configs: evidence.coverage.configs,
     weights: evidence.coverage.weights,
+    goldenRounding: evidence.goldenRounding,
+    cast: evidence.cast && { ...evidence.cast, exact: isCastAlone(evidence) },
     experts: evidence.coverage.experts,
     routing: routingReport(options.routing ?? "free", outcome.routing),
     firstDivergence: findings.length > 0 || options.localise ? divergence : null,
@@ -206,7 +221,9 @@ async function evidenceOf(trial: Trial, outcome: ForwardOutcome, noise: NoiseFlo
     unusedTensors: passes.unused(plans),
     brokenTies: passes.sides.flatMap((side) => side.brokenTies()),
     coverage: await coverageOf(trial.sides, passes, outcome, inBytes(options)),
+    cast: trial.cast,
     exact: backend.capabilities.exact,
     golden: b === undefined,
+    goldenRounding: passes.goldenRounding,
   };
 }

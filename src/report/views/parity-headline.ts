@@ -1,6 +1,7 @@
 // The one sentence of a parity run. It claims no more than the checks below it: what was not checked is part of it.
 import { scientific } from "../../parity/checks/check.ts";
 import type { ParityReport } from "../../parity/parity.ts";
+import { castWords } from "../../views/rounding.ts";
 import { plural } from "../units.ts";
 
 export function headline(report: ParityReport): string {
@@ -17,8 +18,9 @@ const codesOf = ({ knownDifferences }: ParityReport): string => knownDifferences
 const isAccepted = ({ verdict, cause }: ParityReport): boolean => verdict === "pass" && cause !== null;
 
 function passed(report: ParityReport): string {
-  const { b, checks, weights } = report;
-  const but = isAccepted(report) ? ` but for known upstream differences (${codesOf(report)})` : "";
+  const { b, checks, weights, cast } = report;
+  const known = isAccepted(report) ? ` but for known upstream differences (${codesOf(report)})` : "";
+  const but = `${cast?.asked ? ` after the cast ${castWords(cast.types)}` : ""}${known}`;
   const caveats = checks.flatMap(({ caveat }) => caveat ?? []);
   const beside = caveats.length === 0 ? "" : `, ${caveats.join("; ")}`;
   if (b.family === null) return `the golden's logits${but}${beside}`;

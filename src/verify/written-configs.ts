@@ -1,7 +1,7 @@
 // Two configs as their files spell them: the fields that a person finds in config.json.
-import { isJsonObject, type JsonObject } from "../../base/json.ts";
-import type { Family } from "../../family/family.ts";
-import type { ConfigDifference } from "./config-differs.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
+import type { Family } from "../family/family.ts";
+import type { ConfigDifference } from "../faults/model/config-differs.ts";
 
 /** Fields that no forward pass reads. */
 const SILENT =
