@@ -102,12 +102,39 @@ const differencesTable = () =>
     ]),
   );
 
+/** How far known differences go, and what accepts them. */
+async function knownTable() {
+  const known = await madeOfFamilies(`
+    import { adapters } from "./adapters/registry.ts";
+    export const table = adapters.flatMap(({ family, known = [] }) => known.map((each) => ({ ...each, family })));`);
+  const codes = grouped(known);
+  return table(
+    ["code", "measured, in nats/token", "accepted by", "families"],
+    [...codes]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, [first, ...more]]) => [
+        code(name),
+        cell(first.measured),
+        first.smallKlNats === undefined
+          ? code(`--accept-known=${name}`)
+          : `${code("--accept-known")}, up to ${first.smallKlNats}`,
+        [first, ...more].map(({ family }) => code(family)).join(", "),
+      ]),
+  );
+}
+
+function grouped(known) {
+  const codes = new Map();
+  for (const each of known) codes.set(each.code, [...(codes.get(each.code) ?? []), each]);
+  return codes;
+}
+
 /** What stands between the markers of each page, by their names. */
 const PAGES = {
   "README.md": { families: familiesTable },
   "docs/architecture.md": { imports: importsPicture },
   "docs/errors.md": { errors: errorsTable, findings: findingsTable, causes: causesTable },
-  "docs/numerics.md": { "known differences": differencesTable, versions: versionsTable },
+  "docs/numerics.md": { "known differences": differencesTable, "known sizes": knownTable, versions: versionsTable },
 };
 
 const complaints = [];

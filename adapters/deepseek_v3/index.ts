@@ -2,6 +2,7 @@ import { defineFamily } from "../../src/family/define.ts";
 import type { Encodable } from "../../src/family/encodable.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { decoderAxes } from "../common/deepseek-table.ts";
+import { known } from "../common/known.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { MODEL_TYPES, parseDeepseekV3Config } from "./config.ts";
@@ -19,6 +20,7 @@ export const deepseekV3 = defineFamily({
   modelTypes: MODEL_TYPES,
   flavours: ["moe", "query-latent", "direct-query", "grouped-routing", "multi-token-prediction", "yarn", "tied"],
   modalities: ["text"],
+  known: known("MLA_NORM_EPS", "MTP_BEFORE_NORM", "YARN_MSCALE"),
   encodings: ["fp8"],
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/state_dict_adapter.py",

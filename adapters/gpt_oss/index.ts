@@ -1,6 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { known } from "../common/known.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
@@ -14,6 +15,7 @@ export const gptOss = defineFamily({
   modelTypes: ["gpt_oss"],
   flavours: ["moe", "grouped-query", "biased", "sinks", "sliding-window", "yarn", "tied"],
   modalities: ["text"],
+  known: known("SWIGLU_ALPHA", "YARN_ATTENTION_FACTOR"),
   encodings: ["mxfp4"],
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/gpt_oss/state_dict_adapter.py",

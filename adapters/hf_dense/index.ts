@@ -3,6 +3,7 @@ import { defineFamily } from "../../src/family/define.ts";
 import type { LongOnly } from "../../src/family/family.ts";
 import { activationNamed, isJsonObject } from "../common/config-reader.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
+import { known } from "../common/known.ts";
 import { ARCHITECTURES } from "./architectures.ts";
 import { type HfDenseConfig, parseHfDenseConfig } from "./config.ts";
 import type { Decoder } from "./decoder.ts";
@@ -21,6 +22,7 @@ export const hfDense = defineFamily({
   generic: true,
   flavours: ["dense", "tied"],
   modalities: ["text"],
+  known: known("LOGITS_AFTER_HEAD", "SLIDING_WINDOW"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/auto/modeling_auto.py",

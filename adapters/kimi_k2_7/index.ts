@@ -5,6 +5,7 @@ import { defineFamily } from "../../src/family/define.ts";
 import type { VisionInput } from "../../src/family/family.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
+import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { KIMI_MODEL_TYPES, type KimiConfig, parseKimiConfig } from "./config.ts";
@@ -24,6 +25,7 @@ export const kimiK27 = defineFamily({
   modelTypes: KIMI_MODEL_TYPES,
   flavours: ["moe", "query-latent", "direct-query", "vision tower", "yarn", "tied"],
   modalities: ["text", "image"],
+  known: known("MLA_NORM_EPS", "YARN_MSCALE"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/kimi_k2_7/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/kimi_k25/modeling_kimi_k25.py",

@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
+import { known } from "../common/known.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
@@ -17,6 +18,7 @@ export const llama3 = defineFamily({
   modelTypes: ["llama"],
   flavours: ["dense", "tied", "grouped-query", "biased", "rope-scaled"],
   modalities: ["text"],
+  known: known("YARN_ATTENTION_FACTOR"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/llama3/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama3/model/state_dict_adapter.py",

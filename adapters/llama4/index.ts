@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
+import { known } from "../common/known.ts";
 import { fused, type Spelling, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type Llama4Config, parseLlama4Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
@@ -38,6 +39,7 @@ export const llama4 = defineFamily({
     "tied",
   ],
   modalities: ["text"],
+  known: known("ATTENTION_TEMPERATURE", "CHUNKED_LAYERS", "NOPE_LAYERS", "QK_NORM"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/43e52fd017ce/torchtitan/models/llama4/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/llama4/model/state_dict_adapter.py",

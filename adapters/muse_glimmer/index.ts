@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import type { VisionInput } from "../../src/family/family.ts";
+import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type MuseGlimmerConfig, type MuseGlimmerVision, parseMuseGlimmerConfig } from "./config.ts";
@@ -29,6 +30,7 @@ export const museGlimmer = defineFamily({
   modelTypes: ["muse_glimmer"],
   flavours: ["dense", "gated attention", "grouped-query", "sliding-window", "vision tower", "text alone", "tied"],
   modalities: ["text", "image"],
+  known: known("OBLONG_POSITION_TABLE"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/muse_glimmer/state_dict_adapter.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/muse_glimmer/modeling_muse_glimmer.py",

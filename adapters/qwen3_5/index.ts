@@ -3,6 +3,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwenVisionInput } from "../common/qwen-vision-config.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
@@ -58,6 +59,7 @@ function common(family: Qwen35Family) {
     family,
     modelTypes: [family, `${family}_text`],
     modalities: ["text", "image"],
+    known: known("NORM_EPS", "VISION_MERGER_GELU", "YARN_ATTENTION_FACTOR"),
     sources: [
       "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3_5/state_dict_adapter.py",
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,

@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
+import { known } from "../common/known.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { parseQwen3MoeConfig, type Qwen3MoeConfig, qwen3MoeHfConfig } from "./config.ts";
@@ -15,6 +16,7 @@ export const qwen3Moe = defineFamily({
   modelTypes: ["qwen3_moe"],
   flavours: ["moe", "dense layers between", "tied", "grouped-query", "biased", "yarn", "sliding-window"],
   modalities: ["text"],
+  known: known("ROUTE_NORM", "SLIDING_WINDOW", "YARN_ATTENTION_FACTOR"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3/state_dict_adapter.py",
     "https://github.com/pytorch/torchtitan/blob/v0.2.2/torchtitan/models/qwen3/model/state_dict_adapter.py",

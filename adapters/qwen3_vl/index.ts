@@ -3,6 +3,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwenVisionInput } from "../common/qwen-vision-config.ts";
 import { fused, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
@@ -65,6 +66,7 @@ function common(family: Qwen3VlFamily) {
     family,
     modelTypes: [family],
     modalities: ["text", "image"],
+    known: known("VISION_MERGER_GELU", "YARN_ATTENTION_FACTOR", "YARN_TRUNCATE"),
     sources: [
       "https://github.com/pytorch/torchtitan/blob/adf340d3f9fa/torchtitan/models/qwen3_vl/state_dict_adapter.py",
       "https://github.com/pytorch/torchtitan/blob/12979c663/torchtitan/models/qwen3_vl/state_dict_adapter.py",

@@ -1,5 +1,6 @@
 import yargs, { type Argv } from "yargs";
 import { VERSION } from "../base/version.ts";
+import { withAcceptances } from "./accept-known.ts";
 import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";
@@ -25,7 +26,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     return 2;
   }
   try {
-    const selection = await parse(inOptions(argv), io);
+    const selection = await parse(withAcceptances(inOptions(argv)), io);
     if (selection === undefined) return 0;
     const { source } = selection.values;
     const misspelt = typeof source === "string" && source === argv[0] ? misspeltCommand(source) : undefined;

@@ -1,6 +1,7 @@
 // What the core sees of a model family before it has a config.
 import type { JsonObject } from "../base/json.ts";
 import type { Family } from "./family.ts";
+import type { KnownCode } from "./known.ts";
 import type { LayoutFacts } from "./layout.ts";
 import type { UpstreamChange } from "./upstream.ts";
 
@@ -22,6 +23,8 @@ export interface Adapter {
   readonly layouts: readonly [LayoutFacts, ...LayoutFacts[]];
   /** Storage encodings that its weights may have beside plain elements: `fp8`, `mxfp4`. */
   readonly encodings?: readonly string[] | undefined;
+  /** Codes of the differences that its layouts may have; without it those of a config at hand, each accepted by name. */
+  readonly known?: readonly KnownCode[] | undefined;
   /**
    * Configs that together have every key the family can have. Their tables recognise a checkpoint without a config.
    * HF's spelling; absent fields take the defaults of the HF class.

@@ -37,7 +37,7 @@ export interface LayoutRow<C> {
 export interface FamilySpec<C>
   extends Pick<
     Adapter,
-    "family" | "modelTypes" | "generic" | "flavours" | "modalities" | "encodings" | "probes" | "sources"
+    "family" | "modelTypes" | "generic" | "flavours" | "modalities" | "encodings" | "known" | "probes" | "sources"
   > {
   readonly encodable?: Encodable | undefined;
   readonly changes?: readonly (UpstreamChange & { readonly concerns: (config: C) => boolean })[] | undefined;
@@ -57,7 +57,7 @@ export interface FamilySpec<C>
  */
 export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
   checkSpec(spec);
-  const { family, modelTypes, generic, flavours, modalities, encodings, probes, sources, changes = [] } = spec;
+  const { family, modelTypes, generic, flavours, modalities, encodings, known, probes, sources, changes = [] } = spec;
   const hf = {
     name: "hf",
     trainer: "transformers",
@@ -70,6 +70,7 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     ...{ family, modelTypes, flavours, modalities, probes, sources },
     ...(generic === undefined ? {} : { generic }),
     ...(encodings === undefined ? {} : { encodings }),
+    ...(known === undefined ? {} : { known }),
     changes,
     hf,
     layouts: [factsOf(first), ...rest.map(factsOf)],
@@ -89,6 +90,8 @@ function familyAt<C>(
 ): Family {
   const { family, encodable, changes = [] } = spec;
   const { vocabSize, maxPositions, dtype, centredNorms, vision, longOnly } = spec.facts(config);
+  const { family, encodable, known, changes = [] } = spec;
+  const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
   const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
     typeof graph === "function" ? graph(config, upstream) : noGraph(spec, layout);
   const bind = (row: LayoutRow<C>): NativeLayout =>
@@ -102,6 +105,7 @@ function familyAt<C>(
     ...(vision === undefined ? {} : { vision }),
     ...(longOnly === undefined ? {} : { longOnly }),
     ...(encodable === undefined ? {} : { encodable }),
+    ...(known === undefined ? {} : { known }),
     hf: { ...hf, forward: forward(hf, spec.hf.graph) },
     layouts: [bind(first), ...rest.map(bind)],
     hfConfig: () => spec.hfConfig(config, json),

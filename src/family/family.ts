@@ -1,6 +1,7 @@
 // What the core sees of a family at one concrete config; the typed config stays inside.
 import type { JsonObject } from "../base/json.ts";
 import type { Encodable } from "./encodable.ts";
+import type { KnownCode } from "./known.ts";
 import { type HfLayout, type Layout, type LayoutFacts, layoutNamed, type NativeLayout } from "./layout.ts";
 import type { ImageProcessor } from "./processor.ts";
 import type { Upstream, UpstreamChange } from "./upstream.ts";
@@ -50,6 +51,8 @@ export type MathFacts = Readonly<Record<string, number | boolean | string | read
 /** A family at one concrete config. */
 export interface Family extends ModelFacts {
   readonly family: string;
+  /** As of the adapter. */
+  readonly known?: readonly KnownCode[] | undefined;
   /** The versions of upstream that the graphs follow: those that the config tells of, unless `at` named others. */
   readonly upstream: Upstream;
   /** The same at other versions. */

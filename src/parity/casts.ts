@@ -1,6 +1,5 @@
 // Two sides whose weights have other floating-point types: a cast lies between them, and may have been asked for.
-import { castModel } from "../views/cast-model.ts";
-import { type CastTypes, castTypes } from "../views/rounding.ts";
+import { type CastTypes, castModel, castTypes } from "../views/rounding.ts";
 import { type ParityModel, parityView } from "./side.ts";
 
 export interface SideCast {

@@ -17,6 +17,7 @@ import { checkRam, type ParityMemory, parityMemory } from "./memory.ts";
 import { flopsOf, Passes } from "./passes.ts";
 import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParityModel, parityView, SideWeights } from "./side.ts";
+import { acceptancesOf, checkCodes } from "./verdict/accepted.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
 import { type Judgement, type JudgeOptions, judge, type Trial } from "./verdict/judgement.ts";
 import { atVersions, type VersionsReport } from "./versions.ts";
@@ -86,6 +87,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
   try {
     const given = options.b === undefined ? [options.a] : [options.a, options.b];
     const { sides: chosen, report: upstream } = atVersions(given, options.upstream);
+    checkCodes(acceptancesOf(options.acceptKnown), chosen);
     const { sides, cast } = afterCast(chosen, options.afterCast ?? false);
     const weights = weightsOf(sides);
     const limits = limitsOf(sides);

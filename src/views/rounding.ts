@@ -3,7 +3,9 @@
 import type { Dtype } from "../base/dtype.ts";
 import { type Float, isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
+import { asHf, type HfView } from "./as-hf.ts";
 import { castingRead } from "./cast.ts";
+import type { ViewedModel } from "./tables.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
 
 /** How many tensors of a have one type, and another in b. */
@@ -68,3 +70,24 @@ export function castSource(source: TensorSource, typeOf: (key: string) => Dtype 
 /** a in the types of b, by the same keys. */
 export const castLike = (a: TensorSource, b: TensorSource): TensorSource =>
   castSource(a, (key) => b.tensors.get(key)?.dtype);
+
+/**
+ * The model in the types of `other`, tensor by tensor of Hugging Face's. A tensor of its own that becomes several of which
+ * `other` has several types stays as it is.
+ */
+export function castModel<M extends ViewedModel>(model: M, other: HfView): M {
+  const view = asHf(model, { mixedDtypes: true });
+  const theirs = other.source.tensors;
+  const wanted = new Map<string, Set<Dtype>>();
+  for (const [key, sources] of view.origins) {
+    const type = theirs.get(key)?.dtype;
+    if (type === undefined) continue;
+    for (const own of sources) wanted.set(own, (wanted.get(own) ?? new Set()).add(type));
+  }
+  for (const { alias, of } of view.plan.equalities) wanted.set(alias, wanted.get(of) ?? new Set());
+  const typeOf = (key: string): Dtype | undefined => {
+    const [type, ...others] = wanted.get(key) ?? [];
+    return others.length === 0 ? type : undefined;
+  };
+  return { ...model, source: castSource(model.source, typeOf) };
+}

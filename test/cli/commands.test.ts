@@ -335,7 +335,18 @@ it("known upstream differences: the last line says how to let them pass, and wha
   const refused = await run(...args);
   expect(refused.code).toBe(1);
   expect(refused.stdout).toMatch(/NOT the same model: .*YARN_ATTENTION_FACTOR.*--accept-known/);
-  const accepted = await run(...args, "--accept-known");
+  const small = await run(...args, "--accept-known");
+  expect(small.code).toBe(1);
+  expect(small.stdout).toMatch(
+    /makes another model and is accepted by name alone: --accept-known=YARN_ATTENTION_FACTOR/,
+  );
+  expect((await run(...args, "--accept-known", "SLIDING_WINDOW")).code).toBe(1);
+  const unknown = await run(...args, "--accept-known=NO_SUCH_CODE");
+  expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringMatching(/SLIDING_WINDOW, YARN_ATTENTION_FACTOR/)]);
+  expect((await run(...args, "--accept-known=YARN_ATTENTION_FACTOR=x")).code).toBe(2);
+  const spaced = await run("parity", "--accept-known", "YARN_ATTENTION_FACTOR", ...args.slice(1));
+  expect(spaced.code).toBe(0);
+  const accepted = await run(...args, "--accept-known=YARN_ATTENTION_FACTOR=0.5");
   expect(accepted.code).toBe(0);
   expect(accepted.stdout).toContain("the same model but for known upstream differences (YARN_ATTENTION_FACTOR");
   expect(accepted.stdout).not.toContain("✗");

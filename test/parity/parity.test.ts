@@ -17,6 +17,7 @@ import { openCheckpoint } from "../../src/model/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { runBy } from "../helpers/layouts.ts";
+import { configOf } from "../helpers/made-model.ts";
 import {
   bytesOf,
   faulty,
@@ -89,7 +90,47 @@ test.each(
 test("a known upstream difference passes only where it is accepted", async () => {
   const options = { a: nativeSide("qwen3/yarn"), b: hfSide("qwen3/yarn"), backend } as const;
   expect((await runParity(options)).verdict).toBe("fail");
-  expect(await runParity({ ...options, acceptKnown: true })).toMatchObject({ verdict: "pass", findings: [] });
+  // It makes another model: only its name lets it pass, and a ceiling only what is below it.
+  const bare = await runParity({ ...options, acceptKnown: true });
+  expect(bare).toMatchObject({
+    verdict: "fail",
+    verdictWithoutKnown: "pass",
+    knownDifferences: [{ accepted: false, reason: expect.stringContaining("by name alone") }],
+  });
+  const code = "YARN_ATTENTION_FACTOR";
+  const { klMeanNats } = bare.metrics;
+  for (const [klNats, verdict] of [
+    [undefined, "pass"],
+    [2 * klMeanNats, "pass"],
+    [klMeanNats / 2, "fail"],
+  ] as const) {
+    expect(await runParity({ ...options, acceptKnown: [{ code, klNats }] })).toMatchObject({ verdict });
+  }
+  const accepted = await runParity({ ...options, acceptKnown: [{ code }] });
+  expect(accepted).toMatchObject({ findings: [], knownDifferences: [{ code, accepted: true, reason: null }] });
+  expect(accepted.checks[0]).toMatchObject({
+    name: expect.stringMatching(/^mean KL without accepted known/),
+    status: "passed",
+  });
+  const unknown = runParity({ ...options, acceptKnown: [{ code: "NO_SUCH_CODE" }] });
+  await expect(unknown).rejects.toMatchObject({
+    code: "ACCEPT_KNOWN_CODE",
+    exitCode: 2,
+    details: { expected: "SLIDING_WINDOW, YARN_ATTENTION_FACTOR" },
+  });
+});
+
+test("what is measured as small is accepted without a name, and no more than that", async () => {
+  const [a, b] = [nativeSide("qwen3_5/vision-tied-bf16"), hfSide("qwen3_5/vision-tied-bf16")];
+  expect((await runParity({ a, b, backend, maxKlNats: 1e-12 })).verdict).toBe("fail");
+  expect(await runParity({ a, b, backend, maxKlNats: 1e-12, acceptKnown: true })).toMatchObject({ verdict: "pass" });
+  const eps = { rms_norm_eps: 1e-3 };
+  const change = {
+    text_config: { ...(configOf(fixtureCase("qwen3_5/vision-tied-bf16").hf).text_config as JsonObject), ...eps },
+  };
+  const [c, d] = [nativeSide("qwen3_5/vision-tied-bf16", change), hfSide("qwen3_5/vision-tied-bf16", change)];
+  const large = await runParity({ a: c, b: d, backend, acceptKnown: true });
+  expect(large).toMatchObject({ verdict: "fail", verdictWithoutKnown: "pass", cause: { code: "NORM_EPS" } });
 });
 
 /** llama3/split: two layers, 6 query and 2 key heads of 10 channels. */

@@ -1,6 +1,7 @@
 import { parseUpstream } from "../../family/upstream.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
 import { backendNotes, parityDocument } from "../../report/views/parity.ts";
+import { acceptancesIn } from "../accept-known.ts";
 import type { Command } from "../command.ts";
 import { inputsOf, tokenizerBeside } from "../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
@@ -28,7 +29,12 @@ export const parity: Command = {
     tokens: text("Number of random ids [512]"),
     routing: choice("Whether the second side takes the first one's experts [free]", ROUTING_CHOICES),
     localise: flag("Name the first place where the sides part, whatever the verdict"),
-    "accept-known": flag("Let known differences between the upstreams pass"),
+    "accept-known": text(
+      "Let a known difference pass: =CODE or =CODE=KL; without a code all that are small; repeatable",
+      {
+        requiresArg: false,
+      },
+    ),
     upstream: text(
       "Versions whose mathematics is run: transformers=5.24,torchtitan=main [the config's; else the newest checked]",
     ),
@@ -67,7 +73,7 @@ export const parity: Command = {
         saveLogits,
         localise: args.flag("localise"),
         afterCast: args.flag("after-cast"),
-        acceptKnown: args.flag("accept-known"),
+        acceptKnown: acceptancesIn(args),
         maxRamBytes: args.size("max-ram"),
         upstream: parseUpstream(args.list("upstream")),
         routing: args.choice("routing", ROUTING_CHOICES),

@@ -3,7 +3,7 @@ import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
-import { castModel } from "../../views/cast-model.ts";
+import { castModel } from "../../views/rounding.ts";
 import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
@@ -18,6 +18,7 @@ import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
 import { type ParityModel, parityView, type SideWeights } from "../side.ts";
+import { type Acceptance, acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import { type Evidence, isCastAlone } from "./evidence.ts";
@@ -33,7 +34,14 @@ export interface Judgement {
   readonly verdict: "pass" | "fail";
   readonly verdictWithoutKnown: "pass" | "fail";
   /** Those that this config has, where the sides differ by more than rounding; each with its share of the mean KL. */
-  readonly knownDifferences: readonly { readonly code: string; readonly klMeanNats: number; readonly source: string }[];
+  readonly knownDifferences: readonly {
+    readonly code: string;
+    readonly klMeanNats: number;
+    readonly source: string;
+    readonly accepted: boolean;
+    /** What would let it pass, or why it does not; null where it is accepted. */
+    readonly reason: string | null;
+  }[];
   /** The mean KL with all of them undone; null where there are none. */
   readonly klMeanNatsWithoutKnown: number | null;
   readonly metrics: Metrics;
@@ -77,8 +85,8 @@ export interface JudgeOptions extends ForwardOptions {
   readonly minTop1?: number | undefined;
   /** Names the first divergence even where the verdict is `pass`. */
   readonly localise?: boolean | undefined;
-  /** Lets known upstream differences pass. */
-  readonly acceptKnown?: boolean | undefined;
+  /** Known upstream differences that may stand; true for those that the family has measured as small. */
+  readonly acceptKnown?: boolean | readonly Acceptance[] | undefined;
   /** Whether the second side takes the experts that the first one chose; free unless given. */
   readonly routing?: RoutingChoice | undefined;
 }
@@ -102,7 +110,11 @@ export async function judge(trial: Trial): Promise<Judgement> {
   const all = find(evidence);
   const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
   const remaining = known === null ? all : find({ ...evidence, ...known.without });
-  const findings = options.acceptKnown ? remaining : all;
+  const acceptances = acceptancesOf(options.acceptKnown);
+  const shares = known === null ? [] : acceptedShares(known.shares, acceptances, sides);
+  const showsInMtp = all.some(isOfMtp) && !remaining.some(isOfMtp);
+  const isKept = isRefused(shares, evidence.thresholds.klMeanNats, showsInMtp, sides);
+  const findings = acceptances.length > 0 && !isKept ? remaining : all;
   const isAccepted = findings.length === 0 && all.length > 0;
   const divergence = firstDivergence(evidence);
   const failure: Failure = {
@@ -127,7 +139,9 @@ export async function judge(trial: Trial): Promise<Judgement> {
   return {
     verdict: findings.length === 0 ? "pass" : "fail",
     verdictWithoutKnown: remaining.length === 0 ? "pass" : "fail",
-    knownDifferences: known?.shares.map(({ code, klMeanNats, source }) => ({ code, klMeanNats, source })) ?? [],
+    knownDifferences: shares.map(({ code, klMeanNats, source, accepted, reason }) => ({
+      ...{ code, klMeanNats, source, accepted, reason },
+    })),
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     ...measured(evidence, outcome),
     noiseFloor,
@@ -148,6 +162,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
     nextSteps: findings.length > 0 && cause === null ? await nextSteps(views, evidence, inBytes(options)) : [],
   };
 }
+
+const isOfMtp = ({ code }: Finding): boolean => code === "MTP";
 
 const measured = ({ metrics, nonFinite, thresholds }: Evidence, { comparison, nextTokens }: ForwardOutcome) => ({
   metrics,

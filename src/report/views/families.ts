@@ -27,6 +27,7 @@ const familyRow = (adapter: Adapter) => ({
   modalities: adapter.modalities,
   layouts: layoutsOf(adapter).map(({ name }) => name),
   encodings: adapter.encodings ?? [],
+  known: adapter.known ?? [],
   formats: FORMATS,
   graphs: graphsOf(adapter),
   nativeLayouts: adapter.layouts.map(layoutRow),
@@ -89,6 +90,9 @@ function wrapped(text: string, width: number): string[] {
 const TYPES_SHOWN = 4;
 
 /** All families as one table of Markdown, and which layouts have no forward graph. */
+const KNOWN =
+  "Trainers compute some things otherwise than transformers. Where a config has one of these, `parity` of a trainer's checkpoint against Hugging Face's fails unless it is accepted ([how far each goes](docs/numerics.md#graphs)):";
+
 export function familiesMarkdown(adapters: readonly Adapter[]): string {
   const rows = families(adapters);
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -114,6 +118,16 @@ export function familiesMarkdown(adapters: readonly Adapter[]): string {
     ...withoutGraph(rows).map(
       (names) => `\nEvery layout has a forward graph, which \`parity\` runs, but these: ${code(names)}.`,
     ),
+    `\n${KNOWN}\n`,
+    line(["family", "`--accept-known` is enough for", "by name, `--accept-known=CODE`"]),
+    line(Array(3).fill("---")),
+    ...rows
+      .filter(({ known }) => known.length > 0)
+      .map(({ family, known }) => {
+        const codes = (isSmall: boolean) =>
+          code(known.flatMap((each) => ((each.smallKlNats !== undefined) === isSmall ? [each.code] : [])));
+        return line([`\`${family}\``, codes(true), codes(false)]);
+      }),
   ].join("\n");
 }
 

@@ -42,5 +42,12 @@ function failed(report: ParityReport, kl: string): string {
     return `NOT shown to be the same model: ${[message, ...beside].join("; ")} (${kl})`;
   }
   if (verdictWithoutKnown === "fail") return `NOT the same model: ${message}`;
-  return `NOT the same model: ${message}, by known upstream differences alone (${codesOf(report)}); --accept-known lets them pass`;
+  return `NOT the same model: ${message}, by known upstream differences alone (${codesOf(report)}); ${wayOut(report)}`;
+}
+
+/** One option, where it lets all pass; else what each calls for. */
+function wayOut({ knownDifferences }: ParityReport): string {
+  const refused = knownDifferences.filter(({ accepted }) => !accepted);
+  const bare = refused.every(({ reason }) => reason?.startsWith("--accept-known lets"));
+  return bare ? "--accept-known lets them pass" : refused.map(({ reason }) => reason).join("; ");
 }
