@@ -1,7 +1,6 @@
 // A fixture of every family proved by the built command: there and back, and run forward against upstream's logits.
 import { describe, expect, test } from "vitest";
-import { commandCases } from "../helpers/fixtures.ts";
-import { acceptEvery } from "../helpers/known.ts";
+import { acceptEvery, commandCases } from "../helpers/fixtures.ts";
 import { run } from "./command.ts";
 
 describe.each(commandCases)("$name", ({ family, native, hf, golden, inputs }) => {

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { adapters } from "../../adapters/registry.ts";
 import type { Adapter } from "../../src/family/adapter.ts";
 import { graphsOf } from "../../src/family/layout.ts";
+import type { Acceptance } from "../../src/parity/verdict/accepted.ts";
 
 export const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));
 
@@ -173,3 +174,10 @@ export function fixture(name: string): FixtureCase {
   if (found === undefined) throw new Error(`no fixture ${name}`);
   return found;
 }
+
+/** Acceptance of all that a family's upstreams are known to compute otherwise. */
+export const everyKnown = (family: string): Acceptance[] =>
+  (adapters.find((each) => each.family === family)?.known ?? []).map(({ code }) => ({ code }));
+
+/** The same as options of the command. */
+export const acceptEvery = (family: string): string[] => everyKnown(family).map(({ code }) => `--accept-known=${code}`);

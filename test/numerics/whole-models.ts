@@ -6,8 +6,7 @@ import { nonFinite } from "../../src/faults/model/non-finite.ts";
 import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { openGolden } from "../../src/parity/inputs/golden.ts";
 import { runParity } from "../../src/parity/parity.ts";
-import { type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
-import { everyKnown } from "../helpers/known.ts";
+import { everyKnown, type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
 import { faulty, hfSide, nativeSide, openHf, withCheckpoint } from "../helpers/models.ts";
 import { scratch } from "../helpers/scratch.ts";
 

@@ -5,11 +5,15 @@ import { castWords } from "../../views/rounding.ts";
 import { plural } from "../units.ts";
 
 export function headline(report: ParityReport): string {
-  const { verdict, metrics, thresholds } = report;
-  const kl = `mean KL ${scientific(metrics.klMeanNats)} nats/token over ${plural(metrics.tokens, "token")}`;
-  return verdict === "fail"
-    ? failed(report, kl)
-    : `${passed(report)}: ${kl}, limit ${scientific(thresholds.klMeanNats)}`;
+  const { verdict, metrics, thresholds, klMeanNatsWithoutKnown: without } = report;
+  const over = `nats/token over ${plural(metrics.tokens, "token")}`;
+  const kl = `mean KL ${scientific(metrics.klMeanNats)} ${over}`;
+  if (verdict === "fail") return failed(report, kl);
+  const held =
+    isAccepted(report) && without !== null
+      ? `mean KL ${scientific(without)} ${over} without them (${scientific(metrics.klMeanNats)} with them)`
+      : kl;
+  return `${passed(report)}: ${held}, limit ${scientific(thresholds.klMeanNats)}`;
 }
 
 const codesOf = ({ knownDifferences }: ParityReport): string => knownDifferences.map(({ code }) => code).join(", ");
