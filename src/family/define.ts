@@ -88,10 +88,8 @@ function familyAt<C>(
   hf: Omit<HfLayout, "forward">,
   upstream: Upstream,
 ): Family {
-  const { family, encodable, changes = [] } = spec;
   const { vocabSize, maxPositions, dtype, centredNorms, vision, longOnly } = spec.facts(config);
   const { family, encodable, known, changes = [] } = spec;
-  const { vocabSize, maxPositions, dtype, centredNorms, vision } = spec.facts(config);
   const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
     typeof graph === "function" ? graph(config, upstream) : noGraph(spec, layout);
   const bind = (row: LayoutRow<C>): NativeLayout =>
