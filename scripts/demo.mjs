@@ -19,7 +19,7 @@ mkdirSync(out);
 /** Shows and runs one command; ends the demo where it does not exit as it should. */
 function step(title, args, expected = 0) {
   const shown = args.map((arg) => (/\s/.test(arg) ? JSON.stringify(arg) : arg)).join(" ");
-  console.log(`\n── ${title}\n$ convert-checkpoint ${shown}\n`);
+  console.log(`\n── ${title}\n$ npx convert-checkpoint ${shown}\n`);
   const { status } = spawnSync(process.execPath, [command, ...args], { stdio: "inherit" });
   if (status === expected) return;
   console.error(`\nThe demo stopped: exit code ${status}, expected ${expected}.`);
@@ -61,4 +61,4 @@ step(
   ["parity", native, `${out}/wrong`, "--config", config, "--prompt", "@fixtures/demo/prompt.txt"],
   1,
 );
-console.log(`\nDone: ${out}/hf is a model directory that transformers loads.`);
+console.log(`\nDone: ${out}/hf is a model directory that transformers loads. Next: npx convert-checkpoint --help`);

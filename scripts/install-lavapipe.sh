@@ -5,6 +5,11 @@
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 suite=bookworm-backports
+case "${1:-}" in
+  "") ;;
+  -h | --help) sed -n '2,4s/^# //p' "$0"; echo "Usage: sudo scripts/install-lavapipe.sh"; exit 0 ;;
+  *) echo "install-lavapipe: unknown argument $1; see --help" >&2; exit 2 ;;
+esac
 say() { echo "install-lavapipe: $*"; }
 
 mesa() { dpkg-query -W -f='${db:Status-Status} ${Version}' mesa-vulkan-drivers 2>/dev/null | sed -n 's/^installed //p'; }

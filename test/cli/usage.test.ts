@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { LEAST_NODE, VERSION } from "../../src/base/version.ts";
@@ -283,4 +283,17 @@ it("--quiet says in one line what failed", async () => {
   expect(await run("validate", source, "--quiet")).toMatchObject({ code: 1, stdout: "", stderr: "1 finding\n" });
   const { json, stderr } = await run("validate", source, "--quiet", "--json");
   expect([json.verdict, stderr]).toEqual(["fail", ""]);
+});
+
+it("two sets of shards in one folder: the help that names the index is followed", async () => {
+  const folder = join(scratch(), "model");
+  expect((await run(hf, folder, "--to", "hf", "--max-shard-size", "100kB", "--no-fsync")).code).toBe(0);
+  const [shard = ""] = readdirSync(folder).filter((name) => name.endsWith(".safetensors"));
+  cpSync(join(folder, shard), join(folder, "model-00001-of-00009.safetensors"));
+  const { json } = await run("inspect", folder, "--json");
+  expect(json.error.code).toBe("SAFETENSORS_SHARD_NOT_IN_INDEX");
+  const [, index = ""] = /give the path of the index that is meant, such as (.*)$/.exec(json.error.help) ?? [];
+  const named = await run("inspect", index, "--json");
+  expect([named.code, named.json.family, named.json.tensors.length]).toEqual([0, "llama3", 21]);
+  expect((await run("validate", index)).code).toBe(0);
 });
