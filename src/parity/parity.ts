@@ -50,6 +50,8 @@ export interface SideReport {
   readonly dtype: string;
   /** The storage encoding that `dtype` is decoded from. */
   readonly encoding: string | null;
+  /** How its files spell the keys, where it is not as the layout does. */
+  readonly spelling?: readonly string[];
 }
 
 /** The JSON document of `parity` (CONTRACT). */
@@ -161,13 +163,14 @@ function weightsOf(models: readonly ParityModel[]): SideWeights[] {
 
 const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32", encoding: null } as const;
 
-const describe = ({ checkpoint, family, layout, source }: ParityModel, { dtype }: SideWeights): SideReport => ({
+const describe = ({ checkpoint, family, layout, source, stored }: ParityModel, { dtype }: SideWeights): SideReport => ({
   path: checkpoint.path,
   family: family.family,
   layout: layout.name,
   format: checkpoint.format,
   dtype,
   encoding: [...new Set([...source.tensors.values()].flatMap(({ encoding }) => encoding ?? []))].join(", ") || null,
+  ...(stored?.notes?.length ? { spelling: stored.notes } : {}),
 });
 
 function checkUsage({ a, b, golden, input, ...options }: ParityOptions): void {

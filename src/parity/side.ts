@@ -18,7 +18,7 @@ import type { TensorSource } from "../views/tensor-source.ts";
 export interface ParityModel extends ViewedModel {
   readonly checkpoint: Pick<Checkpoint, "path" | "format">;
   /** Absent for a model that was not read from files. */
-  readonly stored?: { readonly config: ConfigFile } | undefined;
+  readonly stored?: { readonly config: ConfigFile; readonly notes?: readonly string[] } | undefined;
 }
 
 /** The view that `SideWeights` takes: the first fault is thrown, and weights of several dtypes are computed with as they are. */

@@ -7,6 +7,8 @@ import { adapters } from "../../adapters/registry.ts";
 import { InputError } from "../../src/base/errors.ts";
 import { type Model, openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
+import { runParity } from "../../src/parity/parity.ts";
+import { parityDocument } from "../../src/report/views/parity.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
@@ -260,4 +262,14 @@ it("the state of a trainer is no part of the model, as Lightning and others name
   const { problems, others } = inspect(openCheckpoint(writeSafetensors(folder, state)), { adapters });
   expect(problems).toEqual([]);
   expect(others.map(({ reason }) => reason)).toEqual(["trainer state", "trainer state", "trainer state"]);
+});
+
+it("parity says how each side is read", async () => {
+  const { hf, other } = spelled("llama3/split", under("module."));
+  const [a, b] = [hf, other].map((path) => openModel(openCheckpoint(path), { adapters }));
+  const plain = await runParity({ a: a!, golden: fixtureCase("llama3/split").golden, backend: "cpu" });
+  expect(plain.a).not.toHaveProperty("spelling");
+  const report = await runParity({ a: b!, golden: fixtureCase("llama3/split").golden, backend: "cpu" });
+  expect(report).toMatchObject({ verdict: "pass", a: { spelling: [expect.stringContaining('"module."')] } });
+  expect(parityDocument(report).notes).toContainEqual(expect.stringMatching(/^a: "module\."/));
 });

@@ -100,9 +100,15 @@ export const backendNotes = ({ name, fallbackFrom, fallbackReason, choice }: Par
   ...(choice ? [`${name} was taken: ${choice}`] : []),
 ];
 
+const spellingNotes = ({ a, b }: ParityReport): string[] => [
+  ...(a.spelling ?? []).map((note) => `a: ${note}`),
+  ...(b.spelling ?? []).map((note) => `b: ${note}`),
+];
+
 function notes(report: ParityReport): string[] {
   const { backend, inputs, firstDivergence, beyondRounding, cause, nextSteps } = report;
   return [
+    ...spellingNotes(report),
     ...backendNotes(backend),
     ...versionNotes(report.upstream),
     ...(inputs.note ? [inputs.note] : []),
