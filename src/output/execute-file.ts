@@ -17,6 +17,9 @@ export type Produce = (key: string, begin: number, end: number, sink: Sink) => v
  */
 export const STEP_BYTES = 2 ** 26;
 const REPLAY_BYTES = 2 ** 20;
+const FIRST_PIECE = 2 ** 20;
+/** After this time, signals have their turn. */
+const TURN_MS = 100;
 
 export interface FileJob {
   readonly path: string;
@@ -58,11 +61,14 @@ class FileWriter {
   #requested = 0;
   #sync: Promise<unknown> = Promise.resolve();
   #buffer: Uint8Array | undefined;
+  /** Bytes that are produced at a time: more while it is quick, few where they have to be encoded. */
+  #piece: number;
 
   constructor(job: FileJob, fd: number, hasher: Hasher) {
     this.#job = job;
     this.#fd = fd;
     this.#hasher = hasher;
+    this.#piece = Math.min(FIRST_PIECE, job.stepBytes);
   }
 
   async run(): Promise<string> {
@@ -128,8 +134,14 @@ class FileWriter {
     else {
       const { key, end } = part;
       const { produce, stepBytes } = this.#job;
-      for (let begin = part.begin + from; begin < end; begin += stepBytes) {
-        produce(key, begin, Math.min(end, begin + stepBytes), sink);
+      for (let begin = part.begin + from; begin < end; ) {
+        const next = Math.min(end, begin + this.#piece);
+        const started = performance.now();
+        produce(key, begin, next, sink);
+        begin = next;
+        const isSlow = performance.now() - started > TURN_MS;
+        this.#piece = Math.min(stepBytes, isSlow ? FIRST_PIECE : 2 * this.#piece);
+        if (isSlow) await this.#turn();
         await this.#step();
       }
     }
@@ -158,6 +170,10 @@ class FileWriter {
     this.#sync = this.#request("fdatasync");
     // A failure surfaces where it is awaited.
     this.#sync.catch(() => undefined);
+    await this.#turn();
+  }
+
+  async #turn(): Promise<void> {
     await setImmediate();
     this.#job.signal?.throwIfAborted();
   }
