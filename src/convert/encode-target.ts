@@ -11,14 +11,18 @@ import {
   encodingNamed,
   encodingOf,
   isEncodable,
+  methodOf,
   newQuantisation,
   quantisationOf,
+  withQuantisation,
 } from "../encodings/quantisation.ts";
 import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
 import type { Layout } from "../family/layout.ts";
 import { has, inFolder } from "../formats/io/folder.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
+import type { ConfigFile } from "../model/configs/config-files.ts";
+import { encodingFault } from "../model/configs/stored-as.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord } from "../model/record.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
@@ -36,6 +40,17 @@ export interface TargetEncoding {
   readonly kept: KeptScales;
   readonly close: () => void;
   readonly note: string;
+}
+
+/**
+ * The config that goes with the weights: without `quantization_config` where none of them is stored so, and the user asks
+ * for plain ones.
+ */
+export function truthfulConfig(model: Model, asked: string | undefined): ConfigFile {
+  const { config } = model.stored;
+  if (asked !== "none" || encodingFault(model)?.code !== "ENCODING_ABSENT") return config;
+  const json = withQuantisation(config.json, null);
+  return { ...config, json, text: `${JSON.stringify(json, null, 2)}\n` };
 }
 
 /**
@@ -58,9 +73,10 @@ export function targetEncoding(
   }
   const quantisation = quantisationOf(model.stored.config.json);
   const named = encodingNamed(quantisation);
-  const isForeign = quantisation !== null && named === null;
-  if (isForeign && (model.layout.side === "hf" || asked !== "none")) throw unsupported(model, quantisation);
-  if (named !== null && model.layout.side === "hf" && model.encoded.size === 0) throw absent(model, named);
+  const isAsked = asked !== undefined && asked !== "auto";
+  const fault = encodingFault(model);
+  if (fault?.code === "ENCODING_ABSENT" && !isAsked) throw fault;
+  if (quantisation !== null && named === null && to.side === "hf" && !isAsked) throw unwritten(model, quantisation);
   if (to.side !== "hf") {
     if (asked === "fp8" || asked === "mxfp4") throw notHf(asked, to.name);
     return null;
@@ -135,25 +151,17 @@ export function encodeMapping(
   return { mapping: { ...mapping, source, tensors, equalities: [], dropped: [] }, source };
 }
 
-const unsupported = ({ checkpoint, stored: { config } }: Model, quantisation: JsonObject): InputError =>
+const unwritten = ({ checkpoint, stored: { config } }: Model, quantisation: JsonObject): InputError =>
   new InputError(
     "QUANTISED_UNSUPPORTED",
-    `${checkpoint.path}: its weights are quantised in a way that is not read here`,
+    `${checkpoint.path}: its config says ${methodOf(quantisation)} (quantization_config), which is not written here`,
     {
       file: config.path,
       expected: "quant_method fp8 (blocks) or mxfp4, or a config without quantization_config",
       found: JSON.stringify(quantisation).slice(0, 80),
-      help: "take the model's unquantised weights, or change the container alone with --to raw",
+      help: "write the weights plain, and the config without quantization_config, with --encoding none",
     },
   );
-
-const absent = ({ checkpoint, stored: { config } }: Model, name: EncodingName): InputError =>
-  new InputError("ENCODING_ABSENT", `${checkpoint.path}: its config says ${name}, and no tensor is stored so`, {
-    file: config.path,
-    expected: name === "fp8" ? "weights in F8_E4M3 with weight_scale_inv" : "experts as _blocks and _scales",
-    found: "plain tensors",
-    help: "take quantization_config out of the config, or take the files that it belongs to",
-  });
 
 const notHf = (asked: string, to: string): UsageError =>
   new UsageError("ENCODING_NOT_HF", `--encoding ${asked}: ${to} is written plain`, {

@@ -4,11 +4,13 @@ import { UsageError } from "../base/errors.ts";
 import type { EncodedSource } from "../encodings/encoded.ts";
 import { oppositeLayout } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
+import { refuseEmptied } from "../foreign/foreign.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { shardAlone } from "../formats/shard-alone.ts";
 import { type ConfigFile, configIn } from "../model/configs/config-files.ts";
 import { contradictionsIn } from "../model/configs/configured.ts";
+import { encodingFault } from "../model/configs/stored-as.ts";
 import { refuseRanks } from "../model/joined.ts";
 import { leftAlone } from "../model/keys.ts";
 import { type Model, type ModelOptions, openModel } from "../model/model.ts";
@@ -20,7 +22,7 @@ import type { DtypeChoice } from "../views/dtypes.ts";
 import { type Mapping, type MappingOptions, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
-import { encodeMapping, type TargetEncoding, targetEncoding } from "./encode-target.ts";
+import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
 
 export interface RouteOptions extends ModelOptions {
@@ -75,6 +77,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
   }
   refuseRanks(source);
   refuseAllHidden(source);
+  refuseEmptied(source, source.tensors);
   const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
   const mapping: Mapping = {
     source,
@@ -133,6 +136,8 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const last = steps.at(-1)!;
   const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
   const encoded = encoding && encodeMapping(plain, encoding, choices);
+  const config = truthfulConfig(model, options.encoding);
+  const fault = encodingFault(model);
   const mapping = encoded?.mapping ?? plain;
   return {
     family: model.adapter.family,
@@ -143,7 +148,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     record,
     model,
     ranked: rankedTensors(to, table),
-    config: model.stored.config,
+    config,
     dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
     notes: [
       ...model.stored.notes,
@@ -152,12 +157,16 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
       ...notes,
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentPart))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
+      ...(config === model.stored.config ? [] : [PLAIN]),
+      ...(fault?.code === "ENCODING_UNDECLARED" ? [`${fault.message}; here they are decoded`] : []),
       ...(encoding ? [`${encoding.name}: ${encoding.note}`] : []),
     ],
     encoding: encoding &&
       encoded && { ...encoding, counts: encoded.source.counts, workBytes: encoded.source.workBytes },
   };
 }
+
+const PLAIN = "config.json has no quantization_config, as no tensor of the source is stored so";
 
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 

@@ -12,6 +12,13 @@ export function quantisationOf(config: JsonObject | null): JsonObject | null {
   return found === null ? null : isJsonObject(found) ? found : { quant_method: found };
 }
 
+/** The method by its name; configs of bitsandbytes had none at first. */
+export function methodOf(quantisation: JsonObject): string {
+  const { quant_method: named, load_in_8bit, load_in_4bit } = quantisation;
+  if (typeof named === "string") return named;
+  return load_in_8bit === true || load_in_4bit === true ? "bitsandbytes" : "no known method";
+}
+
 /** The encoding that a config names, if it is one of ours. */
 export function encodingNamed(quantisation: JsonObject | null): EncodingName | null {
   const method = quantisation?.quant_method;

@@ -4,6 +4,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
+import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { refuseShardAlone } from "../formats/shard-alone.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
@@ -13,6 +14,7 @@ import { type ConfigOptions, type ConfiguredAs, configUnknown, configuredAs } fr
 import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
 import { renamedCheckpoint } from "./keys/renamed.ts";
+import { isTrainerState } from "./keys.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
@@ -57,8 +59,25 @@ export interface Identified extends Pick<Stored, "names" | "safetensors"> {
 /** Throws what finding the config, decoding and `recognise` throw. */
 export function identify(checkpoint: Checkpoint, options: ModelOptions): Identified {
   const configured = configuredAs(checkpoint, options);
+  refuseUnread(checkpoint, configured.json);
   const logical = logicalCheckpoint(checkpoint, configured.json);
-  return identifiedAs(recognise(logical.checkpoint, configured.json, options), checkpoint, configured, logical);
+  return identifiedAs(recogniseAll(logical.checkpoint, configured.json, options), checkpoint, configured, logical);
+}
+
+/** Throws InputError for weights of a kind that is known and not read: quantised, unmerged, partitioned. */
+export function refuseUnread(checkpoint: Checkpoint, config: JsonObject | null): void {
+  const own = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
+  refuseForeign(checkpoint, new Map(own), config);
+}
+
+/** As `recognise`, but keys of a trainer that is known and not read are called by its name. */
+export function recogniseAll(checkpoint: Checkpoint, config: JsonObject | null, options: RecogniseOptions): Recognised {
+  try {
+    return recognise(checkpoint, config, options);
+  } catch (error) {
+    const isUnknown = error instanceof InputError && error.code === "UNKNOWN_FAMILY";
+    throw (isUnknown ? foreignLayout(checkpoint) : null) ?? error;
+  }
 }
 
 /** The checkpoint under the keys of the layout that it was recognised as. */

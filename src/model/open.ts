@@ -1,4 +1,6 @@
 import { InputError } from "../base/errors.ts";
+import { namedFor } from "../foreign/foreign.ts";
+import { nearby } from "../foreign/nearby.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { TRAINER_FILE } from "../formats/file-names.ts";
@@ -12,6 +14,7 @@ import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 import { checkArgument } from "./argument-kinds.ts";
+import { isTrainerState } from "./keys.ts";
 import { wayTo } from "./not-there.ts";
 
 /** Files of checkpoints in a folder. */
@@ -28,7 +31,11 @@ interface Contents {
 export function openCheckpoint(at: PathOrLocation): Checkpoint {
   checkArgument("openCheckpoint", "path", at);
   const location = locate(at);
-  return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
+  try {
+    return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
+  } catch (error) {
+    throw namedFor(location, error);
+  }
 }
 
 function openFile(location: Location, name: string): Checkpoint {
@@ -123,20 +130,24 @@ function torchNames(names: readonly string[]): readonly string[] {
 
 function notACheckpoint(folder: Folder): InputError {
   const { path } = folder;
-  const names = folder.list();
-  const inside = names
-    .filter((name) => folder.kind(name) === "folder")
-    .map((name) => folder.folder(name))
-    .filter((child) => Object.values(contentsOf(child)).some((found: readonly string[]) => found.length > 0))
-    .map((child) => child.path)
-    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const below = nearby(folder, { holdsCheckpoint, holdsModel });
   return new InputError("NOT_A_CHECKPOINT", `${path}: no checkpoint in this directory`, {
     file: path,
     expected: ".metadata with *.distcp, *.safetensors, consolidated.NN.pth, or one .pt, .pth or pytorch_model.bin",
-    found: names.slice(0, 5).join(", ") || "an empty directory",
+    found: folder.list().slice(0, 5).join(", ") || "an empty directory",
     help:
-      inside.length > 0
-        ? `there ${inside.length === 1 ? "is one" : `are ${inside.length}`} below it; did you mean ${inside.at(-1)}?`
-        : "give the directory that holds the files named above",
+      below === null
+        ? "give the directory that holds the files named above"
+        : `there ${below.count === 1 ? "is one" : `are ${below.count}`} below it; did you mean ${below.meant}?`,
   });
+}
+
+const holdsCheckpoint = (folder: Folder): boolean =>
+  Object.values(contentsOf(folder)).some((found: readonly string[]) => found.length > 0);
+
+function holdsModel(folder: Folder): boolean {
+  const checkpoint = openFolder(folder);
+  const holds = [...checkpoint.tensors.keys()].some((key) => !isTrainerState(checkpoint, key));
+  checkpoint.close();
+  return holds;
 }

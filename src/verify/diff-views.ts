@@ -1,6 +1,7 @@
 // The two sides of a diff, under keys that can be compared: those of one layout, or Hugging Face's.
 import { InputError } from "../base/errors.ts";
 import { isSameLayout, type Place } from "../family/layout.ts";
+import { isForeign } from "../foreign/foreign.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { hasOrders } from "../model/detect.ts";
 import { refuseRanks } from "../model/joined.ts";
@@ -155,7 +156,8 @@ function identifyOrNot(checkpoint: Checkpoint, options: ModelOptions): Identifie
   try {
     return identify(checkpoint, options);
   } catch (error) {
-    if (error instanceof InputError && (error.code === "UNKNOWN_FAMILY" || error.code === "NO_MODEL")) return error;
+    if (!(error instanceof InputError)) throw error;
+    if (error.code === "UNKNOWN_FAMILY" || error.code === "NO_MODEL" || isForeign(error)) return error;
     throw error;
   }
 }

@@ -6,12 +6,12 @@ import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { shardAlone } from "../formats/shard-alone.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { configuredAs, contradictionsIn, NO_CONFIG } from "../model/configs/configured.ts";
+import { encodingFault } from "../model/configs/stored-as.ts";
 import { hiddenTensors } from "../model/hidden.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
-import { identifiedAs, type Model, type ModelOptions, modelOf } from "../model/model.ts";
+import { identifiedAs, type Model, type ModelOptions, modelOf, recogniseAll, refuseUnread } from "../model/model.ts";
 import { configAbove } from "../model/not-there.ts";
-import { recognise } from "../model/recognise.ts";
 import { errorOf } from "../table/faults/problems.ts";
 import { absentPart } from "../views/difference.ts";
 import { directionFrom } from "../views/mapping.ts";
@@ -72,16 +72,17 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
   };
   const configured = attempt(() => configuredAs(checkpoint, options)) ?? NO_CONFIG;
   const { config, foreign, json } = configured;
-  const logical = attempt(() => logicalCheckpoint(checkpoint, json)) ?? {
-    checkpoint,
-    encoded: new Map(),
-  };
-  const recognised = attempt(() => recognise(logical.checkpoint, json, options));
+  const isRead = attempt(() => refuseUnread(checkpoint, json)) !== null;
+  const stored = { checkpoint, encoded: new Map() };
+  const logical = (isRead && attempt(() => logicalCheckpoint(checkpoint, json))) || stored;
+  const recognised = isRead ? attempt(() => recogniseAll(logical.checkpoint, json, options)) : null;
   const isKnown = recognised !== null && (config !== null || foreign !== null);
   const model = isKnown ? attempt(() => modelOf(identifiedAs(recognised, checkpoint, configured, logical))) : null;
   if (config !== null) problems.push(...contradictionsIn(config).map(({ field: _, ...problem }) => problem));
   if (model !== null) {
     problems.push(...(attempt(() => tableProblems(model)) ?? []));
+    const fault = encodingFault(model);
+    if (fault !== null) problems.push(problemOf(fault));
   } else if (recognised !== null && problems.length === 0) {
     problems.push({
       code: "CONFIG_MISSING",

@@ -7,6 +7,7 @@ import { commonFloat } from "../convert/companions.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { contradictionsIn } from "../model/configs/configured.ts";
+import { encodingFault } from "../model/configs/stored-as.ts";
 import { customCodeIn } from "../model/custom-code.ts";
 import type { Model } from "../model/model.ts";
 import { missingCode } from "../model/side-files.ts";
@@ -41,6 +42,7 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "the config says each thing once": ["config"],
   "shapes as the config gives them": ["shape"],
   "weights are floating-point numbers": ["dtype"],
+  "stored as the config's quantization_config says": ["encoding"],
   "ties hold": ["tie"],
   "buffers that the other side lacks have their defaults": ["dropped"],
   "no NaN, no infinity": ["nan", "infinite"],
@@ -89,10 +91,15 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
   };
 }
 
+function encodingDifferences(model: Model): Difference[] {
+  const fault = encodingFault(model);
+  return fault === null ? [] : [{ key: "quantization_config", kind: "encoding", detail: fault.message }];
+}
+
 function* findFaults(model: Model): Generator<number, Judged, void> {
   const { mapping } = asHf(model, { tolerate: true });
   const faults = sourceDifferences(mapping);
-  const found = [...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
+  const found = [...encodingDifferences(model), ...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
   const unknown = new Set(faults.filter(({ kind }) => kind === "extra").map(({ key }) => key));
   const names = hfNames(mapping);
   const scanned: Scanned[] = [];

@@ -12,6 +12,7 @@ export interface Difference {
     | "extra"
     | "shape"
     | "dtype"
+    | "encoding"
     | "values"
     | "tie"
     | "dropped"

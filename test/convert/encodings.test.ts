@@ -104,8 +104,8 @@ describe("faults in scales", () => {
     });
     state.set(scale.replace("_scale_inv", "_scale"), entry);
     await expect(convert(state)).rejects.toMatchObject({
-      code: "SCALE_MISSING",
-      details: { found: expect.stringContaining("weight_scale") },
+      code: "QUANTISED_UNSUPPORTED",
+      details: { tensor: scale.replace("_scale_inv", "_scale") },
     });
   });
 

@@ -32,8 +32,9 @@ test("experts that Kimi K2.5 packs into int4 are refused, with its config's word
     details: { found: expect.stringContaining("pack-quantized"), help: expect.stringContaining("unquantised") },
   });
   await expect(convert(json)).rejects.toMatchObject({
-    code: "MISSING_TENSOR",
-    details: { tensor: expert, help: expect.stringContaining(`${expert}_`) },
+    code: "QUANTISED_UNSUPPORTED",
+    message: expect.stringContaining("compressed-tensors"),
+    details: { tensor: `${expert}_packed`, help: expect.stringContaining("unquantised") },
   });
 });
 

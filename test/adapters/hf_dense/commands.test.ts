@@ -69,7 +69,7 @@ describe("weights that are not dense or plain", () => {
 
   test.each([
     [{ num_local_experts: 8 }, "CONFIG_UNSUPPORTED"],
-    [{ quantization_config: { quant_method: "gptq" } }, "QUANTISED_UNSUPPORTED"],
+    [{ quantization_config: { quant_method: "gptq" } }, "ENCODING_ABSENT"],
   ])("%o", async (fields, code) => {
     const folder = join(scratch(), "model");
     cpSync(olmo2.hf, folder, { recursive: true });
