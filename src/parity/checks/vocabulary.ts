@@ -6,7 +6,8 @@ export const vocabulary: Examine = ({ evidence: { coverage } }) =>
     const name = `every row of ${key} is read or compared`;
     const read = `${picked.toLocaleString("en-US")} of ${rows.toLocaleString("en-US")} rows read`;
     const { weights } = coverage;
-    if (weights === null) return { name, status: "not checked", detail: `${read}; a golden says nothing of the others` };
+    if (weights === null)
+      return { name, status: "not checked", detail: `${read}; a golden says nothing of the others` };
     const differs = weights.different.find((each) => each.key === key)?.notRun ?? null;
     if (differs === null) return { name, status: "passed", detail: `${read}; the others compared byte for byte only` };
     const others =
