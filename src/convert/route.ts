@@ -171,13 +171,15 @@ const PLAIN = "config.json has no quantization_config, as no tensor of the sourc
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 
 function mapSteps(
-  { table: own, layout, source, family: { hf } }: Model,
+  model: Model,
   [to, table]: readonly [Layout, Table],
   record: ConversionRecord | null,
   encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
   { dtypes, isWaived, bufferBytes }: Choices,
 ): Mapping[] {
+  const { table: own, layout, source, family } = model;
+  const { hf } = family;
   const shared = { allowDrop: isWaived, buffers };
   const last: MappingOptions = {
     ...shared,
@@ -187,10 +189,24 @@ function mapSteps(
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
   };
+  if (layout.side === "hf" && to.side === "hf" && isTurned(model, encoding)) {
+    const native = oppositeLayout(family, layout);
+    const there = mapByTable(own, source, [layout, native], shared);
+    return [there, mapByTable(own, virtualSource(there, bufferBytes), [native, hf], last)];
+  }
   if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
     return [mapByTable(table, source, [layout, to], last)];
   const toHf = mapByTable(own, source, [layout, hf], shared);
   return [toHf, mapByTable(table, virtualSource(toHf, bufferBytes), [hf, to], last)];
+}
+
+/** Whether a tensor of an HF model is stored under an encoding that has dims of its own, and will no longer be. */
+function isTurned({ table, source }: Model, encoding: TargetEncoding | null): boolean {
+  return table.tensors("hf").some(({ key, encodedDims = [] }) => {
+    const stored = source.tensors.get(key)?.encoding;
+    const written = encoding?.isEncoded(key) ? encoding.name : undefined;
+    return stored !== written && [stored, written].some((name) => name !== undefined && encodedDims.includes(name));
+  });
 }
 
 function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {

@@ -51,7 +51,8 @@ export function atVersions(
   };
 }
 
-function sideAt<M extends ParityModel>(side: M, upstream: Partial<Upstream>): M {
+function sideAt<M extends ParityModel>(side: M, upstream: Upstream): M {
+  if (PROJECTS.every((project) => side.family.upstream[project] === upstream[project])) return side;
   const family = side.family.at(upstream);
   return { ...side, family, layout: bound(family, side.layout) };
 }

@@ -27,6 +27,8 @@ export interface TableTensor {
   readonly rule: string;
   /** Of a dropped tensor: the value it is made with where it is missing. */
   readonly recreate?: number | undefined;
+  /** Encodings under which it has dims of its own. */
+  readonly encodedDims?: readonly string[] | undefined;
   /** The part of the model that it belongs to, where files may lack that part as a whole. */
   readonly tower?: string | undefined;
 }
@@ -94,7 +96,9 @@ function describe(slot: Slot, side: CompiledSide): TableTensor {
     case "map": {
       const { op: rule, tower } = slot.map.rule;
       const need = slot.map.rule.optional ? "optional" : "required";
-      return { key, shape: slot.term.plain.shape, need, ranks: slot.term.ranks, rule, tower };
+      const { plain, ranks, encoded } = slot.term;
+      const encodedDims = encoded.size > 0 ? [...encoded.keys()] : undefined;
+      return { key, shape: plain.shape, need, ranks, rule, tower, encodedDims };
     }
     case "tie":
       return {

@@ -12,6 +12,7 @@ import { openCheckpoint } from "../../src/model/open.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
+import { validate } from "../../src/verify/validate.ts";
 import { cast } from "../../src/views/cast.ts";
 import { readState, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes, sorted } from "../helpers/converted.ts";
@@ -70,6 +71,14 @@ describe.each(encodedCases.map((entry) => [entry.name, entry] as const))("%s", (
     const dtypes = new Set([...hashes(plain).values()].map(({ dtype }) => dtype));
     expect(dtypes.has("F8_E4M3") || dtypes.has("U8")).toBe(false);
     const [a, b] = [openCheckpoint(plain), openCheckpoint(entry.hf)];
+    expect(await diff(a, b, { a: options, b: options })).toMatchObject({ verdict: "pass" });
+  });
+
+  test("plain from one Hugging Face folder to another: dims as plain files have them", async () => {
+    const plain = join(home, "plain-hf");
+    await converted(entry.hf, plain, { to: "hf", encoding: "none" });
+    const [a, b] = [openCheckpoint(plain), openCheckpoint(native)];
+    expect((await validate(openModel(a, options))).differences).toEqual([]);
     expect(await diff(a, b, { a: options, b: options })).toMatchObject({ verdict: "pass" });
   });
 
