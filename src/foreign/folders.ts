@@ -88,13 +88,6 @@ export const FOLDER_KINDS: readonly FolderKind[] = [
     is: (names) => names.includes("adapter_config.json") || names.includes("adapter_model.bin"),
     help: () => MERGE,
   },
-  {
-    code: "UNCONSOLIDATED",
-    what: "a model of torchtune in several files of torch",
-    is: some(/^(?:hf_model|meta_model)_\d+_\d+\.pt$/),
-    help: () =>
-      "put its files together: torch.save({k: v for f in FILES for k, v in torch.load(f).items()}, 'model.pt'); newer versions of torchtune write safetensors",
-  },
 ];
 
 export const folderKindOf = (names: readonly string[], folder: Folder): FolderKind | undefined =>

@@ -128,13 +128,6 @@ test.each<[string, Readonly<Record<string, string | Buffer>>, string, RegExp, Re
     /PEFT/,
     /merge_and_unload/,
   ],
-  [
-    "torchtune's set",
-    { "hf_model_0001_0.pt": "x", "hf_model_0002_0.pt": "x" },
-    "UNCONSOLIDATED",
-    /torchtune/,
-    /together/,
-  ],
   ["GGUF alone", { "m.Q4_K.gguf": "GGUF", "README.md": "" }, "NOT_A_CHECKPOINT", /m\.Q4_K\.gguf: a GGUF/, /gguf_file/],
   ["Flax alone", { "flax_model.msgpack": "x", "config.json": "{}" }, "NOT_A_CHECKPOINT", /Flax/, /safetensors/],
 ])("a folder: %s", (_, files, code, what, help) => {
