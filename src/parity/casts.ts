@@ -1,4 +1,5 @@
 // Two sides whose weights have other floating-point types: a cast lies between them, and may have been asked for.
+import type { HfView } from "../views/as-hf.ts";
 import { type CastTypes, castModel, castTypes } from "../views/rounding.ts";
 import { type ParityModel, parityView } from "./side.ts";
 
@@ -9,15 +10,22 @@ export interface SideCast {
   readonly asked: boolean;
 }
 
+/** A model, and how parity sees it. */
+export interface Seen {
+  readonly model: ParityModel;
+  readonly view: HfView;
+}
+
 /** The sides as they are to be run; the cast is null where both have the same types. */
 export function afterCast(
-  sides: readonly ParityModel[],
+  sides: readonly Seen[],
   asked: boolean,
-): { readonly sides: readonly ParityModel[]; readonly cast: SideCast | null } {
+): { readonly sides: readonly Seen[]; readonly cast: SideCast | null } {
   const [a, b] = sides;
   if (a === undefined || b === undefined) return { sides, cast: null };
-  const other = parityView(b);
-  const types = castTypes(parityView(a).source, other.source);
+  const types = castTypes(a.view.source, b.view.source);
   if (types.length === 0) return { sides, cast: null };
-  return { sides: asked ? [castModel(a, other), b] : sides, cast: { types, asked } };
+  if (!asked) return { sides, cast: { types, asked } };
+  const model = castModel(a.model, a.view, b.view);
+  return { sides: [{ model, view: parityView(model) }, b], cast: { types, asked } };
 }

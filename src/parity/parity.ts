@@ -7,7 +7,7 @@ import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { decodedAlike } from "../views/decoded-alike.ts";
 import { openBackend } from "./backend.ts";
-import { afterCast } from "./casts.ts";
+import { afterCast, type Seen } from "./casts.ts";
 import type { BackendChoice } from "./choices.ts";
 import { openGolden } from "./inputs/golden.ts";
 import { randomInputs } from "./inputs/random.ts";
@@ -90,8 +90,10 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     const given = options.b === undefined ? [options.a] : [options.a, options.b];
     const { sides: chosen, report: upstream } = atVersions(given, options.upstream);
     checkCodes(acceptancesOf(options.acceptKnown), chosen);
-    const { sides, cast } = afterCast(chosen, options.afterCast ?? false);
-    const weights = weightsOf(sides);
+    const views = chosen.map((model) => ({ model, view: parityView(model) }));
+    const { sides: seen, cast } = afterCast(views, options.afterCast ?? false);
+    const sides = seen.map(({ model }) => model);
+    const weights = weightsOf(seen);
     const limits = limitsOf(sides);
     const inputs = await allInputs(options.input, limits, golden);
     const passes = new Passes({
@@ -154,11 +156,10 @@ function reserve(
   return { ...needed, plannedBytes: needed.plannedBytes + kept };
 }
 
-function weightsOf(models: readonly ParityModel[]): SideWeights[] {
-  const views = models.map(parityView);
-  const [a, b] = views;
-  const alike = a && b ? decodedAlike([a, b]) : views;
-  return alike.map((view, i) => new SideWeights(models[i]!, view));
+function weightsOf(sides: readonly Seen[]): SideWeights[] {
+  const [a, b] = sides;
+  const alike = a && b ? decodedAlike([a.view, b.view]) : sides.map(({ view }) => view);
+  return alike.map((view, i) => new SideWeights(sides[i]!.model, view));
 }
 
 const GOLDEN_SIDE = { family: null, layout: null, format: "safetensors", dtype: "F32", encoding: null } as const;

@@ -3,7 +3,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import { type Float, isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
-import { asHf, type HfView } from "./as-hf.ts";
+import type { HfView } from "./as-hf.ts";
 import { castingRead } from "./cast.ts";
 import type { ViewedModel } from "./tables.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
@@ -72,11 +72,10 @@ export const castLike = (a: TensorSource, b: TensorSource): TensorSource =>
   castSource(a, (key) => b.tensors.get(key)?.dtype);
 
 /**
- * The model in the types of `other`, tensor by tensor of Hugging Face's. A tensor of its own that becomes several of which
+ * The model, of which `view` is, in the types of `other`, tensor by tensor of Hugging Face's. A tensor of its own that becomes several of which
  * `other` has several types stays as it is.
  */
-export function castModel<M extends ViewedModel>(model: M, other: HfView): M {
-  const view = asHf(model, { mixedDtypes: true });
+export function castModel<M extends ViewedModel>(model: M, view: HfView, other: HfView): M {
   const theirs = other.source.tensors;
   const wanted = new Map<string, Set<Dtype>>();
   for (const [key, sources] of view.origins) {

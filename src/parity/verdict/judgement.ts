@@ -130,7 +130,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
       const views = passes.sides.map(({ view }) => view);
       // Where types differ, too, what remains once a is cast is what has another reason.
       const suspects = evidence.cast ? evidence.coverage.weights?.different.map(({ key }) => key) : undefined;
-      const alike = evidence.cast ? [parityView(castModel(sides[0]!, views[1]!)), views[1]!] : views;
+      const alike = evidence.cast ? [parityView(castModel(sides[0]!, views[0]!, views[1]!)), views[1]!] : views;
       return weightFaults(alike, passes.reference, suspects ?? divergence?.tensors ?? []);
     },
   };
