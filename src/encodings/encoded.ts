@@ -38,6 +38,24 @@ export interface EncodedSource extends Source {
 /** Elements of a logical tensor that are held at a time, at least one row of scales. */
 const WINDOW = 1 << 20;
 
+/**
+ * Rows that share no scale with others, and their scales. They get theirs when the first of them is read: what a read takes
+ * then follows from what it asks for, not from the size of the tensor.
+ */
+interface Band {
+  readonly rows: number;
+  readonly scales: number;
+}
+
+function bandOf(tensor: EncodedTensor): Band {
+  const { shape, encoding } = tensor;
+  const { rowsPerScale } = encoding;
+  const rowsOfScales = Math.max(1, Math.floor(WINDOW / Math.max(1, shape.at(-1)!) / rowsPerScale));
+  const all = Math.ceil(elementCount(shape.slice(0, -1)) / rowsPerScale);
+  const across = all === 0 ? 0 : elementCount(encoding.stored(tensor).scales.shape) / all;
+  return { rows: rowsOfScales * rowsPerScale, scales: Math.min(all, rowsOfScales) * across };
+}
+
 /** `tensors` are logical ones of the source; `kept` gives scales to use where they still fit. */
 export function encodedSource(source: Source, tensors: readonly EncodedTensor[], kept: KeptScales): EncodedSource {
   const byLogical = new Map(tensors.map((tensor) => [tensor.key, tensor]));
@@ -54,7 +72,7 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
     stored.set(codes.key, { tensor, part: "codes" }).set(scales.key, { tensor, part: "scales" });
   }
   const counts = { kept: 0, canonical: 0 };
-  const counted = new Set<EncodedTensor>();
+  const counted = new Map<EncodedTensor, Set<number>>();
   let current: Encoder | null = null;
   const workspace = new Workspace();
   return {
@@ -68,16 +86,18 @@ export function encodedSource(source: Source, tensors: readonly EncodedTensor[],
         return;
       }
       if (current?.tensor !== entry.tensor) {
-        current = new Encoder(source, entry.tensor, kept, workspace);
-        if (!counted.has(entry.tensor)) {
-          counts.kept += current.kept;
-          counts.canonical += current.canonical;
-        }
-        counted.add(entry.tensor);
+        const { tensor } = entry;
+        const bands = counted.get(tensor) ?? new Set();
+        counted.set(tensor, bands);
+        current = new Encoder(source, tensor, kept, workspace, (band, settled) => {
+          if (bands.has(band)) return;
+          bands.add(band);
+          counts.kept += settled.kept;
+          counts.canonical += settled.canonical;
+        });
       }
-      const bytes = entry.part === "scales" ? current.scaleBytes : null;
-      if (bytes === null) current.readCodes(begin, target);
-      else target.set(bytes.subarray(begin, begin + target.length));
+      if (entry.part === "scales") current.readScales(begin, target);
+      else current.readCodes(begin, target);
     },
   };
 }
@@ -88,48 +108,63 @@ function workBytesOf(tensors: readonly EncodedTensor[]): number {
     WINDOW,
     ...new Set(tensors.map(({ encoding, shape }) => shape.at(-1)! * encoding.rowsPerScale)),
   );
-  const groups = Math.max(
-    0,
-    ...new Set(tensors.map((tensor) => elementCount(tensor.encoding.stored(tensor).scales.shape))),
-  );
+  const groups = Math.max(0, ...new Set(tensors.map((tensor) => bandOf(tensor).scales)));
   return 8 * most + 3 * largestScales(tensors) + 5 * groups;
 }
 
 class Encoder {
-  kept = 0;
-  canonical = 0;
   private readonly width: number;
   private readonly rows: number;
+  private readonly band: Band;
   private readonly scales: Float32Array | Uint8Array;
+  private readonly before: Float32Array | Uint8Array | null;
   private readonly dtype: Decoded;
+  private readonly isFaithful: Trial;
+  private readonly settled = new Set<number>();
+  /** The band whose values are at hand. */
+  private held: { readonly band: number; readonly values: Float32Array } | null = null;
 
   constructor(
     private readonly source: Source,
     readonly tensor: EncodedTensor,
     kept: KeptScales,
     private readonly workspace: Workspace,
+    private readonly onSettled: (band: number, counts: Readonly<EncodingCounts>) => void,
   ) {
     const { shape, encoding } = tensor;
     this.dtype = encodable(source.tensors.get(tensor.key)!.dtype, tensor.key);
     this.width = shape.at(-1)!;
     this.rows = elementCount(shape.slice(0, -1));
+    this.band = bandOf(tensor);
     const count = elementCount(encoding.stored(tensor).scales.shape);
     this.scales = encoding.scaleDtype === "U8" ? workspace.bytes("scales", count) : workspace.floats("scales", count);
     const before = kept(encoding.stored(tensor).scales.key);
-    this.settle(before?.length === count ? before : null);
+    this.before = before?.length === count ? before : null;
+    this.isFaithful = new Trial(tensor, this.dtype);
   }
 
-  get scaleBytes(): Uint8Array {
-    return new Uint8Array(this.scales.buffer, 0, this.scales.byteLength);
+  readScales(begin: number, target: Uint8Array): void {
+    const { buffer, byteLength, BYTES_PER_ELEMENT } = this.scales;
+    const size = this.band.scales * BYTES_PER_ELEMENT;
+    const end = begin + target.length;
+    for (let band = Math.floor(begin / size); band * size < end; band++) this.settle(band);
+    target.set(new Uint8Array(buffer, 0, byteLength).subarray(begin, end));
   }
 
   readCodes(begin: number, target: Uint8Array): void {
     const { codesPerByte } = this.tensor.encoding;
-    const first = begin * codesPerByte;
-    const count = target.length * codesPerByte;
-    for (let done = 0; done < count; done += WINDOW) {
-      const size = Math.min(WINDOW, count - done);
-      this.encode(first + done, this.values(first + done, size), target.subarray(done / codesPerByte));
+    const size = this.band.rows * this.width;
+    const end = (begin + target.length) * codesPerByte;
+    for (let first = begin * codesPerByte; first < end; ) {
+      const band = Math.floor(first / size);
+      const next = Math.min(end, (band + 1) * size);
+      this.settle(band);
+      const values =
+        this.held?.band === band
+          ? this.held.values.subarray(first - band * size, next - band * size)
+          : this.values(first, next - first);
+      this.encode(first, values, target.subarray(first / codesPerByte - begin));
+      first = next;
     }
   }
 
@@ -147,34 +182,40 @@ class Encoder {
   private values(first: number, count: number): Float32Array {
     const { key } = this.tensor;
     const size = FLOAT_BYTES[this.dtype];
+    this.held = null;
     const bytes = this.workspace.bytes("stored", count * size);
     this.source.read(key, first * size, bytes);
     return loadFloats(this.dtype, bytes, this.workspace.floats("values", this.dtype === "F32" ? 0 : count));
   }
 
-  /** One pass over the values: the scale of every group, kept where it gives the same values back. */
-  private settle(before: Float32Array | Uint8Array | null): void {
-    const { encoding, shape } = this.tensor;
-    const amax = this.workspace.floats("amax", this.scales.length).fill(0);
-    const isKept = this.workspace.bytes("kept", this.scales.length).fill(before === null ? 0 : 1);
-    const isFaithful = new Trial(this.tensor, this.dtype);
-    const band = Math.max(1, Math.floor(WINDOW / this.width / encoding.rowsPerScale)) * encoding.rowsPerScale;
-    for (let row = 0; row < this.rows; row += band) {
-      const values = this.values(row * this.width, Math.min(band, this.rows - row) * this.width);
-      for (let done = 0; done < values.length; ) {
-        const at = encoding.scaleIndex(shape, row + Math.floor(done / this.width), done % this.width);
-        const end = Math.min(values.length, done + encoding.run(shape, done % this.width));
-        amax[at] = largest(values, done, end, amax[at]!, encoding.hasNaN);
-        if (isKept[at] === 1 && !isFaithful.run(values, done, end, before![at]!)) isKept[at] = 0;
-        done = end;
-      }
+  /** One pass over the values of a band: the scale of every group, kept where it gives the same values back. */
+  private settle(band: number): void {
+    if (this.settled.has(band)) return;
+    const { tensor, width, before, scales, isFaithful } = this;
+    const { encoding, shape } = tensor;
+    const row = band * this.band.rows;
+    const from = band * this.band.scales;
+    const count = Math.min(this.band.scales, scales.length - from);
+    const amax = this.workspace.floats("amax", count).fill(0);
+    const isKept = this.workspace.bytes("kept", count).fill(before === null ? 0 : 1);
+    const values = this.values(row * width, Math.min(this.band.rows, this.rows - row) * width);
+    for (let done = 0; done < values.length; ) {
+      const at = encoding.scaleIndex(shape, row + Math.floor(done / width), done % width);
+      const end = Math.min(values.length, done + encoding.run(shape, done % width));
+      const group = at - from;
+      amax[group] = largest(values, done, end, amax[group]!, encoding.hasNaN);
+      if (isKept[group] === 1 && !isFaithful.run(values, done, end, before![at]!)) isKept[group] = 0;
+      done = end;
     }
-    for (let at = 0; at < this.scales.length; at++) {
-      if (isKept[at] === 1) this.kept++;
-      else this.canonical++;
-      if (isKept[at] === 0 && !(amax[at]! < Infinity)) throw notFinite(this.tensor);
-      this.scales[at] = isKept[at] === 1 ? before![at]! : encoding.scaleOf(amax[at]!);
+    for (let group = 0; group < count; group++) {
+      const isFit = isKept[group] === 1;
+      if (!isFit && !(amax[group]! < Infinity)) throw notFinite(tensor);
+      scales[from + group] = isFit ? before![from + group]! : encoding.scaleOf(amax[group]!);
     }
+    const kept = isKept.reduce((sum, one) => sum + one, 0);
+    this.settled.add(band);
+    this.held = { band, values };
+    this.onSettled(band, { kept, canonical: count - kept });
   }
 }
 

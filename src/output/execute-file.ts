@@ -17,7 +17,8 @@ export type Produce = (key: string, begin: number, end: number, sink: Sink) => v
  */
 export const STEP_BYTES = 2 ** 26;
 const REPLAY_BYTES = 2 ** 20;
-const FIRST_PIECE = 2 ** 20;
+/** Bytes of a tensor that are produced first: few, because a scale may stand for thousands of values. */
+const FIRST_PIECE = 2 ** 12;
 /** After this time, signals have their turn. */
 const TURN_MS = 100;
 
@@ -61,14 +62,12 @@ class FileWriter {
   #requested = 0;
   #sync: Promise<unknown> = Promise.resolve();
   #buffer: Uint8Array | undefined;
-  /** Bytes that are produced at a time: more while it is quick, few where they have to be encoded. */
-  #piece: number;
+  #turnedAt = performance.now();
 
   constructor(job: FileJob, fd: number, hasher: Hasher) {
     this.#job = job;
     this.#fd = fd;
     this.#hasher = hasher;
-    this.#piece = Math.min(FIRST_PIECE, job.stepBytes);
   }
 
   async run(): Promise<string> {
@@ -115,8 +114,8 @@ class FileWriter {
     }
   }
 
-  #checkReplay({ state }: FileProgress): void {
-    if (this.#state() !== state) this.#failPartial();
+  #checkReplay({ xxh64 }: FileProgress): void {
+    if (this.#digest() !== xxh64) this.#failPartial();
   }
 
   #failPartial(): never {
@@ -131,19 +130,26 @@ class FileWriter {
     const sink: Sink = (bytes) => this.#write(part, bytes);
     if (part.kind === "bytes") sink(part.bytes);
     else if (part.kind === "late") sink(part.make());
-    else {
-      const { key, end } = part;
-      const { produce, stepBytes } = this.#job;
-      for (let begin = part.begin + from; begin < end; ) {
-        const next = Math.min(end, begin + this.#piece);
-        const started = performance.now();
-        produce(key, begin, next, sink);
-        begin = next;
-        const isSlow = performance.now() - started > TURN_MS;
-        this.#piece = Math.min(stepBytes, isSlow ? FIRST_PIECE : 2 * this.#piece);
-        if (isSlow) await this.#turn();
-        await this.#step();
-      }
+    else await this.#produce(part, part.begin + from, sink);
+  }
+
+  /** In pieces that are larger where bytes come quickly, and smaller where they have to be encoded. */
+  async #produce({ key, end }: OutputPart & { kind: "tensor" }, from: number, sink: Sink): Promise<void> {
+    const { produce, stepBytes } = this.#job;
+    const first = Math.min(FIRST_PIECE, stepBytes);
+    let piece = first;
+    for (let begin = from; begin < end; ) {
+      // Not beyond the next request to the disk, and between elements.
+      const room = this.#requested + stepBytes - this.#at;
+      const next = Math.min(end, begin + piece, begin + Math.ceil(room / first) * first);
+      const started = performance.now();
+      produce(key, begin, next, sink);
+      const now = performance.now();
+      if (now - started > TURN_MS) piece = Math.max(first, piece / 4);
+      else if (now - started < TURN_MS / 4) piece = Math.min(stepBytes, 4 * piece);
+      if (now - this.#turnedAt > TURN_MS) await this.#turn();
+      await this.#step();
+      begin = next;
     }
   }
 
@@ -175,6 +181,7 @@ class FileWriter {
 
   async #turn(): Promise<void> {
     await setImmediate();
+    this.#turnedAt = performance.now();
     this.#job.signal?.throwIfAborted();
   }
 
@@ -185,7 +192,7 @@ class FileWriter {
 
   async #request(call: "fdatasync" | "fsync"): Promise<void> {
     const { fsync, path, onDurable } = this.#job;
-    const progress = { bytes: this.#at, state: this.#state() };
+    const progress = { bytes: this.#at, xxh64: this.#digest() };
     if (fsync) {
       await new Promise<void>((resolve, reject) => {
         fs[call](this.#fd, (error) => (error ? reject(writeError(error, path)) : resolve()));
@@ -194,8 +201,12 @@ class FileWriter {
     onDurable(progress);
   }
 
-  #state(): string {
-    return Buffer.from(this.#hasher.save()).toString("hex");
+  /** Of what is hashed so far. The hasher's state itself holds more: what it was given at a time leaves traces. */
+  #digest(): string {
+    const state = this.#hasher.save();
+    const digest = this.#hasher.digest("hex");
+    this.#hasher.load(state);
+    return digest;
   }
 }
 

@@ -5,10 +5,10 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../base/errors.ts";
 
-/** How far a file is: its first `bytes` are on disk, and hash to `state` (xxh64 state in hex, not a digest). */
+/** How far a file is: its first `bytes` are on disk, and `xxh64` is their digest in hex. */
 export interface FileProgress {
   readonly bytes: number;
-  readonly state: string;
+  readonly xxh64: string;
 }
 
 /** Digest of what a file is to hold, so that a later run knows whether it is the same file. */
@@ -95,9 +95,9 @@ export function readJournal(home: string): Journal {
     }
     const swap = swapOf(line.swap);
     if (swap !== null) swaps.push(swap);
-    const { file, of, bytes, state } = line;
-    if (typeof file === "string" && typeof of === "string" && isSize(bytes) && isState(state)) {
-      progress.set(file, { of, bytes, state });
+    const { file, of, bytes, xxh64 } = line;
+    if (typeof file === "string" && typeof of === "string" && isSize(bytes) && isDigest(xxh64)) {
+      progress.set(file, { of, bytes, xxh64 });
     }
   }
   return { plan, progress, swaps, target, holder: [...claims.values()].find(isRunning) ?? null };
@@ -105,7 +105,7 @@ export function readJournal(home: string): Journal {
 
 const isSize = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-const isState = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]+$/.test(value);
+const isDigest = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{16}$/.test(value);
 
 function linesOf(path: string): Readonly<Record<string, unknown>>[] {
   const stats = fs.lstatSync(path, { throwIfNoEntry: false });

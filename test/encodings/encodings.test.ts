@@ -201,3 +201,61 @@ describe.each([
     }
   });
 });
+
+describe("of a large tensor", () => {
+  const count = (1 << 20) * 8;
+  const cases = [
+    ["fp8", fp8, [8 * 1024, 1024]],
+    ["mxfp4", mxfp4, [4, 2048, 1024]],
+  ] as const;
+
+  /** BF16 values without end; counts what is read. */
+  const counting = (key: string, shape: readonly number[]) => {
+    const read = { bytes: 0 };
+    const info: TensorInfo = { key, dtype: "BF16", shape, byteLength: 2 * count };
+    const source = {
+      tensors: new Map([[key, info]]),
+      read(_: string, begin: number, target: Uint8Array) {
+        for (let i = 0; i < target.length; i++) target[i] = i & 1 ? 0x3f : (begin + i) >> 12;
+        read.bytes += target.length;
+      },
+    };
+    return { source, read };
+  };
+
+  test.each(cases)("%s reads the rows around what it is asked for, once", (_, encoding, shape) => {
+    for (const part of ["codes", "scales"] as const) {
+      const { source, read } = counting("w", shape);
+      const encoded = encodedSource(source, [encodedAs(encoding, "w", shape)!], () => null);
+      const { key, byteLength } = encoding.stored({ key: "w", shape })[part];
+      const piece = new Uint8Array(16);
+      encoded.read(key, byteLength / 2, piece);
+      encoded.read(key, byteLength / 2 + 16, piece);
+      expect(read.bytes).toBe(2 * (1 << 20));
+    }
+  });
+
+  test.each(cases)("%s reads each value once for its codes and its scales, in pieces", (_, encoding, shape) => {
+    const { source, read } = counting("w", shape);
+    const tensor = encodedAs(encoding, "w", shape)!;
+    const { codes, scales } = encoding.stored(tensor);
+    const whole = encodedSource(source, [tensor], () => null);
+    const expected = [scales, codes].map(({ key, byteLength }) => {
+      const bytes = new Uint8Array(byteLength);
+      whole.read(key, 0, bytes);
+      return bytes;
+    });
+    read.bytes = 0;
+    const pieces = encodedSource(source, [tensor], () => null);
+    const found = [codes, scales].map(({ key, byteLength }) => {
+      const bytes = new Uint8Array(byteLength);
+      const size = 1000 * 16;
+      for (let at = 0; at < byteLength; at += size) pieces.read(key, at, bytes.subarray(at, at + size));
+      return bytes;
+    });
+    expect(read.bytes).toBe(2 * count);
+    expect(found.toReversed().map((bytes, i) => Buffer.compare(bytes, expected[i]!))).toEqual([0, 0]);
+    expect(pieces.counts).toEqual({ kept: 0, canonical: elementCount(scales.shape) });
+    expect(pieces.counts).toEqual(whole.counts);
+  });
+});

@@ -421,6 +421,22 @@ describe("an aborted run", () => {
     expect(produce.mock.calls[0]?.[1]).toBeGreaterThan(0);
   });
 
+  it("is stopped soon where bytes come slowly, long before a step is full", async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const timer = setTimeout(() => controller.abort(new Error("stopped")), 60);
+    let produced = 0;
+    const produce: typeof produceBytes = (key, begin, end, sink) => {
+      const until = performance.now() + 40;
+      while (performance.now() < until);
+      produced += end - begin;
+      produceBytes(key, begin, end, sink);
+    };
+    await expect(executeOutput(job({ produce, signal, stepBytes: 2 ** 26 }, LARGE))).rejects.toThrow("stopped");
+    clearTimeout(timer);
+    expect(produced).toBeLessThan(2 ** 16);
+  });
+
   it("is stopped while it reads what an earlier run wrote", async () => {
     killedRun(LARGE, STEP * 3);
     const controller = new AbortController();
@@ -498,8 +514,8 @@ describe("a killed run", () => {
   it.each([
     ["beyond the end", { bytes: LARGE * 2 }, "PARTIAL_CHANGED"],
     ["of half a byte", { bytes: 0.5 }, null],
-    ["of another state", { bytes: STEP, state: "0f" }, "PARTIAL_CHANGED"],
-    ["of no state", { bytes: STEP, state: "" }, null],
+    ["of another digest", { bytes: STEP, xxh64: "0f".repeat(8) }, "PARTIAL_CHANGED"],
+    ["of no digest", { bytes: STEP, xxh64: "" }, null],
     ["below zero", { bytes: -1 }, null],
   ])("whose journal has a record %s gives the right bytes, or none", async (_, record, code) => {
     killedRun(LARGE, STEP * 2.2);
