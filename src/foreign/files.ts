@@ -86,7 +86,8 @@ export const FILE_KINDS: readonly FileKind[] = [
   },
   {
     what: "a zip of other files",
-    is: (file) => file.text.startsWith("PK\u0003\u0004") && !holds(/(?:^|\/)data\.pkl$/)(file),
+    // Where no entry shows, the file is cut off.
+    is: (file) => holds(/./)(file) && !holds(/(?:^|\/)data\.pkl$/)(file),
     named: /\.zip$/i,
     help: UNPACKED,
   },
@@ -138,7 +139,8 @@ export const FILE_KINDS: readonly FileKind[] = [
   },
   {
     what: "a JSON file",
-    is: ({ name, text }) => /\.json$/.test(name) && /^\s*[[{]/.test(text),
+    // What is wrong with an index is told by whoever reads it.
+    is: ({ name, text }) => /\.json$/.test(name) && !/\.index(?:\.[^.]+)?\.json$/.test(name) && /^\s*[[{]/.test(text),
     help: (_, folder) => `give the folder of the checkpoint, such as ${folder}`,
   },
 ];

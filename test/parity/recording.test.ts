@@ -24,7 +24,8 @@ async function run(options: ParityOptions) {
       { kind: "ids", file },
       { kind: "ids", file },
     ],
-    onProgress({ label, total }) {
+    onProgress({ label, total, unit }) {
+      if (unit !== "FLOP") return;
       if (label === "noise floor") isFurther = true;
       else if (isFurther && total !== totals.at(-1)) totals.push(total);
     },

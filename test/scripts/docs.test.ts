@@ -9,7 +9,7 @@ import { scratch } from "../helpers/scratch.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const PAGES = ["README.md", "docs/architecture.md", "docs/errors.md", "docs/numerics.md"];
-const BLOCKS = ["families", "imports", "errors", "findings", "causes", "known differences"];
+const BLOCKS = ["families", "imports", "errors", "findings", "causes", "known differences", "known sizes", "versions"];
 
 const script = (folder: string, ...args: string[]) =>
   spawnSync(process.execPath, [join(root, "scripts", "docs.mjs"), "--in", folder, ...args], { encoding: "utf8" });
