@@ -228,7 +228,17 @@ export function faultCodes(root) {
       return [{ code: code.text, of: of.text, says, mend: way }];
     }),
   );
-  return faults.toSorted((a, b) => (a.code < b.code ? -1 : 1));
+  return [...faults, ...causesOf(root)].toSorted((a, b) => (a.code < b.code ? -1 : 1));
+}
+
+/** Causes that are no fault of a checkpoint: what `parity` finds of a golden. */
+function causesOf(root) {
+  const [{ source }] = sourceFiles(root, "src/parity/verdict").filter(({ name }) => name.endsWith("/hypotheses.ts"));
+  return objectsIn(source).flatMap((object) => {
+    const { code, explanation, fix } = Object.fromEntries(fieldsOf(object));
+    if (code === undefined || !ts.isStringLiteral(code)) return [];
+    return [{ code: code.text, of: "golden", says: textOf(explanation) ?? "…", mend: textOf(fix) ?? "…" }];
+  });
 }
 
 /** What `parity` finds wrong: the codes of `findings`, with their words. */

@@ -47,8 +47,9 @@ async function versionsTable() {
     import { adapters } from "./adapters/registry.ts";
     export const table = adapters.flatMap(({ family, changes = [] }) => changes.map((change) => ({ ...change, family })));`);
   return table(
-    ["family", "of", "up to", "does", "from", "does"],
-    changes.map(({ family, project, lastBefore, release, day, before, after, permalink }) => [
+    ["code", "family", "of", "up to", "does", "from", "does"],
+    changes.map(({ code: name, family, project, lastBefore, release, day, before, after, permalink }) => [
+      code(name),
       code(family),
       project,
       lastBefore,
