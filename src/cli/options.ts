@@ -64,7 +64,7 @@ export const convertOptions = {
   "max-shard-size": text("Largest safetensors shard [5GB]"),
   ranks: text("Number of ranks that a DCP or meta target is cut for, a file each [1]"),
   "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
-  "allow-drop": text("Drop tensors that match GLOB; repeatable"),
+  "allow-drop": text("Let tensors without a place be dropped: GLOB; repeatable"),
   "no-buffers": flag("Leave out native buffers that would be re-created"),
   ...sideOptions,
 } as const satisfies Readonly<Record<string, Options>>;

@@ -49,6 +49,8 @@ export interface Conversion {
   readonly bytes: number;
   readonly ties: readonly { readonly alias: string; readonly of: string }[];
   readonly dropped: ConversionPlan["dropped"];
+  /** Those of `dropped` that the user let go with --allow-drop. */
+  readonly waived: ConversionPlan["waived"];
   readonly casts: readonly CastReport[];
   /** Tensors that a cast of all weights passed by, because their family marks them as critical. */
   readonly kept: ConversionPlan["kept"];
@@ -108,10 +110,11 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     from: { path: source.path, layout: plan.from.name, format: source.format },
     to: { path: target.path, layout: plan.to.name, format: target.format },
     tensors: mapping.tensors.size,
-    sourceTensors: mapping.source.tensors.size,
+    sourceTensors: plan.mappings[0]!.source.tensors.size,
     bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
     ties: plan.mappings.flatMap(({ equalities }) => equalities.map(({ alias, of }) => ({ alias, of }))),
     dropped: plan.dropped,
+    waived: plan.waived,
     casts: plan.casts.map((cast) => ({
       ...cast,
       maxRelativeError: producer.casts.get(cast.key)?.maxRelativeError ?? null,

@@ -15,7 +15,7 @@ import { type ConfigFile, isLayoutConfig } from "../model/configs/config-files.t
 import { encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";
-import { dtypeChoice, globMatcher } from "../views/dtypes.ts";
+import { dtypeChoice } from "../views/dtypes.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
@@ -24,6 +24,7 @@ import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
+import { waiversOf } from "./waivers.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;
@@ -49,7 +50,8 @@ export interface PlannedInput extends FileIn {
   readonly role: "weights" | "description" | "companion";
 }
 
-export interface ConversionPlan extends Pick<Route, "family" | "from" | "to" | "mappings" | "mapping" | "dropped"> {
+export interface ConversionPlan
+  extends Pick<Route, "family" | "from" | "to" | "mappings" | "mapping" | "dropped" | "waived"> {
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
@@ -85,16 +87,16 @@ export function planConversion(
   // Wrong usage shows first, whatever the source is.
   targetAt(targetPath ?? "", options.format, "dcp");
   const dtypes = dtypeChoice(options.dtype ?? []);
-  const globs = (options.allowDrop ?? []).map(globMatcher);
-  const isWaived = (key: string) => globs.some((matches) => matches(key));
+  const waivers = waiversOf(options.allowDrop);
+  const { isWaived } = waivers;
   // Memory follows from the whole plan; nothing is read before.
   const bufferBytes = () => memory.bufferBytes;
-  const choices = { dtypes, isWaived, bufferBytes };
+  const choices = { dtypes, ...waivers, bufferBytes };
   const isRaw = options.to === RAW.name;
   const settled = isRaw ? rawRoute(checkpoint, options) : layoutRoute(checkpoint, options, choices);
   // Under the keys of its layout, which those of the files need not be.
   const source = settled.model?.checkpoint ?? checkpoint;
-  checkGlobs(dtypes);
+  checkGlobs(dtypes, settled.mapping);
   const { ranked } = settled;
   const fallback = ranked === null ? defaultFormat(settled, source) : "pt";
   const target = targetAt(targetPath ?? "", options.format, fallback);
@@ -110,7 +112,7 @@ export function planConversion(
   if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   source.sample?.();
-  const { family, from, to, mappings, mapping, dropped } = route;
+  const { family, from, to, mappings, mapping, dropped, waived } = route;
   const inputs = filesRead(source, route.config, side);
   const decoded = [...(route.model?.encoded.values() ?? [])];
   const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
@@ -127,6 +129,7 @@ export function planConversion(
     mappings,
     mapping,
     dropped,
+    waived,
     files,
     shards: outputs.shards ?? new Map(),
     casts,

@@ -24,6 +24,7 @@ import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
+import { checkWaivers, keptNote, type Waivers } from "./waivers.ts";
 
 export interface RouteOptions extends ModelOptions {
   /** Name of the target's layout, or `raw`; the other side's default layout unless given. */
@@ -39,10 +40,8 @@ export interface RouteOptions extends ModelOptions {
 }
 
 /** What the options ask for, read. */
-export interface Choices {
+export interface Choices extends Waivers {
   readonly dtypes: DtypeChoice;
-  /** Whether the user lets a tensor go, whatever its values. */
-  readonly isWaived: (key: string) => boolean;
   /** Of the working buffer of each step; known once the whole route is. */
   readonly bufferBytes: () => number;
 }
@@ -62,6 +61,8 @@ export interface Route {
   readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly config: ConfigFile | null;
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
+  /** Those of `dropped` that the user let go. */
+  readonly waived: readonly string[];
   readonly notes: readonly string[];
   /** Of an HF target that is stored encoded; null where all is plain. */
   readonly encoding: (TargetEncoding & Pick<EncodedSource, "counts" | "workBytes">) | null;
@@ -104,6 +105,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     ranked: null,
     config: configIn(source.folder),
     dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
+    waived: [],
     notes: [
       ...aloneNote(source),
       ...source.others.flatMap(({ key, tensor }) =>
@@ -132,6 +134,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const record = recordFor(model, to);
   const encoding = targetEncoding(model, to, options.encoding, record);
   const table = tableTo(model, to);
+  checkWaivers(choices, model, () => table.tensors("hf").map(({ key }) => key));
   const steps = mapSteps(model, [to, table], record, encoding, options, choices);
   const last = steps.at(-1)!;
   const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
@@ -139,6 +142,8 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const config = truthfulConfig(model, options.encoding);
   const fault = encodingFault(model);
   const mapping = encoded?.mapping ?? plain;
+  const dropped = steps.flatMap((step) => droppedBy(step, choices));
+  const waived = dropped.flatMap(({ key }) => (choices.isWaived(key) ? key : []));
   return {
     family: model.adapter.family,
     from: model.layout,
@@ -149,12 +154,14 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     model,
     ranked: rankedTensors(to, table),
     config,
-    dropped: [...steps.flatMap((step) => droppedBy(step, choices)), ...leftAlone(source)],
+    dropped: [...dropped, ...leftAlone(source)],
+    waived,
     notes: [
       ...model.stored.notes,
       ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
       ...contradictionsIn(model.stored.config).map(({ message }) => message),
       ...notes,
+      ...keptNote(choices, model, new Set(waived)),
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentPart))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(config === model.stored.config ? [] : [PLAIN]),
@@ -209,8 +216,9 @@ function isTurned({ table, source }: Model, encoding: TargetEncoding | null): bo
   });
 }
 
-function droppedBy({ dropped, equalities }: Mapping, { isWaived }: Choices): Route["dropped"] {
-  const waived = equalities.filter(({ alias }) => isWaived(alias));
+/** Within one layout an alias goes along, whatever it holds. */
+function droppedBy({ dropped, equalities, from, to }: Mapping, { isWaived }: Choices): Route["dropped"] {
+  const waived = isSameLayout(from, to) ? [] : equalities.filter(({ alias }) => isWaived(alias));
   return [
     ...dropped.map(({ key, reason }) => ({ key, reason })),
     ...waived.map(({ alias, of }) => ({ key: alias, reason: `waived: "${of}" takes its place` })),

@@ -13,7 +13,8 @@ import {
   type WeightNotFloat,
   weightNotFloat,
 } from "./faults/fault.ts";
-import { missingHelp, unknownHelp } from "./faults/problems.ts";
+import { missingHelp } from "./faults/problems.ts";
+import { unknownHelp } from "./faults/unknown.ts";
 import { checkedOrder, orderOf } from "./order.ts";
 import { exceptionOf, refusalOf, UNKNOWN_SIZE } from "./pass-through.ts";
 import { PieceMaker } from "./pieces.ts";

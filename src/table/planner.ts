@@ -3,6 +3,7 @@ import type { Check, Target } from "./check.ts";
 import type { Slot } from "./compile.ts";
 import { isTolerable } from "./faults/fault.ts";
 import { errorOf } from "./faults/problems.ts";
+import { knownAs } from "./faults/unknown.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
 import { refusalOf } from "./pass-through.ts";
 import type { RefuseRule } from "./rule.ts";
@@ -29,7 +30,7 @@ export function planOf(check: Check): TablePlan {
   };
 }
 
-function* dropped({ resolved, waived, compiled, side }: Check): Generator<Dropped> {
+function* dropped({ resolved, waived, compiled, side, from, to }: Check): Generator<Dropped> {
   for (const [slot, key] of resolved.found) {
     if (slot.kind !== "drop") continue;
     const { reason, recreate, derived } = slot.rule;
@@ -37,7 +38,8 @@ function* dropped({ resolved, waived, compiled, side }: Check): Generator<Droppe
   }
   for (const key of waived) {
     const refusal = refusalOf(compiled.refused, side, key);
-    yield { key, reason: refusal === undefined ? "waived: no rule for it" : `waived: it ${refusal.reason}` };
+    const why = refusal === undefined ? (knownAs(key, from, to) ?? "no rule for it") : `it ${refusal.reason}`;
+    yield { key, reason: `waived: ${why}` };
   }
 }
 

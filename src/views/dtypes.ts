@@ -1,7 +1,7 @@
-import picomatch from "picomatch";
 import type { Dtype } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
+import { globMatcher } from "../base/globs.ts";
 import { rounds } from "./cast.ts";
 
 const NAMES: Readonly<Record<string, Dtype | null>> = { keep: null, f32: "F32", bf16: "BF16", f16: "F16" };
@@ -63,17 +63,5 @@ function dtypeNamed(name: string, spec: string): Dtype | null {
     expected: Object.keys(NAMES).join(", "),
     found: name,
     help: "write --dtype bf16 for all weights, or --dtype 'lm_head.weight=f32' for single ones",
-  });
-}
-
-/** Matches tensor keys: `*` spans dots, as keys have no directories. */
-export function globMatcher(glob: string): (key: string) => boolean {
-  if (glob !== "") {
-    const matcher = picomatch(glob, { dot: true, bash: true });
-    // The matcher takes a second argument, which `some` and `filter` would fill.
-    return (key) => matcher(key);
-  }
-  throw new UsageError("GLOB_EMPTY", "an empty pattern matches no tensor", {
-    help: "write a pattern over tensor keys, such as 'layers.*.rotary_emb.inv_freq'",
   });
 }

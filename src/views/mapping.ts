@@ -2,6 +2,7 @@
 
 import { type Dtype, elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
+import { nearGlob } from "../base/globs.ts";
 import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { keysAtFault, mixedDtypes } from "../table/faults/fault.ts";
@@ -174,11 +175,12 @@ function targetDtype(
 }
 
 /** Throws UsageError where a glob of --dtype matched no tensor. */
-export function checkGlobs(dtypes: DtypeChoice): void {
+export function checkGlobs(dtypes: DtypeChoice, { source, tensors }: Mapping): void {
   const [glob] = dtypes.unmatched();
   if (glob === undefined) return;
+  const near = nearGlob(glob.slice(0, glob.lastIndexOf("=")), [...source.tensors.keys(), ...tensors.keys()]);
   throw new UsageError("DTYPE_GLOB_UNMATCHED", `--dtype ${glob}: no tensor matches`, {
     found: glob,
-    help: "write a pattern over keys of source or target, as `plan` lists them",
+    help: `write a pattern over keys of source or target, as \`plan\` lists them${near === undefined ? "" : `; the nearest is "${near}"`}`,
   });
 }

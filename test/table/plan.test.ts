@@ -94,7 +94,28 @@ describe("tensors without a rule", () => {
   });
 
   test("help says when the config has fewer layers", () => {
-    expect(unknown("model.layers.2.self_attn.q_proj.weight").details.help).toContain("only at other indices");
+    const { help } = unknown("model.layers.2.self_attn.q_proj.weight").details;
+    expect(help).toBe("the config has 2 layers, and this is of a 3rd: is the config the right one (--config)?");
+  });
+
+  test.each([
+    "model.layers.2.self_attn.q_proj.weight",
+    "model.layers.11.self_attn.other",
+    "norm.weight",
+    ...["weight_scale", "weight_scale_inv", "SCB", "g_idx", "qweight", "input_scale", "k_scale"].map(
+      (part) => `model.layers.1.self_attn.q_proj.${part}`,
+    ),
+    "model.layers.1.self_attn.q_proj.weight.absmax",
+    "model.layers.1.self_attn.q_proj.weight.quant_map",
+    "model.layers.1.self_attn.q_proj.weight.quant_state.bitsandbytes__nf4",
+  ])("%s is never offered to be dropped", (key) => {
+    expect(unknown(key).details.help).not.toContain("--allow-drop");
+  });
+
+  test("of a kind that the table knows say so where the user lets them go", () => {
+    const extra = { ...hf, "model.layers.2.self_attn.q_proj.weight": [8, 5] };
+    const { dropped } = compiled.plan("fromHf", tensors(extra), { allowDrop: (key) => key.includes(".2.") });
+    expect(dropped.map(({ reason }) => reason)).toEqual(["waived: the config has 2 layers, and this is of a 3rd"]);
   });
 
   test("are dropped by name where the user lets them go", () => {

@@ -11,14 +11,22 @@ export function planDocument(plan: ConversionPlan, style: ListStyle = {}): Repor
     command: "plan",
     data: planJson(plan),
     verdict: "pass",
-    outcome: { word: "planned", isWarning: false },
-    headline: `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write; nothing is written yet`,
+    outcome: { word: "planned", isWarning: plan.waived.length > 0 },
+    headline: [
+      `${plan.from.name} → ${plan.to.name}: ${formatBytes(plan.diskBytes)} to write`,
+      ...waivedWords(plan.waived),
+      "nothing is written yet",
+    ].join("; "),
     facts: planFacts(plan),
     checks: [],
     tables: planTables(plan, groups, style.all ?? false),
     notes: [...plan.notes, ...groupNotes(groups)],
   };
 }
+
+/** For headlines. */
+export const waivedWords = (waived: ConversionPlan["waived"]): string[] =>
+  waived.length === 0 ? [] : [`${plural(waived.length, "tensor")} waived and left out`];
 
 export function planFacts({
   source,
@@ -166,6 +174,7 @@ function planJson(plan: ConversionPlan): object {
     mapping,
     files,
     dropped,
+    waived,
     casts,
     kept,
     memory,
@@ -189,6 +198,7 @@ function planJson(plan: ConversionPlan): object {
     bytes: [...mapping.tensors.values()].reduce((sum, { info }) => sum + info.byteLength, 0),
     ties: plan.mappings.flatMap(({ equalities }) => equalities),
     dropped,
+    waived,
     casts,
     kept,
     peakRamBytes: memory.peakBytes,

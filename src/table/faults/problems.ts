@@ -1,9 +1,6 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
 import { InputError } from "../../base/errors.ts";
 import { nearestKey } from "../../base/near.ts";
-import type { CompiledSide } from "../compile.ts";
-import { abstractKey } from "../dims/key-pattern.ts";
-import { findSlot } from "../resolve.ts";
 import type { MissingTower, TableFault } from "./fault.ts";
 
 const NAMES_SHOWN = 3;
@@ -99,20 +96,4 @@ export function missingHelp(key: string, unknown: readonly string[]): string {
   return unknown[0] === undefined
     ? "the checkpoint is incomplete, or its config describes another model"
     : `the checkpoint has tensors that no rule knows, such as ${quote(unknown[0])}: name its layout or family with --layout, --family`;
-}
-
-export const unknownHelp = (key: string, own: CompiledSide, other: CompiledSide): string =>
-  `${whereKnown(key, own, other)}; --allow-drop leaves it out`;
-
-function whereKnown(key: string, own: CompiledSide, other: CompiledSide): string {
-  if (findSlot(other, key) !== undefined)
-    return "this is how the other side of the conversion spells it: was it renamed before?";
-  const near = nearestKey(key, own.byKey.keys());
-  if (near !== undefined) return `the nearest known key is ${quote(near)}`;
-  const kind = abstractKey(key);
-  for (const known of own.byKey.keys()) {
-    if (abstractKey(known) === kind)
-      return `the config has such tensors only at other indices, such as ${quote(known)}: does it belong to this checkpoint?`;
-  }
-  return "name the family with --family if it was not recognised";
 }
