@@ -9,87 +9,97 @@ const FIRST_CAPACITY = 1 << 10;
 export class PickleWriter {
   private buffer = Buffer.alloc(FIRST_CAPACITY);
   private length = 0;
-  private readonly memo = new Map<string, number>();
+  private readonly texts = new Map<string, number>();
+  private readonly globals = new Map<string, number>();
 
   constructor() {
-    this.bytes(OPCODES.PROTO, 2);
+    this.byte(OPCODES.PROTO);
+    this.byte(2);
   }
 
   /** Ends the pickle. */
   end(): Uint8Array {
-    this.bytes(OPCODES.STOP);
+    this.byte(OPCODES.STOP);
     return this.buffer.subarray(0, this.length);
   }
 
   none(): void {
-    this.bytes(OPCODES.NONE);
+    this.byte(OPCODES.NONE);
   }
 
   bool(value: boolean): void {
-    this.bytes(value ? OPCODES.NEWTRUE : OPCODES.NEWFALSE);
+    this.byte(value ? OPCODES.NEWTRUE : OPCODES.NEWFALSE);
   }
 
   /** @param value a safe integer of at least −2^31 */
   int(value: number): void {
-    if (value >= 0 && value < 0x100) this.bytes(OPCODES.BININT1, value);
-    else if (value >= 0 && value < 0x10000) this.bytes(OPCODES.BININT2, value & 0xff, value >> 8);
-    else if (value < 2 ** 31) {
-      this.bytes(OPCODES.BININT);
+    if (value >= 0 && value < 0x100) {
+      this.byte(OPCODES.BININT1);
+      this.byte(value);
+    } else if (value >= 0 && value < 0x10000) {
+      this.byte(OPCODES.BININT2);
+      this.byte(value & 0xff);
+      this.byte(value >> 8);
+    } else if (value < 2 ** 31) {
+      this.byte(OPCODES.BININT);
       this.length = this.room(4).writeInt32LE(value, this.length);
     } else {
-      this.bytes(OPCODES.LONG1, 8);
+      this.byte(OPCODES.LONG1);
+      this.byte(8);
       this.length = this.room(8).writeBigInt64LE(BigInt(value), this.length);
     }
   }
 
   text(value: string): void {
-    this.once(`text ${value}`, () => {
-      const byteLength = Buffer.byteLength(value);
-      this.bytes(OPCODES.BINUNICODE);
-      this.length = this.room(4).writeUInt32LE(byteLength, this.length);
-      this.length += this.room(byteLength).write(value, this.length);
-    });
+    if (this.recalled(this.texts, value)) return;
+    const byteLength = Buffer.byteLength(value);
+    this.byte(OPCODES.BINUNICODE);
+    this.length = this.room(4).writeUInt32LE(byteLength, this.length);
+    this.length += this.room(byteLength).write(value, this.length);
+    this.memorise(this.texts, value);
   }
 
   /** @param name "module name" */
   global(name: string): void {
-    this.once(`global ${name}`, () => {
-      this.bytes(OPCODES.GLOBAL);
-      const lines = `${name.replace(" ", "\n")}\n`;
-      this.length += this.room(lines.length).write(lines, this.length);
-    });
+    if (this.recalled(this.globals, name)) return;
+    this.byte(OPCODES.GLOBAL);
+    const lines = `${name.replace(" ", "\n")}\n`;
+    this.length += this.room(lines.length).write(lines, this.length);
+    this.memorise(this.globals, name);
   }
 
   tuple(...items: (() => void)[]): void {
-    this.bytes(OPCODES.MARK);
+    this.byte(OPCODES.MARK);
     for (const item of items) item();
-    this.bytes(OPCODES.TUPLE);
+    this.byte(OPCODES.TUPLE);
   }
 
   ints(values: readonly number[]): void {
-    this.bytes(OPCODES.MARK);
+    this.byte(OPCODES.MARK);
     for (const value of values) this.int(value);
-    this.bytes(OPCODES.TUPLE);
+    this.byte(OPCODES.TUPLE);
   }
 
   list<T>(items: readonly T[], write: (item: T) => void): void {
-    this.bytes(OPCODES.EMPTY_LIST, OPCODES.MARK);
+    this.byte(OPCODES.EMPTY_LIST);
+    this.byte(OPCODES.MARK);
     for (const item of items) write(item);
-    this.bytes(OPCODES.APPENDS);
+    this.byte(OPCODES.APPENDS);
   }
 
   /** @param write writes the key and the value of an item */
   dict<T>(items: Iterable<T>, write: (item: T) => void): void {
-    this.bytes(OPCODES.EMPTY_DICT, OPCODES.MARK);
+    this.byte(OPCODES.EMPTY_DICT);
+    this.byte(OPCODES.MARK);
     for (const item of items) write(item);
-    this.bytes(OPCODES.SETITEMS);
+    this.byte(OPCODES.SETITEMS);
   }
 
   /** `global(…args)` */
   call(global: string, ...args: (() => void)[]): void {
     this.global(global);
     this.tuple(...args);
-    this.bytes(OPCODES.REDUCE);
+    this.byte(OPCODES.REDUCE);
   }
 
   /** An instance of a class with the given fields, made without calling its constructor. */
@@ -109,40 +119,44 @@ export class PickleWriter {
   /** An instance of a class with the given state. */
   build(global: string, state?: () => void): void {
     this.global(global);
-    this.bytes(OPCODES.EMPTY_TUPLE, OPCODES.NEWOBJ);
+    this.byte(OPCODES.EMPTY_TUPLE);
+    this.byte(OPCODES.NEWOBJ);
     if (state === undefined) return;
     state();
-    this.bytes(OPCODES.BUILD);
+    this.byte(OPCODES.BUILD);
   }
 
   persistent(id: () => void): void {
     id();
-    this.bytes(OPCODES.BINPERSID);
+    this.byte(OPCODES.BINPERSID);
   }
 
-  private once(key: string, write: () => void): void {
-    const known = this.memo.get(key);
-    if (known !== undefined) {
-      this.indexed(OPCODES.BINGET, OPCODES.LONG_BINGET, known);
-      return;
-    }
-    write();
-    this.indexed(OPCODES.BINPUT, OPCODES.LONG_BINPUT, this.memo.size);
-    this.memo.set(key, this.memo.size);
+  /** Two maps of names as they are: metadata of many tensors asks millions of times, and a name knows its hash. */
+  private recalled(memo: ReadonlyMap<string, number>, name: string): boolean {
+    const known = memo.get(name);
+    if (known === undefined) return false;
+    this.indexed(OPCODES.BINGET, OPCODES.LONG_BINGET, known);
+    return true;
+  }
+
+  private memorise(memo: Map<string, number>, name: string): void {
+    const index = this.texts.size + this.globals.size;
+    this.indexed(OPCODES.BINPUT, OPCODES.LONG_BINPUT, index);
+    memo.set(name, index);
   }
 
   private indexed(short: number, long: number, index: number): void {
     if (index < 0x100) {
-      this.bytes(short, index);
+      this.byte(short);
+      this.byte(index);
       return;
     }
-    this.bytes(long);
+    this.byte(long);
     this.length = this.room(4).writeUInt32LE(index, this.length);
   }
 
-  private bytes(...values: number[]): void {
-    const buffer = this.room(values.length);
-    for (const value of values) buffer[this.length++] = value;
+  private byte(value: number): void {
+    this.room(1)[this.length++] = value;
   }
 
   private room(byteLength: number): Buffer {
