@@ -1,5 +1,6 @@
 // Weights of PEFT that were not merged into their base: an adapter alone, or beside the base in one state.
-import type { TensorInfo } from "../formats/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import { ADAPTER_FILE } from "../formats/file-names.ts";
 
 /** Names that peft's tuners give their parameters. */
 const ADAPTER_KEY =
@@ -10,6 +11,13 @@ export interface Unmerged {
   /** Whether the base is there, too. */
   readonly hasBase: boolean;
 }
+
+/** What a reader of reports ought to know of an adapter that lies beside what was opened. */
+export const adapterBeside = ({ folder, files }: Pick<Checkpoint, "folder" | "files">): string[] =>
+  folder
+    .list()
+    .filter((name) => ADAPTER_FILE.test(name) && !files.includes(name))
+    .map((name) => `a PEFT adapter lies beside: ${name}: it is not merged into this`);
 
 /** @param isAdapterFile whether the file has the name of an adapter's */
 export function unmergedIn(tensors: Iterable<TensorInfo>, isAdapterFile: boolean): Unmerged | null {

@@ -48,5 +48,8 @@ export const isDocument = (name: string): boolean =>
 /** What a trainer keeps beside its weights: no checkpoint of a model, and nothing that we write. */
 export const TRAINER_FILE = /^(?:optimizer|scheduler|rng_state.*|scaler)\.pth?$/;
 
+/** Weights of a PEFT adapter, by peft's own name for them: beside a base's they are not the model. */
+export const ADAPTER_FILE = /^adapter_model\.(?:safetensors|bin)$/;
+
 /** What a native target carries of its source: src/model/record.ts. */
 export const RECORD_NAME = "convert-checkpoint.json";

@@ -5,6 +5,7 @@ import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
 import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
+import { quantisedBy } from "../foreign/quantised.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { refuseShardAlone } from "../formats/shard-alone.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
@@ -68,6 +69,12 @@ export function identify(checkpoint: Checkpoint, options: ModelOptions): Identif
 export function refuseUnread(checkpoint: Checkpoint, config: JsonObject | null): void {
   const own = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
   refuseForeign(checkpoint, new Map(own), config);
+}
+
+/** The method, in words, of weights in codes that are not read here; null for others. */
+export function quantisationIn(checkpoint: Checkpoint, config: JsonObject | null): string | null {
+  const own = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
+  return quantisedBy(new Map(own), config)?.method ?? null;
 }
 
 /** As `recognise`, but keys of a trainer that is known and not read are called by its name. */

@@ -3,7 +3,7 @@ import { namedFor } from "../foreign/foreign.ts";
 import { nearby } from "../foreign/nearby.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
-import { TRAINER_FILE } from "../formats/file-names.ts";
+import { ADAPTER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
 import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
@@ -105,9 +105,15 @@ function openFolder(folder: Folder): Checkpoint {
   throw notACheckpoint(folder);
 }
 
-/** By names alone. */
+/** By names alone. An adapter is the checkpoint only where there is no other. */
 function contentsOf(folder: Folder): Contents {
-  const names = folder.list();
+  const all = contentsAmong(folder.list());
+  const safetensors = all.safetensors.filter((name) => !ADAPTER_FILE.test(name));
+  const isBeside = all.dcp.length + safetensors.length + all.torch.length > 0;
+  return isBeside ? { ...all, safetensors } : all;
+}
+
+function contentsAmong(names: readonly string[]): Contents {
   return {
     dcp: names.filter((name) => name.endsWith(".distcp") || /^(?:__\d+)?\.metadata$/.test(name)),
     safetensors: names.filter(

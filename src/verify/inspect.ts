@@ -2,6 +2,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import { elementCount } from "../base/dtype.ts";
 import { type ConvertCheckpointError, InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { shardAlone } from "../formats/shard-alone.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
@@ -10,7 +11,15 @@ import { encodingFault } from "../model/configs/stored-as.ts";
 import { hiddenTensors } from "../model/hidden.ts";
 import { leftAlone } from "../model/keys.ts";
 import { logicalCheckpoint } from "../model/logical.ts";
-import { identifiedAs, type Model, type ModelOptions, modelOf, recogniseAll, refuseUnread } from "../model/model.ts";
+import {
+  identifiedAs,
+  type Model,
+  type ModelOptions,
+  modelOf,
+  quantisationIn,
+  recogniseAll,
+  refuseUnread,
+} from "../model/model.ts";
 import { configAbove } from "../model/not-there.ts";
 import { errorOf } from "../table/faults/problems.ts";
 import { absentPart } from "../views/difference.ts";
@@ -51,6 +60,8 @@ export interface Inspection {
   }[];
   /** Trainer state, and entries that are no tensors. */
   readonly others: readonly { readonly key: string; readonly reason: string }[];
+  /** Where the weights are in codes that are not read here: the method, and the family that the config names. */
+  readonly quantised?: { readonly method: string; readonly family: string | null };
   readonly problems: readonly Problem[];
   /** Which config was taken, and as whose; how the keys are read: where that is not plain to see. */
   readonly notes: readonly string[];
@@ -73,6 +84,7 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
   const configured = attempt(() => configuredAs(checkpoint, options)) ?? NO_CONFIG;
   const { config, foreign, json } = configured;
   const isRead = attempt(() => refuseUnread(checkpoint, json)) !== null;
+  const method = isRead ? null : quantisationIn(checkpoint, json);
   const stored = { checkpoint, encoded: new Map() };
   const logical = (isRead && attempt(() => logicalCheckpoint(checkpoint, json))) || stored;
   const recognised = isRead ? attempt(() => recogniseAll(logical.checkpoint, json, options)) : null;
@@ -101,11 +113,15 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     layout: recognised?.layout.name ?? null,
     prefix: recognised?.keys.prefix ?? "",
     config: config?.path ?? null,
+    ...(method === null ? {} : { quantised: { method, family: familyOf(json, options) } }),
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
     notes: [...configured.notes, ...(recognised?.keys.notes ?? []), ...absentNotes(model)],
   };
 }
+
+const familyOf = (json: JsonObject | null, { adapters, family }: ModelOptions): string | null =>
+  family ?? adapters.find(({ modelTypes }) => modelTypes.some((type) => type === json?.model_type))?.family ?? null;
 
 /** Shards as the tensors that they are parts of; where that is not known, those of the first rank. */
 const joined = (checkpoint: Checkpoint, model: Model | null): Checkpoint => ({

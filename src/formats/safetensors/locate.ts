@@ -1,4 +1,5 @@
 import { InputError } from "../../base/errors.ts";
+import { ADAPTER_FILE } from "../file-names.ts";
 import { parseIndexName, withoutVariants } from "../index-name.ts";
 import type { Folder, Location } from "../io/folder.ts";
 import { readIndex } from "./index-file.ts";
@@ -25,7 +26,7 @@ export const SCALES_NAME = "convert-checkpoint.scales.safetensors";
 
 function locateInFolder(folder: Folder): string {
   const { path } = folder;
-  const names = folder.list().filter((name) => name !== SCALES_NAME);
+  const names = withoutAdapters(folder.list().filter((name) => name !== SCALES_NAME));
   const singles = names.filter((name) => name.endsWith(SUFFIX) && !SHARD.test(name));
   const indexes = names.filter((name) => parseIndexName(name)?.kind === "safetensors");
   const single = prefer(singles, `model${SUFFIX}`);
@@ -43,6 +44,12 @@ function locateInFolder(folder: Folder): string {
     found: candidates.join(", "),
     help: "give the path of the file that is meant",
   });
+}
+
+/** An adapter beside its base is not what is meant. */
+function withoutAdapters(names: readonly string[]): readonly string[] {
+  const others = names.filter((name) => !ADAPTER_FILE.test(name));
+  return others.some((name) => name.endsWith(SUFFIX)) ? others : names;
 }
 
 /** The file of the usual name where it exists, else all that are no variant of another. */

@@ -2,6 +2,7 @@
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../../base/json.ts";
 import type { Adapter } from "../../family/adapter.ts";
+import { adapterBeside } from "../../foreign/peft.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { type ConfigFile, configsIn, readConfig } from "./config-files.ts";
@@ -133,7 +134,8 @@ export const NO_CONFIG: ConfiguredAs = { config: null, foreign: null, notes: [],
 
 /** Throws as `configOf`. */
 export function configuredAs(checkpoint: Checkpoint, options: ConfigOptions): ConfiguredAs {
-  const configured = configOf(checkpoint, options);
+  const { notes: ofConfig, ...found } = configOf(checkpoint, options);
+  const configured = { ...found, notes: [...ofConfig, ...adapterBeside(checkpoint)] };
   if (configured.config === null) return { ...configured, json: null };
   const { json, notes } = readAs(options.adapters, configured.config, options.family);
   return { ...configured, json, notes: [...configured.notes, ...notes] };

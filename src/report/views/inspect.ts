@@ -12,7 +12,7 @@ export function inspectDocument(
   leftovers: readonly Leftover[] = [],
   style: ListStyle = {},
 ): ReportDocument {
-  const { format, family, layout, others, problems } = inspection;
+  const { family, others, problems } = inspection;
   const groups = tensorGroups(inspection, style);
   return {
     command: "inspect",
@@ -22,10 +22,7 @@ export function inspectDocument(
       problems.length > 0
         ? { word: plural(problems.length, "problem"), isWarning: true }
         : { word: "inspected", isWarning: family === null },
-    headline:
-      family === null
-        ? `${format}, of no known family: only --to raw can convert it`
-        : `${family} in layout ${layout}, as ${format}${problems.length > 0 ? `; ${plural(problems.length, "problem")}` : ""}`,
+    headline: family === null ? unreadHeadline(inspection) : readHeadline(inspection),
     facts: facts(inspection),
     checks: [],
     tables: [
@@ -39,6 +36,16 @@ export function inspectDocument(
     ],
     notes: [...inspection.notes, ...groupNotes(groups), ...leftoverNotes(leftovers)],
   };
+}
+
+const readHeadline = ({ family, layout, format, problems }: Inspection): string =>
+  `${family} in layout ${layout}, as ${format}${problems.length > 0 ? `; ${plural(problems.length, "problem")}` : ""}`;
+
+function unreadHeadline({ format, quantised }: Inspection): string {
+  if (quantised === undefined) return `${format}, of no known family: only --to raw can convert it`;
+  const { family, method } = quantised;
+  const whose = family === null ? "weights" : `${family} by its config,`;
+  return `${format}, ${whose} quantised by ${method}, which is not read here: only --to raw can convert it`;
 }
 
 type Tensor = Inspection["tensors"][number];
