@@ -76,11 +76,11 @@ describe("tensors without a rule", () => {
     failure(() => compiled.plan("fromHf", tensors({ ...hf, [key]: shape })));
 
   test("are named", () => {
-    const error = unknown("visual.patch_embed.proj");
+    const error = unknown("patch_embed.proj");
     expect([error.code, error.message, error.details.tensor]).toEqual([
       "UNKNOWN_TENSOR",
-      'no rule for "visual.patch_embed.proj"',
-      "visual.patch_embed.proj",
+      'no rule for "patch_embed.proj"',
+      "patch_embed.proj",
     ]);
     expect(error.details.help).toMatch(/--family.*--allow-drop/);
   });

@@ -89,8 +89,22 @@ function lackingBy(fault: TableFault): number {
   return fault.code === "MISSING_TENSOR" ? 1 : 0;
 }
 
+/** Where vision-language models have had their text model, and where a text model alone is. */
+const TEXT_PREFIXES = ["model.language_model.", "language_model.model.", "model.text_model.", "model."];
+
+/** The help for a text model that the checkpoint has under another name than the config's model. */
+function textUnderAnother(key: string, unknown: readonly string[]): string | undefined {
+  const own = TEXT_PREFIXES.find((prefix) => key.startsWith(prefix));
+  if (own === undefined) return undefined;
+  const other = TEXT_PREFIXES.find((prefix) => prefix !== own && unknown.includes(prefix + key.slice(own.length)));
+  if (other === undefined) return undefined;
+  return `the checkpoint has its text model under ${quote(other)}, and a model of this config has it under ${quote(own)}: take the config that belongs to these keys, or rename them`;
+}
+
 /** @param unknown keys of the source without a rule */
 export function missingHelp(key: string, unknown: readonly string[]): string {
+  const moved = textUnderAnother(key, unknown);
+  if (moved !== undefined) return moved;
   const near = nearestKey(key, unknown);
   if (near !== undefined) return `the checkpoint has ${quote(near)}, which no rule knows: is it meant?`;
   return unknown[0] === undefined

@@ -11,11 +11,17 @@ const quote = (key: string): string => `"${key}"`;
 const QUANTISED_PART =
   /(?:^|[._])(?:scales?(?:_inv|_2)?|zeros?(?:_points?)?|absmax|quant_(?:map|state)(?:\..+)?|SCB|g_idx|qweight|qzeros|qdata|amax|codebooks?|W_q)$/;
 
+/** Up to the module of a vision tower, or of what joins it to the text model. */
+const VISION = /^(?:.+\.)?(?:visual|vision_(?:tower|model)|(?:multi_modal|mm)_projector)\./;
+
 export function unknownHelp(key: string, own: CompiledSide, other: CompiledSide): string {
   if (QUANTISED_PART.test(key))
     return "it looks like a scale or another part of a quantised weight, which cannot be read without it: take the model's unquantised weights; --to raw changes the container alone";
   const known = whatIsKnown(key, own, other);
   if (known !== undefined) return `${known.what}: ${known.question}`;
+  const tower = VISION.exec(key)?.[0];
+  if (tower !== undefined && ![...own.byKey.keys()].some((each) => VISION.test(each)))
+    return `it is of a vision tower, and the config is of a text model: take the whole model's config (--config); to convert the text model alone, --allow-drop '${tower}*'`;
   const near = nearestKey(key, own.byKey.keys());
   const named =
     near === undefined
