@@ -21,7 +21,7 @@ export const CHECKED: Readonly<Record<Project, readonly Version[]>> = {
 
 /** What a project computed, or stored, up to one version and otherwise after it. */
 export interface UpstreamChange {
-  /** `MUSE_TABLE_TRANSFORMERS` */
+  /** `POSITION_TABLE_IN_TRANSFORMERS` */
   readonly code: string;
   readonly project: Project;
   /** Last release that has the old way. It counts as far as it is written: after `5.23` comes 5.24, not 5.23.1. */

@@ -58,13 +58,16 @@ function sideAt<M extends ParityModel>(side: M, upstream: Upstream): M {
 }
 
 /** A side's forward pass as versions on the other side of a change of its trainer's compute it, for each that concerns it. */
-export const otherVersions = ({ family, layout }: ParityModel) =>
-  family.changes
-    .filter(({ project, stores }) => project === layout.trainer && stores === undefined)
-    .map((change) => {
-      const version = otherVersion(change, family.upstream[change.project]);
-      return { change, version, forward: bound(family.at({ [change.project]: version }), layout).forward() };
-    });
+export const otherVersions = (side: ParityModel) =>
+  changesOf(side).map((change) => {
+    const { family, layout } = side;
+    const version = otherVersion(change, family.upstream[change.project]);
+    return { change, version, forward: bound(family.at({ [change.project]: version }), layout).forward() };
+  });
+
+/** Changes of its trainer that a side's forward pass shows. */
+export const changesOf = ({ family, layout }: ParityModel): readonly UpstreamChange[] =>
+  family.changes.filter(({ project, stores }) => project === layout.trainer && stores === undefined);
 
 const otherVersion = (change: UpstreamChange, version: string): string =>
   isSince(version, change) ? change.lastBefore : (change.release ?? change.day);

@@ -1,8 +1,10 @@
-// Checkpoints in memory: read, changed and written again, to make flawed ones.
+// Checkpoints opened for a moment, and checkpoints in memory: read, changed and written again, to make flawed ones.
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Dtype } from "../../src/base/dtype.ts";
+import { InputError } from "../../src/base/errors.ts";
 import { bitFlipped } from "../../src/faults/edit.ts";
+import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { planDcp } from "../../src/formats/dcp/plan.ts";
 import { planSafetensors } from "../../src/formats/safetensors/write.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -15,6 +17,27 @@ export interface Stored {
 }
 
 export type State = Map<string, Stored>;
+
+/** What `use` makes of the checkpoint, which is closed behind it. */
+export async function opened<T>(path: string, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
+  const checkpoint = openCheckpoint(path);
+  try {
+    return await use(checkpoint);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+/** Code of the InputError that opening a checkpoint throws; `none` where it opens. */
+export function openingCode(path: string): string {
+  try {
+    openCheckpoint(path).close();
+    return "none";
+  } catch (error) {
+    if (error instanceof InputError) return error.code;
+    throw error;
+  }
+}
 
 export function readState(path: string): State {
   const checkpoint = openCheckpoint(path);

@@ -4,13 +4,11 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import type { JsonObject } from "../../src/base/json.ts";
-import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openModel } from "../../src/model/model.ts";
-import { openCheckpoint } from "../../src/model/open.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { validate } from "../../src/verify/validate.ts";
 import { tableOf } from "../../src/views/tables.ts";
-import { f32, flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { f32, flipped, opened, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
 import { counts, reset } from "../helpers/counted-tables.ts";
 import { encodedCases, fixture } from "../helpers/fixtures.ts";
@@ -22,15 +20,6 @@ vi.mock("../../src/table/plan.ts", async (original) => {
 });
 
 beforeEach(reset);
-
-async function opened<T>(path: string, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
-  const checkpoint = openCheckpoint(path);
-  try {
-    return await use(checkpoint);
-  } finally {
-    checkpoint.close();
-  }
-}
 
 const validation = (path: string, config?: string) =>
   opened(path, (checkpoint) => validate(openModel(checkpoint, { adapters, config })));

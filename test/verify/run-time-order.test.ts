@@ -5,13 +5,12 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { openModel } from "../../src/model/model.ts";
-import { openCheckpoint } from "../../src/model/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
 import { validate } from "../../src/verify/validate.ts";
-import { flipped, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { flipped, opened, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
 import { FIXTURES, fixture } from "../helpers/fixtures.ts";
 import { atRunTime, kimiAtRunTime } from "../helpers/run-time.ts";
@@ -61,15 +60,6 @@ async function hubHashes(hf: string): Promise<ReturnType<typeof hashes>> {
   const found = hashes(plain);
   known.set(hf, found);
   return found;
-}
-
-async function opened<T>(path: string, use: (checkpoint: ReturnType<typeof openCheckpoint>) => Promise<T> | T) {
-  const checkpoint = openCheckpoint(path);
-  try {
-    return await use(checkpoint);
-  } finally {
-    checkpoint.close();
-  }
 }
 
 const differences = (a: string, b: string) =>

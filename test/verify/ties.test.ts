@@ -5,13 +5,12 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { openModel } from "../../src/model/model.ts";
-import { openCheckpoint } from "../../src/model/open.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
 import { validate } from "../../src/verify/validate.ts";
-import { f32, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { f32, opened, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
 import { fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -37,15 +36,6 @@ function underHead(path: string): State {
   return new Map(
     [...state, [head, tensor]].toSorted(([a], [b]) => (`${a}` < `${b}` ? -1 : 1)) as [string, typeof tensor][],
   );
-}
-
-async function opened<T>(path: string, use: (checkpoint: ReturnType<typeof openCheckpoint>) => Promise<T> | T) {
-  const checkpoint = openCheckpoint(path);
-  try {
-    return await use(checkpoint);
-  } finally {
-    checkpoint.close();
-  }
 }
 
 const differences = (a: string, b: string, config: string) =>

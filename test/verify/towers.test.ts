@@ -3,13 +3,12 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { diff } from "../../src/verify/diff.ts";
 import { inspect } from "../../src/verify/inspect.ts";
 import { validate } from "../../src/verify/validate.ts";
-import { readState, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
+import { opened, readState, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted } from "../helpers/converted.ts";
 import { fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -25,15 +24,6 @@ const textOnly = {
   hf: () => writeSafetensors(join(scratch(), "text"), textOf(whole.hf), { config }),
   native: () => writeDcp(join(scratch(), "text"), textOf(whole.native), { config }),
 };
-
-async function opened<T>(path: string, use: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
-  const checkpoint = openCheckpoint(path);
-  try {
-    return await use(checkpoint);
-  } finally {
-    checkpoint.close();
-  }
-}
 
 describe.each(Object.entries(textOnly))("%s", (layout, write) => {
   test("a conversion is refused: the tower is absent", async () => {

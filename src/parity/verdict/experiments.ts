@@ -7,7 +7,7 @@ import { bound } from "../../family/family.ts";
 import type { UpstreamChange } from "../../family/upstream.ts";
 import { compareConfigs } from "../../faults/model/config-differs.ts";
 import type { ParityModel } from "../side.ts";
-import { otherVersions } from "../versions.ts";
+import { changesOf, otherVersions } from "../versions.ts";
 
 /** What a run showed. */
 export interface Rerun {
@@ -37,7 +37,7 @@ export interface WithoutKnown {
 export function mayRunAgain(sides: readonly ParityModel[]): boolean {
   const [a, b] = sides;
   return (
-    sides.some((side) => otherVersions(side).length > 0) ||
+    sides.some((side) => changesOf(side).length > 0) ||
     knownOf(sides).length > 0 ||
     (b !== undefined && compareConfigs(a!.family, b.family).length > 0)
   );

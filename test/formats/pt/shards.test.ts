@@ -1,10 +1,10 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { InputError } from "../../../src/base/errors.ts";
 import { planTorchFile, type TargetTensor } from "../../../src/formats/pt/plan.ts";
 import { shardAlone } from "../../../src/formats/shard-alone.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
+import { openingCode } from "../../helpers/checkpoints.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { plainTensors } from "../dcp/expected.ts";
 import { payloadsOf } from "../dcp/tamper.ts";
@@ -23,16 +23,6 @@ function write(files: Readonly<Record<string, readonly string[]>>, index?: strin
   if (index !== undefined)
     writeFileSync(join(directory, index), JSON.stringify({ weight_map: weightMap ?? Object.fromEntries(map) }));
   return directory;
-}
-
-function codeOf(path: string): string {
-  try {
-    openCheckpoint(path).close();
-    return "none";
-  } catch (error) {
-    if (error instanceof InputError) return error.code;
-    throw error;
-  }
 }
 
 const TWO = { "pytorch_model-00001-of-00002.bin": ["a", "b"], "pytorch_model-00002-of-00002.bin": ["c"] };
@@ -81,21 +71,21 @@ test("a whole pytorch_model.bin comes before shards; torchtune's files join by t
   expect([...tune.tensors.keys()]).toEqual(["a", "b"]);
   tune.close();
   const gap = { "hf_model_0003_0.pt": ["b"], "hf_model_0001_0.pt": ["a"] };
-  expect(codeOf(write(gap))).toBe("AMBIGUOUS_CHECKPOINT");
+  expect(openingCode(write(gap))).toBe("AMBIGUOUS_CHECKPOINT");
   const epochs = { "hf_model_0001_0.pt": ["a"], "hf_model_0001_1.pt": ["a"] };
-  expect(codeOf(write(epochs))).toBe("AMBIGUOUS_CHECKPOINT");
+  expect(openingCode(write(epochs))).toBe("AMBIGUOUS_CHECKPOINT");
 });
 
 test("a shard that is missing, a tensor in none or in two, and shards without index are refused", () => {
   const directory = write(TWO, INDEX);
   rmSync(join(directory, "pytorch_model-00002-of-00002.bin"));
-  expect(codeOf(directory)).toBe("SHARD_MISSING");
+  expect(openingCode(directory)).toBe("SHARD_MISSING");
   const [first, second] = Object.keys(TWO);
-  expect(codeOf(write(TWO, INDEX, { a: first, c: second, d: second }))).toBe("TENSOR_IN_NO_SHARD");
-  expect(codeOf(write({ [first!]: ["a"], [second!]: ["a"] }, INDEX, { a: first, b: second }))).toBe(
+  expect(openingCode(write(TWO, INDEX, { a: first, c: second, d: second }))).toBe("TENSOR_IN_NO_SHARD");
+  expect(openingCode(write({ [first!]: ["a"], [second!]: ["a"] }, INDEX, { a: first, b: second }))).toBe(
     "TENSOR_IN_TWO_SHARDS",
   );
-  expect(codeOf(write(TWO))).toBe("AMBIGUOUS_CHECKPOINT");
+  expect(openingCode(write(TWO))).toBe("AMBIGUOUS_CHECKPOINT");
 });
 
 test("one shard of several is said to be one", () => {

@@ -1,21 +1,11 @@
 import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { InputError } from "../../../src/base/errors.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
+import { openingCode } from "../../helpers/checkpoints.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { expectedTensors, plainTensors, sorted } from "../dcp/expected.ts";
 import { HF_SHARDS } from "./hf-shards.ts";
-
-function codeOf(path: string): string {
-  try {
-    openCheckpoint(path).close();
-    return "none";
-  } catch (error) {
-    if (error instanceof InputError) return error.code;
-    throw error;
-  }
-}
 
 function copyOf(ranks: readonly number[]): string {
   const directory = scratch();
@@ -38,21 +28,21 @@ test("the shards of all ranks are whole tensors: cut along any axis, unevenly, o
 });
 
 test("shards of one rank, or of some, are never whole tensors", () => {
-  expect(codeOf(copyOf([1]))).toBe("SHARD_ALONE");
-  expect(codeOf(copyOf([2]))).toBe("SHARD_ALONE");
-  expect(codeOf(copyOf([1, 3]))).toBe("SHARD_ALONE");
-  for (const name of HF_SHARDS.names) expect(codeOf(join(HF_SHARDS.folder, name))).toBe("SHARD_ALONE");
+  expect(openingCode(copyOf([1]))).toBe("SHARD_ALONE");
+  expect(openingCode(copyOf([2]))).toBe("SHARD_ALONE");
+  expect(openingCode(copyOf([1, 3]))).toBe("SHARD_ALONE");
+  for (const name of HF_SHARDS.names) expect(openingCode(join(HF_SHARDS.folder, name))).toBe("SHARD_ALONE");
 });
 
 test("a shard of another name whose tensors begin elsewhere is refused, too", () => {
   const directory = scratch();
   const second = HF_SHARDS.names.find((name) => name.startsWith("shard-00002-model-00001"));
   copyFileSync(join(HF_SHARDS.folder, second ?? ""), join(directory, "blob"));
-  expect(codeOf(join(directory, "blob"))).toBe("SHARD_ALONE");
+  expect(openingCode(join(directory, "blob"))).toBe("SHARD_ALONE");
 });
 
 test("a hole between the parts is refused", () => {
   const directory = copyOf([1, 2, 3]);
   rmSync(join(directory, "shard-00002-model-00001-of-00003.safetensors"));
-  expect(codeOf(directory)).toBe("DCP_CHUNK_HOLE");
+  expect(openingCode(directory)).toBe("DCP_CHUNK_HOLE");
 });
