@@ -2,6 +2,7 @@
 // prints it, the other renderers make --report files of it.
 
 import type { Check } from "../base/check.ts";
+import type { Plot } from "./plots/plot.ts";
 
 export type Verdict = "pass" | "fail" | "error";
 
@@ -27,11 +28,29 @@ export interface Outcome {
   readonly isWarning: boolean;
 }
 
+/** What is wrong, where, and the way out: what is read right beneath the verdict. */
+export interface Diagnosis {
+  /** Public code of the cause, e.g. `ROPE_PERMUTED`; null where none was found. */
+  readonly code: string | null;
+  /** The reason, in a sentence; where none was found, that. */
+  readonly cause: string;
+  /** The numbers that show it. */
+  readonly evidence?: string;
+  /** Tensors, fields, and where the sides part first. */
+  readonly places: readonly string[];
+  /** What to do, in this order. */
+  readonly fixes: readonly string[];
+}
+
 /** Fields of every report and of every section of one. */
 interface Findings {
   readonly verdict: Verdict;
   /** One sentence: what came out. */
   readonly headline: string;
+  /** The worst first; none where nothing is wrong. */
+  readonly diagnoses?: readonly Diagnosis[];
+  /** Pictures for a page; other formats leave them out. */
+  readonly plots?: readonly Plot[];
   readonly facts: readonly Fact[];
   readonly checks: readonly Check[];
   readonly tables: readonly Table[];
@@ -43,6 +62,8 @@ interface Findings {
 export interface Section extends Findings {
   /** What was run, e.g. `parity step-1000 my-model`. */
   readonly title: string;
+  /** Columns of the summary of all sections, e.g. the mean KL: the same labels in each. */
+  readonly figures?: readonly Fact[];
 }
 
 export interface ReportDocument extends Findings {
