@@ -9,9 +9,9 @@ import { unusedTensors } from "../../src/faults/model/unused-tensors.ts";
 import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
 import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
 import { FAULTS } from "../../src/faults/registry.ts";
+import { viewSides, weightFaults } from "../../src/faults/weights.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { parityView } from "../../src/parity/side.ts";
-import { weightFaults } from "../../src/parity/verdict/weights.ts";
 import { rename } from "../../src/table/rule.ts";
 import { faulty, hfSide, modelOf, nativeSide, sampleOf } from "../helpers/models.ts";
 
@@ -40,7 +40,7 @@ function casesOf(fault: Fault) {
 
 test.each([...NAMES, SQUARE])("%s without a fault: nothing is recognised", async (name) => {
   expect(await compare(name)).toMatchObject({ verdict: "pass", cause: null });
-  expect(weightFaults([nativeSide(name), hfSide(name)].map(parityView), 1, [])).toEqual([]);
+  expect(weightFaults(viewSides([nativeSide(name), hfSide(name)].map(parityView), 1))).toEqual([]);
 });
 
 const cases = FAULTS.filter((fault) => fault !== unusedTensors).flatMap(casesOf);

@@ -5,11 +5,11 @@ import { nonFinite } from "../../faults/model/non-finite.ts";
 import { staleTiedHead } from "../../faults/model/stale-tied-head.ts";
 import { unusedTensors } from "../../faults/model/unused-tensors.ts";
 import { rounded } from "../../faults/values/rounded.ts";
+import type { WeightFault } from "../../faults/weights.ts";
 import { rounds } from "../../views/cast.ts";
 import { castWords } from "../../views/rounding.ts";
 import { type Evidence, isCastAlone, isMtp, placeOf } from "./evidence.ts";
 import type { OtherVersion, WithoutKnown } from "./experiments.ts";
-import type { WeightFault } from "./weights.ts";
 
 export interface Cause {
   readonly code: string;

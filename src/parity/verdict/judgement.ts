@@ -3,6 +3,7 @@ import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
+import { viewSides, weightFaults } from "../../faults/weights.ts";
 import { castModel } from "../../views/rounding.ts";
 import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
@@ -27,7 +28,6 @@ import { type Finding, find } from "./findings.ts";
 import { type Cause, explain, type Failure } from "./hypotheses.ts";
 import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
 import { nextSteps } from "./next-steps.ts";
-import { weightFaults } from "./weights.ts";
 
 /** What the comparison came to. */
 export interface Judgement {
@@ -131,7 +131,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
       // Where types differ, too, what remains once a is cast is what has another reason.
       const suspects = evidence.cast ? evidence.coverage.weights?.different.map(({ key }) => key) : undefined;
       const alike = evidence.cast ? [parityView(castModel(sides[0]!, views[0]!, views[1]!)), views[1]!] : views;
-      return weightFaults(alike, passes.reference, suspects ?? divergence?.tensors ?? []);
+      return weightFaults(viewSides(alike, passes.reference, suspects ?? divergence?.tensors));
     },
   };
   const cause = all.length === 0 ? null : await explain(failure);
