@@ -42,7 +42,7 @@ async function expectSame(
   const { code, stdout, stderr } = await run(...args, "--json");
   expect(stderr).toBe("");
   expect(code).toBe(document.verdict === "pass" ? 0 : 1);
-  expect(document.command).toBe(args[0]);
+  expect(document.title).toBe(args[0]);
   expect(withoutMeasures(library.renderJson(document), targets[0])).toEqual(withoutMeasures(stdout, targets[1]));
 }
 

@@ -2,6 +2,7 @@
 // prints it, the other renderers make --report files of it.
 
 import type { Check } from "../base/check.ts";
+import type { Header } from "./header.ts";
 import type { Plot } from "./plots/plot.ts";
 
 export type Verdict = "pass" | "fail" | "error";
@@ -44,6 +45,8 @@ export interface Diagnosis {
 
 /** Fields of every report and of every section of one. */
 interface Findings {
+  /** What was run, e.g. `convert`, or of a section `parity step-1000 my-model`. */
+  readonly title: string;
   readonly verdict: Verdict;
   /** One sentence: what came out. */
   readonly headline: string;
@@ -60,17 +63,15 @@ interface Findings {
 
 /** One of several runs that a report is about: a suite of its own in JUnit. */
 export interface Section extends Findings {
-  /** What was run, e.g. `parity step-1000 my-model`. */
-  readonly title: string;
   /** Columns of the summary of all sections, e.g. the mean KL: the same labels in each. */
   readonly figures?: readonly Fact[];
 }
 
 export interface ReportDocument extends Findings {
+  /** Added by whoever runs the command: views know results, not runs. */
+  readonly header?: Header;
   /** Absent where checks were made: then the verdict is the word. */
   readonly outcome?: Outcome;
-  /** What was run, e.g. `convert`. */
-  readonly command: string;
   readonly sections?: readonly Section[];
   /** The result with nothing left out: the JSON document of the contract. */
   readonly data: object;

@@ -35,15 +35,15 @@ const LIMITS: Limits = { rows: 5_000, text: 10_000, bytes: 1_000_000 };
 
 /** One page without scripts or outside resources: it opens from an artifact store as it is. */
 export function renderHtml(document: ReportDocument): string {
-  const { command } = document;
+  const { title } = document;
   const blocks = [
-    ...findings(`convert-checkpoint ${command}`, document, 1),
+    ...findings(`convert-checkpoint ${title}`, document, 1),
     ...(document.sections ?? []).flatMap((section) => findings(section.title, section, 2)),
   ];
   const head = [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>${escaped(command)}: ${badgeOf(document).word}</title><style>${STYLE}</style></head><body>\n`,
+    `<title>${escaped(title)}: ${badgeOf(document).word}</title><style>${STYLE}</style></head><body>\n`,
   ].join("\n");
   const end = "\n</body></html>\n";
   const bytes = LIMITS.bytes - head.length - end.length;

@@ -14,10 +14,10 @@ interface Counts {
  * for the run itself where it has none.
  */
 export function renderJunit(document: ReportDocument): string {
-  const { command, sections = [], seconds = 0 } = document;
+  const { sections = [], seconds = 0 } = document;
   const suites = [
     // A report that only gathers its sections is no test of its own.
-    ...(sections.length === 0 || document.checks.length > 0 ? [{ ...document, title: command }] : []),
+    ...(sections.length === 0 || document.checks.length > 0 ? [document] : []),
     ...sections,
   ];
   const counts = suites.map((suite) => countsOf(casesOf(suite), suite.verdict));

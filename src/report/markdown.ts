@@ -11,7 +11,7 @@ const STATUS = { passed: "✅ passed", failed: "❌ failed", "not checked": "⚠
 /** The report as GitHub-flavoured Markdown, short enough for a pull request comment or a step summary. */
 export function renderMarkdown(document: ReportDocument): string {
   const blocks = [
-    ...findings(document.command, document, "#"),
+    ...findings(document.title, document, "#"),
     ...(document.sections ?? []).flatMap((section) => findings(section.title, section, "##")),
   ];
   return `${fitted(blocks, { bytes: LIMITS.bytes, between: "\n\n", rest: "The rest is in the JSON report." })}\n`;

@@ -8,7 +8,7 @@ import { renderText } from "../../src/report/text.ts";
 
 const long = "model.layers.{0–47}.mlp.experts.{0–127}.down_proj.weight";
 const document: ReportDocument = {
-  command: "plan",
+  title: "plan",
   data: {},
   verdict: "pass",
   outcome: { word: "planned", isWarning: false },

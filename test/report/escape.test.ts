@@ -25,7 +25,7 @@ const HOSTILE = {
 } as const;
 
 const documentOf = (name: string): ReportDocument => ({
-  command: "inspect",
+  title: "inspect",
   data: { tensors: [name], [name]: name },
   verdict: "fail",
   headline: `"${name}" differs`,

@@ -16,7 +16,7 @@ const tensors: Table = {
 const small: Table = { title: "Few", columns: [{ name: "only" }], rows: [["the small table's row"]] };
 
 const documentOf = (parts: Partial<ReportDocument>): ReportDocument => ({
-  command: "inspect",
+  title: "inspect",
   data: {},
   verdict: "pass",
   headline: "a large model",

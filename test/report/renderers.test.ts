@@ -7,7 +7,7 @@ import { formatBytes, formatSeconds } from "../../src/report/units.ts";
 
 const key = 'layers.0.<b>"q"&_w|*';
 const document: ReportDocument = {
-  command: "diff",
+  title: "diff",
   data: { verdict: "fail", n: 1 },
   verdict: "fail",
   headline: `1 tensor differs: ${key}`,

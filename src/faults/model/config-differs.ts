@@ -1,6 +1,7 @@
 // A config that gives other mathematics: a theta that fell back to a default (torchtitan#3772), another eps
 // (Megatron-Bridge#5712). Weights are the same to the byte.
-import type { Family, MathFacts } from "../../family/family.ts";
+import type { Family } from "../../family/family.ts";
+import { mathematics } from "../../family/mathematics.ts";
 import { numberIn, withNumber } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 
@@ -10,11 +11,6 @@ export interface ConfigDifference {
   readonly b: unknown;
 }
 
-/** Says how long an input may be, not what is computed. */
-const NOT_COMPUTED = new Set(["maxPositions"]);
-
-/** Sizes of sliding windows, 0 or absent where there is none. */
-const WINDOWS = new Set(["window", "windows", "sliding_window"]);
 /** Whether the output head is the embedding. */
 const TIES: readonly string[] = ["tied", "tie_word_embeddings"];
 
@@ -22,21 +18,13 @@ const TIES: readonly string[] = ["tied", "tie_word_embeddings"];
 export function compareConfigs(a: Family, b: Family): ConfigDifference[] {
   const [left, right] = [a.math(), b.math()];
   const reach = Math.max(a.maxPositions, b.maxPositions);
-  return [...new Set([...Object.keys(left), ...Object.keys(right)])]
-    .filter((field) => !NOT_COMPUTED.has(field))
-    .filter((field) => effective(field, left[field], reach) !== effective(field, right[field], reach))
+  const [ofA, ofB] = [mathematics(a, reach), mathematics(b, reach)];
+  return [...new Set([...ofA.keys(), ...ofB.keys()])]
+    .filter((field) => ofA.get(field) !== ofB.get(field))
     .map((field) => ({ field, a: left[field] ?? null, b: right[field] ?? null }));
 }
 
 export const isTie = ({ field }: ConfigDifference): boolean => TIES.includes(field);
-
-/** The value in one spelling. A window that no position of either model reaches beyond is none. */
-function effective(field: string, value: MathFacts[string] | undefined, reach: number): string {
-  if (!WINDOWS.has(field)) return JSON.stringify(value ?? null);
-  const size = (window: number) => (window >= reach ? 0 : window);
-  if (value === undefined || value === null) return "0";
-  return JSON.stringify(Array.isArray(value) ? value.map(size) : typeof value === "number" ? size(value) : value);
-}
 
 /** Defaults that a field falls back to where it is not read. `make` takes the second where the model has the first. */
 const DEFAULTS: Readonly<Record<string, readonly [number, number]>> = {

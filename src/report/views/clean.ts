@@ -15,7 +15,7 @@ export function cleanDocument(path: string, leftovers: Cleaning["leftovers"]): R
   const kept = leftovers.filter(({ done }) => done === "kept");
   const verdict = kept.length === 0 ? "pass" : "fail";
   return {
-    command: "clean",
+    title: "clean",
     data: { verdict, path, leftovers } satisfies Cleaning,
     verdict,
     headline: headlineOf(path, leftovers),

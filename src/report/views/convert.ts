@@ -12,7 +12,7 @@ export function convertDocument(result: Conversion): ReportDocument {
   const { to, tensors, bytes, casts, kept, dropped, waived, ties, files, peakRamBytes, seconds, notes } = result;
   const written = files.reduce((sum, file) => sum + file.bytes, 0);
   return {
-    command: "convert",
+    title: "convert",
     data: result,
     verdict: "pass",
     outcome: { word: "written", isWarning: waived.length > 0 },

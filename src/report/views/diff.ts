@@ -12,7 +12,7 @@ export function diffDocument(result: Diff): ReportDocument {
   const place = ({ path, family, layout, format }: Diff["a"]) =>
     `${path} (${family ?? "unknown family"}, ${layout ?? "keys as they are"}, ${format})`;
   return {
-    command: "diff",
+    title: "diff",
     data: result,
     verdict,
     headline: headline(result),

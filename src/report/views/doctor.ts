@@ -8,7 +8,7 @@ export function doctorDocument(diagnosis: Diagnosis): ReportDocument {
   const { verdict, backends } = diagnosis;
   const { webgpu } = backends;
   return {
-    command: "doctor",
+    title: "doctor",
     data: diagnosis,
     verdict,
     headline: headline(webgpu),

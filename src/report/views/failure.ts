@@ -21,20 +21,20 @@ export function failureJson({ code, message, details }: Failure): object {
   return { verdict: "error", error: { code, message, tensor, file, expected, found, help } };
 }
 
-/** @param command that failed */
-export function failureDocument(command: string, failure: Failure): ReportDocument {
+/** @param title of the run that failed */
+export function failureDocument(title: string, failure: Failure): ReportDocument {
   const { code, message, details } = failure;
   const { tensor, file, expected, found, help } = details;
   const headline = `error[${code}]: ${message}`;
   return {
-    command,
+    title,
     data: failureJson(failure),
     verdict: "error",
     headline,
     facts: Object.entries({ tensor, file, expected, found, help }).flatMap(([label, value]) =>
       value === undefined ? [] : [{ label, value }],
     ),
-    checks: [{ name: command, status: "failed", detail: headline }],
+    checks: [{ name: title, status: "failed", detail: headline }],
     tables: [],
     notes: [],
   };

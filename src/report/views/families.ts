@@ -7,7 +7,7 @@ import { plural } from "../units.ts";
 
 export function familiesDocument(rows: readonly FamilyRow[]): ReportDocument {
   return {
-    command: "families",
+    title: "families",
     data: { verdict: "pass", families: rows },
     verdict: "pass",
     outcome: { word: "listed", isWarning: false },

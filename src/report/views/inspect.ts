@@ -15,7 +15,7 @@ export function inspectDocument(
   const { family, others, problems } = inspection;
   const groups = tensorGroups(inspection, style);
   return {
-    command: "inspect",
+    title: "inspect",
     data: leftovers.length === 0 ? inspection : { ...inspection, leftovers },
     verdict: "pass",
     outcome:

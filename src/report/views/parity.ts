@@ -30,7 +30,7 @@ const beginning = (text: string): string => {
 /** @param texts of the tokens that the report names, by id */
 export function parityDocument(report: ParityReport, texts: ReadonlyMap<number, string> = new Map()): ReportDocument {
   return {
-    command: "parity",
+    title: "parity",
     data: report,
     verdict: report.verdict,
     headline: headline(report),

@@ -8,7 +8,7 @@ import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
 export function planDocument(plan: ConversionPlan, style: ListStyle = {}): ReportDocument {
   const groups = plannedGroups(plan, style);
   return {
-    command: "plan",
+    title: "plan",
     data: planJson(plan),
     verdict: "pass",
     outcome: { word: "planned", isWarning: plan.waived.length > 0 },

@@ -9,7 +9,7 @@ export function roundtripDocument(result: RoundTrip, { all = false }: ListStyle 
   const tensorsHold = differences.every(({ kind }) => kind === "file");
   const way = `${layout} → ${via} → ${layout}`;
   return {
-    command: "roundtrip",
+    title: "roundtrip",
     data: result,
     verdict,
     headline:

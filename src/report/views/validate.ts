@@ -6,7 +6,7 @@ import { check, differenceTable } from "./differences.ts";
 export function validateDocument(result: Validation): ReportDocument {
   const { verdict, family, layout, format, tensors, bytes, checks, differences, notes, seconds } = result;
   return {
-    command: "validate",
+    title: "validate",
     data: result,
     verdict,
     headline:
