@@ -1,6 +1,7 @@
 // What a fault is: how it is made on a good model, how it is recognised by undoing it, its words and its mend.
 import type { JsonObject } from "../base/json.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
+import type { TensorCode } from "./codes.ts";
 import type { TensorPair } from "./pair.ts";
 
 /** What a fault is made on: tensors in the canonical Hugging Face view, and the config.json that they belong to. */
@@ -31,6 +32,7 @@ interface AnyFault<Shown, Found> {
 /** A fault of one tensor, recognised by undoing it; its words continue a sentence that begins with the tensor's key. */
 export interface TensorFault<Found = unknown> extends AnyFault<TensorPair, Found> {
   readonly of: "tensor";
+  readonly code: TensorCode;
 }
 
 /** A fault of the model as a whole: of its config, or of what its tensors are to each other. */
