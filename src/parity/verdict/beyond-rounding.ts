@@ -1,6 +1,4 @@
 // A difference below the limit that rounding does not explain: it passes, and is told with its place.
-import type { TapComparison } from "../../../numerics/driver.ts";
-import type { Metrics } from "../../../numerics/metrics.ts";
 import type { NoiseFloor } from "../noise.ts";
 import type { Evidence } from "./evidence.ts";
 import { isBeyondNoise } from "./limits.ts";
@@ -14,10 +12,9 @@ export interface BeyondRounding {
   readonly tensors: readonly string[];
 }
 
-/** @param seen metrics and taps with known upstream differences undone */
+/** @param evidence with known upstream differences undone */
 export function beyondRounding(
-  { plans, coverage }: Evidence,
-  { metrics, taps }: { readonly metrics: Metrics; readonly taps: readonly TapComparison[] },
+  { plans, coverage, metrics, taps }: Evidence,
   noise: NoiseFloor | null,
 ): BeyondRounding | null {
   if (!isBeyondNoise(metrics.klMeanNats, noise) || taps.length === 0) return null;

@@ -2,6 +2,7 @@
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
+import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import { InputError } from "../../base/errors.ts";
 import { bound } from "../../family/family.ts";
 import type { UpstreamChange } from "../../family/upstream.ts";
@@ -13,6 +14,8 @@ import { changesOf, otherVersions } from "../versions.ts";
 export interface Rerun {
   readonly metrics: Metrics;
   readonly taps: readonly TapComparison[];
+  /** Of the passes that it ran: a step with something undone may read other tensors. */
+  readonly plans: readonly ForwardPlan[];
 }
 
 /** Runs the sides once more, with another forward pass of the one that is measured. */

@@ -50,13 +50,13 @@ const HYPOTHESES: readonly Hypothesis[] = [
   otherWeights,
 ];
 
-/** The reason, where a hypothesis holds. */
-export async function explain(failure: Failure): Promise<Cause | null> {
+/** The reasons, where hypotheses hold. */
+export async function explain(failure: Failure): Promise<readonly Cause[]> {
   for (const hypothesis of HYPOTHESES) {
     const cause = await hypothesis(failure);
-    if (cause !== null) return cause;
+    if (cause !== null) return [cause];
   }
-  return null;
+  return [];
 }
 
 const scientific = (x: number): string => (x === 0 ? "0" : x.toExponential(2));

@@ -75,7 +75,10 @@ export interface Judgement {
   readonly firstDivergence: Divergence | null;
   /** What passes and is more than rounding makes; null where it is not. */
   readonly beyondRounding: BeyondRounding | null;
+  /** The first of `causes`. */
   readonly cause: Cause | null;
+  /** Everything that was found to be wrong: what explains the difference of the logits first. */
+  readonly causes: readonly Cause[];
   /** What to try where a failed run has no cause. */
   readonly nextSteps: readonly string[];
 }
@@ -109,14 +112,16 @@ export async function judge(trial: Trial): Promise<Judgement> {
   const rerun = rerunOf(trial);
   const all = find(evidence);
   const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
-  const remaining = known === null ? all : find({ ...evidence, ...known.without });
+  // Behind what upstream is known to compute otherwise: its taps differ from the first such step on, and hide the rest.
+  const seen = known === null ? evidence : { ...evidence, ...known.without };
+  const remaining = known === null ? all : find(seen);
   const acceptances = acceptancesOf(options.acceptKnown);
   const shares = known === null ? [] : acceptedShares(known.shares, acceptances, sides);
   const showsInMtp = all.some(isOfMtp) && !remaining.some(isOfMtp);
   const isKept = isRefused(shares, evidence.thresholds.klMeanNats, showsInMtp, sides);
   const findings = acceptances.length > 0 && !isKept ? remaining : all;
   const isAccepted = findings.length === 0 && all.length > 0;
-  const divergence = firstDivergence(evidence);
+  const divergence = firstDivergence(remaining.length > 0 ? seen : evidence);
   const failure: Failure = {
     evidence,
     known,
@@ -134,7 +139,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
       return weightFaults(viewSides(alike, passes.reference, suspects ?? divergence?.tensors));
     },
   };
-  const cause = all.length === 0 ? null : await explain(failure);
+  const causes = all.length === 0 ? [] : await explain(failure);
+  const [cause = null] = causes;
   const views = passes.sides.map(({ view }) => view);
   return {
     verdict: findings.length === 0 ? "pass" : "fail",
@@ -157,8 +163,9 @@ export async function judge(trial: Trial): Promise<Judgement> {
     experts: evidence.coverage.experts,
     routing: routingReport(options.routing ?? "free", outcome.routing),
     firstDivergence: findings.length > 0 || options.localise ? divergence : null,
-    beyondRounding: findings.length > 0 ? null : beyondRounding(evidence, known?.without ?? evidence, noiseFloor),
+    beyondRounding: findings.length > 0 ? null : beyondRounding(seen, noiseFloor),
     cause,
+    causes,
     nextSteps: findings.length > 0 && cause === null ? await nextSteps(views, evidence, inBytes(options)) : [],
   };
 }
@@ -204,8 +211,8 @@ const inBytes = ({ signal, onProgress }: JudgeOptions): StepOptions => ({
 const rerunOf =
   ({ options: { signal, onProgress }, passes, backend }: Trial): RunAgain =>
   async (candidate) => {
-    const { comparison, taps } = await passes.runAgain(backend, candidate, { signal, onProgress });
-    return { metrics: comparison.metrics(), taps };
+    const { comparison, taps, plans } = await passes.runAgain(backend, candidate, { signal, onProgress });
+    return { metrics: comparison.metrics(), taps, plans };
   };
 
 /** Whether logits or hidden states differ by more than rounding explains, even if by less than the limits. */
