@@ -5,10 +5,10 @@ import type { JsonObject } from "../base/json.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import { cast } from "../views/cast.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import type { Sample } from "./fault.ts";
 
 export interface Change {
-  readonly bytes: Uint8Array;
+  /** A function where they are many: asked for when the tensor is read, and kept until another such tensor is. */
+  readonly bytes: Uint8Array | (() => Uint8Array);
   /** dtype and shape, unless they stay. */
   readonly info?: TensorInfo;
 }
@@ -16,6 +16,7 @@ export interface Change {
 /** The source with some tensors replaced, added, or (null) taken away. */
 export function edited(source: TensorSource, changes: Readonly<Record<string, Change | null>>): TensorSource {
   const tensors = new Map(source.tensors);
+  const bytesNow = keptBytes();
   for (const [key, change] of Object.entries(changes)) {
     if (change === null) tensors.delete(key);
     else if (change.info) tensors.set(key, { ...change.info, key });
@@ -24,17 +25,21 @@ export function edited(source: TensorSource, changes: Readonly<Record<string, Ch
     tensors,
     read(key, begin, target) {
       const change = changes[key];
-      if (change) target.set(change.bytes.subarray(begin, begin + target.length));
+      if (change) target.set(bytesNow(key, change).subarray(begin, begin + target.length));
       else source.read(key, begin, target);
     },
   };
 }
 
-/** The sample with other bytes in one of its tensors. */
-export const withBytes = ({ source, config }: Sample, key: string, bytes: Uint8Array): Sample => ({
-  source: edited(source, { [key]: { bytes } }),
-  config,
-});
+/** Bytes of changed tensors; those that are made on demand are held of one tensor at a time. */
+function keptBytes(): (key: string, change: Change) => Uint8Array {
+  let held: { readonly key: string; readonly bytes: Uint8Array } | null = null;
+  return (key, { bytes }) => {
+    if (typeof bytes !== "function") return bytes;
+    if (held?.key !== key) held = { key, bytes: bytes() };
+    return held.bytes;
+  };
+}
 
 /** Bytes of a whole tensor. */
 export function bytesOf(source: TensorSource, key: string): Uint8Array {
@@ -42,10 +47,6 @@ export function bytesOf(source: TensorSource, key: string): Uint8Array {
   source.read(key, 0, bytes);
   return bytes;
 }
-
-/** Keys of floating-point tensors that `isSo`. */
-export const keysWhere = ({ source }: Sample, isSo: (info: TensorInfo) => boolean): string[] =>
-  [...source.tensors.values()].filter((info) => isFloat(info.dtype) && isSo(info)).map(({ key }) => key);
 
 /**
  * Bytes of a tensor cut into equal parts, in another order: part i of the result is part `order(i)`. Without a number of

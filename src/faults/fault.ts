@@ -1,4 +1,4 @@
-// What a fault is: how it is made on a good model, how it is recognised by undoing it, its words and its mend.
+// What a fault is: how it is recognised by undoing it, its words and its mend. `kinds/` has the ways to make it.
 import type { JsonObject } from "../base/json.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { TensorCode } from "./codes.ts";
@@ -17,10 +17,6 @@ export interface Sample {
 interface AnyFault<Shown, Found> {
   /** Stands in reports as `cause.code`: public. */
   readonly code: string;
-  /** Where this model can have it: Hugging Face keys, or fields of the config. Empty where it has no place for it. */
-  places(sample: Sample): readonly string[];
-  /** The model with this fault in one of its places. */
-  make(sample: Sample, place: string): Sample;
   /** Null where `shown` is not this fault. */
   recognise(shown: Shown): Found | null;
   /** What is wrong. */

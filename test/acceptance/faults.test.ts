@@ -4,13 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { bytesOf } from "../../src/faults/edit.ts";
-import type { Fault } from "../../src/faults/fault.ts";
-import { configDiffers } from "../../src/faults/model/config-differs.ts";
-import { nonFinite } from "../../src/faults/model/non-finite.ts";
-import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
-import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
+import type { Kind } from "../../src/faults/kinds/kind.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { fixture } from "../helpers/fixtures.ts";
+import { kindOf } from "../helpers/kinds.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { edit, run } from "./command.ts";
 
@@ -24,12 +21,12 @@ function copyOf(folder: string): string {
 }
 
 /** A copy of the model with a fault in one place of its file or of its config. */
-function faulty(folder: string, fault: Fault, place: string): string {
+function faulty(folder: string, kind: Kind, place: string): string {
   const copy = copyOf(folder);
   const config = join(copy, "config.json");
   const good: JsonObject = JSON.parse(readFileSync(config, "utf8"));
   const checkpoint = openSafetensors(folder);
-  const bad = fault.make({ source: checkpoint, config: good }, place);
+  const bad = kind.make({ source: checkpoint, config: good }, place);
   writeFileSync(config, JSON.stringify(bad.config));
   edit(copy, (of) => {
     for (const key of checkpoint.tensors.keys()) of(key).set(bytesOf(bad.source, key));
@@ -39,18 +36,19 @@ function faulty(folder: string, fault: Fault, place: string): string {
 }
 
 describe("a wrong model fails parity, against the golden and against torchtitan's checkpoint", () => {
-  test.each<[string, typeof llama, Fault, string]>([
-    ["queries not permuted", llama, ropePermuted, "model.layers.0.self_attn.q_proj.weight"],
-    ["gate and up swapped in one layer", qwen, tensorsSwapped, "model.layers.0.mlp.gate_proj.weight"],
-    ["theta 1e6 → 1e4", qwen, configDiffers, "rope_theta"],
-    ["eps 1e-5 → 1e-6", llama, configDiffers, "rms_norm_eps"],
-    ["one NaN", llama, nonFinite, "model.norm.weight"],
-  ])("%s", (_, { hf, native, golden }, fault, place) => {
-    const copy = faulty(hf, fault, place);
+  test.each<[string, typeof llama, string, string]>([
+    ["queries not permuted", llama, "rope-q-not-permuted", "model.layers.0.self_attn.q_proj.weight"],
+    ["gate and up swapped in one layer", qwen, "tensors-swapped", "model.layers.0.mlp.gate_proj.weight"],
+    ["theta 1e6 → 1e4", qwen, "rope-theta-default", "rope_theta"],
+    ["eps 1e-5 → 1e-6", llama, "norm-eps-default", "rms_norm_eps"],
+    ["one NaN", llama, "one-nan", "model.norm.weight"],
+  ])("%s", (_, { hf, native, golden }, name, place) => {
+    const kind = kindOf(name);
+    const copy = faulty(hf, kind, place);
     const alone = run("parity", copy, "--golden", golden, "--backend", "cpu");
     expect([alone.code, alone.json.verdict]).toEqual([1, "fail"]);
     const both = run("parity", native, copy, "--config-a", hf, "--backend", "cpu");
-    expect([both.code, both.json.verdict, both.json.cause.code]).toEqual([1, "fail", fault.code]);
+    expect([both.code, both.json.verdict, both.json.cause.code]).toEqual([1, "fail", kind.code]);
   });
 });
 

@@ -4,15 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Family } from "../../src/family/family.ts";
-import type { Fault } from "../../src/faults/fault.ts";
-import { unusedTensors } from "../../src/faults/model/unused-tensors.ts";
-import { ropePermuted } from "../../src/faults/order/rope-permuted.ts";
-import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
+import type { Kind } from "../../src/faults/kinds/kind.ts";
 import { FAULTS } from "../../src/faults/registry.ts";
 import { viewSides, weightFaults } from "../../src/faults/weights.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { parityView } from "../../src/parity/side.ts";
 import { rename } from "../../src/table/rule.ts";
+import { kindOf, kindsOf } from "../helpers/kinds.ts";
 import { faulty, hfSide, modelOf, nativeSide, sampleOf } from "../helpers/models.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faults-"));
@@ -28,11 +26,11 @@ const NAMES = ["llama3/split", "llama3/fused-tied", "qwen3_moe/untied"];
 const SQUARE = "hf_dense/olmo2";
 
 /** The first place, and the last one in the last layer. */
-function casesOf(fault: Fault) {
+function casesOf(kind: Kind) {
   const places = [...NAMES, SQUARE].flatMap((name) => {
-    const all = fault.places(sampleOf(name));
+    const all = kind.places(sampleOf(name));
     const some = new Set([...all.slice(0, 1), ...all.filter((key) => key.includes(".layers.1.")).slice(-1)]);
-    return [...some].map((place) => [name, fault.code, place, fault] as const);
+    return [...some].map((place) => [name, kind.name, place, kind.code] as const);
   });
   const others = places.filter(([name]) => name !== SQUARE);
   return others.length > 0 ? others : places;
@@ -43,14 +41,18 @@ test.each([...NAMES, SQUARE])("%s without a fault: nothing is recognised", async
   expect(weightFaults(viewSides([nativeSide(name), hfSide(name)].map(parityView), 1))).toEqual([]);
 });
 
-const cases = FAULTS.filter((fault) => fault !== unusedTensors).flatMap(casesOf);
+const ADDED = kindOf("tensor-added");
+/** One way to make each, where there are several. */
+const cases = FAULTS.filter(({ code }) => code !== ADDED.code)
+  .flatMap((fault) => kindsOf(fault).slice(0, 1))
+  .flatMap(casesOf);
 
 test("every fault is among them, but for one", () => {
-  expect(new Set(cases.map(([, code]) => code)).size).toBe(FAULTS.length - 1);
+  expect(new Set(cases.map(([, , , code]) => code)).size).toBe(FAULTS.length - 1);
 });
 
-test.each(cases)("%s: %s in %s", async (name, code, place, fault) => {
-  const { verdict, cause } = await compare(name, faulty(name, fault, place));
+test.each(cases)("%s: %s in %s", async (name, kind, place, code) => {
+  const { verdict, cause } = await compare(name, faulty(name, kind, place));
   expect(verdict).toBe("fail");
   expect(cause).toMatchObject({ code });
   if (place.includes(".")) expect(cause!.tensors).toContain(place);
@@ -59,28 +61,28 @@ test.each(cases)("%s: %s in %s", async (name, code, place, fault) => {
 
 describe("a tensor that the config has no use for", () => {
   const name = "llama3/split";
-  const [place] = unusedTensors.places(sampleOf(name));
+  const [place] = ADDED.places(sampleOf(name));
 
   test("is refused by a table that has no rule for it", async () => {
-    await expect(compare(name, faulty(name, unusedTensors, place!))).rejects.toMatchObject({
+    await expect(compare(name, faulty(name, ADDED.name, place!))).rejects.toMatchObject({
       code: "UNKNOWN_TENSOR",
       details: { tensor: place },
     });
   });
 
   test("is named where the table has one, and the graph does not read it", async () => {
-    const side = faulty(name, unusedTensors, place!);
+    const side = faulty(name, ADDED.name, place!);
     const [native, ...others] = side.family.layouts;
     const rules = () => [...native.rules(), rename("layers.0.feed_forward.w2.bias", place!, "d")];
     const family: Family = { ...side.family, layouts: [{ ...native, rules }, ...others] };
     const { cause } = await compare(name, modelOf(family, side.layout, side.checkpoint));
-    expect(cause).toMatchObject({ code: unusedTensors.code, tensors: [place] });
+    expect(cause).toMatchObject({ code: ADDED.code, tensors: [place] });
   });
 });
 
 test("the words say what is needed to mend it", async () => {
   const key = "model.layers.0.self_attn.k_proj.weight";
-  const { cause } = await compare("llama3/split", faulty("llama3/split", ropePermuted, key));
+  const { cause } = await compare("llama3/split", faulty("llama3/split", "rope-k-not-permuted", key));
   expect(cause?.explanation).toBe(
     `"${key}" has its rows in the order of the other rotary embedding, in heads of 10 channels`,
   );
@@ -89,10 +91,10 @@ test("the words say what is needed to mend it", async () => {
 
 test("both of two exchanged tensors are named, and all that have the fault of the first", async () => {
   const [gate, up] = ["gate", "up"].map((word) => `model.layers.1.mlp.${word}_proj.weight`);
-  const swapped = await compare("llama3/split", faulty("llama3/split", tensorsSwapped, gate!));
+  const swapped = await compare("llama3/split", faulty("llama3/split", "tensors-swapped", gate!));
   expect(swapped.cause).toMatchObject({ tensors: [gate, up] });
   expect(swapped.cause?.explanation).toBe(`"${gate}" holds what belongs to "${up}"`);
   const [q, k] = ["q", "k"].map((word) => `model.layers.0.self_attn.${word}_proj.weight`);
-  const permuted = await compare("llama3/split", faulty("llama3/split", ropePermuted, q!, k!));
-  expect(permuted.cause).toMatchObject({ code: ropePermuted.code, tensors: [q, k] });
+  const permuted = await compare("llama3/split", faulty("llama3/split", "rope-k-not-permuted", q!, k!));
+  expect(permuted.cause).toMatchObject({ code: "ROPE_PERMUTED", tensors: [q, k] });
 });

@@ -7,6 +7,7 @@ import { type Owners, ownersOf, pairOf } from "../../src/faults/pair.ts";
 import { FAULTS, recognise } from "../../src/faults/registry.ts";
 import { compareSources } from "../../src/views/compare.ts";
 import { tensorInfo } from "../../src/views/tensor-source.ts";
+import { kindsOf } from "../helpers/kinds.ts";
 import { sampleOf } from "../helpers/models.ts";
 
 const ROOMS = ["model", "order", "values"];
@@ -25,8 +26,6 @@ describe("every file is one fault, and is listed", () => {
     expect(FAULTS).toContain(fault);
     expect(fault!.code.toLowerCase().replaceAll("_", "-")).toBe(file.slice(file.indexOf("/") + 1, -".ts".length));
     expect(fault).toMatchObject({
-      places: expect.any(Function),
-      make: expect.any(Function),
       recognise: expect.any(Function),
       words: expect.any(Function),
       mend: expect.any(Function),
@@ -60,15 +59,18 @@ const samples = ["llama3/split", "qwen3_moe/untied", "hf_dense/olmo2", "gpt_oss/
 
 describe.each(ofATensor.map((fault) => [fault.code, fault] as const))("%s", (code, fault) => {
   test("has a place in some model", () => {
-    expect(samples.flatMap(({ good }) => fault.places(good)).length).toBeGreaterThan(0);
+    expect(samples.flatMap(({ good }) => kindsOf(fault).flatMap((kind) => kind.places(good))).length).toBeGreaterThan(
+      0,
+    );
   });
 
   test.each(samples)("$name: wherever it is made, it is recognised, and no fault before it", ({ good, owners }) => {
-    for (const place of fault.places(good)) {
-      const found = recognised(good, owners, fault.make(good, place));
-      expect(found.map(({ key }) => key)).toContain(place);
+    for (const [kind, place] of kindsOf(fault).flatMap((each) => each.places(good).map((at) => [each, at] as const))) {
+      const made = kind.make(good, place);
+      const found = recognised(good, owners, made);
+      expect(found.map(({ key }) => key).toSorted()).toEqual(made.tensors.toSorted());
       for (const { key, ...each } of found) {
-        expect(each, `made in ${place}, found in ${key}`).toMatchObject({ code });
+        expect(each, `${kind.name} made in ${place}, found in ${key}`).toMatchObject({ code });
         expect(each.words).toMatch(/^(is|has|holds) /);
         expect(each.words).not.toMatch(/undefined|NaN/);
         expect(each.mend).not.toBe("");

@@ -5,7 +5,7 @@ import type { JsonObject } from "../../src/base/json.ts";
 import { type Family, tableLayout } from "../../src/family/family.ts";
 import type { Layout } from "../../src/family/layout.ts";
 import { bytesOf, type Change, edited } from "../../src/faults/edit.ts";
-import type { Fault, Sample } from "../../src/faults/fault.ts";
+import type { Sample } from "../../src/faults/fault.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
@@ -15,6 +15,7 @@ import type { ParityModel } from "../../src/parity/side.ts";
 import { tableOf } from "../../src/views/tables.ts";
 import type { TensorSource } from "../../src/views/tensor-source.ts";
 import { type FixtureCase, fixtureCases } from "./fixtures.ts";
+import { kindOf } from "./kinds.ts";
 import { layoutOf } from "./layouts.ts";
 
 export { bytesOf };
@@ -94,8 +95,8 @@ export const sampleOf = (name: string): Sample => ({
   config: configOf(fixtureCase(name)),
 });
 
-/** A fixture's Hugging Face side with a fault, in one place or in several. */
-export function faulty(name: string, fault: Fault, ...places: readonly string[]): TestModel {
-  const { source, config } = places.reduce((sample, place) => fault.make(sample, place), sampleOf(name));
+/** A fixture's Hugging Face side with a fault, by the name of its kind, in one place or in several. */
+export function faulty(name: string, kind: string, ...places: readonly string[]): TestModel {
+  const { source, config } = places.reduce<Sample>((sample, place) => kindOf(kind).make(sample, place), sampleOf(name));
   return withSource(hfSide(name, config), source);
 }

@@ -1,6 +1,5 @@
 // The noise floor: what rounding alone does, measured in each run, and the limit that follows from it.
 import { expect, test } from "vitest";
-import { nonFinite } from "../../src/faults/model/non-finite.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { thresholds } from "../../src/parity/verdict/limits.ts";
 import { describeGpu } from "../helpers/gpu.ts";
@@ -16,7 +15,7 @@ test("in f64 another order of summation does not show in logits", async () => {
 });
 
 test("logits that are not finite have no noise floor", async () => {
-  const report = await runParity({ a, b: faulty("llama3/split", nonFinite, "model.norm.weight"), backend: "cpu" });
+  const report = await runParity({ a, b: faulty("llama3/split", "one-nan", "model.norm.weight"), backend: "cpu" });
   expect(report).toMatchObject({ verdict: "fail", noiseFloor: null, thresholds: { origin: "default" } });
 });
 

@@ -5,12 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { reordered } from "../../src/faults/edit.ts";
-import type { Fault } from "../../src/faults/fault.ts";
-import { configDiffers } from "../../src/faults/model/config-differs.ts";
-import { nonFinite } from "../../src/faults/model/non-finite.ts";
-import { staleTiedHead } from "../../src/faults/model/stale-tied-head.ts";
-import { ropePermuted, toHalves } from "../../src/faults/order/rope-permuted.ts";
-import { tensorsSwapped } from "../../src/faults/order/tensors-swapped.ts";
+import { toHalves } from "../../src/faults/kinds/axes.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -138,13 +133,13 @@ describe("a fault in the weights fails", () => {
   const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj.weight`;
   const k = (layer: number) => `model.layers.${layer}.self_attn.k_proj.weight`;
   const hf = hfSide("llama3/split");
-  const fault = (fault: Fault, ...keys: readonly string[]) => faulty("llama3/split", fault, ...keys);
+  const fault = (kind: string, ...keys: readonly string[]) => faulty("llama3/split", kind, ...keys);
   const reorder = (keys: readonly string[], order: (row: number) => number) =>
     mutated(hf, Object.fromEntries(keys.map((key) => [key, { bytes: reordered(hf.checkpoint, key, order) }])));
   const compare = (b: typeof hf) => runParity({ a: nativeSide("llama3/split"), b, backend });
 
   test("queries and keys not permuted", async () => {
-    const report = await compare(fault(ropePermuted, q(0), q(1), k(0), k(1)));
+    const report = await compare(fault("rope-k-not-permuted", q(0), q(1), k(0), k(1)));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.0.attn", inherited: 0 } });
     expect(report.firstDivergence?.tensors).toContain(q(0));
     // Position 0 is not rotated: the two orders of its channels give the same scores.
@@ -156,13 +151,13 @@ describe("a fault in the weights fails", () => {
   });
 
   test("keys of the second layer alone not permuted", async () => {
-    const report = await compare(fault(ropePermuted, k(1)));
+    const report = await compare(fault("rope-k-not-permuted", k(1)));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.1.attn" } });
     expect(report.firstDivergence?.inherited).toBeLessThan(1e-9);
   });
 
   test("gate and up swapped in one layer", async () => {
-    const report = await compare(fault(tensorsSwapped, "model.layers.1.mlp.gate_proj.weight"));
+    const report = await compare(fault("tensors-swapped", "model.layers.1.mlp.gate_proj.weight"));
     expect(report).toMatchObject({ verdict: "fail", firstDivergence: { tap: "layers.1.ffn" } });
     expect(report.firstDivergence?.tensors).toEqual([
       "layers.1.ffn_norm.weight",
@@ -186,7 +181,7 @@ describe("a fault in the weights fails", () => {
   });
 
   test("one NaN", async () => {
-    const report = await compare(fault(nonFinite, "model.layers.0.mlp.down_proj.weight"));
+    const report = await compare(fault("one-nan", "model.layers.0.mlp.down_proj.weight"));
     expect(report).toMatchObject({
       verdict: "fail",
       nonFinite: { first: { side: "reference", position: 0, value: "NaN" } },
@@ -237,7 +232,7 @@ describe("a tied head", () => {
   });
 
   test("that is stale fails", async () => {
-    expect(await compare(faulty("llama3/fused-tied", staleTiedHead, "lm_head.weight"))).toMatchObject({
+    expect(await compare(faulty("llama3/fused-tied", "tied-head-stale", "lm_head.weight"))).toMatchObject({
       verdict: "fail",
       findings: [{ code: "TIE_BROKEN" }],
       cause: { code: "STALE_TIED_HEAD", tensors: ["lm_head.weight", "model.embed_tokens.weight"] },
@@ -251,7 +246,7 @@ describe("a config that gives other mathematics fails", () => {
   test("theta 1e6 → 1e4", async () => {
     const report = await runParity({
       a: nativeSide("qwen3/split"),
-      b: faulty("qwen3/split", configDiffers, "rope_theta"),
+      b: faulty("qwen3/split", "rope-theta-default", "rope_theta"),
       backend,
     });
     expect(report).toMatchObject({ verdict: "fail", cause: { code: "CONFIG_DIFFERS", fields: ["invFreq"] } });

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { configDiffers } from "../../src/faults/model/config-differs.ts";
 import { type ParityOptions, type ParityReport, runParity } from "../../src/parity/parity.ts";
 import { isRoomFor } from "../../src/parity/recording.ts";
 import { faulty, hfSide, nativeSide } from "../helpers/models.ts";
@@ -40,7 +39,7 @@ describe.each([
   ["a known difference", { a: nativeSide("qwen3/yarn"), b: hfSide("qwen3/yarn") }],
   ["a known difference, the other way round", { a: hfSide("qwen3/yarn"), b: nativeSide("qwen3/yarn") }],
   ["taps that no logit shows", { a: nativeSide("deepseek_v3/mtp"), b: hfSide("deepseek_v3/mtp") }],
-  ["another config", { a: nativeSide("llama3/split"), b: faulty("llama3/split", configDiffers, "rope_theta") }],
+  ["another config", { a: nativeSide("llama3/split"), b: faulty("llama3/split", "rope-theta-default", "rope_theta") }],
 ] as const)("%s", (_, sides) => {
   test("runs one side again, or both where memory has no room for what the other left: with the same outcome", async () => {
     const kept = await run(sides);

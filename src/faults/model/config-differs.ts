@@ -2,7 +2,6 @@
 // (Megatron-Bridge#5712). Weights are the same to the byte.
 import type { Family } from "../../family/family.ts";
 import { mathematics } from "../../family/mathematics.ts";
-import { numberIn, withNumber } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 
 export interface ConfigDifference {
@@ -26,20 +25,9 @@ export function compareConfigs(a: Family, b: Family): ConfigDifference[] {
 
 export const isTie = ({ field }: ConfigDifference): boolean => TIES.includes(field);
 
-/** Defaults that a field falls back to where it is not read. `make` takes the second where the model has the first. */
-const DEFAULTS: Readonly<Record<string, readonly [number, number]>> = {
-  rope_theta: [1e4, 5e5],
-  rms_norm_eps: [1e-6, 1e-5],
-};
-
 export const configDiffers: ModelFault<readonly ConfigDifference[], readonly ConfigDifference[]> = {
   code: "CONFIG_DIFFERS",
   of: "model",
-  places: ({ config }) => Object.keys(DEFAULTS).filter((field) => numberIn(config, field) !== undefined),
-  make({ source, config }, field) {
-    const [usual, other] = DEFAULTS[field]!;
-    return { source, config: withNumber(config, field, numberIn(config, field) === usual ? other : usual) };
-  },
   recognise: (differences) => (differences.length === 0 ? null : differences),
   words: () => "the two sides' configs give different mathematics",
   mend: () => "give the side that is wrong the other's config (--config-a, --config-b) and compare again",

@@ -1,5 +1,4 @@
 // NaN or infinite values: a run that diverged, a cast that overflowed, memory that was written before it was filled.
-import { keysWhere, recalculated, withBytes } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
 
 /** Where such logits were seen first. */
@@ -12,13 +11,6 @@ interface Seen {
 export const nonFinite: ModelFault<Seen | null, Seen> = {
   code: "NON_FINITE",
   of: "model",
-  places: (sample) => keysWhere(sample, ({ shape }) => shape.length > 0),
-  make: (sample, key) =>
-    withBytes(
-      sample,
-      key,
-      recalculated(sample.source, key, (x, i) => (i === 0 ? Number.NaN : x)),
-    ),
   recognise: (seen) => seen,
   words: ({ side, recorded }) => `the ${side} ${recorded ? "holds" : "computes"} NaN or infinite logits`,
   mend: ({ recorded }) =>

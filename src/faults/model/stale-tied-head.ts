@@ -1,10 +1,6 @@
 // The config ties the head to the embedding, and the file has another tensor under its name: a stale copy, or a head that
 // was trained on its own (Megatron-Bridge#4883, mergekit#424).
-import { bitFlipped, bytesOf, edited } from "../edit.ts";
 import type { ModelFault } from "../fault.ts";
-
-const HEAD = "lm_head.weight";
-const EMBEDDING = "model.embed_tokens.weight";
 
 interface Tie {
   readonly alias: string;
@@ -15,11 +11,6 @@ interface Tie {
 export const staleTiedHead: ModelFault<readonly Tie[], Tie> = {
   code: "STALE_TIED_HEAD",
   of: "model",
-  places: ({ source, config }) => (config.tie_word_embeddings === true && source.tensors.has(EMBEDDING) ? [HEAD] : []),
-  make({ source, config }, alias) {
-    const bytes = bitFlipped(bytesOf(source, EMBEDDING), 0);
-    return { source: edited(source, { [alias]: { bytes, info: source.tensors.get(EMBEDDING)! } }), config };
-  },
   recognise: ([tie]) => tie ?? null,
   words: ({ alias, of }) => `the config says that "${alias}" is "${of}", but another tensor is stored under that name`,
   mend: ({ alias }) => `set tie_word_embeddings to false if "${alias}" is the trained head, else remove it`,

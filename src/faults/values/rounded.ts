@@ -1,7 +1,6 @@
 // A tensor that went through bf16, such as a router or a norm that the trainer keeps in f32 (Automodel#2553).
-import { type Float, isFloat } from "../../base/floats.ts";
+import type { Float } from "../../base/floats.ts";
 import { cast } from "../../views/cast.ts";
-import { bytesOf, keysWhere, withBytes } from "../edit.ts";
 import type { TensorFault } from "../fault.ts";
 
 /** The values that a cast to `type` leaves. */
@@ -13,12 +12,6 @@ function roundedTo(values: Float64Array, type: Float): Float64Array {
 export const rounded: TensorFault<{ readonly type: Float; readonly different: number; readonly of: number }> = {
   code: "ROUNDED",
   of: "tensor",
-  places: (sample) => keysWhere(sample, ({ dtype }) => dtype === "F32" || dtype === "F64"),
-  make(sample, key) {
-    const { dtype } = sample.source.tensors.get(key)!;
-    if (!isFloat(dtype)) throw new RangeError(`${key} is ${dtype}`);
-    return withBytes(sample, key, cast(cast(bytesOf(sample.source, key), dtype, "BF16"), "BF16", dtype));
-  },
   recognise(pair) {
     // Either may be the rounded one: the reference is a side, not the right side.
     const isRounding = (values: Float64Array, of: Float64Array, type: Float) => {

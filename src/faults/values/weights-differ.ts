@@ -1,5 +1,4 @@
 // Other values, in a way that no other fault explains: a stale tensor, one left random, a bit that flipped on a disk.
-import { bitFlipped, bytesOf, keysWhere, withBytes } from "../edit.ts";
 import type { TensorFault } from "../fault.ts";
 import type { TensorPair } from "../pair.ts";
 
@@ -14,13 +13,6 @@ interface WeightsDiffer extends TensorFault<Found> {
 export const weightsDiffer: WeightsDiffer = {
   code: "WEIGHTS_DIFFER",
   of: "tensor",
-  places: (sample) => keysWhere(sample, ({ shape }) => shape.length > 1),
-  make(sample, key) {
-    const bytes = bytesOf(sample.source, key);
-    const elements = sample.source.tensors.get(key)!.shape.reduce((product, size) => product * size, 1);
-    // The highest byte of the first element: in its exponent, so that no rounding explains it.
-    return withBytes(sample, key, bitFlipped(bytes, bytes.length / elements - 1));
-  },
   recognise: (pair) => (pair === null ? "other bytes" : { different: pair.different, of: pair.expected.length }),
   words: (found) =>
     found === "other bytes" ? "has other bytes" : `has other values in ${found.different} of ${found.of} elements`,

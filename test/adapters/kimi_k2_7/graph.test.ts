@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { kimiK27 } from "../../../adapters/kimi_k2_7/index.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
-import { toHalves } from "../../../src/faults/order/rope-permuted.ts";
+import { toHalves } from "../../../src/faults/kinds/axes.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { museGlimmer } from "../../../adapters/muse_glimmer/index.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import type { Upstream } from "../../../src/family/upstream.ts";
-import { toPairs } from "../../../src/faults/order/rope-permuted.ts";
+import { toPairs } from "../../../src/faults/kinds/axes.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { layoutOf } from "../../helpers/layouts.ts";
