@@ -231,7 +231,10 @@ export function faultCodes(root) {
   const told = new Set(faults.map(({ code }) => code));
   const planned = sourceFiles(root, "src/faults")
     .flatMap(({ source }) => objectsIn(source).map((object) => Object.fromEntries(fieldsOf(object))))
-    .filter(({ code, about }) => code !== undefined && about !== undefined && !told.has(code.text))
+    .filter(
+      ({ code, about, name }) =>
+        code !== undefined && about !== undefined && name === undefined && !told.has(code.text),
+    )
     .map(({ code, about }) => ({ code: code.text, of: "tensor", says: `holds ${about.text}`, mend: "" }));
   return [...faults, ...planned, ...causesOf(root)].toSorted((a, b) => (a.code < b.code ? -1 : 1));
 }
