@@ -1,6 +1,7 @@
 // Reads fields of a config that came from a file: nothing is assumed about their types.
 import { InputError } from "../../src/base/errors.ts";
 import { isJsonObject, type JsonObject, shortened } from "../../src/base/json.ts";
+import { noteDefault } from "../../src/family/defaults.ts";
 
 export { isJsonObject } from "../../src/base/json.ts";
 
@@ -26,6 +27,8 @@ export class ConfigReader {
     private readonly json: JsonObject,
     private readonly where: string,
     private readonly path = "",
+    /** The whole config, of which `json` is a part. */
+    private readonly root = json,
   ) {}
 
   has(name: string): boolean {
@@ -96,14 +99,14 @@ export class ConfigReader {
   object(name: string): ConfigReader {
     const value = this.value(name);
     if (!isJsonObject(value)) this.fail(name, "an object");
-    return new ConfigReader(value, this.where, `${this.path}${name}.`);
+    return new ConfigReader(value, this.where, `${this.path}${name}.`, this.root);
   }
 
   /** Objects of a list that is not empty. */
   objects(name: string): [ConfigReader, ...ConfigReader[]] {
     const [first, ...rest] = this.list(name).map((item, i) => {
       if (!isJsonObject(item)) this.fail(name, "a list of objects");
-      return new ConfigReader(item, this.where, `${this.path}${name}.${i}.`);
+      return new ConfigReader(item, this.where, `${this.path}${name}.${i}.`, this.root);
     });
     return first === undefined ? this.fail(name, "a list of objects") : [first, ...rest];
   }
@@ -124,7 +127,7 @@ export class ConfigReader {
 
   /** The default of an object that is absent. */
   standIn(name: string, json: JsonObject): ConfigReader {
-    return new ConfigReader(json, this.where, `${this.path}${name}.`);
+    return new ConfigReader(json, this.where, `${this.path}${name}.`, this.root);
   }
 
   /** What `read` gives, or null where the field is absent or null. */
@@ -165,6 +168,8 @@ export class ConfigReader {
   }
 
   private value(name: string, fallback?: boolean | number | string): unknown {
-    return this.json[name] === undefined ? fallback : this.json[name];
+    if (this.json[name] !== undefined) return this.json[name];
+    if (fallback !== undefined) noteDefault(this.root, this.path + name, fallback);
+    return fallback;
   }
 }

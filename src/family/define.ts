@@ -75,19 +75,30 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     hf,
     layouts: [factsOf(first), ...rest.map(factsOf)],
     open(json, where, shapes): Family {
-      const config = spec.parse(json, where, shapes);
-      return familyAt(spec, config, json, hf, upstreamOf(json));
+      const at = (config: JsonObject): At<C> => ({
+        spec,
+        hf,
+        config: spec.parse(config, where, shapes),
+        json: config,
+        at,
+      });
+      return familyAt(at(json), upstreamOf(json));
     },
   };
 }
 
-function familyAt<C>(
-  spec: FamilySpec<C>,
-  config: C,
-  json: JsonObject,
-  hf: Omit<HfLayout, "forward">,
-  upstream: Upstream,
-): Family {
+/** A family at a config. */
+interface At<C> {
+  readonly spec: FamilySpec<C>;
+  readonly hf: Omit<HfLayout, "forward">;
+  readonly config: C;
+  readonly json: JsonObject;
+  /** The same at another. */
+  readonly at: (config: JsonObject) => At<C>;
+}
+
+function familyAt<C>(one: At<C>, upstream: Upstream): Family {
+  const { spec, hf, config, json, at } = one;
   const { vocabSize, maxPositions, dtype, centredNorms, vision, longOnly } = spec.facts(config);
   const { family, encodable, known, changes = [] } = spec;
   const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
@@ -97,7 +108,8 @@ function familyAt<C>(
   const [first, ...rest] = spec.layouts;
   return {
     ...{ family, vocabSize, maxPositions, dtype, upstream },
-    at: (other) => familyAt(spec, config, json, hf, { ...upstream, ...other }),
+    at: (other) => familyAt(one, { ...upstream, ...other }),
+    reopened: (other) => familyAt(at(other), upstream),
     changes: changes.filter(({ concerns }) => concerns(config)),
     ...(centredNorms === undefined ? {} : { centredNorms }),
     ...(vision === undefined ? {} : { vision }),

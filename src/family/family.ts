@@ -57,6 +57,8 @@ export interface Family extends ModelFacts {
   readonly upstream: Upstream;
   /** The same at other versions. */
   at(upstream: Partial<Upstream>): Family;
+  /** The family at another config of the same file and tensors: one with a field changed. Throws InputError as `open` does. */
+  reopened(config: JsonObject): Family;
   /** Changes of upstream that its graphs, or its files, depend on at this config. */
   readonly changes: readonly UpstreamChange[];
   /** What `--encoding` encodes. */

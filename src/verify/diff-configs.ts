@@ -1,11 +1,10 @@
 // What a diff says of the configs: it compares tensors, and equal tensors under other configs are another model.
 import { InputError } from "../base/errors.ts";
-import { type ConfigDifference, compareConfigs } from "../faults/model/config-differs.ts";
+import { type ConfigDifference, compareConfigs } from "../family/config-differences.ts";
 import type { Model } from "../model/model.ts";
-import { writtenDifferences } from "./written-configs.ts";
 
 export interface ConfigComparison {
-  /** In what the forward pass computes, by the fields of config.json where they tell it; null where nothing was compared. */
+  /** In what the forward pass computes, by the fields of config.json; null where nothing was compared. */
   readonly differences: readonly ConfigDifference[] | null;
   /** Why nothing was. */
   readonly reason: string | null;
@@ -19,10 +18,7 @@ export function configsOf(models: readonly [Model, Model] | null): ConfigCompari
   const [a, b] = models;
   if (a.stored.config.path === b.stored.config.path) return notCompared(`both sides use ${a.stored.config.path}`);
   try {
-    const computed = compareConfigs(a.family, b.family);
-    if (computed.length === 0) return { differences: [], reason: null };
-    const written = writtenDifferences(a.family, b.family);
-    return { differences: written.length > 0 ? written : computed, reason: null };
+    return { differences: compareConfigs(a.family, b.family), reason: null };
   } catch (error) {
     if (error instanceof InputError) return notCompared(error.message);
     throw error;

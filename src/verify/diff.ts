@@ -1,6 +1,6 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
 import { runSteps, type StepOptions } from "../base/steps.ts";
-import type { ConfigDifference } from "../faults/model/config-differs.ts";
+import type { ConfigDifference } from "../family/config-differences.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { compareSources, compareTensors } from "../views/compare.ts";

@@ -249,7 +249,10 @@ describe("a config that gives other mathematics fails", () => {
       b: faulty("qwen3/split", "rope-theta-default", "rope_theta"),
       backend,
     });
-    expect(report).toMatchObject({ verdict: "fail", cause: { code: "CONFIG_DIFFERS", fields: ["invFreq"] } });
+    expect(report).toMatchObject({
+      verdict: "fail",
+      cause: { code: "CONFIG_DIFFERS", fields: ["rope_parameters.rope_theta"] },
+    });
     expect(report.findings.map(({ code }) => code)).toEqual(["KL", "CONFIG"]);
     expect(report.cause?.evidence).toMatch(/with the reference's config on both sides it is (0|\d\.\d+e-1\d) nats/);
   });
@@ -267,7 +270,7 @@ describe("a config that gives other mathematics fails", () => {
     expect(report).toMatchObject({
       verdict: "fail",
       findings: [{ code: "CONFIG" }],
-      configDifferences: [{ field: "normEps", a: 1e-5, b: 1.001e-5 }],
+      configDifferences: [{ field: "rms_norm_eps", a: 1e-5, b: 1.001e-5 }],
     });
   });
 

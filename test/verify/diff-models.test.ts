@@ -180,8 +180,11 @@ describe("configs", () => {
     const { rope_parameters: rope, ...rest } = configOf(split.hf);
     const theta = { rope_parameters: { ...(rope as JsonObject), rope_theta: 1234 }, ...rest };
     const result = await differences(split.hf, changed(split.hf, same, theta));
-    expect(result).toMatchObject({ verdict: "pass", configDifferences: [{ field: "rope_theta", b: 1234 }] });
-    expect(headline(result)).toMatch(/^equal: .*; but the configs differ: rope_theta \d+ \| 1234$/);
+    expect(result).toMatchObject({
+      verdict: "pass",
+      configDifferences: [{ field: "rope_parameters.rope_theta", b: 1234 }],
+    });
+    expect(headline(result)).toMatch(/^equal: .*; but the configs differ: rope_parameters.rope_theta \d+ \| 1234$/);
   });
 
   it("of other fields and spellings that compute the same do not differ", async () => {
@@ -199,7 +202,7 @@ describe("configs", () => {
     writeFileSync(join(meta, "params.json"), JSON.stringify({ ...params, rope_theta: 4321 }));
     expect(await differences(meta, hf)).toMatchObject({
       verdict: "pass",
-      configDifferences: [{ field: "rope_theta", a: 4321 }],
+      configDifferences: [{ field: "rope_parameters.rope_theta", a: 4321 }],
     });
   });
 

@@ -2,7 +2,7 @@
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
-import type { ConfigDifference } from "../../faults/model/config-differs.ts";
+import type { ConfigDifference } from "../../family/config-differences.ts";
 import type { SideCast } from "../casts.ts";
 import type { GoldenRounding } from "../inputs/golden.ts";
 import type { Coverage } from "../seen/coverage.ts";

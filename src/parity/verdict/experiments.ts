@@ -4,9 +4,9 @@ import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import { InputError } from "../../base/errors.ts";
+import { compareConfigs } from "../../family/config-differences.ts";
 import { bound } from "../../family/family.ts";
 import type { UpstreamChange } from "../../family/upstream.ts";
-import { compareConfigs } from "../../faults/model/config-differs.ts";
 import type { ParityModel } from "../side.ts";
 import { changesOf, otherVersions } from "../versions.ts";
 

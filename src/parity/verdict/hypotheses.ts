@@ -1,6 +1,7 @@
 // Why the sides differ: hypotheses in order, each with what the run showed and with further runs where it needs them.
 import type { Metrics } from "../../../numerics/metrics.ts";
-import { type ConfigDifference, configDiffers } from "../../faults/model/config-differs.ts";
+import type { ConfigDifference } from "../../family/config-differences.ts";
+import { configDiffers } from "../../faults/model/config-differs.ts";
 import { nonFinite } from "../../faults/model/non-finite.ts";
 import { staleTiedHead } from "../../faults/model/stale-tied-head.ts";
 import { unusedTensors } from "../../faults/model/unused-tensors.ts";

@@ -2,7 +2,7 @@
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import type { StepOptions } from "../../base/steps.ts";
-import { type ConfigDifference, compareConfigs, isTie } from "../../faults/model/config-differs.ts";
+import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
 import { viewSides, weightFaults } from "../../faults/weights.ts";
 import { castModel } from "../../views/rounding.ts";
 import type { SideCast } from "../casts.ts";
@@ -224,9 +224,13 @@ function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, no
 /** Whether a difference of configs changes what is computed: an untied head that equals the embedding does not. */
 const hasEffect =
   ([a, b]: readonly SideWeights[]) =>
-  (difference: ConfigDifference): boolean => {
-    if (!isTie(difference)) return true;
-    const [tied, other] = difference.a === true ? [a!, b!] : [b!, a!];
+  ({ field }: ConfigDifference): boolean => {
+    if (!/(?:^|\.)tie_word_embeddings$/.test(field)) return true;
+    const isTied = ({ view }: SideWeights) => {
+      const { tied, tie_word_embeddings = tied } = view.model.family.math();
+      return tie_word_embeddings === true;
+    };
+    const [tied, other] = isTied(a!) ? [a!, b!] : [b!, a!];
     return !other.hasTiesOf(tied);
   };
 

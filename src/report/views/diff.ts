@@ -1,4 +1,5 @@
 import type { Check } from "../../base/check.ts";
+import type { ConfigDifference } from "../../family/config-differences.ts";
 import type { Diff } from "../../verify/diff.ts";
 import type { Difference } from "../../views/difference.ts";
 import { castWords } from "../../views/rounding.ts";
@@ -63,12 +64,19 @@ function configCheck({ a, configDifferences, configsNotCompared }: Diff): Check[
 const SHOWN = 4;
 
 function configWords(differences: NonNullable<Diff["configDifferences"]>): string {
-  const words = differences.slice(0, SHOWN).map(({ field, a, b }) => `${field} ${value(a)} | ${value(b)}`);
+  const words = differences
+    .slice(0, SHOWN)
+    .map((each) => `${each.field} ${valueIn("a", each)} | ${valueIn("b", each)}`);
   const more = differences.length - SHOWN;
   return `${words.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
+function valueIn(side: "a" | "b", { absent, ...values }: ConfigDifference): string {
+  if (absent?.in === side) return absent.default === undefined ? "absent" : `absent (${value(absent.default)})`;
+  return value(values[side]);
+}
+
 function value(of: unknown): string {
-  const text = of === null ? "absent" : JSON.stringify(of);
+  const text = JSON.stringify(of);
   return text.length <= 40 ? text : `${text.slice(0, 39)}…`;
 }
