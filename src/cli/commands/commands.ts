@@ -5,9 +5,11 @@ import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
+import { match } from "./match.ts";
 import { parity } from "./parity.ts";
 import { plan } from "./plan.ts";
 import { roundtrip } from "./roundtrip.ts";
+import { seal } from "./seal.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of `--help`. */
@@ -19,6 +21,8 @@ export const commands: readonly Command[] = [
   diff,
   parity,
   validate,
+  seal,
+  match,
   clean,
   families,
   doctor,
