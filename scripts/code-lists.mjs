@@ -228,15 +228,7 @@ export function faultCodes(root) {
       return [{ code: code.text, of: of.text, says, mend: way }];
     }),
   );
-  const told = new Set(faults.map(({ code }) => code));
-  const planned = sourceFiles(root, "src/faults")
-    .flatMap(({ source }) => objectsIn(source).map((object) => Object.fromEntries(fieldsOf(object))))
-    .filter(
-      ({ code, about, name }) =>
-        code !== undefined && about !== undefined && name === undefined && !told.has(code.text),
-    )
-    .map(({ code, about }) => ({ code: code.text, of: "tensor", says: `holds ${about.text}`, mend: "" }));
-  return [...faults, ...planned, ...causesOf(root)].toSorted((a, b) => (a.code < b.code ? -1 : 1));
+  return [...faults, ...causesOf(root)].toSorted((a, b) => (a.code < b.code ? -1 : 1));
 }
 
 /** Causes that are no fault of a checkpoint: what `parity` finds of a golden. */

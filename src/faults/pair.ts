@@ -1,101 +1,234 @@
 // A tensor of the reference model and the same tensor of another model: the evidence for a fault of one tensor.
-import { createHash } from "node:crypto";
-import { elementCount } from "../base/dtype.ts";
-import { isFloat } from "../base/floats.ts";
-import { castingRead } from "../views/cast.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
+import { type Along, columnsOf, elementsOf, isTransposed, linesOf, type Sides } from "./evidence/along.ts";
+import { rowsElsewhere, type Segment } from "./evidence/elsewhere.ts";
+import { type Measured, measure, type NotFinite, notFiniteOf } from "./evidence/measure.ts";
+import type { Order } from "./evidence/order.ts";
+import { isEqual, type Made, Reference } from "./evidence/reference.ts";
+import { type Scales, scalesOf } from "./evidence/scales.ts";
+import {
+  blocksOf,
+  type Cast,
+  NARROWINGS,
+  type Narrowing,
+  narrow,
+  narrowed,
+  precisionOf,
+  taken,
+  typesOf,
+  type Values,
+  valuesOf,
+} from "./evidence/values.ts";
 
-/** Larger tensors are told to differ, and not how. */
-const MOST_ELEMENTS = 1 << 26;
-/** Half the distance from 1 to the next bf16: what a cast to it can change, relative to the value. */
-export const HALF_ULP = 2 ** -8;
-
-/** Keys of the reference model's tensors by their shape and values. */
-export type Owners = ReadonlyMap<string, string>;
-
-/** Each tensor is read once: a step may have hundreds of experts. */
-export function ownersOf(source: TensorSource, keys: readonly string[]): Owners {
-  const owners = new Map<string, string>();
-  for (const key of keys) {
-    const values = valuesOf(source, key);
-    if (values !== null) owners.set(digestOf(source.tensors.get(key)!.shape, values), key);
-  }
-  return owners;
+/** How words call the two sides: the one of `found`, and the one of `expected`. */
+export interface Names {
+  readonly one: string;
+  readonly other: string;
 }
 
-/** Values of both are row-major. */
-export class TensorPair {
-  private rows: readonly number[] | null | undefined;
+export const SIDES: Names = { one: "the other side", other: "the reference" };
 
+/** What stands around a tensor. */
+export interface Around {
+  readonly reference: Reference;
+  readonly other: TensorSource;
+  readonly names: Names;
+}
+
+/** Tensors of the reference model, to be sought among. */
+export type Owners = Reference;
+
+export const ownersOf = (source: TensorSource): Owners => new Reference(source);
+
+const AS_IT_IS: Made = (values) => values;
+
+/** Made when it is first asked for. */
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly it: T } | undefined;
+  return () => {
+    made ??= { it: make() };
+    return made.it;
+  };
+}
+
+export class TensorPair implements Sides {
+  readonly #rows = lazily(() => linesOf(this));
+  readonly #columns = lazily(() => columnsOf(this));
+  readonly #elements = lazily(() => elementsOf(this));
+  readonly #scales = lazily(() => scalesOf(this, this.precision));
+  readonly #measured = lazily(() => measure(this));
+  readonly #types = lazily(() => [typesOf(this.expected), typesOf(this.found)] as const);
+  readonly #owner = lazily(() => this.around.reference.ownerOf(this.key, this.found, ...this.#made));
+  readonly #elsewhere = lazily(() => rowsElsewhere(this, this.around.reference, this.#made[0]));
+
+  /** @param cast what `expected` or `found` went through, so that both have one type */
   constructor(
     readonly key: string,
-    readonly shape: readonly number[],
-    readonly expected: Float64Array,
-    readonly found: Float64Array,
-    private readonly owners: Owners,
+    readonly expected: Values,
+    readonly found: Values,
+    private readonly around: Around,
+    readonly cast: Cast | null = null,
   ) {}
 
-  /** Key of the reference model's tensor that has the values of this one; undefined where none has. */
+  get shape(): readonly number[] {
+    return this.found.shape;
+  }
+
+  get count(): number {
+    return this.found.count;
+  }
+
+  get names(): Names {
+    return this.around.names;
+  }
+
+  /** Rows in another order: all that the last axis lies in. Null where that is not what differs. */
+  get rows(): Along | null {
+    return this.#rows();
+  }
+
+  /** What rows are made of, in another order in each row that differs. */
+  get columns(): Along | null {
+    return this.#columns();
+  }
+
+  get orders(): readonly Along[] {
+    return [this.rows, this.rows === null ? this.columns : null].filter((along) => along !== null);
+  }
+
+  /** Null of a large tensor. */
+  get elements(): Order | null {
+    return this.#elements();
+  }
+
+  get measured(): Measured {
+    return this.#measured();
+  }
+
+  /** Key of another tensor of the reference model that has the values of this one; undefined where none has. */
   get owner(): string | undefined {
-    return this.owners.get(digestOf(this.shape, this.found));
+    return this.#owner();
   }
 
-  /** Which row (index of the first axis) of `expected` each row of `found` equals; null where a row equals none. */
-  get rowOrder(): readonly number[] | null {
-    if (this.rows === undefined) this.rows = rowOrder(this);
-    return this.rows;
+  /** Whether the other model, too, has the owner's values in the owner's place. */
+  get isOwnerInPlace(): boolean {
+    const { reference, other } = this.around;
+    const [right, there] = [reference.values(this.owner!), valuesOf(other, this.owner!)];
+    reference.release(this.owner!);
+    return right !== null && there !== null && isEqual(right, there);
   }
 
-  /** Number of elements that differ. */
-  get different(): number {
-    return this.sum((expected, found) => (expected === found ? 0 : 1));
+  /** Where the rows of this tensor stand in the reference model, some of them in its sibling tensors. */
+  get elsewhere(): readonly Segment[] | null {
+    return this.#elsewhere();
   }
 
-  /** Over the elements. */
-  sum(of: (expected: number, found: number) => number): number {
-    return this.expected.reduce((total, value, i) => total + of(value, this.found[i]!), 0);
+  isTransposed(rows: number, columns: number): boolean {
+    return isTransposed(this, rows, columns);
   }
 
-  /** Whether `isSo` holds for each expected value and the value found in its place. */
-  every(isSo: (expected: number, found: number, i: number) => boolean): boolean {
-    return this.expected.every((value, i) => isSo(value, this.found[i]!, i));
+  get isEqual(): boolean {
+    return isEqual(this.expected, this.found);
+  }
+
+  /** Distance of neighbouring values of the coarser type of the two, relative to a value. */
+  get precision(): number {
+    return Math.max(...this.#types().map(precisionOf));
+  }
+
+  /** Whether that type is a narrow one. */
+  get isCoarse(): boolean {
+    return this.precision > 2 ** -20;
+  }
+
+  /** Factors of parts; null where that is not what differs. */
+  get scales(): Scales | null {
+    return this.#scales();
+  }
+
+  /** Elements that are NaN or infinite on one side alone. */
+  get notFinite(): NotFinite {
+    const { different, of, first } = this.measured;
+    const isSeen = first !== null && (!Number.isFinite(first.found) || !Number.isFinite(first.expected));
+    // In a tensor that differs all over, a single one is not what differs.
+    if (!isSeen && !this.measured.all && different > 0.01 * of) return { count: 0, first: null };
+    return notFiniteOf(this);
+  }
+
+  /** Whether `isSo` holds for each value expected and the one found in its place. */
+  every(isSo: (expected: number, found: number) => boolean): boolean {
+    for (const [begin, size] of blocksOf(this.count)) {
+      const [x, y] = [taken(this.expected, begin, size), taken(this.found, begin, size)];
+      for (let i = 0; i < size; i++) if (!isSo(x[i]!, y[i]!)) return false;
+    }
+    return true;
+  }
+
+  /** Whether some element differs, and `isSo` holds for each that does. */
+  differs(isSo: (expected: number, found: number) => boolean): boolean {
+    let some = false;
+    for (const [begin, size] of blocksOf(this.count)) {
+      const [x, y] = [taken(this.expected, begin, size), taken(this.found, begin, size)];
+      for (let i = 0; i < size; i++) {
+        if (Object.is(x[i], y[i])) continue;
+        if (!isSo(x[i]!, y[i]!)) return false;
+        some = true;
+      }
+    }
+    return some;
+  }
+
+  /** Whether each element of one side that differs is what is left of the other's. */
+  isNarrowed(narrowing: Narrowing, side: Cast["side"]): boolean {
+    let some = false;
+    for (const [begin, size] of blocksOf(this.count)) {
+      const [x, y] = [taken(this.expected, begin, size), taken(this.found, begin, size)];
+      const [narrower, wider] = side === "one" ? [y, x] : [x, y];
+      const made = narrow(wider, narrowing);
+      for (let i = 0; i < size; i++) {
+        if (Object.is(x[i], y[i])) continue;
+        if (narrower[i] !== made[i]) return false;
+        some = true;
+      }
+    }
+    return some;
+  }
+
+  /** The same two with one of them taken to the narrower type of the other, in each way that may have been gone. */
+  *narrowings(): Generator<TensorPair, void> {
+    const [expected, found] = this.#types();
+    for (const narrowing of NARROWINGS) {
+      const { type } = narrowing;
+      if (expected.has(type) === found.has(type)) continue;
+      yield found.has(type)
+        ? new TensorPair(this.key, narrowed(this.expected, narrowing), this.found, this.around, {
+            ...narrowing,
+            side: "one",
+          })
+        : new TensorPair(this.key, this.expected, narrowed(this.found, narrowing), this.around, {
+            ...narrowing,
+            side: "other",
+          });
+    }
+  }
+
+  /** What is to be made of other tensors of the reference before they are compared, and a name for it. */
+  get #made(): readonly [Made, string] {
+    const { cast } = this;
+    if (cast === null || cast.side === "other") return [AS_IT_IS, ""];
+    return [(values) => narrowed(values, cast), `${cast.how} ${cast.type}`];
   }
 }
 
-/** Null where the values cannot be compared one by one: other shapes, no floating point, or too many of them. */
-export function pairOf(right: TensorSource, other: TensorSource, key: string, owners: Owners): TensorPair | null {
+/** Null where the values cannot be compared one by one: other shapes, or no floating point. */
+export function pairOf(
+  right: TensorSource,
+  other: TensorSource,
+  key: string,
+  owners: Owners = ownersOf(right),
+  names: Names = SIDES,
+): TensorPair | null {
   const [expected, found] = [valuesOf(right, key), valuesOf(other, key)];
-  const [shape, otherShape] = [right, other].map(({ tensors }) => tensors.get(key)!.shape);
-  if (expected === null || found === null || `${shape}` !== `${otherShape}`) return null;
-  return new TensorPair(key, shape!, expected, found, owners);
-}
-
-function valuesOf(source: TensorSource, key: string): Float64Array | null {
-  const { dtype, shape } = source.tensors.get(key)!;
-  const count = elementCount(shape);
-  if (count > MOST_ELEMENTS || !isFloat(dtype)) return null;
-  const values = new Float64Array(count);
-  castingRead((...range) => source.read(...range), dtype, "F64")(key, 0, new Uint8Array(values.buffer));
-  return values;
-}
-
-const digestOf = (shape: readonly number[], values: Float64Array): string =>
-  `${shape} ${createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex")}`;
-
-function rowOrder({ shape: [rows = 1, ...rest], expected, found }: TensorPair): number[] | null {
-  const width = elementCount(rest);
-  const textOf = (values: Float64Array, row: number) =>
-    Buffer.from(values.buffer, 8 * row * width, 8 * width).toString("latin1");
-  const places = new Map<string, number[]>();
-  for (let row = rows - 1; row >= 0; row--) {
-    const text = textOf(expected, row);
-    places.set(text, [...(places.get(text) ?? []), row]);
-  }
-  const order: number[] = [];
-  for (let row = 0; row < rows; row++) {
-    const at = places.get(textOf(found, row))?.pop();
-    if (at === undefined) return null;
-    order.push(at);
-  }
-  return order;
+  if (expected === null || found === null || `${expected.shape}` !== `${found.shape}`) return null;
+  return new TensorPair(key, expected, found, { reference: owners, other, names });
 }

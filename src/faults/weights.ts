@@ -4,7 +4,7 @@ import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { HfView } from "../views/as-hf.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import { ownersOf, pairOf } from "./pair.ts";
+import { type Names, ownersOf, pairOf, SIDES } from "./pair.ts";
 import { type Recognised, recognise } from "./registry.ts";
 
 export interface WeightFault extends Recognised {
@@ -20,16 +20,24 @@ export interface WeightSides {
   readonly keys: readonly string[];
   /** Those to look at, if any of them is among `keys`; else all are. */
   readonly suspects?: readonly string[];
+  /** How words call the two. */
+  readonly names?: Names;
 }
 
-export function weightFaults({ right, other, keys, suspects = [] }: WeightSides): readonly WeightFault[] {
+export function weightFaults({
+  right,
+  other,
+  keys,
+  suspects = [],
+  names = SIDES,
+}: WeightSides): readonly WeightFault[] {
   const shared = keys.filter((key) => right.tensors.has(key) && other.tensors.has(key));
   const named = shared.filter((key) => suspects.includes(key));
   const candidates = named.length > 0 ? named : shared;
   const different = candidates.filter((key) => !isSame(right, other, key));
   if (different.length === 0) return [];
-  const owners = ownersOf(right, candidates);
-  return different.map((key) => ({ key, ...recognise(pairOf(right, other, key, owners)) }));
+  const owners = ownersOf(right);
+  return different.map((key) => ({ key, ...recognise(pairOf(right, other, key, owners, names)) }));
 }
 
 /** The weights of two models under Hugging Face's keys and dims. */
@@ -42,6 +50,7 @@ export const viewSides = (
   other: views[1 - reference]!.source,
   keys: inTableOrder(views[reference]!).map(({ key }) => key),
   suspects,
+  names: reference === 1 ? { one: "a", other: "b" } : { one: "b", other: "a" },
 });
 
 /** The tensors of a view, whatever the order of its files; those of no rule of their own come last. */

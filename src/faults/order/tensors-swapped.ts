@@ -1,10 +1,12 @@
-// Gate and up, keys and values, or two experts in each other's place. Their shapes are the same.
+// Gate and up, keys and values, two experts, two norms or two layers in each other's place. Their shapes are the same.
 import type { TensorFault } from "../fault.ts";
 
 export const tensorsSwapped: TensorFault<{ readonly owner: string }> = {
   code: "TENSORS_SWAPPED",
   of: "tensor",
-  recognise: ({ key, owner }) => (owner === undefined || owner === key ? null : { owner }),
+  moves: true,
+  recognise: (pair) => (pair.owner === undefined || pair.isOwnerInPlace ? null : { owner: pair.owner }),
   words: ({ owner }) => `holds what belongs to "${owner}"`,
-  mend: () => "exchange the tensors: gate and up, keys and values, or experts, fit each other's places",
+  mend: () =>
+    "give each tensor its own values: gate and up, keys and values, norms, experts and layers fit each other's places",
 };

@@ -1,14 +1,27 @@
-// A square matrix transposed, or not: it fits either way.
+// A matrix transposed, or not: square ones fit either way, others after a reshape, which is no transpose.
 import type { TensorFault } from "../fault.ts";
 
-export const transposed: TensorFault<true> = {
+interface Turned {
+  readonly isSquare: boolean;
+  readonly slices: boolean;
+}
+
+export const transposed: TensorFault<Turned> = {
   code: "TRANSPOSED",
   of: "tensor",
-  recognise({ shape, expected, found }) {
-    const [n = 1, columns] = shape;
-    if (shape.length !== 2 || columns !== n) return null;
-    return found.every((x, i) => x === expected[(i % n) * n + Math.floor(i / n)]) || null;
+  moves: true,
+  recognise(pair) {
+    const [rows = 1, columns = 1] = pair.shape.slice(-2);
+    if (pair.shape.length < 2 || rows < 2 || columns < 2) return null;
+    if (!pair.isTransposed(rows, columns) && !(rows !== columns && pair.isTransposed(columns, rows))) return null;
+    return { isSquare: rows === columns, slices: pair.shape.length > 2 };
   },
-  words: () => "is transposed",
-  mend: () => "transpose the tensor: square ones fit either way",
+  words: ({ isSquare, slices }) => {
+    const part = slices ? ", slice by slice" : "";
+    return isSquare ? `is transposed${part}` : `is reshaped on one side where it is transposed on the other${part}`;
+  },
+  mend: ({ isSquare }) =>
+    isSquare
+      ? "transpose the tensor on one side: square ones fit either way"
+      : "transpose the tensor, and do not reshape it",
 };

@@ -1,28 +1,22 @@
 // A tensor that went through bf16, such as a router or a norm that the trainer keeps in f32 (Automodel#2553).
-import type { Float } from "../../base/floats.ts";
-import { cast } from "../../views/cast.ts";
+import { type Cast, NARROWINGS } from "../evidence/values.ts";
 import type { TensorFault } from "../fault.ts";
+import { whereOf } from "../where.ts";
 
-/** The values that a cast to `type` leaves. */
-function roundedTo(values: Float64Array, type: Float): Float64Array {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return new Float64Array(cast(cast(bytes, "F64", type), type, "F64").buffer);
-}
-
-export const rounded: TensorFault<{ readonly type: Float; readonly different: number; readonly of: number }> = {
+export const rounded: TensorFault<Cast & { readonly where: string }> = {
   code: "ROUNDED",
   of: "tensor",
   recognise(pair) {
-    // Either may be the rounded one: the reference is a side, not the right side.
-    const isRounding = (values: Float64Array, of: Float64Array, type: Float) => {
-      const made = roundedTo(of, type);
-      return values.every((value, i) => Object.is(value, made[i]));
-    };
-    const type = (["BF16", "F16"] as const).find(
-      (each) => isRounding(pair.found, pair.expected, each) || isRounding(pair.expected, pair.found, each),
-    );
-    return type === undefined ? null : { type, different: pair.different, of: pair.expected.length };
+    for (const narrowing of NARROWINGS) {
+      if (narrowing.how !== "rounded") continue;
+      // Either may be the rounded one: the reference is a side, not the right side.
+      for (const side of ["one", "other"] as const) {
+        if (pair.isNarrowed(narrowing, side)) return { ...narrowing, side, where: whereOf(pair).where };
+      }
+    }
+    return null;
   },
-  words: ({ type, different, of }) => `is rounded to ${type}: ${different} of ${of} elements differ`,
+  words: ({ type, side, where }, { one, other }) =>
+    `is rounded to ${type} in ${side === "one" ? one : other}: ${where}`,
   mend: () => "keep the element type of this tensor",
 };
