@@ -8,6 +8,7 @@ const FLOORS = [
   ["src/model", "src/output", "src/faults"],
   ["src/convert"],
   ["src/verify", "src/parity"],
+  ["src/gate"],
   ["src/report"],
   ["src/cli"],
 ];

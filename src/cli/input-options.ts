@@ -1,16 +1,21 @@
 // What `parity` compares on, from its options.
 import { InputError, UsageError } from "../base/errors.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, has, inFolder } from "../formats/io/folder.ts";
 import type { PromptRequest } from "../parity/inputs/prompt.ts";
 import type { InputRequest } from "../parity/inputs/read.ts";
 import type { Arguments } from "./arguments.ts";
 
+/** A checkpoint, as far as companions of its model are looked for beside it. */
+export interface Place {
+  readonly path: string;
+  readonly folder: Folder;
+}
+
 /** Empty where nothing is asked for. Options of one kind only. */
 export async function inputsOf(
   args: Arguments,
-  checkpoints: readonly Checkpoint[],
+  checkpoints: readonly Place[],
 ): Promise<readonly InputRequest[] | undefined> {
   const [ids, inputs, prompts] = [args.list("ids"), args.list("inputs"), args.list("prompt")];
   const list = args.text("prompts");
@@ -37,7 +42,7 @@ export async function inputsOf(
 
 async function promptsOf(
   args: Arguments,
-  checkpoints: readonly Checkpoint[],
+  checkpoints: readonly Place[],
   given: readonly string[],
   list: string | undefined,
 ): Promise<readonly InputRequest[]> {
@@ -68,7 +73,7 @@ function checkPromptOptions(args: Arguments, given: string): void {
 }
 
 /** Where companions of the models may lie. */
-function foldersOf(args: Arguments, checkpoints: readonly Checkpoint[]): Folder[] {
+function foldersOf(args: Arguments, checkpoints: readonly Place[]): Folder[] {
   const config = args.text("config");
   return [...checkpoints.map(({ folder }) => folder), ...(config === undefined ? [] : [locate(config).folder])];
 }
@@ -76,14 +81,14 @@ function foldersOf(args: Arguments, checkpoints: readonly Checkpoint[]): Folder[
 const TOKENIZER_FILE = "tokenizer.json";
 
 /** Null where there is none. */
-export function tokenizerBeside(args: Arguments, checkpoints: readonly Checkpoint[]): PathOrLocation | null {
+export function tokenizerBeside(args: Arguments, checkpoints: readonly Place[]): PathOrLocation | null {
   const given = args.text("tokenizer");
   if (given !== undefined) return given;
   const folder = foldersOf(args, checkpoints).find((each) => has(each, TOKENIZER_FILE));
   return folder === undefined ? null : inFolder(folder, TOKENIZER_FILE);
 }
 
-function tokenizerOf(args: Arguments, checkpoints: readonly Checkpoint[]): PathOrLocation {
+function tokenizerOf(args: Arguments, checkpoints: readonly Place[]): PathOrLocation {
   const found = tokenizerBeside(args, checkpoints);
   if (found !== null) return found;
   throw new InputError("TOKENIZER_MISSING", "no tokenizer.json beside the checkpoints", {

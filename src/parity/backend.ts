@@ -21,6 +21,22 @@ export interface Work {
   readonly mayMeasure: boolean;
 }
 
+/** One backend for several runs: it is opened by the first of them. */
+export class SharedBackend {
+  #opened: OpenedBackend | null = null;
+
+  /** @throws EnvironmentError where the backend asked for cannot run here */
+  async open(choice: BackendChoice, work: Work): Promise<OpenedBackend> {
+    this.#opened ??= await openBackend(choice, work);
+    return this.#opened;
+  }
+
+  async close(): Promise<void> {
+    await this.#opened?.backend.close();
+    this.#opened = null;
+  }
+}
+
 /** FLOPs from which it pays to measure which is faster: less is done in half a minute on either. */
 const WORTH_MEASURING = 1e12;
 

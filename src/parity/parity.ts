@@ -6,7 +6,7 @@ import type { Upstream } from "../family/upstream.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { decodedAlike } from "../views/decoded-alike.ts";
-import { openBackend } from "./backend.ts";
+import { SharedBackend } from "./backend.ts";
 import { afterCast, type Seen } from "./casts.ts";
 import type { BackendChoice } from "./choices.ts";
 import { openGolden } from "./inputs/golden.ts";
@@ -33,6 +33,8 @@ export interface ParityOptions extends JudgeOptions {
   /** Asks whether b is exactly the rounding of a to the types of b, and runs a in these. */
   readonly afterCast?: boolean | undefined;
   readonly backend?: BackendChoice | undefined;
+  /** Of several runs; whoever made it closes it. A backend of its own unless given. */
+  readonly shared?: SharedBackend | undefined;
   readonly maxRamBytes?: number | undefined;
   /** Told what computes, before it does. */
   readonly onBackend?: (backend: ParityReport["backend"]) => void;
@@ -107,8 +109,9 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
     // Before a backend is started: whatever does not fit fails here.
     const plans = passes.plan(passes.forwards);
     const work = { flops: flopsOf(plans), mayMeasure: options.maxRamBytes === undefined };
-    const { backend, ...why } = await openBackend(options.backend ?? "auto", work);
+    const shared = options.shared ?? new SharedBackend();
     try {
+      const { backend, ...why } = await shared.open(options.backend ?? "auto", work);
       const { name, adapter, library } = backend;
       const computedOn = { name, adapter, ...(library === null ? {} : { library }), ...why };
       options.onBackend?.(computedOn);
@@ -129,7 +132,7 @@ export async function runParity(options: ParityOptions): Promise<ParityReport> {
         b: sides[1] ? describe(sides[1], weights[1]!) : { ...GOLDEN_SIDE, path: golden!.path },
       };
     } finally {
-      await backend.close();
+      if (options.shared === undefined) await shared.close();
     }
   } finally {
     golden?.close();

@@ -1,15 +1,14 @@
 import type { Command } from "../command.ts";
+import { check } from "./check.ts";
 import { clean } from "./clean.ts";
 import { convert } from "./convert.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
-import { match } from "./match.ts";
 import { parity } from "./parity.ts";
 import { plan } from "./plan.ts";
 import { roundtrip } from "./roundtrip.ts";
-import { seal } from "./seal.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of `--help`. */
@@ -21,8 +20,7 @@ export const commands: readonly Command[] = [
   diff,
   parity,
   validate,
-  seal,
-  match,
+  check,
   clean,
   families,
   doctor,

@@ -5,7 +5,8 @@ import { acceptancesIn } from "../accept-known.ts";
 import type { Command } from "../command.ts";
 import { inputsOf, tokenizerBeside } from "../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
-import { choice, flag, pairOptions, sideOptionsOf, text } from "../options.ts";
+import { flag, pairOptions, sideOptionsOf, text } from "../options.ts";
+import { inputOptions, runOptions } from "../parity-options.ts";
 import { untilAborted } from "../signals.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
@@ -14,33 +15,10 @@ export const parity: Command = {
   describe: "Run forward and compare logits: a against b, or against --golden",
   positionals: { a: "a checkpoint's directory or file", b: "another one of the same model" },
   options: {
-    ids: text("JSON array of token ids; repeatable"),
-    prompt: text("Text, or @FILE; repeatable"),
-    prompts: text("Many prompts: a JSON array of strings (.json), or a text of one a line"),
-    "chat-template": flag("Put the prompt into the checkpoint's chat template, as a user's message"),
-    image: text("PNG or JPEG file that goes with each prompt, for models that see; repeatable"),
-    tokenizer: text("tokenizer.json, or a directory holding one [the checkpoint's]"),
-    inputs: text(
-      "safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids; repeatable",
-    ),
+    ...inputOptions,
     golden: text("safetensors with input_ids and logits to compare with"),
-    "save-logits": text("Write input_ids, logits_a and logits_b as safetensors"),
-    backend: choice("Where it is computed; cpu in f64 [auto]", BACKEND_CHOICES),
-    tokens: text("Number of random ids [512]"),
-    routing: choice("Whether the second side takes the first one's experts [free]", ROUTING_CHOICES),
     localise: flag("Name the first place where the sides part, whatever the verdict"),
-    "accept-known": text(
-      "Let a known difference pass: =CODE or =CODE=KL; without a code all that are small; repeatable",
-      {
-        requiresArg: false,
-      },
-    ),
-    upstream: text(
-      "Versions whose mathematics is run: transformers=5.24,torchtitan=main [the config's; else the newest checked]",
-    ),
-    "max-kl": text("Largest mean KL in nats per token [1e-8]"),
-    "min-top1": text("Smallest share of positions with the same most likely token, from 0 to 1"),
-    "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
+    ...runOptions,
     ...pairOptions,
   },
   examples: [

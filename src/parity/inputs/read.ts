@@ -8,6 +8,7 @@ import { readJson } from "./text-files.ts";
 
 export type InputRequest =
   | { readonly kind: "ids"; readonly file: string }
+  | { readonly kind: "list"; readonly ids: readonly number[] }
   | { readonly kind: "inputs"; readonly file: string }
   | PromptRequest
   | { readonly kind: "random"; readonly tokens?: number; readonly seed?: number };
@@ -18,6 +19,8 @@ export async function resolveInputs(request: InputRequest, limits: InputLimits):
       const ids_T = idsOfJson(request.file);
       return { input: { ids_T }, about: { kind: "ids", tokens: ids_T.length, source: request.file } };
     }
+    case "list":
+      return { input: { ids_T: [...request.ids] }, about: { kind: "ids", tokens: request.ids.length } };
     case "inputs": {
       const input = readInputs(request.file, limits.vision);
       const images = input.images?.grids.length;
