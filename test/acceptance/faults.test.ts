@@ -39,7 +39,7 @@ describe("a wrong model fails parity, against the golden and against torchtitan'
   test.each<[string, typeof llama, string, string]>([
     ["queries not permuted", llama, "rope-q-not-permuted", "model.layers.0.self_attn.q_proj.weight"],
     ["gate and up swapped in one layer", qwen, "tensors-swapped", "model.layers.0.mlp.gate_proj.weight"],
-    ["theta 1e6 → 1e4", qwen, "rope-theta-default", "rope_theta"],
+    ["theta 1e6 → 1e4", qwen, "rope-theta-default", "rope_parameters.rope_theta"],
     ["eps 1e-5 → 1e-6", llama, "norm-eps-default", "rms_norm_eps"],
     ["one NaN", llama, "one-nan", "model.norm.weight"],
   ])("%s", (_, { hf, native, golden }, name, place) => {

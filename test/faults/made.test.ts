@@ -83,8 +83,8 @@ test("a field of the config falls back to a default, wherever it stands", () => 
   const config = { rms_norm_eps: 1e-6, rope_parameters: { rope_type: "default", rope_theta: 1e6 } };
   const model = sample({}, config);
   const [theta, eps] = ["rope-theta-default", "norm-eps-default"].map(kindOf);
-  expect([theta!, eps!].map((kind) => kind.places(model))).toEqual([["rope_theta"], ["rms_norm_eps"]]);
-  expect(theta!.make(model, "rope_theta").config).toEqual({
+  expect([theta!, eps!].map((kind) => kind.places(model))).toEqual([["rope_parameters.rope_theta"], ["rms_norm_eps"]]);
+  expect(theta!.make(model, "rope_parameters.rope_theta").config).toEqual({
     rms_norm_eps: 1e-6,
     rope_parameters: { rope_type: "default", rope_theta: 1e4 },
   });

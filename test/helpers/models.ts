@@ -6,6 +6,7 @@ import { type Family, tableLayout } from "../../src/family/family.ts";
 import type { Layout } from "../../src/family/layout.ts";
 import { bytesOf, type Change, edited } from "../../src/faults/edit.ts";
 import type { Sample } from "../../src/faults/fault.ts";
+import type { Kind } from "../../src/faults/kinds/kind.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openDcp } from "../../src/formats/dcp/open.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
@@ -95,8 +96,17 @@ export const sampleOf = (name: string): Sample => ({
   config: configOf(fixtureCase(name)),
 });
 
+/** With the fault in the place that is so called, or whose path ends so. */
+function madeIn(sample: Sample, kind: Kind, place: string): Sample {
+  const fitting = kind.places(sample).find((each) => each === place || each.endsWith(`.${place}`));
+  return kind.make(sample, fitting ?? place);
+}
+
 /** A fixture's Hugging Face side with a fault, by the name of its kind, in one place or in several. */
 export function faulty(name: string, kind: string, ...places: readonly string[]): TestModel {
-  const { source, config } = places.reduce<Sample>((sample, place) => kindOf(kind).make(sample, place), sampleOf(name));
+  const { source, config } = places.reduce<Sample>(
+    (sample, place) => madeIn(sample, kindOf(kind), place),
+    sampleOf(name),
+  );
   return withSource(hfSide(name, config), source);
 }

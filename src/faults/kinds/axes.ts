@@ -70,3 +70,41 @@ export const toHalves =
     const within = row % head;
     return row - within + 2 * (within % (head / 2)) + Math.floor(within / (head / 2));
   };
+
+/** The order in which each comes from the one before, the first from the last. */
+export const rolled =
+  (count: number, by = 1): Order =>
+  (index) =>
+    (index - by + count) % count;
+
+export const reversed =
+  (count: number): Order =>
+  (index) =>
+    count - 1 - index;
+
+/** Two exchanged, all others where they were. */
+export const exchanged =
+  (first: number, second: number): Order =>
+  (index) =>
+    index === first ? second : index === second ? first : index;
+
+/** The order within one of the outer indices alone. */
+export const only =
+  (at: number, order: Order): Order =>
+  (index, outer) =>
+    outer === at ? order(index, outer) : index;
+
+/** Two axes of `[a, b]` within one axis: what stood at (i, j) stands at (j, i). */
+export const regrouped =
+  (a: number, b: number): Order =>
+  (index) => {
+    const [j, i] = [Math.floor(index / a), index % a];
+    return i * b + j;
+  };
+
+/** Parts of these sizes in another order: part `order[0]` comes first. */
+export function parts(sizes: readonly number[], order: readonly number[]): Order {
+  const begins = sizes.map((_, part) => sizes.slice(0, part).reduce((sum, size) => sum + size, 0));
+  const from = order.flatMap((part) => Array.from({ length: sizes[part]! }, (_, i) => begins[part]! + i));
+  return (index) => from[index]!;
+}

@@ -8,6 +8,9 @@ import type { Sample } from "../fault.ts";
 export const textConfig = (config: JsonObject): JsonObject =>
   isJsonObject(config.text_config) ? config.text_config : config;
 
+export const visionConfig = (config: JsonObject): JsonObject | null =>
+  isJsonObject(config.vision_config) ? config.vision_config : null;
+
 /** The first of these fields that is a number; `otherwise` where none is. */
 export function numberOf(config: JsonObject, fields: readonly string[], otherwise = 0): number {
   for (const field of fields) {
@@ -19,6 +22,22 @@ export function numberOf(config: JsonObject, fields: readonly string[], otherwis
 
 /** Whether the tensor belongs to what sees, not to what speaks. */
 export const isVision = (key: string): boolean => /(?:^|\.)(?:visual|vision\w*|mm_projector)\./.test(key);
+
+export interface LayerPlace {
+  /** `model.layers.` */
+  readonly stack: string;
+  readonly layer: number;
+  /** `mlp.up_proj.weight` */
+  readonly rest: string;
+}
+
+/** Where in a stack of layers a tensor is; null for one outside. */
+export function layerOf(key: string): LayerPlace | null {
+  const match = /^(.*?\b(?:layers|blocks)\.)(\d+)\.(.+)$/.exec(key);
+  return match === null ? null : { stack: match[1]!, layer: Number(match[2]), rest: match[3]! };
+}
+
+export const inLayer = ({ stack }: LayerPlace, layer: number, rest: string): string => `${stack}${layer}.${rest}`;
 
 /** Keys of floating-point tensors that match. */
 export const keysLike = (
@@ -43,3 +62,13 @@ export function rotaryDim(sample: Sample): number {
   const factor = numberOf(nested, ["partial_rotary_factor"], numberOf(text, ["partial_rotary_factor"], 1));
   return Math.floor(headDim(sample) * factor);
 }
+
+export const queryHeads = ({ config }: Sample): number => numberOf(textConfig(config), ["num_attention_heads"]);
+
+/** Of keys and values. */
+export const keyHeads = (sample: Sample): number =>
+  numberOf(textConfig(sample.config), ["num_key_value_heads"], queryHeads(sample));
+
+/** Experts of a layer that tokens are routed to; 0 in a dense model. */
+export const expertCount = ({ config }: Sample): number =>
+  numberOf(textConfig(config), ["num_local_experts", "n_routed_experts", "num_experts"]);
