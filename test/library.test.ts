@@ -53,6 +53,16 @@ describe("the library's document is the command's:", () => {
     await expectSame(library.inspectDocument(inspection), ["inspect", native]);
   });
 
+  test("seal and match", async () => {
+    const sealed = await library.seal(open(hf), { adapters });
+    await expectSame(library.sealDocument(sealed, null), ["seal", hf]);
+    const file = join(scratch(), "seal.json");
+    writeFileSync(file, library.encodeSeal(sealed.seal));
+    expect(library.readSeal(file)).toEqual(sealed.seal);
+    const result = await library.match(open(native), library.readSeal(file), { adapters });
+    await expectSame(library.matchDocument(result), ["match", native, file]);
+  });
+
   test("inspect, of no known family", async () => {
     const inspection = library.inspect(open(join(FIXTURES, "demo/golden.safetensors")), { adapters });
     expect(inspection.family).toBeNull();

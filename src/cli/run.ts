@@ -67,13 +67,26 @@ export async function runCommand(command: Command, name: string, args: Arguments
   document = { seconds: (performance.now() - begin) / 1e3, ...document };
   if (json) io.stdout(renderJson(document));
   else if (quiet && document.verdict !== "pass") io.stderr(`${visible(document.headline)}\n`);
-  else context.print(renderText(document, { color: context.color, columns: io.columns }));
+  else context.print(document.printed ?? renderText(document, { color: context.color, columns: io.columns }));
   for (const report of reports) report(document);
   return document.verdict === "pass" ? 0 : 1;
 }
 
 /** Whatever names a place that may be read. */
-const PLACES = ["source", "path", "a", "b", "config", "config-a", "config-b", "tokenizer", "golden", "ids", "inputs"];
+const PLACES = [
+  "source",
+  "path",
+  "a",
+  "b",
+  "config",
+  "config-a",
+  "config-b",
+  "tokenizer",
+  "golden",
+  "ids",
+  "inputs",
+  "seal",
+];
 
 /** Puts right what a killed run left of a place before it is read. */
 async function restoreNamed(args: Arguments): Promise<void> {

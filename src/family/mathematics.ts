@@ -25,13 +25,19 @@ function effective(field: string, value: MathFacts[string], reach: number): stri
   return JSON.stringify(typeof value === "object" ? value.map(size) : value);
 }
 
+/** Whether the head is the embedding. The tensors tell it: a model that is not tied has a head of its own. */
+const TIES = new Set(["tied", "tie_word_embeddings"]);
+
 /**
- * SHA-256 of the family's name and its fields, each as `field<TAB>JSON<LF>`, in the order of code units: equal for configs
- * that compute the same, whatever file, spelling or layout they come from.
+ * SHA-256 of the family's name and its fields but for ties, each as `field<TAB>JSON<LF>`, in the order of code units: equal for
+ * configs that compute the same, whatever file, spelling or layout they come from.
  */
-export function mathematicsHash(family: Family): string {
-  const hash = createHash("sha256").update(`family\t${JSON.stringify(family.family)}\n`);
-  const fields = [...mathematics(family)].toSorted(([a], [b]) => (a < b ? -1 : 1));
+export const mathematicsHash = (family: Family): string => hashOfFields(family.family, mathematics(family));
+
+/** The same of fields that were written down. */
+export function hashOfFields(family: string, texts: ReadonlyMap<string, string>): string {
+  const hash = createHash("sha256").update(`family\t${JSON.stringify(family)}\n`);
+  const fields = [...texts].filter(([field]) => !TIES.has(field)).toSorted(([a], [b]) => (a < b ? -1 : 1));
   for (const [field, text] of fields) hash.update(`${field}\t${text}\n`);
   return hash.digest("hex");
 }

@@ -24,6 +24,23 @@ export interface KeptTensor {
   readonly bytes: Uint8Array | null;
 }
 
+/** What a cast made of which model. */
+export interface RoundingOf {
+  /** Root of the model that was cast, in hex. */
+  readonly root: string;
+  /** Types that its tensors were cast to. */
+  readonly dtypes: readonly Dtype[];
+}
+
+/** What the target is, as `seal` finds it. */
+export interface RecordSeal {
+  /** Over its tensors as Hugging Face has them, in hex. */
+  readonly root: string;
+  /** Of what its config makes the forward pass compute, in hex. */
+  readonly config: string;
+  readonly roundingOf: RoundingOf | null;
+}
+
 export interface ConversionRecord {
   /** Null for a raw conversion. */
   readonly family: string | null;
@@ -46,6 +63,8 @@ export interface ConversionRecord {
   /** Keys in the source's files, by key of its layout, where these spelled them otherwise: under a prefix, or wrapped. */
   readonly names: ReadonlyMap<string, string>;
   readonly dropped: readonly KeptTensor[];
+  /** Absent in records of raw conversions, and of versions that wrote none. */
+  readonly seal?: RecordSeal | undefined;
 }
 
 /** The bytes of dropped tensors in the order given, up to the limit of a record. */
@@ -127,7 +146,27 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     encodings: root.optional("encodings")?.map((reader) => reader.oneOf(ENCODINGS, "encoding")) ?? new Map(),
     names: root.optional("names")?.map((reader) => reader.text()) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
+    seal: sealOf(root.optional("seal")),
   };
+}
+
+function sealOf(seal: JsonReader | undefined): RecordSeal | undefined {
+  if (seal === undefined) return undefined;
+  return {
+    root: hexOf(seal.field("root")),
+    config: hexOf(seal.field("config")),
+    roundingOf: roundingIn(seal.optional("roundingOf")),
+  };
+}
+
+/** Of a record or of a seal; null where there is none. */
+export const roundingIn = (reader: JsonReader | undefined): RoundingOf | null =>
+  reader?.nullable((of) => ({ root: hexOf(of.field("root")), dtypes: of.field("dtypes").list().map(dtypeOf) })) ?? null;
+
+/** A SHA-256. */
+export function hexOf(reader: JsonReader): string {
+  const text = reader.text();
+  return /^[0-9a-f]{64}$/.test(text) ? text : reader.fail("SHA-256 in hex");
 }
 
 function parseOrigin(origin: JsonReader): SafetensorsOrigin {

@@ -73,6 +73,8 @@ export interface ReportDocument extends Findings {
   /** Absent where checks were made: then the verdict is the word. */
   readonly outcome?: Outcome;
   readonly sections?: readonly Section[];
+  /** What is printed in place of the report, where a command's result is a file that goes to stdout. */
+  readonly printed?: string;
   /** The result with nothing left out: the JSON document of the contract. */
   readonly data: object;
 }

@@ -6,9 +6,11 @@ import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
+import { match } from "./match.ts";
 import { parity } from "./parity.ts";
 import { plan } from "./plan.ts";
 import { roundtrip } from "./roundtrip.ts";
+import { seal } from "./seal.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of `--help`. */
@@ -21,6 +23,8 @@ export const commands: readonly Command[] = [
   parity,
   validate,
   check,
+  seal,
+  match,
   clean,
   families,
   doctor,
