@@ -41,6 +41,7 @@ export { tokenTexts } from "./parity/inputs/token-texts.ts";
 export { type ParityOptions, type ParityReport, runParity, type SideReport } from "./parity/parity.ts";
 export type { Acceptance } from "./parity/verdict/accepted.ts";
 export type { Fact, ReportDocument, Section, Table, Verdict } from "./report/document.ts";
+export type { FileRead, Header, HeaderConfig, InputFile } from "./report/header.ts";
 export { renderHtml } from "./report/html.ts";
 export { renderJson } from "./report/json.ts";
 export { renderJunit } from "./report/junit.ts";

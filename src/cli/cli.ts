@@ -4,9 +4,8 @@ import { withAcceptances } from "./accept-known.ts";
 import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands/commands.ts";
-import { commandFailure } from "./fail.ts";
 import { sharedOptions } from "./options.ts";
-import { type Io, printFailure, runCommand } from "./run.ts";
+import { type Io, refuseCall, runCommand } from "./run.ts";
 import { inOptions, misspeltCommand, NAME, shortHelp, usageError } from "./usage.ts";
 
 const EPILOGUE = `A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth.
@@ -31,11 +30,10 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     const { source } = selection.values;
     const misspelt = typeof source === "string" && source === argv[0] ? misspeltCommand(source) : undefined;
     if (misspelt !== undefined) throw misspelt;
-    return await runCommand(selection.command, selection.name, new Arguments(selection.values), io);
+    const { command, name, values } = selection;
+    return await runCommand({ command, name, args: new Arguments(values), argv }, io);
   } catch (error) {
-    const failure = commandFailure(error);
-    printFailure(failure, argv.includes("--json"), !argv.includes("--no-color"), io);
-    return failure.exitCode;
+    return refuseCall(error, argv, io);
   }
 }
 

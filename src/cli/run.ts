@@ -8,11 +8,12 @@ import { visible } from "../report/escape.ts";
 import { renderJson } from "../report/json.ts";
 import { rendererFor } from "../report/renderers.ts";
 import { renderText } from "../report/text.ts";
-import { failureDocument, failureJson, failureText } from "../report/views/failure.ts";
+import { failureDocument, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
 import { commandFailure } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
+import { Evidence } from "./reports/evidence.ts";
 import type { Signals } from "./signals.ts";
 
 /** Where a run prints. */
@@ -29,7 +30,10 @@ export interface Io {
 }
 
 /** Runs a command, prints what came out and writes its reports; returns the exit code. */
-export async function runCommand(command: Command, name: string, args: Arguments, io: Io): Promise<number> {
+export async function runCommand(
+  { command, name, args, argv }: { command: Command; name: string; args: Arguments; argv: readonly string[] },
+  io: Io,
+): Promise<number> {
   const json = args.flag("json");
   const quiet = args.flag("quiet") || json;
   const color = !args.flag("no-color");
@@ -52,19 +56,26 @@ export async function runCommand(command: Command, name: string, args: Arguments
     io.signals.release();
   };
   const begin = performance.now();
+  const evidence = new Evidence(argv, json || reports.length > 0);
+  const sides = Object.keys(command.positionals);
   let document: ReportDocument;
   try {
-    if (name !== "clean") await restoreNamed(args);
-    document = await command.run(args, context);
+    document = await evidence.gather(async () => {
+      if (name !== "clean") await restoreNamed(args);
+      return command.run(args, context);
+    });
   } catch (error) {
     settle();
     const failure = commandFailure(error);
-    printFailure(failure, json, color, io);
-    for (const report of reports) report(failureDocument(name, failure));
+    const failed = { ...failureDocument(name, failure), header: await evidence.header(args, sides, false) };
+    printFailure(failure, failed, json, color, io);
+    for (const report of reports) report(failed);
     return failure.exitCode;
   }
+  const seconds = (performance.now() - begin) / 1e3;
   settle();
-  document = { seconds: (performance.now() - begin) / 1e3, ...document };
+  const header = await evidence.header(args, sides, true);
+  document = { seconds, ...document, header };
   if (json) io.stdout(renderJson(document));
   else if (quiet && document.verdict !== "pass") io.stderr(`${visible(document.headline)}\n`);
   else context.print(document.printed ?? renderText(document, { color: context.color, columns: io.columns }));
@@ -93,9 +104,18 @@ async function restoreNamed(args: Arguments): Promise<void> {
   for (const place of PLACES.flatMap((each) => args.list(each))) await restoreTarget(place);
 }
 
-export function printFailure(failure: Failure, json: boolean, color: boolean, io: Io): void {
+function printFailure(failure: Failure, document: ReportDocument, json: boolean, color: boolean, io: Io): void {
   io.stderr(failureText(failure, { color: color && io.stderrColor }, io.debug));
-  if (json) io.stdout(renderJson({ data: failureJson(failure) }));
+  if (json) io.stdout(renderJson(document));
+}
+
+/** Of a call that no command could be made of. */
+export async function refuseCall(error: unknown, argv: readonly string[], io: Io): Promise<number> {
+  const failure = commandFailure(error);
+  const header = await new Evidence(argv, false).header(null, [], false);
+  const document = { ...failureDocument("usage", failure), header };
+  printFailure(failure, document, argv.includes("--json"), !argv.includes("--no-color"), io);
+  return failure.exitCode;
 }
 
 function reportWriter(file: string): (document: ReportDocument) => void {

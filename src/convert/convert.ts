@@ -61,6 +61,8 @@ export interface Conversion {
   readonly leftBehind: readonly string[];
   /** What could not be checked of the source, in words; null where there was nothing. */
   readonly notChecked: string | null;
+  /** Whether the disk had everything before it got its name. */
+  readonly durable: boolean;
   readonly notes: readonly string[];
 }
 
@@ -126,6 +128,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     files,
     leftBehind: plan.leftBehind,
     notChecked: source.notChecked?.() ?? null,
+    durable: options.fsync ?? true,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
 }

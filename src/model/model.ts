@@ -1,9 +1,11 @@
 // A checkpoint opened into a model: what it is, its tensors by the keys of its layout, and where they are stored.
 import { InputError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import { witness } from "../base/witness.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
+import { mathematicsHash } from "../family/mathematics.ts";
 import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
 import { quantisedBy } from "../foreign/quantised.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
@@ -131,6 +133,7 @@ export function modelOf(identified: Identified): Model {
   const { adapter, keys } = recognised;
   if (config === null || json === null) throw foreign ? configUnknown(foreign) : configMissing(checkpoint, adapter);
   const family = openFamily(identified, json, config.path);
+  witness()?.config(checkpoint.path, config, () => mathematicsHash(family));
   const layout = bound(family, recognised.layout);
   const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors);
   const encoded = [...keys.model].flatMap(([key, from]) => {

@@ -1,4 +1,5 @@
 import { InputError } from "../base/errors.ts";
+import { headersOnly } from "../base/witness.ts";
 import { namedFor } from "../foreign/foreign.ts";
 import { nearby } from "../foreign/nearby.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -32,7 +33,9 @@ export function openCheckpoint(at: PathOrLocation): Checkpoint {
   checkArgument("openCheckpoint", "path", at);
   const location = locate(at);
   try {
-    return location.file === null ? openFolder(location.folder) : openFile(location, location.file);
+    return headersOnly(() =>
+      location.file === null ? openFolder(location.folder) : openFile(location, location.file),
+    );
   } catch (error) {
     throw namedFor(location, error);
   }

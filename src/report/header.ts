@@ -1,8 +1,7 @@
-// The header of every report: what was run, when and where, and on what. It makes of a report evidence.
-import type { FileSeen } from "../base/seen.ts";
+// The header of every report: what was run, when and where, and on what. It makes evidence of a report.
 
 export interface Header {
-  readonly tool: "convert-checkpoint";
+  readonly tool: string;
   readonly version: string;
   /** The command line, quoted as a shell takes it. */
   readonly command: string;
@@ -14,26 +13,34 @@ export interface Header {
     /** `linux x64` */
     readonly platform: string;
   };
-  /** Files that options name, and the token ids that were run; null where the command takes none. */
-  readonly inputs: HeaderInputs | null;
+  /** What a model was run on, where files said it; null where none did. */
+  readonly inputs: { readonly files: readonly InputFile[] } | null;
   /** Every file that was read, in order of path. */
-  readonly files: readonly FileSeen[];
-  /** The config of each side, by the side's name: `source`, `path`, `a`, `b`; null for a side without. */
-  readonly configs: Readonly<Record<string, HeaderConfig | null>>;
-  /** What computed, where a forward pass ran. */
-  readonly backend?: { readonly name: string; readonly adapter: string | null };
+  readonly files: readonly FileRead[];
+  /** The config of each side, by the side's name: `source`, `path`, `a`, `b`; none of a side without. */
+  readonly configs: Readonly<Record<string, HeaderConfig>>;
 }
 
-export interface HeaderInputs {
-  /** SHA-256 of the token ids of all inputs, where ids were run. */
-  readonly sha256?: string;
-  readonly files: readonly FileSeen[];
+export interface FileRead {
+  /** Absolute. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Of all its bytes; null where no more than headers were read, or for the reason in `unhashed`. */
+  readonly sha256: string | null;
+  /** `header`: no more than what says where tensors lie. */
+  readonly read: "header" | "content";
+  readonly unhashed?: string;
+}
+
+export interface InputFile extends FileRead {
+  /** That names it, or a folder that it is in: `--ids`. */
+  readonly option: string;
 }
 
 export interface HeaderConfig {
   readonly path: string;
   /** Of the file's bytes. */
   readonly sha256: string;
-  /** Of what it makes the model compute: equal for configs that mean the same; null where no family reads it. */
+  /** Hash of what it makes the model compute: equal for configs that mean the same; null where no family reads it. */
   readonly mathematics: string | null;
 }

@@ -1,4 +1,5 @@
 // Two checkpoints, tensor by tensor, whatever their layouts and containers.
+import type { Check } from "../base/check.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import type { ConfigDifference } from "../family/config-differences.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -10,6 +11,7 @@ import type { TensorSource } from "../views/tensor-source.ts";
 import { configsOf } from "./diff-configs.ts";
 import { lackedByBoth, lackingNotes, withoutAliases } from "./diff-table.ts";
 import { type Compared, type DiffPair, type DiffView, type PairOptions, pairOf } from "./diff-views.ts";
+import { checksumChecks } from "./not-checked.ts";
 
 export type { Compared } from "./diff-views.ts";
 
@@ -39,6 +41,8 @@ export interface Diff {
   /** In what the forward pass computes; they leave the verdict alone, which is about tensors. Null where not compared. */
   readonly configDifferences: readonly ConfigDifference[] | null;
   readonly configsNotCompared: string | null;
+  /** What else could not be checked. */
+  readonly notChecked: readonly Check[];
   readonly notes: readonly string[];
   readonly seconds: number;
 }
@@ -81,6 +85,7 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
     cast,
     configDifferences: configs.differences,
     configsNotCompared: configs.reason,
+    notChecked: [...checksumChecks(a, "a"), ...checksumChecks(b, "b")],
     notes: [...left.spelling.map((note) => `a: ${note}`), ...right.spelling.map((note) => `b: ${note}`), ...notes],
     seconds: (performance.now() - begin) / 1e3,
   };

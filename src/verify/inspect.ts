@@ -44,7 +44,7 @@ export interface Inspection {
   readonly prefix: string;
   readonly config: string | null;
   /** Files that hold tensors: shards of safetensors, ranks of DCP. */
-  readonly files: readonly string[];
+  readonly weightFiles: readonly string[];
   /** Ranks that saved a DCP checkpoint or whose shards the files are; null for others. */
   readonly ranks: number | null;
   /** Elements of the model's tensors; of all where the family is unknown. */
@@ -139,7 +139,7 @@ function contentOf(checkpoint: Checkpoint) {
   const files = filesOf(checkpoint);
   const dcpRanks = checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null;
   return {
-    files,
+    weightFiles: files,
     ranks: checkpoint.ranks?.length ?? dcpRanks,
     parameters: model.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     bytes: tensors.reduce((sum, { byteLength }) => sum + byteLength, 0),

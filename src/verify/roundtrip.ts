@@ -1,5 +1,6 @@
 // There and back without writing either: what a conversion would make of the source, converted back as it is read.
 import { createXXHash64 } from "hash-wasm";
+import type { Check } from "../base/check.ts";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { outputFiles } from "../convert/outputs.ts";
@@ -20,7 +21,7 @@ import { type Mapping, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import { notCheckedNote } from "./not-checked.ts";
+import { checksumChecks, notCheckedNote } from "./not-checked.ts";
 
 /** The JSON document of `roundtrip` (CONTRACT). */
 export interface RoundTrip {
@@ -37,12 +38,15 @@ export interface RoundTrip {
   /** Safetensors files as they came back, and whether the source's own have the same bytes. */
   readonly files: readonly {
     readonly name: string;
+    readonly path: string;
     readonly bytes: number;
     readonly xxh64: string;
     readonly same: boolean;
   }[];
   /** Tensors that are not carried over, with the reason. */
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
+  /** What could not be checked. */
+  readonly notChecked: readonly Check[];
   readonly notes: readonly string[];
   readonly seconds: number;
 }
@@ -73,6 +77,7 @@ export async function roundtrip(model: Model, options: RoundTripOptions = {}): P
     differences,
     hashes: trip.hashes,
     files: trip.files,
+    notChecked: checksumChecks(model.checkpoint),
     dropped: there.dropped.map(({ key, reason }) => ({ key, reason })),
     notes: [...model.stored.notes, ...notes, ...trip.notes, ...notCheckedNote(model.checkpoint)],
     seconds: (performance.now() - begin) / 1e3,
@@ -114,7 +119,7 @@ function layoutBetween({ family, layout }: Model, to: string | undefined): Layou
 
 class Trip {
   readonly hashes: { key: string; xxh64: string }[] = [];
-  readonly files: { name: string; bytes: number; xxh64: string; same: boolean }[] = [];
+  readonly files: { name: string; path: string; bytes: number; xxh64: string; same: boolean }[] = [];
   readonly notes: string[] = [];
   readonly #model: Model;
   readonly #there: Mapping;
@@ -241,7 +246,7 @@ class Trip {
     for (const part of file.parts) yield* this.#hashPart(part, returned, buffer);
     const xxh64 = returned.digest("hex");
     const same = xxh64 === own.digest("hex");
-    this.files.push({ name: file.name, bytes: file.byteLength, xxh64, same });
+    this.files.push({ name: file.name, path: source.name, bytes: file.byteLength, xxh64, same });
     return same;
   }
 

@@ -1,5 +1,6 @@
 // One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
 
+import type { Check } from "../base/check.ts";
 import { torchName } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
@@ -18,7 +19,7 @@ import type { Mapping } from "../views/mapping.ts";
 import { type Judged, judgeValues, type Scanned } from "../views/values/implausible.ts";
 import { scan } from "../views/values/scan.ts";
 import { loading } from "./loads.ts";
-import { notCheckedNote } from "./not-checked.ts";
+import { checksumChecks, notCheckedNote } from "./not-checked.ts";
 import { upstreamNotes } from "./upstream-notes.ts";
 
 /** The JSON document of `validate` (CONTRACT). */
@@ -30,8 +31,8 @@ export interface Validation {
   readonly layout: string;
   readonly tensors: number;
   readonly bytes: number;
-  /** What was looked at, and how many tensors failed it. */
-  readonly checks: readonly { readonly name: string; readonly failed: number }[];
+  /** What was looked at; `failed` tells how many findings there are. */
+  readonly checks: readonly (Check & { readonly failed: number })[];
   readonly differences: readonly Difference[];
   readonly notes: readonly string[];
   readonly seconds: number;
@@ -74,10 +75,14 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
     layout: model.layout.name,
     tensors: tensors.length,
     bytes,
-    checks: Object.entries(loads === null ? CHECKS : { ...CHECKS, ...LOADING }).map(([name, kinds]) => ({
-      name,
-      failed: differences.filter(({ kind }) => kinds.includes(kind)).length,
-    })),
+    checks: [
+      // What is wrong with it ends the run with an error.
+      checkOf("container: headers, sizes, index and checksums", 0),
+      ...checksumChecks(model.checkpoint),
+      ...Object.entries(loads === null ? CHECKS : { ...CHECKS, ...LOADING }).map(([name, kinds]) =>
+        checkOf(name, differences.filter(({ kind }) => kinds.includes(kind)).length),
+      ),
+    ],
     differences,
     notes: [
       ...model.stored.notes,
@@ -90,6 +95,11 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
     seconds: (performance.now() - begin) / 1e3,
   };
 }
+
+const checkOf = (name: string, failed: number): Validation["checks"][number] =>
+  failed === 0
+    ? { name, status: "passed", failed }
+    : { name, status: "failed", detail: `${failed} ${failed === 1 ? "finding" : "findings"}`, failed };
 
 function encodingDifferences(model: Model): Difference[] {
   const fault = encodingFault(model);

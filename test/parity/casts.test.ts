@@ -32,9 +32,8 @@ async function parity(
 }
 
 const text = (report: ParityReport) => {
-  const { headline, diagnoses = [], notes } = parityDocument(report);
-  const reasons = diagnoses.flatMap(({ cause, evidence, fixes }) => `${cause} (${evidence}); ${fixes.join("; ")}`);
-  return [headline, ...reasons, ...notes].join("\n");
+  const { headline, notes } = parityDocument(report);
+  return [headline, ...notes].join("\n");
 };
 
 async function castTo(from: string, dtype: string, to = "hf"): Promise<string> {

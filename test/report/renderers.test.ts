@@ -90,7 +90,8 @@ describe("other formats", () => {
   });
 
   it("writes the JSON document itself", () => {
-    expect(JSON.parse(rendererFor("r.json")(document))).toEqual({ verdict: "fail", n: 1 });
+    const { checks } = document;
+    expect(JSON.parse(rendererFor("r.json")(document))).toEqual({ verdict: "fail", n: 1, checks });
   });
 
   it("refuses an unknown extension", () => {

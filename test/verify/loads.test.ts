@@ -54,7 +54,7 @@ describe("names of tensors", () => {
       },
     ]);
     expect(checks.filter(({ failed }) => failed > 0)).toEqual([
-      { name: expect.stringContaining("transformers finds"), failed: 1 },
+      { name: expect.stringContaining("transformers finds"), status: "failed", detail: "1 finding", failed: 1 },
     ]);
   });
 

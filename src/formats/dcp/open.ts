@@ -1,4 +1,5 @@
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
+import { headersOnly } from "../../base/witness.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, subSource, withBufferedEnds } from "../io/byte-source.ts";
 import { DiskFolder } from "../io/disk-folder.ts";
@@ -116,7 +117,7 @@ class DcpCheckpoint implements Checkpoint {
     for (const { key, dtype, shape } of this.tensors.values()) {
       const chunks = this.data.get(key)?.chunks ?? [];
       const kind = `${dtype} ${shape.length} ${key.replaceAll(/\d+/g, "N")}`;
-      if (chunks.length > 0 && !kinds.has(kind)) chunks[0]!.open();
+      if (chunks.length > 0 && !kinds.has(kind)) headersOnly(() => chunks[0]!.open());
       kinds.add(kind);
     }
   }

@@ -1,6 +1,7 @@
 // Positional reads of files, with a bounded number of open descriptors: a checkpoint of many ranks or shards has more
 // files than a process may hold open.
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync, statfsSync, statSync } from "node:fs";
+import { type SeenFile, witness } from "../../base/witness.ts";
 import { fileChanged, fileFault, isAbsence, notAFile, orRefuse } from "./file-faults.ts";
 import type { SourceFile } from "./folder.ts";
 
@@ -57,6 +58,8 @@ class PooledFile implements SourceFile {
   lastUse = 0;
   private descriptor = NOT_OPEN;
   private isClosed = false;
+  private readonly witness = witness();
+  private readonly seen: SeenFile | undefined;
 
   constructor(
     private readonly pool: FilePool,
@@ -67,6 +70,7 @@ class PooledFile implements SourceFile {
     this.byteLength = Number(stats.size);
     this.version = versionOf(path, stats);
     this.modified = stats.mtime;
+    this.seen = this.witness?.opens(path, this.byteLength, this.version);
   }
 
   read(position: number, target: Uint8Array): void {
@@ -80,6 +84,7 @@ class PooledFile implements SourceFile {
       }
       done += n;
     }
+    this.seen?.covers(target.length);
   }
 
   private readSome(position: number, target: Uint8Array, begin: number): number {
@@ -127,6 +132,7 @@ class PooledFile implements SourceFile {
 
   close(): void {
     this.release();
+    if (!this.isClosed && this.seen !== undefined) this.witness?.closes(this.seen);
     this.isClosed = true;
   }
 }
@@ -134,6 +140,9 @@ class PooledFile implements SourceFile {
 /** Magic numbers of statfs(2): FUSE, SMB, CIFS, 9p. They may number a file anew whenever it is looked at. */
 const UNNUMBERED: ReadonlySet<number> = new Set([0x65735546, 0xfe534d42, 0xff534d42, 0x01021997]);
 const keepsInodes = new Map<bigint, boolean>();
+
+/** The version of the file that has this name now. Throws what the file system does. */
+export const versionAt = (path: string): string => versionOf(path, statSync(path, { bigint: true }));
 
 /** Size, time, and on file systems that keep it, the inode: a file with both of another one is still another. */
 function versionOf(path: string, { dev, ino, size, mtimeNs }: BigIntStats): string {

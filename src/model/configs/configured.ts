@@ -1,6 +1,7 @@
 // Which config a checkpoint is read with, and as whose.
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../../base/json.ts";
+import { witness } from "../../base/witness.ts";
 import type { Adapter } from "../../family/adapter.ts";
 import { adapterBeside } from "../../foreign/peft.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
@@ -137,6 +138,7 @@ export function configuredAs(checkpoint: Checkpoint, options: ConfigOptions): Co
   const { notes: ofConfig, ...found } = configOf(checkpoint, options);
   const configured = { ...found, notes: [...ofConfig, ...adapterBeside(checkpoint)] };
   if (configured.config === null) return { ...configured, json: null };
+  witness()?.config(checkpoint.path, configured.config);
   const { json, notes } = readAs(options.adapters, configured.config, options.family);
   return { ...configured, json, notes: [...configured.notes, ...notes] };
 }

@@ -1,7 +1,7 @@
 // PNG and JPEG files as transformers sees them: upright, three colours, 8 bits each, no colour management.
 import type { Metadata } from "sharp";
 import { EnvironmentError, InputError } from "../../base/errors.ts";
-import { messageOf } from "../inputs/text-files.ts";
+import { messageOf, readBytes } from "../inputs/text-files.ts";
 import type { RgbImage } from "./resize.ts";
 
 /** @throws InputError IMAGE_INVALID or IMAGE_UNSUPPORTED; EnvironmentError where the decoder is not installed */
@@ -9,7 +9,7 @@ export async function decodeImage(file: string): Promise<RgbImage> {
   const sharp = await loadSharp();
   try {
     // An embedded profile or an alpha channel changes nothing in transformers, which reads the stored colours.
-    const image = sharp(file, { autoOrient: true, ignoreIcc: true, failOn: "warning" });
+    const image = sharp(readBytes(file), { autoOrient: true, ignoreIcc: true, failOn: "warning" });
     checkKind(await image.metadata(), file);
     const decoded = image.toColourspace("srgb").removeAlpha().raw({ depth: "uchar" });
     const { data, info } = await decoded.toBuffer({ resolveWithObject: true });

@@ -8,6 +8,8 @@ import type { VisionInput } from "../../family/family.ts";
 export interface ParityInputs {
   readonly kind: "ids" | "prompt" | "random" | "golden";
   readonly tokens: number;
+  /** Of the token ids of all inputs one after the other, each as a little-endian I64, as `input_ids` has them. */
+  readonly sha256: string;
   readonly images?: number;
   /** File, prompt or golden that the ids come from. */
   readonly source?: string;
@@ -20,6 +22,7 @@ export interface ParityInputs {
 
 export interface PromptReport extends PromptMetrics {
   readonly kind: ParityInputs["kind"];
+  readonly sha256: string;
   readonly source?: string;
   readonly images?: number;
   readonly note?: string;
@@ -27,7 +30,7 @@ export interface PromptReport extends PromptMetrics {
 
 export interface ResolvedInputs {
   readonly input: ForwardInput;
-  readonly about: ParityInputs;
+  readonly about: Omit<ParityInputs, "sha256">;
 }
 
 /** The model that the input is for. */

@@ -1,4 +1,5 @@
 // Several inputs in one run: each runs on its own, and the metrics cover the tokens of all.
+import { createHash } from "node:crypto";
 import type { PromptMetrics } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import { checkImages } from "./file.ts";
@@ -64,9 +65,11 @@ export function readPrompts(file: string): readonly string[] {
 /** What the report says of one input, or of several together. */
 export function describeInputs(all: readonly ResolvedInputs[], metrics: readonly PromptMetrics[]): ParityInputs {
   const [first] = all;
-  if (all.length === 1) return first!.about;
+  const sha256 = hashOf(all);
+  if (all.length === 1) return { ...first!.about, sha256 };
   const prompts = all.map(({ about: { kind, source, images, note } }, i) => ({
     kind,
+    sha256: hashOf([all[i]!]),
     ...(source === undefined ? {} : { source }),
     ...(images === undefined ? {} : { images }),
     ...(note === undefined ? {} : { note }),
@@ -74,5 +77,16 @@ export function describeInputs(all: readonly ResolvedInputs[], metrics: readonly
   }));
   const images = prompts.reduce((sum, prompt) => sum + (prompt.images ?? 0), 0);
   const tokens = prompts.reduce((sum, prompt) => sum + prompt.tokens, 0);
-  return { kind: first!.about.kind, tokens, ...(images > 0 ? { images } : {}), prompts };
+  return { kind: first!.about.kind, tokens, sha256, ...(images > 0 ? { images } : {}), prompts };
+}
+
+/** SHA-256 of the token ids one after the other, each as a little-endian I64, as `input_ids` has them. */
+function hashOf(inputs: readonly ResolvedInputs[]): string {
+  const hash = createHash("sha256");
+  for (const { input } of inputs) {
+    const bytes = Buffer.alloc(8 * input.ids_T.length);
+    for (const [i, id] of input.ids_T.entries()) bytes.writeBigInt64LE(BigInt(id), 8 * i);
+    hash.update(bytes);
+  }
+  return hash.digest("hex");
 }

@@ -2,14 +2,22 @@
 import { readFileSync } from "node:fs";
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../../base/json.ts";
+import { witness } from "../../base/witness.ts";
 import { CONFIG_LIMIT, type Folder, has, readText as readTextIn } from "../../formats/io/folder.ts";
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** A file that the user names; it may be a pipe. @throws InputError NOT_FOUND */
+/** A file that the user names; it may be a pipe. Throws what the file system does. */
+export function readBytes(file: string): Buffer {
+  const content = readFileSync(file);
+  witness()?.took(file, content);
+  return content;
+}
+
+/** @throws InputError NOT_FOUND */
 export function readText(file: string): string {
   try {
-    return readFileSync(file, "utf8");
+    return readBytes(file).toString("utf8");
   } catch (cause) {
     throw notFound(file, cause);
   }

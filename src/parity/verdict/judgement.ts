@@ -1,7 +1,6 @@
 // Runs the passes, and tells from them what is wrong, where and why.
 import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
-import type { LogitSample } from "../../../numerics/pictured.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
 import { viewSides, weightFaults } from "../../faults/weights.ts";
@@ -19,7 +18,6 @@ import { type RoutingReport, routingReport } from "../routing.ts";
 import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
-import { type TapError, tapErrors } from "../seen/taps.ts";
 import { type ParityModel, parityView, type SideWeights } from "../side.ts";
 import { type Acceptance, acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
@@ -28,7 +26,7 @@ import { type Evidence, isCastAlone } from "./evidence.ts";
 import { type RunAgain, withOtherVersion, withoutKnown, withReferenceConfig } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
 import { type Cause, explain, type Failure } from "./hypotheses.ts";
-import { isBeyondNoise, type Thresholds, tapLimit, thresholds } from "./limits.ts";
+import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
 import { nextSteps } from "./next-steps.ts";
 
 /** What the comparison came to. */
@@ -48,12 +46,6 @@ export interface Judgement {
   readonly klMeanNatsWithoutKnown: number | null;
   readonly metrics: Metrics;
   readonly positions: Positions;
-  /** A few logits of both sides. */
-  readonly logits: LogitSample;
-  /** The error of every tap; empty beside a golden. */
-  readonly taps: readonly TapError[];
-  /** A tap's error up to here is rounding. */
-  readonly tapLimit: number;
   /** Each input on its own. */
   readonly prompts: readonly PromptMetrics[];
   readonly nextTokens: NextTokens;
@@ -158,8 +150,6 @@ export async function judge(trial: Trial): Promise<Judgement> {
     })),
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     ...measured(evidence, outcome),
-    taps: tapErrors(evidence.taps, known?.without.taps),
-    tapLimit: tapLimit(evidence.exact),
     noiseFloor,
     checks: checksOf({ evidence, findings, known, remaining, isAccepted }),
     findings,
@@ -185,7 +175,6 @@ const isOfMtp = ({ code }: Finding): boolean => code === "MTP";
 const measured = ({ metrics, nonFinite, thresholds }: Evidence, { comparison, nextTokens }: ForwardOutcome) => ({
   metrics,
   positions: comparison.positions(thresholds.klMeanNats),
-  logits: comparison.sample(),
   prompts: comparison.prompts(),
   nextTokens,
   nonFinite,

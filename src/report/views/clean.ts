@@ -1,5 +1,5 @@
 import type { Cleaned, Leftover } from "../../output/leftovers.ts";
-import type { ReportDocument, Table } from "../document.ts";
+import type { Outcome, ReportDocument, Table } from "../document.ts";
 import { formatBytes, plural } from "../units.ts";
 
 /** The JSON document of `clean`. */
@@ -11,6 +11,9 @@ export interface Cleaning {
   readonly leftovers: readonly (Leftover & Pick<Partial<Cleaned>, "done" | "reason">)[];
 }
 
+/** Where nothing was to be done but to look. */
+const looked = (found: number): Outcome => ({ word: found === 0 ? "nothing left" : "listed", isWarning: found > 0 });
+
 export function cleanDocument(path: string, leftovers: Cleaning["leftovers"]): ReportDocument {
   const kept = leftovers.filter(({ done }) => done === "kept");
   const verdict = kept.length === 0 ? "pass" : "fail";
@@ -18,6 +21,7 @@ export function cleanDocument(path: string, leftovers: Cleaning["leftovers"]): R
     title: "clean",
     data: { verdict, path, leftovers } satisfies Cleaning,
     verdict,
+    ...(leftovers.every(({ done }) => done === undefined) ? { outcome: looked(leftovers.length) } : {}),
     headline: headlineOf(path, leftovers),
     facts: [],
     checks: leftovers.flatMap(({ path: home, done, reason }) =>

@@ -1,8 +1,9 @@
 import type { Check } from "../../base/check.ts";
 import type { Conversion } from "../../convert/convert.ts";
+import { RECORD_NAME } from "../../formats/file-names.ts";
 import type { ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
-import { keptTable, leftOutTable, waivedWords } from "./plan.ts";
+import { keptTable, leftOutTable, placesCheck, waivedWords } from "./plan.ts";
 
 /** Whether the data are those that were saved; shown where the files cannot tell. */
 export const notCheckedCheck = (notChecked: string | null): Check[] =>
@@ -26,8 +27,14 @@ export function convertDocument(result: Conversion): ReportDocument {
     facts: [],
     checks: [
       placesCheck(result),
+      { name: "the source is the one that was planned, and whole", status: "passed" },
       ...notCheckedCheck(result.notChecked),
       ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "passed" as const })),
+      ...castChecks(casts),
+      ...companionChecks(result),
+      result.durable
+        ? { name: "the disk had everything before it got its name", status: "passed" }
+        : { name: "the disk had everything before it got its name", status: "not checked", detail: "--no-fsync" },
     ],
     tables: [
       {
@@ -52,13 +59,33 @@ export function convertDocument(result: Conversion): ReportDocument {
   };
 }
 
-/** What the user let go is lost, and nothing was checked of it: that is no plain pass. */
-function placesCheck({ sourceTensors, tensors, waived }: Conversion): Check {
-  const name = "every tensor has its place";
-  const counts = `${sourceTensors} → ${tensors}`;
-  if (waived.length === 0) return { name, status: "passed", detail: counts };
-  const placed = `${sourceTensors - waived.length} of ${sourceTensors} have a place, ${waived.length} waived (--allow-drop)`;
-  return { name, status: "not checked", detail: `${placed}; ${counts}` };
+/** What would become infinite, or zero as a whole, ends the run with an error. */
+function castChecks(casts: Conversion["casts"]): Check[] {
+  const name = "casts: finite values stay finite, and no tensor becomes zero";
+  if (casts.length === 0) return [];
+  const [measured, all] = [casts.filter(({ maxRelativeError }) => maxRelativeError !== null), casts.length];
+  if (measured.length === all) return [{ name, status: "passed", detail: plural(all, "tensor") }];
+  const earlier = `${measured.length} of ${plural(all, "tensor")}: an earlier run, which this one continued, wrote the others`;
+  return [{ name, status: "not checked", detail: earlier }];
+}
+
+/** What transformers and the way back need beside the weights. */
+function companionChecks({ files }: Conversion): Check[] {
+  const isThere = (wanted: string) => files.some(({ name }) => name === wanted);
+  const config = { name: "a config goes along", status: "passed", detail: "config.json" } as const;
+  const without = "none was written: a config has no place beside this target";
+  return [
+    isThere("config.json") ? config : { ...config, status: "not checked", detail: without },
+    ...(isThere(RECORD_NAME)
+      ? [
+          {
+            name: "what only the source knows is kept for the way back",
+            status: "passed",
+            detail: RECORD_NAME,
+          } as const,
+        ]
+      : []),
+  ];
 }
 
 function errorText({ maxRelativeError, vanished }: Conversion["casts"][number]): string {

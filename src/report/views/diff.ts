@@ -34,6 +34,7 @@ export function diffDocument(result: Diff): ReportDocument {
         : [check("same dtypes", none(["dtype"])), check("same values", none(["values"]))]),
       check("ties and buffers as they should be", none(["tie", "dropped"])),
       ...configCheck(result),
+      ...result.notChecked,
     ],
     tables: [differenceTable(differences)],
     notes,
@@ -51,9 +52,9 @@ function headline({ verdict, tensors, bytes, differences, cast, configDifference
 }
 
 /** Configs that differ are no failed check: what is compared is tensors. */
-function configCheck({ a, configDifferences, configsNotCompared }: Diff): Check[] {
+function configCheck({ configDifferences, configsNotCompared }: Diff): Check[] {
   const name = "the configs give the same mathematics";
-  if (a.family === null || configDifferences?.length) return [];
+  if (configDifferences?.length) return [];
   return [
     configDifferences === null
       ? { name, status: "not checked", detail: configsNotCompared ?? "" }

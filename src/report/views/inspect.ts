@@ -1,3 +1,4 @@
+import type { Check } from "../../base/check.ts";
 import type { Leftover } from "../../output/leftovers.ts";
 import type { Inspection } from "../../verify/inspect.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
@@ -24,7 +25,7 @@ export function inspectDocument(
         : { word: "inspected", isWarning: family === null },
     headline: family === null ? unreadHeadline(inspection) : readHeadline(inspection),
     facts: facts(inspection),
-    checks: [],
+    checks: [problemCheck(inspection)],
     tables: [
       tensorTable(groups, style),
       { ...leftOutTable(others), title: "Left alone" },
@@ -36,6 +37,14 @@ export function inspectDocument(
     ],
     notes: [...inspection.notes, ...groupNotes(groups), ...leftoverNotes(leftovers)],
   };
+}
+
+/** A problem ends no inspection: whether it can be converted is then what is not known. */
+function problemCheck({ problems, family }: Inspection): Check {
+  const name = "headers show nothing that a conversion would stop at";
+  if (problems.length === 0 && family !== null) return { name, status: "passed" };
+  const told = problems.map(({ code }) => code).join(", ");
+  return { name, status: "not checked", detail: told || "of no known family" };
 }
 
 const readHeadline = ({ family, layout, format, problems }: Inspection): string =>
@@ -77,12 +86,12 @@ function tensorTable(groups: readonly Group<Tensor>[], { all = false }: ListStyl
 }
 
 function facts(inspection: Inspection): Fact[] {
-  const { format, family, layout, prefix, config, files, ranks, parameters, bytes, dtypes, tensors } = inspection;
+  const { format, family, layout, prefix, config, weightFiles, ranks, parameters, bytes, dtypes, tensors } = inspection;
   const dtypeList = Object.entries(dtypes).map(([dtype, count]) => `${dtype} × ${formatCount(count)}`);
   return [
     {
       label: "format",
-      value: `${format}, ${plural(files.length, "file")}${ranks === null ? "" : ` of ${plural(ranks, "rank")}`}`,
+      value: `${format}, ${plural(weightFiles.length, "file")}${ranks === null ? "" : ` of ${plural(ranks, "rank")}`}`,
     },
     { label: "family", value: family ?? "unknown" },
     {

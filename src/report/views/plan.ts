@@ -1,4 +1,6 @@
 // A conversion's plan for people and for --json.
+import type { Check } from "../../base/check.ts";
+import type { Conversion } from "../../convert/convert.ts";
 import type { ConversionPlan } from "../../convert/plan.ts";
 import type { MappedTensor } from "../../views/mapping.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
@@ -18,10 +20,38 @@ export function planDocument(plan: ConversionPlan, style: ListStyle = {}): Repor
       "nothing is written yet",
     ].join("; "),
     facts: planFacts(plan),
-    checks: [],
+    checks: planChecks(plan),
     tables: planTables(plan, groups, style.all ?? false),
     notes: [...plan.notes, ...groupNotes(groups)],
   };
+}
+
+/** From headers alone. */
+function planChecks({ mapping, waived, ...plan }: ConversionPlan): Check[] {
+  const [from, to] = [plan.mappings[0]!.source.tensors.size, mapping.tensors.size];
+  const values = [
+    ...(plan.mappings.some(({ equalities }) => equalities.length > 0) ? ["ties"] : []),
+    ...(mapping.dropped.length > 0 ? ["what is left out"] : []),
+    ...(plan.casts.length > 0 ? ["casts"] : []),
+  ];
+  const of = values.length === 0 ? "" : ` (${values.join(", ")})`;
+  return [
+    placesCheck({ sourceTensors: from, tensors: to, waived }),
+    { name: `values${of}`, status: "not checked", detail: "headers alone are read; the conversion looks at them" },
+  ];
+}
+
+/** What the user let go is lost, and nothing was checked of it: that is no plain pass. */
+export function placesCheck({
+  sourceTensors,
+  tensors,
+  waived,
+}: Pick<Conversion, "sourceTensors" | "tensors" | "waived">): Check {
+  const name = "every tensor has its place";
+  const counts = `${sourceTensors} → ${tensors}`;
+  if (waived.length === 0) return { name, status: "passed", detail: counts };
+  const placed = `${sourceTensors - waived.length} of ${sourceTensors} have a place, ${waived.length} waived (--allow-drop)`;
+  return { name, status: "not checked", detail: `${placed}; ${counts}` };
 }
 
 /** For headlines. */

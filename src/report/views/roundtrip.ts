@@ -1,11 +1,19 @@
+import type { Check } from "../../base/check.ts";
 import type { RoundTrip } from "../../verify/roundtrip.ts";
 import type { ReportDocument } from "../document.ts";
 import type { ListStyle } from "../groups.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { check, differenceTable } from "./differences.ts";
 
+const NO_FILES: Check = {
+  name: "every file came back byte for byte",
+  status: "not checked",
+  detail: "that is for safetensors: other containers are written anew, the same tensors in them",
+};
+
 export function roundtripDocument(result: RoundTrip, { all = false }: ListStyle = {}): ReportDocument {
-  const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notes, seconds } = result;
+  const { verdict, family, layout, via, tensors, bytes, differences, hashes, files, notChecked, notes, seconds } =
+    result;
   const tensorsHold = differences.every(({ kind }) => kind === "file");
   const way = `${layout} → ${via} → ${layout}`;
   return {
@@ -27,6 +35,8 @@ export function roundtripDocument(result: RoundTrip, { all = false }: ListStyle 
       // Files are told one by one below.
       check("every tensor came back bit for bit", tensorsHold, plural(tensors, "tensor")),
       ...files.map(({ name, xxh64, same }) => check(`${name} came back byte for byte`, same, `xxh64 ${xxh64}`)),
+      ...(files.length === 0 ? [NO_FILES] : []),
+      ...notChecked,
     ],
     tables: [
       differenceTable(differences),

@@ -32,11 +32,12 @@ describe("several inputs", () => {
     const alone: ParityReport[] = [];
     for (const input of [short, long, single]) alone.push(await runParity({ a: other, b, input, backend }));
     const together = await runParity({ a: other, b, input: [short, long, single], backend });
-    expect(together.inputs).toMatchObject({ kind: "ids", tokens: 75 });
+    expect(together.inputs).toMatchObject({ kind: "ids", tokens: 75, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect(together.inputs.prompts).toEqual(
       alone.map(({ metrics, inputs }) => ({
         kind: "ids",
         source: inputs.source,
+        sha256: inputs.sha256,
         tokens: inputs.tokens,
         klMeanNats: metrics.klMeanNats,
         klMaxNats: metrics.klMaxNats,
@@ -55,6 +56,8 @@ describe("several inputs", () => {
     expect((await runParity({ a, b, input: [short], backend })).inputs).toEqual({
       kind: "ids",
       tokens: 4,
+      // Of 5, 9, 2, 6 as little-endian I64.
+      sha256: "12c627d00d5c51798e6ead6eb5819493641a14c8c915321ec59f39ae589ab8ed",
       source: short.file,
     });
   });
