@@ -7,7 +7,7 @@ const FLOORS = [
   ["adapters", "src/views", "src/foreign"],
   ["src/model", "src/output", "src/faults"],
   ["src/convert"],
-  ["src/verify", "src/parity"],
+  ["src/verify", "src/parity", "src/mutate"],
   ["src/gate"],
   ["src/report"],
   ["src/cli"],

@@ -34,6 +34,8 @@ export interface Stored {
   readonly notes: readonly string[];
   /** Files of the checkpoint, by the keys in them, where it is safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
+  /** Key of the layout → key in the checkpoint, of every tensor of the model. */
+  readonly placed: ReadonlyMap<string, string>;
   /** Keys of the model's tensors in the checkpoint. Codes and scales stand in place of the tensors that they encode. */
   readonly keys: readonly string[];
   /** Of the conversion that made the checkpoint; null where there is none. Throws what reading it throws. */
@@ -154,6 +156,7 @@ export function modelOf(identified: Identified): Model {
       names,
       notes: [...configured.notes, ...keys.notes],
       safetensors,
+      placed: keys.model,
       keys: storedKeysOf(keys.model.values(), logical.encoded),
       record() {
         if (record === undefined) record = recordIn(checkpoint.folder);

@@ -7,6 +7,7 @@ import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { inspect } from "./inspect.ts";
 import { match } from "./match.ts";
+import { mutate } from "./mutate.ts";
 import { parity } from "./parity.ts";
 import { plan } from "./plan.ts";
 import { roundtrip } from "./roundtrip.ts";
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   check,
   seal,
   match,
+  mutate,
   clean,
   families,
   doctor,

@@ -29,7 +29,7 @@ export const ROUTING: readonly Kind[] = [
     about: "the weights of the chosen experts normalised, or not",
     field: "norm_topk_prob",
     taps: FEED_FORWARD,
-    alsoCodes: ["CONFIG_UNSUPPORTED", "NORM_TOPK"],
+    alsoCodes: ["CONFIG_UNSUPPORTED"],
     to: (value, config) => (typeof value === "boolean" && isMixture(config) ? !value : KEEP),
   }),
   fieldKind({
@@ -51,7 +51,7 @@ export const ROUTING: readonly Kind[] = [
     about: "all experts in one group: the choice is not limited (DeepSeek ports)",
     field: "n_group",
     taps: FEED_FORWARD,
-    alsoCodes: ["CONFIG_INVALID", "CONFIG_UNSUPPORTED"],
+    alsoCodes: ["CONFIG_UNSUPPORTED"],
     to: ofNumber((value) => (value > 1 ? 1 : KEEP)),
   }),
 ];

@@ -93,7 +93,7 @@ export const NUMBERS: readonly Kind[] = [
     name: "head-dim-derived",
     about: "head_dim taken for the hidden size over the heads (torchtitan#3570, Fast-LLM#102)",
     field: "head_dim",
-    alsoCodes: ["SHAPE_MISMATCH", "CONFIG_UNSUPPORTED", "CONFIG_INVALID"],
+    alsoCodes: ["SHAPE_MISMATCH", "CONFIG_UNSUPPORTED"],
     to: ofNumber((value, config) => {
       const derived = numberOf(config, ["hidden_size"]) / numberOf(config, ["num_attention_heads"], 1);
       const isLatent = config.kv_lora_rank !== undefined;

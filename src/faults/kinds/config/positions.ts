@@ -126,7 +126,7 @@ export const WINDOWS: readonly Kind[] = [
     about: "the sliding window left out: short prompts are within it",
     field: "sliding_window",
     taps: ATTENTION,
-    alsoCodes: ["CONFIG_UNSUPPORTED", "CONFIG_INVALID"],
+    alsoCodes: ["CONFIG_UNSUPPORTED"],
     to: ofNumber((_, config) => (slides(config) ? null : KEEP)),
   }),
   fieldKind({

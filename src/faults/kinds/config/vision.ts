@@ -3,7 +3,7 @@ import type { Kind } from "../kind.ts";
 import { numberOf } from "../names.ts";
 import { fieldKind, KEEP, ofNumber } from "./field.ts";
 
-const REFUSED = ["CONFIG_UNSUPPORTED", "CONFIG_INVALID", "SHAPE_MISMATCH", "MISSING_TENSOR", "UNKNOWN_TENSOR"] as const;
+const REFUSED = ["CONFIG_UNSUPPORTED", "SHAPE_MISMATCH", "MISSING_TENSOR", "UNKNOWN_TENSOR"] as const;
 
 export const SIGHT: readonly Kind[] = [
   fieldKind({
