@@ -1,7 +1,7 @@
 // Two sides whose weights have other floating-point types: a cast lies between them, and may have been asked for.
 import type { HfView } from "../views/as-hf.ts";
-import { type CastTypes, castModel, castTypes } from "../views/rounding.ts";
-import { type ParityModel, parityView } from "./side.ts";
+import { type CastTypes, castModel, castTypes, narrower } from "../views/rounding.ts";
+import { type ParityModel, parityView, SideWeights } from "./side.ts";
 
 export interface SideCast {
   /** From the types of a to those of b. */
@@ -26,6 +26,18 @@ export function afterCast(
   const types = castTypes(a.view.source, b.view.source);
   if (types.length === 0) return { sides, cast: null };
   if (!asked) return { sides, cast: { types, asked } };
-  const model = castModel(a.model, a.view, b.view);
+  const model = castModel(a.model, a.view, (key) => b.view.source.tensors.get(key)?.dtype);
   return { sides: [{ model, view: parityView(model) }, b], cast: { types, asked } };
+}
+
+/** Both sides with each tensor in the narrower of its two types: what then differs, no cast explains. */
+export function inOneType(models: readonly ParityModel[], sides: readonly SideWeights[]): SideWeights[] {
+  const typesOf = (key: string) => sides.map(({ view }) => view.source.tensors.get(key)?.dtype);
+  return sides.map(({ view }, i) => {
+    const model = castModel(view.model, view, (key) => {
+      const [a, b] = typesOf(key);
+      return narrower(a, b);
+    });
+    return new SideWeights({ ...models[i]!, ...model });
+  });
 }

@@ -14,12 +14,14 @@ import { randomInputs } from "./inputs/random.ts";
 import type { InputLimits, ParityInputs } from "./inputs/resolved.ts";
 import { allInputs, describeInputs, type InputRequests, requestsOf } from "./inputs/several.ts";
 import { checkRam, type ParityMemory, parityMemory } from "./memory.ts";
-import { flopsOf, Passes } from "./passes.ts";
+import { flopsOf } from "./pass-plans.ts";
+import { Passes } from "./passes.ts";
 import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParityModel, parityView, SideWeights } from "./side.ts";
 import { acceptancesOf, checkCodes } from "./verdict/accepted.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
-import { type Judgement, type JudgeOptions, judge, type Trial } from "./verdict/judgement.ts";
+import { type Judgement, judge } from "./verdict/judgement.ts";
+import type { JudgeOptions, Trial } from "./verdict/trial.ts";
 import { atVersions, type VersionsReport } from "./versions.ts";
 
 export interface ParityOptions extends JudgeOptions {

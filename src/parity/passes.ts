@@ -10,6 +10,7 @@ import { checkGolden, type Golden, type GoldenRounding } from "./inputs/golden.t
 import type { ResolvedInputs } from "./inputs/resolved.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
+import { flopsOf, planOf, sum, worstTaps } from "./pass-plans.ts";
 import { Recording } from "./recording.ts";
 import { compareChoices, type RoutingComparison } from "./routing.ts";
 import { type Chosen, chosenIn, type PassChoice } from "./seen/chosen.ts";
@@ -174,25 +175,33 @@ export class Passes {
   }
 
   run(backend: Backend, options: ForwardOptions): Promise<ForwardOutcome> {
-    return this.runSides(backend, this.forwards, [...this.sides.keys()], options);
+    return this.runSides(backend, { forwards: this.forwards, running: this.all, recordings: this.recordings }, options);
   }
 
   /**
-   * The same comparison with another forward pass of the measured side. The reference runs again only where no
+   * The same comparison with other forward passes. The reference runs again only where its pass is another, or where no
    * recording was kept.
-   * @throws InputError where the pass does not fit the side's weights
+   * @throws InputError where a pass does not fit the side's weights
    */
-  runAgain(backend: Backend, candidate: Forward, options: ForwardOptions): Promise<ForwardOutcome> {
-    const at = this.sides.length > 1 ? 1 - this.reference : 0;
-    const running = this.recordings === null ? [...this.sides.keys()] : [at];
-    return this.runSides(backend, this.forwards.with(at, candidate), running, options);
+  runAgain(backend: Backend, forwards: readonly Forward[], options: ForwardOptions): Promise<ForwardOutcome> {
+    const { reference, recordings } = this;
+    const isRecorded = recordings !== null && forwards[reference] === this.forwards[reference];
+    const running = isRecorded ? this.all.filter((at) => at !== reference) : this.all;
+    return this.runSides(backend, { forwards, running, recordings: isRecorded ? recordings : null }, options);
   }
 
-  /** @param running indices of the sides that run; of the others there is a golden or a recording */
+  /** The same inputs for other sides. */
+  having(sides: readonly SideWeights[], forwards: readonly Forward[]): Passes {
+    return new Passes({ ...this.of, sides, forwards });
+  }
+
+  private get all(): readonly number[] {
+    return [...this.sides.keys()];
+  }
+
   private async runSides(
     backend: Backend,
-    forwards: readonly Forward[],
-    running: readonly number[],
+    { forwards, running, recordings }: Running,
     options: ForwardOptions,
   ): Promise<ForwardOutcome> {
     const { signal } = options;
@@ -212,7 +221,7 @@ export class Passes {
       for (const [i, own] of plansOf.entries()) {
         const progress = progressOf(options, done, total);
         const input = this.inputs[i]!;
-        const recording = this.recordings?.[i] ?? null;
+        const recording = recordings?.[i] ?? null;
         const work = {
           input,
           running,
@@ -290,21 +299,12 @@ export class Passes {
   }
 }
 
-/** @throws InputError ID_OUT_OF_RANGE, naming the file of the ids, and of several inputs which */
-function planOf(
-  side: SideWeights,
-  forward: Forward,
-  { input, about }: ResolvedInputs,
-  which: number | null,
-): ForwardPlan {
-  try {
-    return side.plan(forward, input);
-  } catch (error) {
-    if (!(error instanceof InputError) || error.code !== "ID_OUT_OF_RANGE") throw error;
-    const message = which === null ? error.message : `input ${which + 1}: ${error.message}`;
-    const file = about.kind === "prompt" ? side.path : (about.source ?? side.path);
-    throw new InputError(error.code, message, { ...error.details, file });
-  }
+interface Running {
+  readonly forwards: readonly Forward[];
+  /** Indices of the sides that run; of the others there is a golden or a recording. */
+  readonly running: readonly number[];
+  /** Of the reference on each input: filled where it runs. */
+  readonly recordings: readonly Recording[] | null;
 }
 
 interface PassWork {
@@ -327,23 +327,10 @@ interface Pass extends Pick<ForwardOutcome, "taps" | "routing" | "nextTokens"> {
   readonly choices: readonly PassChoice[];
 }
 
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-
-export const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(({ flops }) => flops));
-
 /** @param before FLOPs of the inputs before this one; the driver counts anew for each */
 function progressOf({ signal, onProgress }: ForwardOptions, before: number, total: number) {
   return ({ tap, flops }: { readonly tap: string; readonly flops: number }): void => {
     signal?.throwIfAborted();
     onProgress?.({ label: tap, done: before + flops, total, unit: "FLOP" });
   };
-}
-
-/** Each tap with its largest error over the inputs, in the order of the input that has most taps. */
-function worstTaps(inputs: readonly (readonly TapComparison[])[]): TapComparison[] {
-  const longest = inputs.reduce((a, b) => (b.length > a.length ? b : a));
-  return longest.map(({ tap }) => {
-    const errors = inputs.flatMap((taps) => taps.filter((other) => other.tap === tap));
-    return { tap, relativeRms: errors.reduce((most, { relativeRms: x }) => Math.max(most, x), 0) };
-  });
 }

@@ -1,7 +1,7 @@
 // One side of a comparison in the element types of the other, cast as a conversion casts it: what a cast that was asked
 // for makes of a tensor. Widening is exact, so it is a cast like any other.
 import type { Dtype } from "../base/dtype.ts";
-import { type Float, isFloat } from "../base/floats.ts";
+import { FLOATS, type Float, isFloat } from "../base/floats.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { HfView } from "./as-hf.ts";
 import { castingRead } from "./cast.ts";
@@ -71,15 +71,24 @@ export function castSource(source: TensorSource, typeOf: (key: string) => Dtype 
 export const castLike = (a: TensorSource, b: TensorSource): TensorSource =>
   castSource(a, (key) => b.tensors.get(key)?.dtype);
 
+/** The type that both can be rounded to without more loss than one of them has already; undefined where one is no float. */
+export function narrower(a: Dtype | undefined, b: Dtype | undefined): Float | undefined {
+  if (a === undefined || b === undefined || !isFloat(a) || !isFloat(b)) return undefined;
+  return FLOATS.indexOf(a) > FLOATS.indexOf(b) ? a : b;
+}
+
 /**
- * The model, of which `view` is, in the types of `other`, tensor by tensor of Hugging Face's. A tensor of its own that becomes several of which
- * `other` has several types stays as it is.
+ * The model, of which `view` is, in the types that `wantedOf` gives for the keys of Hugging Face. A tensor of its own that
+ * becomes several of which several types are wanted stays as it is.
  */
-export function castModel<M extends ViewedModel>(model: M, view: HfView, other: HfView): M {
-  const theirs = other.source.tensors;
+export function castModel<M extends ViewedModel>(
+  model: M,
+  view: HfView,
+  wantedOf: (key: string) => Dtype | undefined,
+): M {
   const wanted = new Map<string, Set<Dtype>>();
   for (const [key, sources] of view.origins) {
-    const type = theirs.get(key)?.dtype;
+    const type = wantedOf(key);
     if (type === undefined) continue;
     for (const own of sources) wanted.set(own, (wanted.get(own) ?? new Set()).add(type));
   }

@@ -1,8 +1,9 @@
 // Whether the weights of both sides are equal bit for bit, in Hugging Face's keys and dims. It tells "equal" from "not seen":
 // what the input did not run, logits say nothing of.
-import { FLOAT_BYTES, type Float, isFloat } from "../../base/floats.ts";
+import { FLOAT_BYTES, isFloat } from "../../base/floats.ts";
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import { castingRead } from "../../views/cast.ts";
+import { narrower } from "../../views/rounding.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
 import type { Exercised, NotRun, Partial } from "./exercised.ts";
 
@@ -120,16 +121,10 @@ function inOneType([a, b]: readonly [TensorSource, TensorSource], x: TensorInfo,
   );
   if (x.dtype === y.dtype) return { read: [readA!, readB!], byteLength: x.byteLength, isRounded: false };
   if (!isFloat(x.dtype) || !isFloat(y.dtype)) return null;
-  // BF16 and F16 have values that the other lacks: F32 has those of both.
-  const narrower: Float =
-    FLOAT_BYTES[x.dtype] === FLOAT_BYTES[y.dtype]
-      ? "F32"
-      : FLOAT_BYTES[x.dtype] < FLOAT_BYTES[y.dtype]
-        ? x.dtype
-        : y.dtype;
+  const common = narrower(x.dtype, y.dtype)!;
   return {
-    read: [castingRead(readA!, x.dtype, narrower), castingRead(readB!, y.dtype, narrower)],
-    byteLength: (x.byteLength / FLOAT_BYTES[x.dtype]) * FLOAT_BYTES[narrower],
+    read: [castingRead(readA!, x.dtype, common), castingRead(readB!, y.dtype, common)],
+    byteLength: (x.byteLength / FLOAT_BYTES[x.dtype]) * FLOAT_BYTES[common],
     isRounded: true,
   };
 }

@@ -1,25 +1,11 @@
-// Further runs of a failed parity, each with one thing changed. What makes the difference go away explains it.
-import type { TapComparison } from "../../../numerics/driver.ts";
-import type { Forward, KnownDifference } from "../../../numerics/graph.ts";
+// Runs of a failed parity with upstream's part in it changed: what is known of it undone, or another version of it.
+import type { KnownDifference } from "../../../numerics/graph.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
-import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
-import { InputError } from "../../base/errors.ts";
 import { compareConfigs } from "../../family/config-differences.ts";
-import { bound } from "../../family/family.ts";
 import type { UpstreamChange } from "../../family/upstream.ts";
 import type { ParityModel } from "../side.ts";
 import { changesOf, otherVersions } from "../versions.ts";
-
-/** What a run showed. */
-export interface Rerun {
-  readonly metrics: Metrics;
-  readonly taps: readonly TapComparison[];
-  /** Of the passes that it ran: a step with something undone may read other tensors. */
-  readonly plans: readonly ForwardPlan[];
-}
-
-/** Runs the sides once more, with another forward pass of the one that is measured. */
-export type RunAgain = (candidate: Forward) => Promise<Rerun>;
+import { isBesideHf, type Laboratory, type Rerun } from "./laboratory.ts";
 
 export interface KnownShare {
   readonly code: string;
@@ -46,10 +32,10 @@ export function mayRunAgain(sides: readonly ParityModel[]): boolean {
   );
 }
 
-/** Known differences of the native side. Two native sides share them; HF sides have none. */
+/** Known differences of the native side. */
 function knownOf(sides: readonly ParityModel[]): readonly KnownDifference[] {
-  const [native, ...more] = sides.flatMap(({ layout }) => (layout.side === "native" ? [layout] : []));
-  return native === undefined || more.length > 0 ? [] : native.differences();
+  if (!isBesideHf(sides.map(({ layout }) => layout))) return [];
+  return sides.flatMap(({ layout }) => (layout.side === "native" ? layout.differences() : []));
 }
 
 /**
@@ -59,12 +45,12 @@ function knownOf(sides: readonly ParityModel[]): readonly KnownDifference[] {
 export async function withoutKnown(
   sides: readonly ParityModel[],
   before: Rerun,
-  rerun: RunAgain,
+  laboratory: Laboratory,
 ): Promise<WithoutKnown | null> {
   const shares: KnownShare[] = [];
   let without = before;
   for (const { undone, ...difference } of knownOf(sides)) {
-    const after = await rerun(undone);
+    const after = await laboratory.measuredAs(undone);
     shares.push({ ...difference, klMeanNats: without.metrics.klMeanNats - after.metrics.klMeanNats });
     without = after;
   }
@@ -82,26 +68,11 @@ export interface OtherVersion {
 export async function withOtherVersion(
   measured: ParityModel,
   limit: number,
-  rerun: RunAgain,
+  laboratory: Laboratory,
 ): Promise<OtherVersion | null> {
   for (const { change, version, forward } of otherVersions(measured)) {
-    const { metrics } = await rerun(forward);
+    const { metrics } = await laboratory.measuredAs(forward);
     if (metrics.klMeanNats <= limit) return { change, version, metrics };
   }
   return null;
-}
-
-/** Both sides at the reference's config; null where the other side's weights do not fit it. */
-export async function withReferenceConfig(
-  sides: readonly ParityModel[],
-  reference: 0 | 1,
-  rerun: RunAgain,
-): Promise<Metrics | null> {
-  const [right, other] = [sides[reference]!, sides[1 - reference]!];
-  try {
-    return (await rerun(bound(right.family, other.layout).forward())).metrics;
-  } catch (error) {
-    if (error instanceof InputError) return null;
-    throw error;
-  }
 }

@@ -1,33 +1,32 @@
 // Runs the passes, and tells from them what is wrong, where and why.
-import type { Backend } from "../../../numerics/backend.ts";
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
-import type { StepOptions } from "../../base/steps.ts";
 import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
-import { viewSides, weightFaults } from "../../faults/weights.ts";
-import { castModel } from "../../views/rounding.ts";
 import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
-import type { RoutingChoice } from "../choices.ts";
 import type { SideConfigs } from "../configs.ts";
 import type { GoldenRounding } from "../inputs/golden.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
-import { type ForwardOptions, type ForwardOutcome, flopsOf, type Passes } from "../passes.ts";
+import { flopsOf } from "../pass-plans.ts";
+import type { ForwardOutcome } from "../passes.ts";
 import { type RoutingReport, routingReport } from "../routing.ts";
 import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
-import { type ParityModel, parityView, type SideWeights } from "../side.ts";
-import { type Acceptance, acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
+import type { SideWeights } from "../side.ts";
+import { acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
+import type { Cause } from "./causes/cause.ts";
+import { diagnose, resolved } from "./diagnosis.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import { type Evidence, isCastAlone } from "./evidence.ts";
-import { type RunAgain, withOtherVersion, withoutKnown, withReferenceConfig } from "./experiments.ts";
+import { withoutKnown } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
-import { type Cause, explain, type Failure } from "./hypotheses.ts";
+import { Laboratory } from "./laboratory.ts";
 import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
 import { nextSteps } from "./next-steps.ts";
+import { inBytes, type Trial } from "./trial.ts";
 
 /** What the comparison came to. */
 export interface Judgement {
@@ -83,35 +82,14 @@ export interface Judgement {
   readonly nextSteps: readonly string[];
 }
 
-export interface JudgeOptions extends ForwardOptions {
-  readonly maxKlNats?: number | undefined;
-  readonly minTop1?: number | undefined;
-  /** Names the first divergence even where the verdict is `pass`. */
-  readonly localise?: boolean | undefined;
-  /** Known upstream differences that may stand; true for those that the family has measured as small. */
-  readonly acceptKnown?: boolean | readonly Acceptance[] | undefined;
-  /** Whether the second side takes the experts that the first one chose; free unless given. */
-  readonly routing?: RoutingChoice | undefined;
-}
-
-/** What is judged. */
-export interface Trial {
-  readonly options: JudgeOptions;
-  readonly sides: readonly ParityModel[];
-  readonly passes: Passes;
-  readonly backend: Backend;
-  /** What lies between the types of the sides as they are stored; null where they are the same. */
-  readonly cast: SideCast | null;
-}
-
 /** Runs the forward passes, and where they differ runs them again in search of the reason. */
 export async function judge(trial: Trial): Promise<Judgement> {
   const { options, sides, passes } = trial;
   const { outcome, noiseFloor } = await firstRun(trial);
   const evidence = await evidenceOf(trial, outcome, noiseFloor);
-  const rerun = rerunOf(trial);
+  const laboratory = new Laboratory(trial);
   const all = find(evidence);
-  const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, rerun) : null;
+  const known = isToBeExplained(all, evidence, noiseFloor) ? await withoutKnown(sides, evidence, laboratory) : null;
   // Behind what upstream is known to compute otherwise: its taps differ from the first such step on, and hide the rest.
   const seen = known === null ? evidence : { ...evidence, ...known.without };
   const remaining = known === null ? all : find(seen);
@@ -121,25 +99,13 @@ export async function judge(trial: Trial): Promise<Judgement> {
   const isKept = isRefused(shares, evidence.thresholds.klMeanNats, showsInMtp, sides);
   const findings = acceptances.length > 0 && !isKept ? remaining : all;
   const isAccepted = findings.length === 0 && all.length > 0;
-  const divergence = firstDivergence(remaining.length > 0 ? seen : evidence);
-  const failure: Failure = {
-    evidence,
-    known,
-    resolved: remaining.length === 0,
-    withReferenceConfig: () => withReferenceConfig(sides, passes.reference, rerun),
-    withOtherVersion: () =>
-      withOtherVersion(sides[sides.length === 1 ? 0 : 1 - passes.reference]!, evidence.thresholds.klMeanNats, rerun),
-    weightFaults() {
-      const isUnexplained = sides.length > 1 && remaining.length > 0 && evidence.configDifferences.length === 0;
-      if (!isUnexplained) return [];
-      const views = passes.sides.map(({ view }) => view);
-      // Where types differ, too, what remains once a is cast is what has another reason.
-      const suspects = evidence.cast ? evidence.coverage.weights?.different.map(({ key }) => key) : undefined;
-      const alike = evidence.cast ? [parityView(castModel(sides[0]!, views[0]!, views[1]!)), views[1]!] : views;
-      return weightFaults(viewSides(alike, passes.reference, suspects ?? divergence?.tensors));
-    },
-  };
-  const causes = all.length === 0 ? [] : await explain(failure);
+  const failure = { trial, evidence, noise: noiseFloor, known, seen, remaining, laboratory };
+  const { causes, divergence } =
+    remaining.length > 0
+      ? await diagnose(failure)
+      : all.length > 0
+        ? resolved(failure)
+        : { causes: [], divergence: firstDivergence(evidence) };
   const [cause = null] = causes;
   const views = passes.sides.map(({ view }) => view);
   return {
@@ -201,19 +167,6 @@ async function firstRun({ options, passes, backend }: Trial): Promise<FirstRun> 
   });
   return { outcome, noiseFloor };
 }
-
-const inBytes = ({ signal, onProgress }: JudgeOptions): StepOptions => ({
-  ...(signal ? { signal } : {}),
-  onProgress: (event) => onProgress?.(event),
-});
-
-/** Further runs save no logits. */
-const rerunOf =
-  ({ options: { signal, onProgress }, passes, backend }: Trial): RunAgain =>
-  async (candidate) => {
-    const { comparison, taps, plans } = await passes.runAgain(backend, candidate, { signal, onProgress });
-    return { metrics: comparison.metrics(), taps, plans };
-  };
 
 /** Whether logits or hidden states differ by more than rounding explains, even if by less than the limits. */
 function isToBeExplained(findings: readonly Finding[], { metrics }: Evidence, noise: NoiseFloor | null): boolean {

@@ -106,7 +106,7 @@ const spellingNotes = ({ a, b }: ParityReport): string[] => [
 ];
 
 function notes(report: ParityReport): string[] {
-  const { backend, inputs, firstDivergence, beyondRounding, cause, nextSteps } = report;
+  const { backend, inputs, firstDivergence, beyondRounding, causes, nextSteps } = report;
   return [
     ...spellingNotes(report),
     ...backendNotes(backend),
@@ -119,7 +119,7 @@ function notes(report: ParityReport): string[] {
         ]
       : []),
     ...(beyondRounding ? [beyondText(beyondRounding)] : []),
-    ...(cause ? [`${cause.code}: ${cause.explanation} (${cause.evidence}); ${cause.fix}`] : []),
+    ...causes.map(({ code, explanation, evidence, fix }) => `${code}: ${explanation} (${evidence}); ${fix}`),
     ...nextSteps.map((step) => `next: ${step}`),
   ];
 }

@@ -1,0 +1,54 @@
+// Weights that differ, and what was done to them: first those of the step where the sides part, then all others.
+import { viewSides, type WeightFault, weightFaults } from "../../../faults/weights.ts";
+import type { HfView } from "../../../views/as-hf.ts";
+import { castWords } from "../../../views/rounding.ts";
+import { firstDivergence } from "../divergence.ts";
+import type { Evidence } from "../evidence.ts";
+import type { Rerun } from "../laboratory.ts";
+import { type Case, type Cause, nats, plural } from "./cause.ts";
+
+/** Tensors beyond the first step that are looked at: in a model of other weights all of them differ. */
+const MOST_BEYOND = 400;
+
+/** @param run with all undone that is no matter of weights; @param views both sides, in one type where they have several */
+export function weightCauses({ evidence, trial }: Case, run: Rerun, views: readonly HfView[]): Cause[] {
+  const different = new Set(evidence.coverage.weights?.different.map(({ key }) => key));
+  if (views.length < 2 || different.size === 0) return [];
+  const sides = viewSides(views, trial.passes.reference);
+  const keys = sides.keys.filter((key) => different.has(key));
+  const step = new Set(firstDivergence({ ...evidence, ...run })?.tensors);
+  const isOfStep = (key: string) =>
+    step.has(key) || views.some(({ origins }) => origins.get(key)?.some((own) => step.has(own)));
+  const near = keys.filter(isOfStep);
+  const beyond = keys.filter((key) => !near.includes(key)).slice(0, MOST_BEYOND);
+  const faults = weightFaults({ ...sides, keys: [...near, ...beyond], suspects: [] });
+  const unseen = keys.length - near.length - beyond.length;
+  const groups = [...new Set(faults.map(({ code }) => code))];
+  return groups.map((code) => {
+    const alike = faults.filter((fault) => fault.code === code);
+    const count = alike.filter(({ key }) => near.includes(key)).length;
+    return causeOf(alike, placeWords(evidence, count, alike.length - count, unseen), run);
+  });
+}
+
+function causeOf(alike: readonly WeightFault[], place: string, { metrics }: Rerun): Cause {
+  const [first] = alike;
+  return {
+    code: first!.code,
+    tensors: alike.map(({ key }) => key),
+    fields: [],
+    explanation: `"${first!.key}" ${first!.words}`,
+    evidence: `${place}; mean KL is ${nats(metrics)}`,
+    fix: first!.mend,
+  };
+}
+
+function placeWords({ cast }: Evidence, near: number, beyond: number, unseen: number): string {
+  const parts = [
+    ...(near > 0 ? [`${near} of the tensors that the first differing step reads ${near === 1 ? "is" : "are"} so`] : []),
+    ...(beyond > 0 ? [`${plural(beyond, "tensor")} elsewhere ${beyond === 1 ? "is" : "are"} so`] : []),
+    ...(cast === null ? [] : [`compared in one type: ${castWords(cast.types)}`]),
+    ...(unseen > 0 ? [`${plural(unseen, "tensor")} more that differ were not looked at`] : []),
+  ];
+  return parts.join("; ");
+}
