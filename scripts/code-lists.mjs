@@ -233,8 +233,8 @@ export function faultCodes(root) {
 
 /** Causes that are no fault of a checkpoint: what `parity` finds of a golden. */
 function causesOf(root) {
-  const [{ source }] = sourceFiles(root, "src/parity/verdict").filter(({ name }) => name.endsWith("/hypotheses.ts"));
-  return objectsIn(source).flatMap((object) => {
+  const sources = sourceFiles(root, "src/parity/verdict/causes").map(({ source }) => source);
+  return sources.flatMap(objectsIn).flatMap((object) => {
     const { code, explanation, fix } = Object.fromEntries(fieldsOf(object));
     if (code === undefined || !ts.isStringLiteral(code)) return [];
     return [{ code: code.text, of: "golden", says: textOf(explanation) ?? "…", mend: textOf(fix) ?? "…" }];

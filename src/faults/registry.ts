@@ -31,7 +31,7 @@ import { weightsDiffer } from "./values/weights-differ.ts";
 import { zeroed } from "./values/zeroed.ts";
 
 /**
- * Faults of the model as a whole. `src/parity/verdict/hypotheses.ts` asks each, with what the run and further runs
+ * Faults of the model as a whole. `src/parity/verdict/causes/` asks each, with what the run and further runs
  * showed.
  */
 const OF_THE_MODEL = [staleTiedHead, configDiffers, unusedTensors, nonFinite];
