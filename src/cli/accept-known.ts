@@ -1,7 +1,7 @@
 // `--accept-known[=CODE[=KL]]`: an option that may stand without a value, before a path as well.
 import { existsSync } from "node:fs";
 import { UsageError } from "../base/errors.ts";
-import type { Acceptance } from "../parity/verdict/accepted.ts";
+import type { Acceptance } from "../parity/choices.ts";
 import type { Arguments } from "./arguments.ts";
 
 const OPTION = "--accept-known";

@@ -7,3 +7,11 @@ export type BackendChoice = (typeof BACKEND_CHOICES)[number];
 /** Whether the second side takes the experts that the first one chose. */
 export const ROUTING_CHOICES = ["free", "pinned"] as const;
 export type RoutingChoice = (typeof ROUTING_CHOICES)[number];
+
+/** `--accept-known`, `--accept-known=CODE`, `--accept-known=CODE=KL`. */
+export interface Acceptance {
+  /** Null for all that the family has measured as small. */
+  readonly code: string | null;
+  /** The most that it may move the mean KL by, in nats per token. */
+  readonly klNats?: number | undefined;
+}

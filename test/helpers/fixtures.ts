@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { adapters } from "../../adapters/registry.ts";
 import type { Adapter } from "../../src/family/adapter.ts";
 import { graphsOf } from "../../src/family/layout.ts";
-import type { Acceptance } from "../../src/parity/verdict/accepted.ts";
+import type { Acceptance } from "../../src/parity/choices.ts";
 
 export const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));
 

@@ -2,10 +2,10 @@
 import { resolve, sep } from "node:path";
 import type { Check } from "../../base/check.ts";
 import { InputError } from "../../base/errors.ts";
+import type { Acceptance } from "../../parity/choices.ts";
 import { randomIds } from "../../parity/inputs/random.ts";
 import type { InputRequest } from "../../parity/inputs/read.ts";
 import { type ParityOptions, type ParityReport, runParity } from "../../parity/parity.ts";
-import type { Acceptance } from "../../parity/verdict/accepted.ts";
 import { attempt, notChecked } from "../block.ts";
 import { CONFIG_NAME } from "../configs.ts";
 import type { MadeBlocks } from "../report.ts";

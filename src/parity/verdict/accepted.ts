@@ -1,16 +1,9 @@
 // Which known differences between upstreams may stand: those named, and those that are measured to be small.
 import { UsageError } from "../../base/errors.ts";
 import type { KnownCode } from "../../family/known.ts";
+import type { Acceptance } from "../choices.ts";
 import type { ParityModel } from "../side.ts";
 import type { KnownShare } from "./experiments.ts";
-
-/** `--accept-known`, `--accept-known=CODE`, `--accept-known=CODE=KL`. */
-export interface Acceptance {
-  /** Null for all that the family has measured as small. */
-  readonly code: string | null;
-  /** The most that it may move the mean KL by, in nats per token. */
-  readonly klNats?: number | undefined;
-}
 
 /** What a share comes to beside the acceptances. */
 export interface AcceptedShare extends KnownShare {

@@ -2,10 +2,9 @@
 import type { Backend } from "../../../numerics/backend.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import type { SideCast } from "../casts.ts";
-import type { RoutingChoice } from "../choices.ts";
+import type { Acceptance, RoutingChoice } from "../choices.ts";
 import type { ForwardOptions, Passes } from "../passes.ts";
 import type { ParityModel } from "../side.ts";
-import type { Acceptance } from "./accepted.ts";
 
 export interface JudgeOptions extends ForwardOptions {
   readonly maxKlNats?: number | undefined;
