@@ -39,7 +39,7 @@ export type { InputRequest } from "./parity/inputs/read.ts";
 export { type InputRequests, readPrompts } from "./parity/inputs/several.ts";
 export { tokenTexts } from "./parity/inputs/token-texts.ts";
 export { type ParityOptions, type ParityReport, runParity, type SideReport } from "./parity/parity.ts";
-export type { Acceptance } from "./parity/verdict/accepted.ts";
+export type { Acceptance } from "./parity/choices.ts";
 export type { Fact, ReportDocument, Section, Table, Verdict } from "./report/document.ts";
 export type { FileRead, Header, HeaderConfig, InputFile } from "./report/header.ts";
 export { renderHtml } from "./report/html.ts";
