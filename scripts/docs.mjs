@@ -1,7 +1,7 @@
 // Writes what pages say of the code, from the code; with --check, fails where a page is not up to date.
 //   node scripts/docs.mjs [--check] [--in FOLDER] [PAGE…]      pages of FOLDER, by default all of this repository
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -139,6 +139,23 @@ const PAGES = {
 };
 
 const complaints = [];
+
+/** The form of gate files, for editors. */
+async function gateSchema() {
+  const page = "docs/schema/gate.schema.json";
+  const schema = await madeOfFamilies(`export { GATE_SCHEMA as table } from "./src/gate/file/schema.ts";`);
+  const biome = `${root}node_modules/.bin/biome`;
+  const text = execFileSync(biome, ["format", `--stdin-file-path=${page}`], {
+    cwd: root,
+    input: JSON.stringify(schema),
+    encoding: "utf8",
+  });
+  const file = join(root, page);
+  if (existsSync(file) && readFileSync(file, "utf8") === text) return;
+  if (values.check) complaints.push(`${page} is not what the code says; run \`npm run fix\``);
+  else writeFileSync(file, text);
+}
+
 for (const page of positionals.length > 0 ? positionals : Object.keys(PAGES)) {
   const blocks = PAGES[page];
   if (blocks === undefined) throw new Error(`${page}: no page with blocks; they are ${Object.keys(PAGES).join(", ")}`);
@@ -160,5 +177,6 @@ for (const page of positionals.length > 0 ? positionals : Object.keys(PAGES)) {
   }
   if (!values.check && current !== text) writeFileSync(file, current);
 }
+if (values.in === root && positionals.length === 0) await gateSchema();
 for (const complaint of complaints) console.error(complaint);
 process.exit(complaints.length > 0 ? 1 : 0);

@@ -23,6 +23,15 @@ export { DiskFolder, locate, type PathOrLocation } from "./formats/io/disk-folde
 export type { EntryKind, Folder, Location, SourceFile } from "./formats/io/folder.ts";
 export type { BlockName } from "./gate/block.ts";
 export { check } from "./gate/check.ts";
+export { type GateFile, parseGateFile } from "./gate/file/gate-file.ts";
+export {
+  type GateOptions,
+  type GatePage,
+  type GateReport,
+  type GateResult,
+  gateReport,
+  runGate,
+} from "./gate/file/run.ts";
 export type { Profile, ProfileName } from "./gate/profile.ts";
 export type { CheckedSide, CheckReport } from "./gate/report.ts";
 export type { SideRequest } from "./gate/sides.ts";
@@ -47,13 +56,14 @@ export { renderJunit } from "./report/junit.ts";
 export { renderMarkdown } from "./report/markdown.ts";
 export { type Renderer, rendererFor } from "./report/renderers.ts";
 export { renderText } from "./report/text.ts";
-export { checkDocument, checkSection } from "./report/views/check.ts";
 export { type Cleaning, cleanDocument } from "./report/views/clean.ts";
 export { convertDocument } from "./report/views/convert.ts";
 export { diffDocument } from "./report/views/diff.ts";
 export { doctorDocument } from "./report/views/doctor.ts";
 export { failureDocument } from "./report/views/failure.ts";
 export { type FamilyRow, families, familiesDocument } from "./report/views/families.ts";
+export { checkDocument, checkSection } from "./report/views/gate/check.ts";
+export { gateDocument } from "./report/views/gate/gate.ts";
 export { inspectDocument } from "./report/views/inspect.ts";
 export { matchDocument } from "./report/views/match.ts";
 export { parityDocument } from "./report/views/parity.ts";

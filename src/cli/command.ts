@@ -15,6 +15,8 @@ export interface Context {
   /** Text for people, at once; dropped with --json and --quiet. */
   print(text: string): void;
   progress(event: ProgressEvent): void;
+  /** Writes a report beside those of --report, when the command has ended. Throws UsageError for a name of no format. */
+  report(target: string): void;
   readonly color: boolean;
   /** Aborted by SIGINT, SIGTERM and SIGHUP while they are held. */
   readonly signal: AbortSignal;

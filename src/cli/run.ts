@@ -44,6 +44,7 @@ export async function runCommand(
       if (!quiet) io.stdout(text);
     },
     progress: (event) => view.show(event),
+    report: (target) => reports.push(reportWriter(target)),
     color: color && io.stdoutColor,
     signal: io.signals.signal,
     holdSignals: () => {
@@ -56,7 +57,7 @@ export async function runCommand(
     io.signals.release();
   };
   const begin = performance.now();
-  const evidence = new Evidence(argv, json || reports.length > 0);
+  const evidence = new Evidence(argv, () => json || reports.length > 0);
   const sides = Object.keys(command.positionals);
   let document: ReportDocument;
   try {
@@ -112,7 +113,7 @@ function printFailure(failure: Failure, document: ReportDocument, json: boolean,
 /** Of a call that no command could be made of. */
 export async function refuseCall(error: unknown, argv: readonly string[], io: Io): Promise<number> {
   const failure = commandFailure(error);
-  const header = await new Evidence(argv, false).header(null, [], false);
+  const header = await new Evidence(argv, () => false).header(null, [], false);
   const document = { ...failureDocument("usage", failure), header };
   printFailure(failure, document, argv.includes("--json"), !argv.includes("--no-color"), io);
   return failure.exitCode;

@@ -2,7 +2,7 @@
 import type { Check } from "../base/check.ts";
 import type { RoundTrip } from "../verify/roundtrip.ts";
 import type { Validation } from "../verify/validate.ts";
-import { count, failed, passed, some } from "./block.ts";
+import { count, failed, notChecked, passed, some } from "./block.ts";
 
 export const roundTripName = (side: string): string => `${side} comes back from the other layout bit for bit`;
 
@@ -15,16 +15,19 @@ export function roundTripCheck(side: string, { differences, tensors, bytes, via,
 
 export const validateName = (side: string): string => `${side} is complete, finite, initialised and loadable`;
 
-/** One line where all holds; each check that does not hold has its own. */
+/** One line where all holds; each check that does not hold, or could not be made, has its own. */
 export function validateChecks(side: string, { checks, differences }: Validation): Check[] {
-  const failures = checks.filter((check) => check.failed > 0);
+  const of = (status: Check["status"]) => checks.filter((check) => check.status === status);
+  const open = of("not checked").map(({ name, detail = "" }) => notChecked(`${side}: ${name}`, detail));
   if (differences.length === 0) {
-    return [passed(validateName(side), `${count(checks.length, "check")} of ${side} held`)];
+    return [passed(validateName(side), `${count(of("passed").length, "check")} of ${side} held`), ...open];
   }
   const details = some(differences.map(({ key, kind, detail }) => `${kind} "${key}": ${detail}`));
-  const [first, ...more] = failures;
-  if (first === undefined) return [failed(validateName(side), details)];
-  return [first, ...more].map(({ name, failed: n }, i) =>
-    failed(`${side}: ${name}`, i === 0 ? details : count(n, "finding")),
-  );
+  const [first, ...more] = of("failed");
+  if (first === undefined) return [failed(validateName(side), details), ...open];
+  return [
+    failed(`${side}: ${first.name}`, details),
+    ...more.map(({ name, detail = "" }) => failed(`${side}: ${name}`, detail)),
+    ...open,
+  ];
 }

@@ -51,10 +51,11 @@ export function weightReason(waivers: readonly WeightWaiver[] = []): (key: strin
   return (key) => rules.find(({ matches }) => matches(key))?.reason;
 }
 
+/** By the whole name, or by its last part: transformers 4 has `rope_theta` where 5 has `rope_parameters.rope_theta`. */
 export const configReason =
   (waivers: readonly ConfigWaiver[] = []) =>
   (field: string): string | undefined =>
-    waivers.find((waiver) => waiver.field === field)?.reason;
+    waivers.find((waiver) => waiver.field === field || field.endsWith(`.${waiver.field}`))?.reason;
 
 /** `2 accepted: rope_theta (trained on), …` */
 export const acceptedWords = (accepted: readonly { readonly name: string; readonly reason: string }[]): string =>

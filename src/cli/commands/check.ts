@@ -4,7 +4,7 @@ import { BLOCKS, type BlockName } from "../../gate/block.ts";
 import { PROFILES } from "../../gate/profile.ts";
 import type { CheckReport } from "../../gate/report.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
-import { checkDocument } from "../../report/views/check.ts";
+import { checkDocument } from "../../report/views/gate/check.ts";
 import { backendNotes } from "../../report/views/parity.ts";
 import { acceptancesIn } from "../accept-known.ts";
 import { type Arguments, notOneOf } from "../arguments.ts";

@@ -5,6 +5,7 @@ import { convert } from "./convert.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
+import { gate } from "./gate.ts";
 import { inspect } from "./inspect.ts";
 import { match } from "./match.ts";
 import { mutate } from "./mutate.ts";
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   parity,
   validate,
   check,
+  gate,
   seal,
   match,
   mutate,

@@ -20,13 +20,13 @@ export class Evidence {
   private readonly witness: Witness;
   private readonly time = new Date().toISOString();
 
-  /** @param hashes whether a document is asked for: nobody else is told of hashes */
+  /** @param isAskedFor whether a document is: nobody else is told of hashes. A gate file may ask for one after it was read */
   constructor(
     private readonly argv: readonly string[],
-    private readonly hashes: boolean,
+    private readonly isAskedFor: () => boolean,
   ) {
     this.witness = new Witness((file) => {
-      if (this.hashes && isWorthHashing(file)) this.hasher.hash(file);
+      if (this.isAskedFor() && isWorthHashing(file)) this.hasher.hash(file);
     });
   }
 
@@ -42,7 +42,7 @@ export class Evidence {
    */
   async header(args: Arguments | null, sides: readonly string[], wait: boolean): Promise<Header> {
     const files = [...this.witness.files.values()].filter(({ readBytes, bytes }) => readBytes > 0 || bytes === 0);
-    if (this.hashes) for (const file of files) if (isHashedLate(file)) this.hasher.hash(file);
+    if (this.isAskedFor()) for (const file of files) if (isHashedLate(file)) this.hasher.hash(file);
     await (wait ? this.hasher.finish() : this.hasher.stop());
     const read = files.map(readOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
     return {

@@ -1,9 +1,10 @@
 // What `check` shows of its page. A gate shows the same of each of its checkpoints, as a section.
-import type { CheckedSide, CheckReport } from "../../gate/report.ts";
-import type { Fact, ReportDocument, Section, Table } from "../document.ts";
-import { formatBytes, formatSeconds, plural } from "../units.ts";
-import { differenceTable } from "./differences.ts";
-import { parityDocument } from "./parity.ts";
+import { limitOfRounding } from "../../../gate/forward/limits.ts";
+import type { CheckedSide, CheckReport } from "../../../gate/report.ts";
+import type { Fact, ReportDocument, Section, Table } from "../../document.ts";
+import { formatBytes, formatSeconds, plural } from "../../units.ts";
+import { differenceTable } from "../differences.ts";
+import { parityDocument } from "../parity.ts";
 
 /** @param texts of the tokens that the report names, by id */
 export function checkDocument(report: CheckReport, texts?: ReadonlyMap<number, string>): ReportDocument {
@@ -75,6 +76,7 @@ function facts(report: CheckReport, ofRun: readonly Fact[]): Fact[] {
       ? []
       : [{ label: "profile", value: `${profile.name} (${profile.origin}: ${profile.because})` }]),
     ...ofRun.filter(({ label }) => !own.has(label)),
+    ...limits(report),
     ...accepted(report),
     {
       label: "took",
@@ -87,6 +89,19 @@ function sideText({ path, read }: CheckedSide): string {
   if (read === null) return `${path} (cannot be read)`;
   const { family, layout, format, tensors, bytes } = read;
   return `${path} (${family}, ${layout}, ${format}, ${plural(tensors, "tensor")}, ${formatBytes(bytes)})`;
+}
+
+/** Beside the numbers that are held against them. */
+function limits(report: CheckReport): Fact[] {
+  const run = runOf(report);
+  if (run === null) return [];
+  const { klMeanNats, top1, origin } = run.thresholds;
+  const rounding = limitOfRounding(run);
+  return [
+    { label: "limit of the mean KL", value: `${klMeanNats.toExponential(2)} nats/token (${origin})` },
+    ...(top1 === null ? [] : [{ label: "limit of top-1", value: `${top1} (${origin})` }]),
+    ...(rounding === null || origin === "given" ? [] : [{ label: "limit of rounding", value: rounding.words }]),
+  ];
 }
 
 const accepted = ({ accepted: { known = [], weights = [], config = [] } }: CheckReport): Fact[] =>
