@@ -1,6 +1,8 @@
 // The measures that compare two sets of logits. KL is KL(reference ‖ candidate) in nats per token, its softmax in f64,
 // averaged over tokens and never divided by the vocabulary.
 
+import { type KlBins, klBins, type LogitSample, LogitSampler, type TokenPair, tokenPairs } from "./pictured.ts";
+
 type Values = Float32Array | Float64Array;
 
 export interface Metrics {
@@ -42,6 +44,8 @@ export interface Band {
 export interface Positions {
   /** Bands of positions that double in width: an error of the rotary embedding is zero at position 0 and grows. */
   readonly bands: readonly Band[];
+  /** For a picture: more of them, of equal width. */
+  readonly bins: KlBins;
   readonly worst: {
     /** Of several inputs, which; positions are counted within it. */
     readonly prompt?: number;
@@ -49,6 +53,8 @@ export interface Positions {
     readonly klNats: number;
     readonly referenceTop: number;
     readonly candidateTop: number;
+    /** The five likeliest of each side, in the reference's order; empty where a side has logits that are no numbers. */
+    readonly tokens: readonly TokenPair[];
   };
   /** Smallest position whose KL is above the limit on the mean; null if there is none. */
   readonly firstOver: number | null;
@@ -72,6 +78,8 @@ export class LogitComparison {
   private squaredReference = 0;
   private firstNonFinite: NonFinite | null = null;
   private nonFinitePositions = 0;
+  private readonly sampler: LogitSampler;
+  private worst: { readonly klNats: number; readonly tokens: readonly TokenPair[] } = { klNats: -1, tokens: [] };
 
   /**
    * @param ids of all inputs, one behind the other
@@ -85,6 +93,7 @@ export class LogitComparison {
     this.kl = new Float64Array(ids.length);
     this.tops = new Int32Array(2 * ids.length);
     this.sameTop = new Uint8Array(ids.length);
+    this.sampler = new LogitSampler(ids.length, vocab);
   }
 
   /** Adds the next rows: both are row-major [rows, V]. */
@@ -141,18 +150,27 @@ export class LogitComparison {
       const kl = Float64Array.from(prompts.flatMap((prompt) => [...prompt.subarray(begin, end)]));
       bands.push({ begin, end, klMeanNats: mean(kl), klMaxNats: kl.reduce(largest) });
     }
-    const row = Math.max(0, this.kl.indexOf(this.kl.reduce(largest)));
+    const most = this.kl.reduce(largest);
+    // `indexOf` finds no NaN.
+    const row = Math.max(0, Number.isNaN(most) ? this.kl.findIndex(Number.isNaN) : this.kl.indexOf(most));
     const over = prompts.map((kl) => kl.findIndex((x) => !(x <= limitNats))).filter((position) => position >= 0);
     return {
       bands,
+      bins: klBins(prompts),
       worst: {
         ...this.place(row),
         klNats: this.kl[row]!,
         referenceTop: this.tops[2 * row]!,
         candidateTop: this.tops[2 * row + 1]!,
+        tokens: this.worst.tokens,
       },
       firstOver: over.length === 0 ? null : over.reduce((least, position) => Math.min(least, position)),
     };
+  }
+
+  /** Logits of both sides, a few of them: what a picture shows. */
+  sample(): LogitSample {
+    return this.sampler.sample();
   }
 
   /** Which input a row is of, if there are several, and where in it. */
@@ -181,10 +199,15 @@ export class LogitComparison {
     this.cosineMin = Math.min(this.cosineMin, cosine);
     const next = this.starts.includes(row + 1) ? undefined : this.ids[row + 1];
     if (next !== undefined) this.deltaNll += q - candidate[next]! - (p - reference[next]!);
-    this.compareTops(reference, candidate, row);
+    const [a, b] = this.compareTops(reference, candidate, row);
+    this.sampler.addRow(row, reference, candidate, a[0]!);
+    // As `largest` has it, NaN is the most there can be; nothing tells what is likely there.
+    if (kl > this.worst.klNats) {
+      this.worst = { klNats: kl, tokens: tokenPairs([reference, candidate], [p, q], [...a, ...b]) };
+    } else if (Number.isNaN(kl)) this.worst = { klNats: Number.POSITIVE_INFINITY, tokens: [] };
   }
 
-  private compareTops(reference: Values, candidate: Values, row: number): void {
+  private compareTops(reference: Values, candidate: Values, row: number): readonly [number[], number[]] {
     const [a, b] = [largestTokens(reference, 5), largestTokens(candidate, 5)];
     this.tops.set([a[0]!, b[0]!], 2 * row);
     const one = agreement(reference, candidate, a.slice(0, 1), b.slice(0, 1));
@@ -192,6 +215,7 @@ export class LogitComparison {
     this.sameTop[row] = one.shared;
     this.overlap += five.shared / a.length;
     if (one.tied || five.tied) this.ties++;
+    return [a, b];
   }
 
   private checkFinite(reference: Values, candidate: Values, row: number): void {

@@ -21,16 +21,16 @@ export function fittedWidths(widths: readonly number[], fixed: readonly boolean[
   return fitted;
 }
 
-/** Lines of at most `width` characters, broken behind a space, a dot, a comma or a slash where there is one. */
+/** Lines of at most `width` characters, broken behind a space, else behind a dot, a comma or a slash where there is one. */
 export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text;
   while (rest.length > width) {
     const head = rest.slice(0, width + 1);
-    const last = Math.max(
-      head.lastIndexOf(" "),
-      ...[".", ",", "/", "_"].map((c) => head.slice(0, width).lastIndexOf(c)),
-    );
+    const space = head.lastIndexOf(" ");
+    const inWord = Math.max(space, ...[".", ",", "/", "_"].map((c) => head.slice(0, width).lastIndexOf(c)));
+    // Numbers and keys stay whole where the line has a space that is not too near its beginning.
+    const last = space > width / 2 ? space : inWord;
     // No high surrogate ends a line.
     const hard = width - (/[\ud800-\udbff]$/.test(rest.slice(0, width)) ? 1 : 0);
     const end = last > width / 3 ? last + 1 : hard;

@@ -1,5 +1,5 @@
 import type { Check } from "../base/check.ts";
-import type { ReportDocument, Section, Table } from "./document.ts";
+import type { Diagnosis, ReportDocument, Section, Table } from "./document.ts";
 import { visible } from "./escape.ts";
 import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
 
@@ -19,14 +19,15 @@ export function renderMarkdown(document: ReportDocument): string {
 
 /** @param level of the heading */
 function findings(title: string, found: ReportDocument | Section, level: string): Block[] {
-  const { verdict, headline, facts, checks, tables, notes } = found;
+  const { verdict, headline, diagnoses = [], facts, checks, tables, notes } = found;
   const word = "outcome" in found && found.outcome !== undefined ? found.outcome.word : verdict;
   const blocks = [text(`${level} ${escaped(title)}: ${word.toUpperCase()}`), text(escaped(headline))];
+  for (const diagnosis of diagnoses) blocks.push(diagnosisBlock(diagnosis));
+  if (checks.length > 0) blocks.push(checkBlock(`${level}# Checks\n\n`, checks));
   if (facts.length > 0) {
     const rows = facts.map(({ label, value }) => [label, value]);
     blocks.push(tableBlock("", { title: "", columns: [{ name: "" }, { name: "" }], rows }));
   }
-  if (checks.length > 0) blocks.push(checkBlock(`${level}# Checks\n\n`, checks));
   for (const table of tables) {
     if (table.rows.length > 0) blocks.push(tableBlock(`${level}# ${escaped(table.title)}\n\n`, table));
   }
@@ -35,6 +36,17 @@ function findings(title: string, found: ReportDocument | Section, level: string)
 }
 
 const text = (begin: string): Block => ({ begin, rows: [], end: "", left: 0, more: () => "" });
+
+/** Beneath the verdict: what is wrong, where, and the way out. */
+function diagnosisBlock({ code, cause, places, fixes, evidence }: Diagnosis): Block {
+  const lines = [
+    `**Cause:** ${code === null ? "" : `${escaped(code)}: `}${escaped(cause)}`,
+    ...places.map((place) => `**Place:** ${escaped(place)}`),
+    ...fixes.map((fix) => `**Fix:** ${escaped(fix)}`),
+    ...(evidence === undefined ? [] : [`**Evidence:** ${escaped(evidence)}`]),
+  ];
+  return text(lines.map((line) => `- ${line}`).join("\n"));
+}
 
 function checkBlock(begin: string, checks: readonly Check[]): Block {
   const { shown, left } = shownChecks(checks, LIMITS.rows);

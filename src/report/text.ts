@@ -1,5 +1,6 @@
 import type { Check } from "../base/check.ts";
 import { fittedWidths, wrapped } from "./columns.ts";
+import { diagnosisFacts } from "./diagnosis.ts";
 import type { Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
 import { visible } from "./escape.ts";
 import { moreRows, shownRows } from "./fit.ts";
@@ -21,8 +22,8 @@ const MARK = { passed: "✓", failed: "✗", "not checked": "–" } as const;
 const MARK_STYLE = { passed: "green", failed: "red", "not checked": "yellow" } as const;
 
 /**
- * The document as lines for a terminal, ending in the verdict: a tail of the output says how it ended. Tables have all rows, and
- * off a terminal each row is one line: what is printed is searched with grep.
+ * The document as lines for a terminal. The verdict comes first with the reason for it, and once more at the end: a tail of the
+ * output says how it ended. Tables have all rows, and off a terminal each row is one line: what is printed is searched with grep.
  */
 export function renderText(document: ReportDocument, style: TextStyle = { color: false }): string {
   const sections = (document.sections ?? []).map(
@@ -31,31 +32,55 @@ export function renderText(document: ReportDocument, style: TextStyle = { color:
   return `${[...sections, findings(document, style)].join("\n\n")}\n`;
 }
 
+/** Lines behind which a reader of the last one has lost sight of the first. */
+const SCREENFUL = 12;
+
 function findings(document: ReportDocument | Section, style: TextStyle): string {
-  const { facts, tables, checks, notes, verdict, headline } = document;
+  const { diagnoses = [], facts, tables, checks, notes, verdict, headline } = document;
   const blocks: string[] = [];
+  if (checks.length > 0) blocks.push(checks.map((check) => renderCheck(check, style)).join("\n"));
   if (facts.length > 0) blocks.push(renderFacts(facts, style));
   for (const table of tables) if (table.rows.length > 0) blocks.push(renderTable(table, style));
-  if (checks.length > 0) blocks.push(checks.map((check) => renderCheck(check, style)).join("\n"));
-  if (notes.length > 0) blocks.push(notes.map((note) => `note: ${visible(note)}`).join("\n"));
+  if (notes.length > 0) blocks.push(notes.map((note) => hanging("note: ", note, style)).join("\n"));
   const outcome = "outcome" in document ? document.outcome : undefined;
   const colour = outcome === undefined ? VERDICT_STYLE[verdict] : outcome.isWarning ? "yellow" : "bold";
-  blocks.push(paint(style, colour, visible(headline)));
-  return blocks.join("\n\n");
+  const last = paint(style, colour, visible(headline));
+  const isLong = blocks.reduce((lines, block) => lines + block.split("\n", SCREENFUL).length, 0) >= SCREENFUL;
+  const reasons = diagnoses.map((each) => renderFacts(diagnosisFacts(each), style));
+  const first = diagnoses.length > 0 || isLong ? [hanging("", headline, style, colour), ...reasons] : [];
+  return [...first, ...blocks, last].join("\n\n");
 }
 
 /** Labels and values in two columns. */
 export function renderFacts(facts: readonly Fact[], style: TextStyle): string {
   const width = widthOf(facts.map(({ label }) => label));
-  return facts
-    .map(({ label, value }) => `${paint(style, "dim", visible(label).padEnd(width))}  ${visible(value)}`)
-    .join("\n");
+  return facts.map(({ label, value }) => hanging(`${visible(label).padEnd(width)}  `, value, style)).join("\n");
+}
+
+/** Narrower than this, text beside a label is no text any more. */
+const NARROWEST = 24;
+
+/** A label and its text; on a terminal the text goes on below itself. */
+function hanging(label: string, text: string, style: TextStyle, of?: Style): string {
+  const painted = (line: string) => (of === undefined ? line : paint(style, of, line));
+  const lines =
+    style.columns === undefined
+      ? [visible(text)]
+      : wrapped(visible(text), Math.max(NARROWEST, style.columns - label.length));
+  const head = label === "" ? "" : paint(style, "dim", label);
+  return lines.map((line, i) => `${i === 0 ? head : " ".repeat(label.length)}${painted(line)}`).join("\n");
 }
 
 function renderCheck({ name, status, detail }: Check, style: TextStyle): string {
   const mark = paint(style, MARK_STYLE[status], MARK[status]);
+  const [first = "", ...more] =
+    style.columns === undefined ? [""] : wrapped(checkText({ name, detail }), style.columns - 2);
+  if (more.length > 0) return [`${mark} ${first}`, ...more.map((line) => `  ${line}`)].join("\n");
   return `${mark} ${visible(name)}${detail ? paint(style, "dim", `: ${visible(detail)}`) : ""}`;
 }
+
+const checkText = ({ name, detail }: { readonly name: string; readonly detail: string | undefined }): string =>
+  visible(detail ? `${name}: ${detail}` : name);
 
 function renderTable(table: Table, style: TextStyle): string {
   const { title, columns } = table;

@@ -32,8 +32,9 @@ async function parity(
 }
 
 const text = (report: ParityReport) => {
-  const { headline, notes } = parityDocument(report);
-  return [headline, ...notes].join("\n");
+  const { headline, diagnoses = [], notes } = parityDocument(report);
+  const reasons = diagnoses.flatMap(({ cause, evidence, fixes }) => `${cause} (${evidence}); ${fixes.join("; ")}`);
+  return [headline, ...reasons, ...notes].join("\n");
 };
 
 async function castTo(from: string, dtype: string, to = "hf"): Promise<string> {

@@ -5,6 +5,7 @@ import type { ReportDocument } from "../../src/report/document.ts";
 import { renderHtml } from "../../src/report/html.ts";
 import { renderMarkdown } from "../../src/report/markdown.ts";
 import { renderText } from "../../src/report/text.ts";
+import { contrast } from "./page.ts";
 
 const long = "model.layers.{0–47}.mlp.experts.{0–127}.down_proj.weight";
 const document: ReportDocument = {
@@ -78,14 +79,3 @@ describe("what verified nothing is not called passed", () => {
       expect(contrast(colour, "#ffffff")).toBeGreaterThan(4.5);
   });
 });
-
-/** https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio */
-function contrast(a: string, b: string): number {
-  const luminance = (colour: string) =>
-    [1, 3, 5]
-      .map((at) => Number.parseInt(colour.slice(at, at + 2), 16) / 255)
-      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-      .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i]!, 0);
-  const [dark, light] = [luminance(a), luminance(b)].toSorted((x, y) => x - y);
-  return (light! + 0.05) / (dark! + 0.05);
-}

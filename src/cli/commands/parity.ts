@@ -64,7 +64,9 @@ export const parity: Command = {
       const report = await untilAborted(signal, running);
       const tokenizer = tokenizerBeside(args, checkpoints);
       const { tokenTexts } = await import("../../parity/inputs/token-texts.ts");
-      return parityDocument(report, tokenizer === null ? undefined : await tokenTexts(report.nextTokens, tokenizer));
+      const { nextTokens, positions } = report;
+      const texts = tokenizer === null ? undefined : await tokenTexts(nextTokens, tokenizer, positions.worst.tokens);
+      return parityDocument(report, texts);
     });
   },
 };

@@ -1,5 +1,6 @@
 // Runs the passes, and tells from them what is wrong, where and why.
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
+import type { LogitSample } from "../../../numerics/pictured.ts";
 import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
 import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
@@ -14,6 +15,7 @@ import { type RoutingReport, routingReport } from "../routing.ts";
 import type { WeightBits } from "../seen/bits.ts";
 import { coverageOf } from "../seen/coverage.ts";
 import type { ExpertUse } from "../seen/experts.ts";
+import { type TapError, tapErrors } from "../seen/taps.ts";
 import type { SideWeights } from "../side.ts";
 import { acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
@@ -24,7 +26,7 @@ import { type Evidence, isCastAlone } from "./evidence.ts";
 import { withoutKnown } from "./experiments.ts";
 import { type Finding, find } from "./findings.ts";
 import { Laboratory } from "./laboratory.ts";
-import { isBeyondNoise, type Thresholds, thresholds } from "./limits.ts";
+import { isBeyondNoise, type Thresholds, tapLimit, thresholds } from "./limits.ts";
 import { nextSteps } from "./next-steps.ts";
 import { inBytes, type Trial } from "./trial.ts";
 
@@ -45,6 +47,12 @@ export interface Judgement {
   readonly klMeanNatsWithoutKnown: number | null;
   readonly metrics: Metrics;
   readonly positions: Positions;
+  /** A few logits of both sides. */
+  readonly logits: LogitSample;
+  /** The error of every tap; empty beside a golden. */
+  readonly taps: readonly TapError[];
+  /** A tap's error up to here is rounding. */
+  readonly tapLimit: number;
   /** Each input on its own. */
   readonly prompts: readonly PromptMetrics[];
   readonly nextTokens: NextTokens;
@@ -116,6 +124,8 @@ export async function judge(trial: Trial): Promise<Judgement> {
     })),
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     ...measured(evidence, outcome),
+    taps: tapErrors(evidence.taps, known?.without.taps),
+    tapLimit: tapLimit(evidence.exact),
     noiseFloor,
     checks: checksOf({ evidence, findings, known, remaining, isAccepted }),
     findings,
@@ -141,6 +151,7 @@ const isOfMtp = ({ code }: Finding): boolean => code === "MTP";
 const measured = ({ metrics, nonFinite, thresholds }: Evidence, { comparison, nextTokens }: ForwardOutcome) => ({
   metrics,
   positions: comparison.positions(thresholds.klMeanNats),
+  logits: comparison.sample(),
   prompts: comparison.prompts(),
   nextTokens,
   nonFinite,

@@ -32,7 +32,7 @@ export interface ScatterPlot extends Picture {
   readonly kind: "scatter";
   readonly x: { readonly label: string };
   readonly y: { readonly label: string };
-  readonly pairs: readonly (readonly [x: number, y: number])[];
+  readonly series: readonly { readonly name: string; readonly pairs: readonly (readonly [x: number, y: number])[] }[];
 }
 
 /** Named amounts, a bar each, or one for each series beneath each other. */

@@ -47,15 +47,19 @@ for (const name of readdirSync(made("nan-weight")).filter((each) => each.endsWit
   spoil(join(made("nan-weight"), name), "model.layers.1.mlp.up_proj.weight", 100);
 }
 
+/** Hundreds of numbers that a picture is made of would be as many lines. */
+const onOneLine = (json) =>
+  json.replace(/\[\s+(?:-?\d[\d.e+-]*|null)(?:,\s+(?:-?\d[\d.e+-]*|null)){7,}\s+\]/g, (list) =>
+    list.replace(/\s+/g, " "),
+  );
+
 for (const name of names) {
   const args = [join(root, "dist/bin/convert-checkpoint.js"), ...runs[name], "--json"];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: place, encoding: "utf8" });
   if (status !== 0 && status !== 1) throw new Error(`${name}: exit ${status}\n${stderr}`);
   // The header has whole paths.
-  writeFileSync(
-    join(here, `${name}.json`),
-    stdout.replaceAll(realpathSync(place), "/place").replaceAll(place, "/place"),
-  );
+  const json = stdout.replaceAll(realpathSync(place), "/place").replaceAll(place, "/place");
+  writeFileSync(join(here, `${name}.json`), onOneLine(json));
   process.stdout.write(`${name}: exit ${status}, ${stdout.length} bytes\n`);
 }
 rmSync(place, { recursive: true });

@@ -1,8 +1,8 @@
 // The one sentence of a parity run. It claims no more than the checks below it: what was not checked is part of it.
-import { scientific } from "../../parity/checks/check.ts";
-import type { ParityReport } from "../../parity/parity.ts";
-import { castWords } from "../../views/rounding.ts";
-import { plural } from "../units.ts";
+import { scientific } from "../../../parity/checks/check.ts";
+import type { ParityReport } from "../../../parity/parity.ts";
+import { castWords } from "../../../views/rounding.ts";
+import { plural } from "../../units.ts";
 
 export function headline(report: ParityReport): string {
   const { verdict, metrics, thresholds, klMeanNatsWithoutKnown: without } = report;
