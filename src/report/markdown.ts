@@ -2,6 +2,7 @@ import type { Check } from "../base/check.ts";
 import type { Diagnosis, ReportDocument, Section, Table } from "./document.ts";
 import { visible } from "./escape.ts";
 import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
+import { summaryOf } from "./summary.ts";
 
 /** GitHub takes 65,536 characters for a comment (and 1 MiB for a step summary); a frame of the user's own has to fit, too. */
 const LIMITS: Limits = { rows: 100, text: 2_000, bytes: 60_000 };
@@ -10,9 +11,13 @@ const STATUS = { passed: "✅ passed", failed: "❌ failed", "not checked": "⚠
 
 /** The report as GitHub-flavoured Markdown, short enough for a pull request comment or a step summary. */
 export function renderMarkdown(document: ReportDocument): string {
+  const { sections = [] } = document;
+  const [title, headline, ...rest] = findings(document.title, document, "#");
   const blocks = [
-    ...findings(document.title, document, "#"),
-    ...(document.sections ?? []).flatMap((section) => findings(section.title, section, "##")),
+    ...[title!, headline!],
+    ...(sections.length > 1 ? [tableBlock("## Contents\n\n", summaryOf(sections))] : []),
+    ...rest,
+    ...sections.flatMap((section) => findings(section.title, section, "##")),
   ];
   return `${fitted(blocks, { bytes: LIMITS.bytes, between: "\n\n", rest: "The rest is in the JSON report." })}\n`;
 }

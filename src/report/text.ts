@@ -4,6 +4,7 @@ import { diagnosisFacts } from "./diagnosis.ts";
 import type { Fact, ReportDocument, Section, Table, Verdict } from "./document.ts";
 import { visible } from "./escape.ts";
 import { moreRows, shownRows } from "./fit.ts";
+import { summaryOf } from "./summary.ts";
 
 export interface TextStyle {
   readonly color: boolean;
@@ -29,7 +30,10 @@ export function renderText(document: ReportDocument, style: TextStyle = { color:
   const sections = (document.sections ?? []).map(
     (section) => `${paint(style, "bold", visible(section.title))}\n\n${findings(section, style)}`,
   );
-  return `${[...sections, findings(document, style)].join("\n\n")}\n`;
+  const own = findings(document, style);
+  if (sections.length === 0) return `${own}\n`;
+  const top = [hanging("", document.headline, style, "bold"), renderTable(summaryOf(document.sections ?? []), style)];
+  return `${[...top, ...sections, own].join("\n\n")}\n`;
 }
 
 /** Lines behind which a reader of the last one has lost sight of the first. */

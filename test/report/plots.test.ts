@@ -68,7 +68,7 @@ describe("a picture is absent where there is nothing to see", () => {
   it("of what a golden does not have, or what is equal", () => {
     expect(titlesOf("parity-golden-nan")).not.toContain("Error by layer");
     expect(titlesOf("parity-pass")).toEqual([
-      "No difference at all: the mean KL is 0",
+      "No difference on this input: the mean KL is 0",
       "Error by layer",
       "Logits against each other",
     ]);
@@ -249,7 +249,7 @@ it.each([
   [5.64e-2, 1e-8, "5.6 million × above the limit"],
   [2e-18, 1e-8, "5 billion × below the limit"],
   [9e-9, 1e-8, "1.1 × below the limit"],
-  [0, 1e-8, "No difference at all: the mean KL is 0"],
+  [0, 1e-8, "No difference on this input: the mean KL is 0"],
   [Number.NaN, 1e-8, null],
 ])("a mean KL of %f is told beside its limit", (klMeanNats, limit, words) => {
   expect(marginText({ metrics: { klMeanNats }, thresholds: { klMeanNats: limit } })).toBe(words);

@@ -144,6 +144,85 @@ describe("a report of several runs", () => {
   });
 });
 
+describe("a report of several runs, at its top", () => {
+  const run = (title: string, kl: string, causes: readonly string[]): Section => ({
+    ...document,
+    title,
+    verdict: causes.length > 0 ? "fail" : "pass",
+    headline: `${title} was run`,
+    figures: [{ label: "mean KL", value: kl }],
+    diagnoses: causes.map((code) => ({ code, cause: "because", places: ["layers.0"], fixes: ["mend it"] })),
+  });
+  const sections = [run("8B", "1e-12", []), run("70B", "0.5", ["ROPE_PERMUTED", "ROUNDED"])];
+  const gate: ReportDocument = {
+    ...document,
+    title: "gate",
+    headline: "1 of 2 failed",
+    checks: [],
+    tables: [],
+    sections,
+  };
+
+  it("has all of them in one table, with verdict, numbers and cause", () => {
+    const text = renderText(gate);
+    expect(text).toMatch(
+      /^1 of 2 failed\n\nContents\nrun +verdict +mean KL +cause\n8B +pass +1e-12\n70B +fail +0\.5 +ROPE_PERMUTED and 1 more\n\n8B\n/,
+    );
+    expect(text).toMatch(/\n1 of 2 failed\n$/);
+    expect(rendererFor("r.md")(gate)).toContain(
+      "1 of 2 failed\n\n## Contents\n\n| run | verdict | mean KL | cause |\n| --- | --- | ---: | --- |\n| 8B | pass | 1e-12 |  |\n| 70B | fail | 0.5 | ROPE\\_PERMUTED and 1 more |",
+    );
+    expect(rendererFor("r.html")(gate)).toContain('<a href="#section-2">70B</a>');
+  });
+});
+
+describe("what is wrong", () => {
+  const diagnosis = {
+    code: "ROPE_PERMUTED",
+    cause: "rows are elsewhere",
+    evidence: "KL 0.5",
+    places: ["k_proj", "first difference at layers.1"],
+    fixes: ["permute them once"],
+  };
+  const failed: ReportDocument = { ...document, diagnoses: [diagnosis] };
+
+  it("stands right beneath the verdict, before any number: cause, place, fix", () => {
+    expect(renderText(failed)).toMatch(
+      /^.*differs: .*\n\ncause +ROPE_PERMUTED: rows are elsewhere\nplace +k_proj\n +first difference at layers\.1\nfix +permute them once\nevidence +KL 0\.5\n\n✓ same keys\n/,
+    );
+    expect(rendererFor("r.md")(failed)).toMatch(
+      /^# diff: FAIL\n\n.*\n\n- \*\*Cause:\*\* ROPE\\_PERMUTED: rows .*\n- \*\*Place:\*\* k\\_proj\n.*\n- \*\*Fix:\*\* permute .*\n.*\n\n## Checks\n/,
+    );
+    const html = rendererFor("r.html")(failed);
+    const order = [
+      "<header",
+      "rows are elsewhere",
+      "permute them once",
+      "<h2>Checks",
+      "<h2>Facts",
+      "Differences</h2>",
+      "<h2>Notes",
+    ];
+    const places = order.map((each) => html.indexOf(each));
+    expect(places).toEqual(places.toSorted((a, b) => a - b));
+    expect(places[0]).toBeGreaterThan(0);
+  });
+
+  it("fits a terminal, and on a page checks that failed come first", () => {
+    const long = {
+      ...diagnosis,
+      cause: "the rows of this tensor have another order than the config's rotary embedding asks for ".repeat(3),
+    };
+    const lines = renderText({ ...failed, tables: [], diagnoses: [long] }, { color: false, columns: 80 }).split("\n");
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+    expect(lines.filter((line) => /^ {10}\S/.test(line)).length).toBeGreaterThan(2);
+    const html = rendererFor("r.html")(failed);
+    const places = ["same values", "parity", "same keys"].map((name) => html.indexOf(`<td>${name}</td>`));
+    expect(places).toEqual(places.toSorted((a, b) => a - b));
+    expect(html).toContain("1 not checked");
+  });
+});
+
 describe("units", () => {
   it.each([
     [0, "0 B"],

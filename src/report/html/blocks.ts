@@ -27,12 +27,17 @@ export const factBlock = (facts: readonly Fact[], heading: string): Block => ({
   more: more("row"),
 });
 
+/** What has to be looked at comes first; those of one status keep their order. */
+const URGENCY: Readonly<Record<Check["status"], number>> = { failed: 0, "not checked": 1, passed: 2 };
+
 export function checkBlock(checks: readonly Check[], h: string): Block {
   const { shown, left } = shownChecks(checks, LIMITS.rows);
-  const rows = shown.map(
-    ({ name, status, detail }) =>
-      `<tr>${cell(name)}${statusCell(status, status.replace(" ", "-"))}${cell(detail ?? "")}</tr>`,
-  );
+  const rows = shown
+    .toSorted((a, b) => URGENCY[a.status] - URGENCY[b.status])
+    .map(
+      ({ name, status, detail }) =>
+        `<tr>${cell(name)}${statusCell(status, status.replace(" ", "-"))}${cell(detail ?? "")}</tr>`,
+    );
   const head = "<th>Check</th><th>Status</th><th>Detail</th>";
   return { ...table("Checks", `<${h}>Checks</${h}>`, head, rows, "scroll checks"), left, more: more("check") };
 }
@@ -44,11 +49,13 @@ export const statusCell = (word: string, tone: string): string =>
 export function tableBlock(found: Table, h: string): Block {
   const { title, columns } = found;
   const { shown, left } = shownRows(found, LIMITS.rows);
-  const head = columns.map(({ name, align }) => `<th${align === "right" ? RIGHT : ""}>${escaped(name)}</th>`).join("");
   const rows = shown.map((row) => `<tr>${row.map((text, c) => cell(text, columns[c]?.align)).join("")}</tr>`);
-  const block = table(title, `<details open><summary><${h}>${escaped(title)}</${h}></summary>`, head, rows);
+  const block = table(title, `<details open><summary><${h}>${escaped(title)}</${h}></summary>`, headOf(columns), rows);
   return { ...block, end: `${block.end}</details>`, left };
 }
+
+export const headOf = (columns: Table["columns"]): string =>
+  columns.map(({ name, align }) => `<th${align === "right" ? RIGHT : ""}>${escaped(name)}</th>`).join("");
 
 const RIGHT = ' class="right"';
 /** Characters of a sentence that a narrow page must not squeeze into a column of single words. */

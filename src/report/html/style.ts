@@ -37,11 +37,13 @@ figure p { margin: .35rem 0 0; color: var(--dim); font-size: .9rem; }
 .key i.line { height: .2em; width: 1.2em; border-radius: 0; vertical-align: .25em; }
 @media (max-width: 36rem) {
   body { margin: 1rem auto; padding: 0 .9rem; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } dt:empty { display: none; }
+  .scroll:not(.checks) .prose { min-width: 22rem; }
   .checks thead { display: none; } .checks tr { display: block; padding: .35rem 0; border-bottom: 1px solid var(--line); }
   .checks tr > * { display: block; border: 0; padding: 0; white-space: normal; overflow-wrap: anywhere; }
 }
 @media print {
-  body { max-width: none; margin: 0; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  :root { font-size: 9.5pt; }
+  body { max-width: none; margin: 0; padding: 0; font-size: 1rem; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .scroll { overflow: visible; } table { width: 100%; } .scroll :is(th, td) { white-space: normal; overflow-wrap: anywhere; padding-right: .6rem; }
   header, .diagnosis, figure, tr, li, dt, dd { break-inside: avoid; } h2, h3, summary { break-after: avoid; } thead { display: table-header-group; }
   .plots { grid-template-columns: 1fr 1fr; gap: 1rem 1.5rem; } .apart { margin-top: 1.5rem; }

@@ -272,15 +272,15 @@ function margin({ unit, value, limit, floor }: MarginPlot): PlotOptions {
   const isOver = !(value <= limit);
   const tone = isOver ? "var(--bad)" : "var(--good)";
   const labels = [
-    { x: limit, text: "limit", dy: -16, fill: "currentColor" },
+    { x: limit, text: "limit", dy: -20, fill: "currentColor" },
     { x: at, text: "this run", dy: 17, fill: tone },
-    ...(floor !== null && floor > range.low ? [{ x: floor, text: "rounding", dy: -16, fill: "var(--level)" }] : []),
+    ...(floor !== null && floor > range.low ? [{ x: floor, text: "rounding", dy: -20, fill: "var(--level)" }] : []),
   ];
   return {
-    height: 112,
+    height: 116,
     marginLeft: 40,
     marginRight: 40,
-    marginTop: 10,
+    marginTop: 14,
     marginBottom: 40,
     x: {
       type: "log",

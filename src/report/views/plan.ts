@@ -5,6 +5,7 @@ import type { ConversionPlan } from "../../convert/plan.ts";
 import type { MappedTensor } from "../../views/mapping.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
 import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
+import type { BarsPlot } from "../plots/plot.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
 
 export function planDocument(plan: ConversionPlan, style: ListStyle = {}): ReportDocument {
@@ -21,6 +22,7 @@ export function planDocument(plan: ConversionPlan, style: ListStyle = {}): Repor
     ].join("; "),
     facts: planFacts(plan),
     checks: planChecks(plan),
+    plots: bytesByType(plan),
     tables: planTables(plan, groups, style.all ?? false),
     notes: [...plan.notes, ...groupNotes(groups)],
   };
@@ -52,6 +54,29 @@ export function placesCheck({
   if (waived.length === 0) return { name, status: "passed", detail: counts };
   const placed = `${sourceTensors - waived.length} of ${sourceTensors} have a place, ${waived.length} waived (--allow-drop)`;
   return { name, status: "not checked", detail: `${placed}; ${counts}` };
+}
+
+/** What a cast or a drop does to the size; nothing to see where neither is. */
+function bytesByType({ mapping, casts }: ConversionPlan): BarsPlot[] {
+  const [before, after] = [mapping.source.tensors.values(), [...mapping.tensors.values()].map(({ info }) => info)].map(
+    (tensors) => {
+      const bytes = new Map<string, number>();
+      for (const { dtype, byteLength } of tensors) bytes.set(dtype, (bytes.get(dtype) ?? 0) + byteLength);
+      return bytes;
+    },
+  );
+  if (casts.length === 0) return [];
+  const types = [...new Set([...before!.keys(), ...after!.keys()])];
+  return [
+    {
+      kind: "bars",
+      title: "Bytes by type",
+      about: "What is read and what is to be written, by element type.",
+      x: { label: "bytes", as: "bytes" },
+      series: ["before", "after"],
+      groups: types.map((name) => ({ name, values: [before!.get(name) ?? 0, after!.get(name) ?? 0] })),
+    },
+  ];
 }
 
 /** For headlines. */

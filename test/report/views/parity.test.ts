@@ -113,6 +113,15 @@ describe("numbers", () => {
   });
 });
 
+it("tells tensors whose keys differ in numbers alone as one place", () => {
+  const failed = report("nan-weight");
+  const tensors = [0, 1, 2, 3, 7].map((e) => `model.layers.1.mlp.experts.${e}.up_proj.weight`);
+  const causes = [{ ...failed.causes[0]!, tensors: [...tensors, "lm_head.weight"] }];
+  expect(parityDocument({ ...failed, causes }).diagnoses![0]!.places[0]).toBe(
+    "model.layers.1.mlp.experts.{0–3,7}.up_proj.weight (5 tensors), lm_head.weight",
+  );
+});
+
 describe("inputs", () => {
   it("of several kinds of text have a line each; one has none", () => {
     expect(textOfRun("prompts")).toMatch(

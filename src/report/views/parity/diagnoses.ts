@@ -2,7 +2,7 @@
 import { scientific } from "../../../parity/checks/check.ts";
 import type { ParityReport } from "../../../parity/parity.ts";
 import type { Diagnosis } from "../../document.ts";
-import { someOf } from "./names.ts";
+import { someOf, tensorsText } from "./names.ts";
 
 /** None for a run that passed: what it found is a note. */
 export function diagnoses(report: ParityReport): Diagnosis[] {
@@ -18,7 +18,7 @@ export function diagnoses(report: ParityReport): Diagnosis[] {
     evidence,
     places: [
       ...(fields.length > 0 ? [`config: ${someOf(fields, "fields")}`] : []),
-      ...(tensors.length > 0 ? [someOf(tensors)] : []),
+      ...(tensors.length > 0 ? [tensorsText(tensors)] : []),
       ...(i === 0 ? parted : []),
     ],
     fixes: [fix],

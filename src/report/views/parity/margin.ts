@@ -5,7 +5,7 @@ import { formatCount } from "../../units.ts";
 /** `25,000 × below the limit`; null where there is no mean KL or no limit to set it against. */
 export function marginText({ metrics: { klMeanNats }, thresholds: { klMeanNats: limit } }: MarginOf): string | null {
   if (!Number.isFinite(klMeanNats) || !(limit > 0)) return null;
-  if (klMeanNats <= 0) return "No difference at all: the mean KL is 0";
+  if (klMeanNats <= 0) return "No difference on this input: the mean KL is 0";
   const isBelow = klMeanNats <= limit;
   return `${times(isBelow ? limit / klMeanNats : klMeanNats / limit)} × ${isBelow ? "below" : "above"} the limit`;
 }
