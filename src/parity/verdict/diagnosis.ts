@@ -31,7 +31,7 @@ export async function diagnose(of: Case): Promise<Diagnosis> {
   const rest = study?.after ?? uncast;
   const sides = rounded === null ? trial.passes.sides : laboratory.inOneType;
   const views = sides.map(({ view }) => view);
-  const version = isAtFloor(rest.metrics, noise) || trial.sides.length === 0 ? [] : await otherUpstream(of);
+  const version = isAtFloor(rest.metrics, noise) ? [] : await otherUpstream(of);
   const weights = version.length > 0 ? [] : weightCauses(of, rest, views);
   const bad = await notFinite(of);
   const cast = rounded === null ? null : await castCause(of, rounded);
@@ -40,7 +40,7 @@ export async function diagnose(of: Case): Promise<Diagnosis> {
     ...(bad && !bad.isInWeights ? [bad.cause] : []),
   ];
   const ordered = [...version, ...inOrder(configCauses(of, study), study, [...unused(of), ...main])];
-  const isCastFirst = isCastAlone(evidence) ? !study?.explains : isAtFloor(uncast.metrics, noise) && !study?.explains;
+  const isCastFirst = isCastAlone(evidence) && !study?.explains;
   const causes = cast === null ? ordered : isCastFirst ? [cast, ...ordered] : [...ordered, cast];
   return {
     causes: [...staleTie(of), ...causes, ...roundedGolden(of)],

@@ -1,6 +1,8 @@
 // Faults of a side as a whole: a stale tie, tensors without a use, logits that are no numbers, a rounded golden.
 import { isFloat } from "../../../base/floats.ts";
 import { runSteps } from "../../../base/steps.ts";
+import type { Family } from "../../../family/family.ts";
+import { writtenFields } from "../../../family/written-fields.ts";
 import { nonFinite } from "../../../faults/model/non-finite.ts";
 import { staleTiedHead } from "../../../faults/model/stale-tied-head.ts";
 import { unusedTensors } from "../../../faults/model/unused-tensors.ts";
@@ -11,19 +13,30 @@ import { placeOf } from "../evidence.ts";
 import { inBytes } from "../trial.ts";
 import { type Case, type Cause, limitFor, nats, plural, scientific } from "./cause.ts";
 
-export function staleTie({ evidence: { brokenTies } }: Case): Cause[] {
+export function staleTie({ evidence: { brokenTies }, laboratory }: Case): Cause[] {
   const tie = staleTiedHead.recognise(brokenTies);
   if (tie === null) return [];
   return [
     {
       code: staleTiedHead.code,
       tensors: [tie.alias, tie.of],
-      fields: ["tie_word_embeddings"],
+      fields: laboratory.families.flatMap(tieField).slice(0, 1),
       explanation: staleTiedHead.words(tie),
       evidence: "the bytes of the two tensors differ",
       fix: staleTiedHead.mend(tie),
     },
   ];
+}
+
+const TIE = "tie_word_embeddings";
+
+/** Where a config has it: at the top, or in that of the text model. A config without it takes a default. */
+function tieField(family: Family): string[] {
+  const { tied, [TIE]: isTied = tied } = family.math();
+  if (isTied !== true) return [];
+  const fields = [...writtenFields(family.hfConfig(), false)].filter(([, { at }]) => at.at(-1) === TIE);
+  const [path] = fields.find(([, { value }]) => value === true) ?? fields[0] ?? [TIE];
+  return [path];
 }
 
 export function unused({ evidence }: Case): Cause[] {

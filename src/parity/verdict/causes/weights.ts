@@ -1,4 +1,5 @@
 // Weights that differ, and what was done to them: first those of the step where the sides part, then all others.
+import { elementCount } from "../../../base/dtype.ts";
 import { viewSides, type WeightFault, weightFaults } from "../../../faults/weights.ts";
 import type { HfView } from "../../../views/as-hf.ts";
 import { castWords } from "../../../views/rounding.ts";
@@ -7,8 +8,8 @@ import type { Evidence } from "../evidence.ts";
 import type { Rerun } from "../laboratory.ts";
 import { type Case, type Cause, nats, plural } from "./cause.ts";
 
-/** Tensors beyond the first step that are looked at: in a model of other weights all of them differ. */
-const MOST_BEYOND = 400;
+/** What is looked at beyond the first step: in a model of other weights all tensors differ. */
+const MOST_BEYOND = { tensors: 400, elements: 1 << 26 };
 
 /** @param run with all undone that is no matter of weights; @param views both sides, in one type where they have several */
 export function weightCauses({ evidence, trial }: Case, run: Rerun, views: readonly HfView[]): Cause[] {
@@ -20,7 +21,10 @@ export function weightCauses({ evidence, trial }: Case, run: Rerun, views: reado
   const isOfStep = (key: string) =>
     step.has(key) || views.some(({ origins }) => origins.get(key)?.some((own) => step.has(own)));
   const near = keys.filter(isOfStep);
-  const beyond = keys.filter((key) => !near.includes(key)).slice(0, MOST_BEYOND);
+  const beyond = withinBounds(
+    keys.filter((key) => !near.includes(key)),
+    views[0]!,
+  );
   const faults = weightFaults({ ...sides, keys: [...near, ...beyond], suspects: [] });
   const unseen = keys.length - near.length - beyond.length;
   const groups = [...new Set(faults.map(({ code }) => code))];
@@ -28,6 +32,16 @@ export function weightCauses({ evidence, trial }: Case, run: Rerun, views: reado
     const alike = faults.filter((fault) => fault.code === code);
     const count = alike.filter(({ key }) => near.includes(key)).length;
     return causeOf(alike, placeWords(evidence, count, alike.length - count, unseen), run);
+  });
+}
+
+function withinBounds(keys: readonly string[], { source }: HfView): string[] {
+  let elements = 0;
+  return keys.slice(0, MOST_BEYOND.tensors).filter((key) => {
+    const size = elementCount(source.tensors.get(key)!.shape);
+    if (elements + size > MOST_BEYOND.elements) return false;
+    elements += size;
+    return true;
   });
 }
 
