@@ -9,14 +9,14 @@ export function summaryOf(sections: readonly Section[]): Table {
     columns: [
       { name: "run" },
       { name: "verdict" },
-      ...labels.map((name) => ({ name, align: "right" as const })),
       { name: "cause" },
+      ...labels.map((name) => ({ name, align: "right" as const })),
     ],
     rows: sections.map((section) => [
       section.title,
       section.verdict,
-      ...labels.map((label) => section.figures?.find((each) => each.label === label)?.value ?? ""),
       causeOf(section),
+      ...labels.map((label) => section.figures?.find((each) => each.label === label)?.value ?? ""),
     ]),
   };
 }

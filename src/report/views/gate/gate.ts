@@ -10,7 +10,8 @@ export function gateDocument(
   results: readonly GateResult[],
   texts: ReadonlyMap<string, ReadonlyMap<number, string>> = new Map(),
 ): ReportDocument {
-  const failed = report.checks.filter(({ status }) => status === "failed");
+  const sections = results.map((result) => sectionOf(result, texts));
+  const failed = sections.filter(({ verdict }) => verdict !== "pass");
   const all = plural(results.length, "checkpoint");
   return {
     title: "gate",
@@ -19,13 +20,19 @@ export function gateDocument(
     headline:
       report.verdict === "pass"
         ? `${all} passed (${formatSeconds(report.seconds)})`
-        : `${failed.length} of ${all} failed: ${failed.map(({ name, detail }) => `${name}: ${detail ?? ""}`).join("; ")}`,
+        : `${failed.length} of ${all} failed: ${failed.map(named).join(", ")}`,
     facts: [{ label: "gate", value: report.file }],
     checks: [],
     tables: [],
     notes: [],
-    sections: results.map((result) => sectionOf(result, texts)),
+    sections,
   };
+}
+
+/** What failed of each is among its checks; here the reason is enough. */
+function named({ title, diagnoses = [] }: Section): string {
+  const [first] = diagnoses;
+  return first?.code ? `${title} (${first.code})` : title;
 }
 
 function sectionOf(result: GateResult, texts: ReadonlyMap<string, ReadonlyMap<number, string>>): Section {

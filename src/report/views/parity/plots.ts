@@ -78,7 +78,7 @@ function tapsPlot({ taps, tapLimit, firstDivergence }: ParityReport): LinesPlot 
   const along = (values: readonly (number | null)[]) =>
     values.flatMap((y, i) => (y !== null && isNumber(y) ? [[i, y] as const] : []));
   const error = along(taps.map(({ relativeRms }) => relativeRms));
-  if (error.length < FEWEST) return null;
+  if (error.length < FEWEST || !error.some(([, y]) => y > 0)) return null;
   const added = taps.map(({ relativeRms }, i) => relativeRms - (taps[i - 1]?.relativeRms ?? 0));
   const undone = along(taps.map(({ withoutKnown }) => withoutKnown));
   const at = taps.findIndex(({ tap }) => tap === firstDivergence?.tap);
