@@ -31,6 +31,7 @@ export const attentions = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, 
     return made({
       name: "attention",
       inputs: given(q, k, v, sinks_N),
+      params: [rest],
       shape: () => attentionShape(q, k, v, options),
       // q · k and the share of v, for each pair of tokens that see each other.
       flops: ([tokens, heads]) => heads! * visiblePairs(tokens!, rest.mask) * 2 * (q.shape[2]! + v.shape[2]!),

@@ -23,6 +23,8 @@ export interface Call<X extends Operand> {
   readonly name: string;
   /** The nodes among the arguments; those that may be left out come last. */
   readonly inputs: readonly X[];
+  /** All other arguments: two calls of one name with equal ones on equal inputs give equal results. */
+  readonly params: readonly unknown[];
   /** Of the result. @throws InputError SHAPE_MISMATCH, naming the weight where the operand is one; ID_OUT_OF_RANGE */
   shape(): Shape;
   /** Multiplications and additions for a result of this shape, an exponential counting as one. */

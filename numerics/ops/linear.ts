@@ -16,6 +16,7 @@ export const linearMaps = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, 
     made({
       name: "linear",
       inputs: given(x, weight, bias),
+      params: [summation],
       shape: () => linearShape(x, weight, bias),
       flops: perValue(2 * (weight.shape[1] ?? 0) + (bias ? 1 : 0)),
       byRow: true,

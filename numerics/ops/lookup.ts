@@ -31,6 +31,7 @@ export const lookups = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, "co
     made({
       name: "constant",
       inputs: [],
+      params: [values, shape],
       shape: () => constantShape(values, shape),
       flops: perValue(0),
       byRow: false,
@@ -40,6 +41,7 @@ export const lookups = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, "co
     made({
       name: "gather",
       inputs: [table],
+      params: [ids],
       shape: () => gatherShape(table, ids),
       flops: perValue(0),
       byRow: true,

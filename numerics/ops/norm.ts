@@ -16,6 +16,7 @@ export const norms = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, "rmsN
     made({
       name: "rmsNorm",
       inputs: given(x, weight),
+      params: [eps],
       shape: () => normShape("rmsNorm", x, ...given(weight)),
       flops: perValue(4),
       byRow: true,
@@ -25,6 +26,7 @@ export const norms = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, "rmsN
     made({
       name: "layerNorm",
       inputs: [x, weight, bias],
+      params: [eps],
       shape: () => normShape("layerNorm", x, weight, bias),
       flops: perValue(7),
       byRow: true,

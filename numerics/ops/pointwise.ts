@@ -25,12 +25,13 @@ const FLOPS: Readonly<Record<Pointwise, number>> = {
 export function pointwise<X extends Operand>(
   made: Interpret<X>,
 ): Pick<Ops<X>, "map" | "affine" | "clamp" | "mul" | "add"> {
-  const unary = (x: X, name: string, flops: number) =>
-    ({ name, inputs: [x], shape: () => x.shape, flops: perValue(flops), byRow: true }) as const;
+  const unary = (x: X, name: string, flops: number, params: readonly unknown[] = []) =>
+    ({ name, inputs: [x], params, shape: () => x.shape, flops: perValue(flops), byRow: true }) as const;
   const binary = (name: "mul" | "add", a: X, b: X) =>
     made({
       name,
       inputs: [a, b],
+      params: [],
       shape: () => broadcastShape(name, a, b),
       flops: perValue(1),
       byRow: true,
@@ -39,8 +40,8 @@ export function pointwise<X extends Operand>(
   return {
     map: (f, x) => made({ ...unary(x, f, FLOPS[f]), again: (op, [a]) => op.map(f, a!) }),
     affine: (x, factor, offset) =>
-      made({ ...unary(x, "affine", 2), again: (op, [a]) => op.affine(a!, factor, offset) }),
-    clamp: (x, low, high) => made({ ...unary(x, "clamp", 2), again: (op, [a]) => op.clamp(a!, low, high) }),
+      made({ ...unary(x, "affine", 2, [factor, offset]), again: (op, [a]) => op.affine(a!, factor, offset) }),
+    clamp: (x, low, high) => made({ ...unary(x, "clamp", 2, [low, high]), again: (op, [a]) => op.clamp(a!, low, high) }),
     mul: (a, b) => binary("mul", a, b),
     add: (a, b) => binary("add", a, b),
   };

@@ -14,6 +14,7 @@ export const rotations = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, "
     made({
       name: "rope",
       inputs: [x],
+      params: [table, pairs],
       shape: () => ropeShape(x, table),
       flops: perValue(3),
       byRow: false,

@@ -42,6 +42,7 @@ export const moving = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, Movi
     made({
       name: "reshape across rows",
       inputs: [x],
+      params: [shape],
       shape: () => reshapeShape(x, shape),
       flops: perValue(0),
       byRow: shape[0] === x.shape[0],
@@ -52,6 +53,7 @@ export const moving = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, Movi
     made({
       name: "slice of rows",
       inputs: [x],
+      params: [axis, begin, end],
       shape: () => sliceShape(x, axis, begin, end),
       flops: perValue(0),
       byRow: axis !== 0,
@@ -62,6 +64,7 @@ export const moving = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, Movi
     made({
       name: "concat",
       inputs: xs,
+      params: [axis],
       shape: () => concatShape(xs, axis),
       flops: perValue(0),
       byRow: false,
@@ -71,6 +74,7 @@ export const moving = <X extends Operand>(made: Interpret<X>): Pick<Ops<X>, Movi
     made({
       name: "permute",
       inputs: [x],
+      params: [order],
       shape: () => permuteShape(x, order),
       flops: perValue(0),
       byRow: false,
