@@ -122,6 +122,11 @@ export class LogitComparison {
     };
   }
 
+  /** KL of a row, in nats. */
+  klAt(row: number): number {
+    return this.kl[row]!;
+  }
+
   /** Each input on its own. */
   prompts(): PromptMetrics[] {
     return this.starts.map((begin, prompt) => {

@@ -142,6 +142,12 @@ export class Passes {
     return rounding ? { type: rounding.type, klMeanNats: rounding.klMeanNats } : null;
   }
 
+  /** The golden, and the input that it is of; null where there is none. */
+  get goldenRun(): { readonly golden: Golden; readonly input: ForwardInput } | null {
+    const { golden } = this.of;
+    return golden && { golden, input: this.inputs[0]! };
+  }
+
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
     return measureNoise(backend, this.noiseSide, this.longest, onFlops);

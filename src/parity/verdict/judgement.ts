@@ -6,6 +6,8 @@ import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
 import type { SideConfigs } from "../configs.ts";
+import { searchGolden } from "../hypotheses/cause.ts";
+import type { Tried } from "../hypotheses/search.ts";
 import type { GoldenRounding } from "../inputs/golden.ts";
 import type { NextTokens } from "../next-tokens.ts";
 import type { NoiseFloor } from "../noise.ts";
@@ -86,6 +88,10 @@ export interface Judgement {
   readonly cause: Cause | null;
   /** Everything that was found to be wrong: what explains the difference of the logits first. */
   readonly causes: readonly Cause[];
+  /** Beside a golden, where nothing else explains it: known faults undone on trial, and what each left. */
+  readonly hypotheses: readonly Tried[];
+  /** Hypotheses that there was no time for. */
+  readonly untried: number;
   /** What to try where a failed run has no cause. */
   readonly nextSteps: readonly string[];
 }
@@ -108,12 +114,18 @@ export async function judge(trial: Trial): Promise<Judgement> {
   const findings = acceptances.length > 0 && !isKept ? remaining : all;
   const isAccepted = findings.length === 0 && all.length > 0;
   const failure = { trial, evidence, noise: noiseFloor, known, seen, remaining, laboratory };
-  const { causes, divergence } =
+  const { causes: explained, divergence } =
     remaining.length > 0
       ? await diagnose(failure)
       : all.length > 0
         ? resolved(failure)
         : { causes: [], divergence: firstDivergence(evidence) };
+  const isUnknown =
+    findings.length > 0 && explained.length === 0 && passes.goldenRun !== null && evidence.nonFinite === null;
+  const search = isUnknown
+    ? await searchGolden(passes, evidence, outcome.comparison, known, { ...options, backend: trial.backend })
+    : null;
+  const causes = [...explained, ...(search?.causes ?? [])];
   const [cause = null] = causes;
   const views = passes.sides.map(({ view }) => view);
   return {
@@ -142,7 +154,12 @@ export async function judge(trial: Trial): Promise<Judgement> {
     beyondRounding: findings.length > 0 ? null : beyondRounding(seen, noiseFloor),
     cause,
     causes,
-    nextSteps: findings.length > 0 && cause === null ? await nextSteps(views, evidence, inBytes(options)) : [],
+    hypotheses: search?.hypotheses ?? [],
+    untried: search?.untried ?? 0,
+    nextSteps:
+      findings.length > 0 && cause === null
+        ? [...(search?.steps ?? []), ...(await nextSteps(views, evidence, inBytes(options)))]
+        : [],
   };
 }
 

@@ -1,0 +1,103 @@
+// What a search beside recorded logits came to, in words: the cause, the hypotheses that fit equally, or that it is unknown.
+import { InputError } from "../../base/errors.ts";
+import type { ForwardOptions, Passes } from "../passes.ts";
+import type { Cause } from "../verdict/hypotheses.ts";
+import type { Evidence } from "../verdict/evidence.ts";
+import type { WithoutKnown } from "../verdict/experiments.ts";
+import { hfGraph, nativeGraph, type TrialGraph } from "./graph.ts";
+import { type Explanation, type Found, Search, type Tried } from "./search.ts";
+import type { Hypothesis } from "./hypothesis.ts";
+
+/** Hypotheses that were tried, as reports list them. */
+export interface HypothesesReport {
+  readonly hypotheses: readonly Tried[];
+  /** Those that there was no time for. */
+  readonly untried: number;
+}
+
+export interface SearchedCause extends HypothesesReport {
+  readonly causes: readonly Cause[];
+  /** Where nothing explains the golden: what was learned. */
+  readonly steps: readonly string[];
+}
+
+/** Rounding in a narrow type, as in verdict/hypotheses.ts: what a forward pass in it makes, over that of the logits alone. */
+const TIMES_LAST_ROUNDING = 1000;
+/** What is left where rounding alone differs. */
+const FLOOR = 1e-8;
+
+/** Tries every known fault on the side that is compared with a golden. */
+export async function searchGolden(
+  passes: Passes,
+  evidence: Evidence,
+  known: WithoutKnown | null,
+  { backend, signal, onProgress }: ForwardOptions & Pick<ConstructorParameters<typeof Search>[0], "backend">,
+): Promise<SearchedCause> {
+  const { metrics, thresholds, goldenRounding } = evidence;
+  const [side] = passes.sides;
+  const { golden, input } = passes.goldenRun!;
+  const floor =
+    goldenRounding === null
+      ? Math.min(thresholds.klMeanNats, FLOOR)
+      : TIMES_LAST_ROUNDING * (goldenRounding.klMeanNats ?? 0);
+  const graph = graphFor(side!, metrics.klMeanNats, known);
+  if (graph === null) return { causes: [], hypotheses: [], untried: 0, steps: [] };
+  const { family } = side!.view.model;
+  const search = new Search({ graph, family, input, golden, backend, floor, signal, onProgress });
+  const found = await search.run();
+  return {
+    causes: found.explanations.length === 0 ? [] : [causeOf(found, metrics.klMeanNats)],
+    hypotheses: found.tried.toSorted((a, b) => Number(b.fits) - Number(a.fits) || b.tokens - a.tokens || a.klMeanNats - b.klMeanNats),
+    untried: found.untried,
+    steps: found.explanations.length === 0 ? unknown(found) : [],
+  };
+}
+
+/** Where the trainer's own way is nearer to the golden, the golden is the trainer's. Null where that graph does not exist. */
+function graphFor(side: Passes["sides"][number], klNats: number, known: WithoutKnown | null): TrialGraph | null {
+  try {
+    const isTrainers = known !== null && known.without.metrics.klMeanNats > klNats && side.layout.side === "native";
+    return isTrainers ? nativeGraph(side) : hfGraph(side);
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
+  }
+}
+
+const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
+
+const named = ({ place, words, how }: Hypothesis): string => `"${place}" ${words} (${how})`;
+
+function causeOf({ explanations, tried, untried }: Found, before: number): Cause {
+  const [first, ...others] = explanations;
+  const all = explanations.flatMap(({ hypotheses }) => hypotheses);
+  const codes = new Set(explanations.map(({ hypotheses }) => hypotheses.map(({ code }) => code).join(" + ")));
+  const [only] = codes;
+  const pair = first!.hypotheses.length > 1 ? "two faults at once: " : "";
+  const told = ({ hypotheses }: Explanation) => hypotheses.map(named).join(", and ");
+  return {
+    // Several that fit equally are told as such, never one of them alone.
+    code: codes.size > 1 ? SEVERAL : first!.hypotheses[0]!.code === only ? only : first!.hypotheses[0]!.code,
+    tensors: [...new Set(all.flatMap(({ tensors }) => tensors))],
+    fields: [...new Set(all.flatMap(({ fields }) => fields))],
+    explanation:
+      others.length === 0 ? `${pair}${told(first!)}` : `these fit equally, and this golden cannot tell them apart: ${explanations.map(told).join("; ")}`,
+    evidence: `mean KL is ${scientific(before)} nats/token, and ${explanations.map(after).join(" or ")} undone; ${tried.length} hypotheses were tried${untried > 0 ? `, ${untried} were not` : ""}`,
+    fix: [...new Set(all.map(({ mend }) => mend))].join("; or: "),
+  };
+}
+
+/** Hypotheses of different codes that explain a golden equally well. */
+export const SEVERAL = "SEVERAL_FIT";
+
+const after = ({ klMeanNats, between }: Explanation): string =>
+  between === null ? `${scientific(klMeanNats)} with that` : `${scientific(between)} with the first, ${scientific(klMeanNats)} with both`;
+
+function unknown({ tried, untried, best }: Found): string[] {
+  const most = best === null ? "" : `; the best of them ("${best.place}", ${best.how}) leaves ${scientific(best.klMeanNats)} nats/token`;
+  const left = untried > 0 ? `, ${untried} more were not for want of time` : "";
+  return [
+    `the cause is unknown: ${tried.length} known faults were undone on trial${left}, and none explains the golden${most}`,
+    "record hidden states, too (`hidden.layers.N`, docs/goldens.md): the layer where they part is then named, and only its faults are tried",
+  ];
+}
