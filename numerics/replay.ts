@@ -21,10 +21,18 @@ export interface ReplayOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ReplayCost {
+  readonly flops: number;
+  readonly elements: number;
+  readonly ops: number;
+}
+
 const NONE: Replaced = new Map();
 
 export class Replay {
   private readonly held = new Map<Value, Node>();
+  /** Whether all values of a pass are held: then it is small, and is evaluated at once. */
+  private isSmall = false;
   /** Experts that tokens chose in the pass that is held, by the name of their mixture. */
   readonly chosen = new Map<string, Choice>();
 
@@ -39,8 +47,9 @@ export class Replay {
     this.chosen.clear();
     const values = trace.order.filter((value) => value.op !== null && !trace.tail.has(value));
     const count = values.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-    const isSmall = count * this.backend.capabilities.valueBytes <= MOST_HELD_BYTES;
-    return this.evaluate(trace, options, new Set(isSmall ? values : trace.taps.map(({ value }) => value)), this.chosen);
+    this.isSmall = count * this.backend.capabilities.valueBytes <= MOST_HELD_BYTES;
+    const kept = new Set(this.isSmall ? values : trace.taps.map(({ value }) => value));
+    return this.evaluate(trace, options, kept, this.chosen);
   }
 
   /** Logits of the rows, row-major. */
@@ -48,14 +57,18 @@ export class Replay {
     return this.evaluate(trace, options, new Set(), null);
   }
 
-  /** FLOPs of what is not held, and elements of the weights that are read for it. */
-  cost(trace: Trace, replaced: Replaced = NONE): { readonly flops: number; readonly elements: number } {
-    const missing = this.missing(trace, replaced);
-    const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
-    return {
-      flops: sum(missing.map(({ flops }) => flops)),
-      elements: sum(missing.flatMap(({ op, shape }) => (op === null ? [elementCount(shape)] : []))),
-    };
+  /** FLOPs and ops of what is not held, and elements that are read or made for it. */
+  cost(trace: Trace, replaced: Replaced = NONE): ReplayCost {
+    let [flops, elements, ops] = [0, 0, 0];
+    for (const value of this.missing(trace, replaced)) {
+      if (value.op === null) continue;
+      flops += value.flops;
+      ops += 1 + (value.inside?.ops ?? 0);
+      elements += elementCount(value.shape) + (value.inside?.values ?? 0);
+      for (const { op, shape } of value.inputs)
+        if (op === null) elements += elementCount(shape) * (value.inside?.share ?? 1);
+    }
+    return { flops, elements, ops };
   }
 
   /** What has to be computed, and the weights that have to be read for it, inputs first. */
@@ -103,7 +116,7 @@ export class Replay {
       });
       const run: ValueRun = { op: backend.ops, inputs, node, direct };
       made.set(value, value.op(run, isTail ? rows : undefined));
-      if (!taps.has(value) && value !== trace.logits) continue;
+      if (value !== trace.logits && (this.isSmall || !taps.has(value))) continue;
       signal?.throwIfAborted();
       for (const [each, own] of [...made]) {
         if (kept.has(each)) held.set(each, own);
@@ -111,9 +124,7 @@ export class Replay {
       }
       await backend.evaluate([...held.values(), ...made.values()]);
     }
-    const logits = await backend.readback(node(trace.logits));
-    await backend.evaluate([...held.values()]);
-    return logits;
+    return await backend.readback(node(trace.logits));
   }
 }
 

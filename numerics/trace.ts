@@ -1,6 +1,7 @@
 // A forward pass as a graph of values, without running it. Passes traced by one tracer share what they compute alike: an op
 // with equal arguments on equal inputs is one value, so that two configs differ in the values that differ and in no others.
 import { createHash } from "node:crypto";
+import { elementCount } from "../src/base/dtype.ts";
 import type { Forward, ForwardInput, Ops, Router, Routing } from "./graph.ts";
 import { interpreted } from "./ops/all.ts";
 import type { Call, Operand, Rows, Shape } from "./ops/call.ts";
@@ -12,6 +13,8 @@ export interface Value extends Operand {
   readonly index: number;
   readonly inputs: readonly Value[];
   readonly flops: number;
+  /** Of a mixture: the share of its experts that tokens choose at most, and their ops and values. The others are not read. */
+  readonly inside?: { readonly share: number; readonly ops: number; readonly values: number };
   /** Null for a weight. */
   readonly op: ((run: ValueRun, rows?: Rows) => Operand) | null;
 }
@@ -42,10 +45,13 @@ type Header = (key: string) => { readonly shape: Shape };
 
 export class Tracer {
   private readonly known = new Map<string, Value>();
+  private readonly weights = new Map<string, Value>();
   private made: Value[] = [];
   private count = 0;
   /** Set while the graph of an expert runs for real. */
   private run: ValueRun | null = null;
+  /** What experts are made of, by what the first of them gives: one graph makes them all. */
+  private readonly inner = new Map<Value, Inner>();
   private header: Header = () => ({ shape: [] });
   private readonly ops: Ops<Operand> = {
     ...interpreted((call: Call<Operand>) => this.interpret(call)),
@@ -61,25 +67,32 @@ export class Tracer {
     for (;;) {
       const next = generator.next();
       if (next.done) {
-        const logits = valueOf(next.value);
+        const logits = traced(next.value);
         const tail = new Set(this.made.filter(({ op }) => op !== null));
         const order = orderOf([...taps.map(({ value }) => value), logits]);
         return { taps, logits, tail, order };
       }
-      taps.push({ name: next.value.name, value: valueOf(next.value.value) });
+      taps.push({ name: next.value.name, value: traced(next.value.value) });
       this.made = [];
     }
   }
 
   private weight(key: string): Operand {
-    if (this.run === null) return this.intern(`weight ${key}`, { ...this.header(key), key }, [], 0, null);
-    return this.run.node(this.known.get(`weight ${key}`)!);
+    const known = this.weights.get(key);
+    if (this.run !== null && known !== undefined) return this.run.node(known);
+    const value = this.intern(`weight ${key}`, { ...this.header(key), key }, [], 0, null);
+    this.weights.set(key, value);
+    return value;
   }
 
   private interpret(call: Call<Operand>): Operand {
     const { run } = this;
-    if (run !== null) return call.again(run.op, call.inputs.map((input) => nodeIn(run, input)));
-    const inputs = call.inputs.map(valueOf);
+    if (run !== null)
+      return call.again(
+        run.op,
+        call.inputs.map((input) => nodeIn(run, input)),
+      );
+    const inputs = call.inputs.map(traced);
     const shape = call.shape();
     const name = `${call.name} ${signature(call.params)}`;
     const op = ({ op, inputs: nodes }: ValueRun, rows?: Rows) => call.again(op, nodes, rows);
@@ -92,39 +105,57 @@ export class Tracer {
     inputs: readonly Value[],
     flops: number,
     op: Value["op"],
+    inside?: Value["inside"],
   ): Value {
     const id = `${name} ${inputs.map(({ index }) => index)}`;
     let value = this.known.get(id);
     if (value === undefined) {
-      value = { shape, index: this.count++, inputs, flops, op, ...(key === undefined ? {} : { key }) };
+      value = {
+        shape,
+        index: this.count++,
+        inputs,
+        flops,
+        op,
+        ...(inside && { inside }),
+        ...(key === undefined ? {} : { key }),
+      };
       this.known.set(id, value);
     }
     this.made.push(value);
     return value;
   }
 
+  private traceExperts(expert: (x_nD: Operand, e: number) => Operand, experts: number, rows: Value): Inner {
+    for (let e = 1; e < experts; e++) expertShape(rows, traced(expert(rows, e)));
+    const within = new Set(this.made);
+    // An expert runs its own ops again: of them, weights alone are inputs.
+    const outside = [...within].flatMap((value) =>
+      value.op === null ? [value] : value.inputs.filter((each) => !within.has(each)),
+    );
+    const flops = [...within].reduce((sum, value) => sum + value.flops, 0);
+    const made = [...within].filter(({ op }) => op !== null);
+    const values = made.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    return { outside: outside.filter((value) => value !== rows), flops, ops: made.length, values };
+  }
+
   /** The graphs of the experts are traced as well: what they are made of from outside is an input of the mixture. */
-  private mixture(
-    x: Operand,
-    routing: Routing<Operand>,
-    expert: (x_nD: Operand, e: number) => Operand,
-  ): Operand {
+  private mixture(x: Operand, routing: Routing<Operand>, expert: (x_nD: Operand, e: number) => Operand): Operand {
     const { logits_TE, bias_E, ...rest } = routing;
     const shape = mixtureShape(x, routing);
     const experts = logits_TE.shape[1]!;
     const outer = this.made;
     const rows = this.intern("rows of a mixture", { shape: [1, shape[1]!] }, [], 0, noRows);
-    const inside = Array.from({ length: experts }, (_, e) => {
-      const given = valueOf(expert(rows, e));
-      expertShape(rows, given);
-      return given;
-    });
+    this.made = [];
+    const first = traced(expert(rows, 0));
+    expertShape(rows, first);
+    const inner = this.inner.get(first) ?? this.traceExperts(expert, experts, rows);
+    this.inner.set(first, inner);
     this.made = outer;
-    const own = [x, logits_TE, ...(bias_E ? [bias_E] : [])].map(valueOf);
-    const name = `mixture ${rest.name} ${rest.weighs} ${inside.map(({ index }) => index)} ${routerOf(rest.router, experts)}`;
-    const all = orderOf(inside);
-    const outside = outsideOf(all, rows);
-    const flops = (all.reduce((sum, value) => sum + value.flops, 0) * rest.router.k * shape[0]!) / experts;
+    const own = [x, logits_TE, ...(bias_E ? [bias_E] : [])].map(traced);
+    const name = `mixture ${rest.name} ${rest.weighs} ${first.index} ${routerOf(rest.router, experts, bias_E !== undefined)}`;
+    const inputs = [...new Set([...own, ...inner.outside])];
+    const chosen = rest.router.k / experts;
+    const flops = inner.flops * chosen * shape[0]!;
     const op = (run: ValueRun) => {
       const [from, logits, bias] = run.inputs;
       const routed = run.direct({ ...rest, logits_TE: logits!, bias_E: bias_E ? bias : undefined });
@@ -137,8 +168,21 @@ export class Tracer {
         }
       });
     };
-    return this.intern(name, { shape }, [...own, ...outside], flops, op);
+    const share = Math.min(1, chosen * shape[0]!);
+    return this.intern(name, { shape }, inputs, flops, op, {
+      share,
+      ops: share * inner.ops,
+      values: share * inner.values,
+    });
   }
+}
+
+interface Inner {
+  readonly outside: readonly Value[];
+  /** Of all experts, for a row each. */
+  readonly flops: number;
+  readonly ops: number;
+  readonly values: number;
 }
 
 const noRows = (): never => {
@@ -147,7 +191,7 @@ const noRows = (): never => {
 
 const isValue = (x: Operand): x is Value => "index" in x;
 
-function valueOf(x: Operand): Value {
+function traced(x: Operand): Value {
   if (isValue(x)) return x;
   throw new Error("a node of a backend in a graph that is traced");
 }
@@ -166,29 +210,15 @@ function orderOf(targets: readonly Value[]): Value[] {
   return [...found].sort((a, b) => a.index - b.index);
 }
 
-/** Values that do not follow from the rows of an expert, of those that such values are made with, and weights. */
-function outsideOf(all: readonly Value[], rows: Value): Value[] {
-  const inside = new Set([rows]);
-  for (const value of all) if (value.inputs.some((input) => inside.has(input))) inside.add(value);
-  return all.filter((value) => !inside.has(value));
-}
-
 /** Two routers that choose and weigh alike are one: told from what they make of a few logits. */
-function routerOf(router: Router, experts: number): string {
-  const probes = [0.37, 1.91, 4.3].map((step) =>
-    Float64Array.from({ length: experts }, (_, e) => 3 * Math.sin(step * (e + 1))),
-  );
-  const bias = Float64Array.from({ length: experts }, (_, e) => 0.4 * Math.cos(2.3 * e));
-  return signature(
-    probes.map((logits) => [
-      router.k,
-      [...Array.from(router.select(logits, null)), ...Array.from(router.select(logits, bias))],
-      router.weigh(
-        logits,
-        Array.from({ length: router.k }, (_, i) => i),
-      ),
-    ]),
-  );
+function routerOf(router: Router, experts: number, hasBias: boolean): string {
+  const bias = hasBias ? Float64Array.from({ length: experts }, (_, e) => 0.4 * Math.cos(2.3 * e)) : null;
+  const first = Array.from({ length: router.k }, (_, i) => i);
+  const made = [0.37, 1.91, 4.3].map((step) => {
+    const logits = Float64Array.from({ length: experts }, (_, e) => 3 * Math.sin(step * (e + 1)));
+    return [router.k, Array.from(router.select(logits, bias)), router.weigh(logits, first)];
+  });
+  return signature(made);
 }
 
 const digests = new WeakMap<object, string>();

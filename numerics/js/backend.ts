@@ -11,12 +11,17 @@ import type { JsNode, Step } from "./node.ts";
 import { jsOps } from "./ops/all.ts";
 import type { Recording } from "./recording.ts";
 
+/** Others wait so long for their turn, and for the step under way. */
+const YIELD_MS = 5;
+
 export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recording<V> {
   readonly adapter = null;
   readonly ops: Ops<JsNode<V>>;
   readonly memory: Memory<V>;
   private alive = new Set<JsNode<V>>();
   private steps: Step<V>[] = [];
+  /** When others had their turn last. */
+  private yielded = 0;
 
   constructor(readonly arithmetic: Arithmetic<V>) {
     this.memory = new Memory((length) => arithmetic.create(length), SCRATCH_BYTES);
@@ -139,8 +144,11 @@ export class JsBackend<V extends Values> implements Backend<JsNode<V>>, Recordin
     const lastUse = new Map<JsNode<V>, number>();
     for (const [i, step] of steps.entries()) for (const node of [...step.inputs, step.out]) lastUse.set(node, i);
     for (const [i, step] of steps.entries()) {
-      // A step may take seconds: signals and timers get their turn before each.
-      await setImmediate();
+      // A step may take seconds: signals and timers get their turn.
+      if (performance.now() - this.yielded > YIELD_MS) {
+        await setImmediate();
+        this.yielded = performance.now();
+      }
       await step.run();
       step.out.state = "evaluated";
       for (const node of [...step.inputs, step.out]) if (lastUse.get(node) === i && !kept.has(node)) this.free(node);

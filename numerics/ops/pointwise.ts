@@ -41,7 +41,8 @@ export function pointwise<X extends Operand>(
     map: (f, x) => made({ ...unary(x, f, FLOPS[f]), again: (op, [a]) => op.map(f, a!) }),
     affine: (x, factor, offset) =>
       made({ ...unary(x, "affine", 2, [factor, offset]), again: (op, [a]) => op.affine(a!, factor, offset) }),
-    clamp: (x, low, high) => made({ ...unary(x, "clamp", 2, [low, high]), again: (op, [a]) => op.clamp(a!, low, high) }),
+    clamp: (x, low, high) =>
+      made({ ...unary(x, "clamp", 2, [low, high]), again: (op, [a]) => op.clamp(a!, low, high) }),
     mul: (a, b) => binary("mul", a, b),
     add: (a, b) => binary("add", a, b),
   };

@@ -4,16 +4,47 @@ import { isFloat } from "../../base/floats.ts";
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import { bytesOf, recalculated } from "../edit.ts";
 import type { Sample } from "../fault.ts";
-import { along, type Order } from "../kinds/axes.ts";
+import type { Order } from "../kinds/axes.ts";
 import type { Edit, Place } from "./undoing.ts";
 
 export type { Order };
 
+/** The bytes as whole elements: of 1, 2, 4 or 8 bytes. */
+function elementsOf(bytes: Uint8Array, size: number): Uint8Array | Uint16Array | Uint32Array | BigUint64Array {
+  const { buffer, byteOffset } = bytes;
+  switch (size) {
+    case 8:
+      return new BigUint64Array(buffer, byteOffset, bytes.length / 8);
+    case 4:
+      return new Uint32Array(buffer, byteOffset, bytes.length / 4);
+    case 2:
+      return new Uint16Array(buffer, byteOffset, bytes.length / 2);
+    default:
+      return bytes;
+  }
+}
+
 /** Index i of the axis becomes index `from(i)` of it. */
 export const ordered =
   (axis: number, from: Order): Edit =>
-  (source, key) =>
-    along(source, key, { axis }, from);
+  (source, key) => {
+    const { shape } = source.tensors.get(key)!;
+    const bytes = bytesOf(source, key);
+    const [outer, count] = [elementCount(shape.slice(0, axis)), shape[axis]!];
+    const size = bytes.length / (outer * count);
+    const result = new Uint8Array(bytes.length);
+    // Long runs are copied as bytes, single elements as numbers.
+    const isLong = size > 8 || ![1, 2, 4, 8].includes(size);
+    const [old, made] = isLong ? [bytes, result] : [elementsOf(bytes, size), elementsOf(result, size)];
+    for (let at = 0; at < outer; at++) {
+      for (let index = 0; index < count; index++) {
+        const begin = at * count + from(index, at);
+        if (isLong) result.set(bytes.subarray(begin * size, (begin + 1) * size), (at * count + index) * size);
+        else made[at * count + index] = old[begin]!;
+      }
+    }
+    return result;
+  };
 
 /** The values of another tensor of the same shape. */
 export const holding =
@@ -32,16 +63,15 @@ export const permuted =
   (source, key) => {
     const bytes = bytesOf(source, key);
     const size = bytes.length / elementCount(shape);
-    const strides = shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
     const result = new Uint8Array(bytes.length);
+    const [old, made] = [elementsOf(bytes, size), elementsOf(result, size)];
+    const sizes = order.map((axis) => shape[axis]!);
+    const strides = order.map((axis) => elementCount(shape.slice(axis + 1)));
     let at = 0;
     const walk = (depth: number, from: number): void => {
-      if (depth === order.length) {
-        result.set(bytes.subarray(from * size, (from + 1) * size), at++ * size);
-        return;
-      }
-      const axis = order[depth]!;
-      for (let i = 0; i < shape[axis]!; i++) walk(depth + 1, from + i * strides[axis]!);
+      const [count, stride] = [sizes[depth]!, strides[depth]!];
+      if (depth < order.length - 1) for (let i = 0; i < count; i++) walk(depth + 1, from + i * stride);
+      else for (let i = 0; i < count; i++) made[at++] = old[from + i * stride]!;
     };
     walk(0, 0);
     return result;
@@ -72,7 +102,10 @@ export const within =
     index - (index % group) + order(index % group, outer);
 
 /** From index to its place, as a list of where each comes from. */
-export const listed = (list: readonly number[]): Order => (index) => list[index] ?? index;
+export const listed =
+  (list: readonly number[]): Order =>
+  (index) =>
+    list[index] ?? index;
 
 export const inverse = (list: readonly number[]): number[] => {
   const result = new Array<number>(list.length).fill(0);
@@ -98,6 +131,8 @@ export const tensorsWhere = ({ source }: Sample, isSo: (info: TensorInfo) => boo
   [...source.tensors.values()].filter((info) => isFloat(info.dtype) && isSo(info));
 
 export const permutationsOf = (list: readonly number[]): number[][] =>
-  list.length <= 1 ? [[...list]] : list.flatMap((first) => permutationsOf(list.filter((x) => x !== first)).map((rest) => [first, ...rest]));
+  list.length <= 1
+    ? [[...list]]
+    : list.flatMap((first) => permutationsOf(list.filter((x) => x !== first)).map((rest) => [first, ...rest]));
 
 export const isIdentity = (list: readonly number[]): boolean => list.every((from, i) => from === i);

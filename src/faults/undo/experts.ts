@@ -3,8 +3,19 @@
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import type { Sample } from "../fault.ts";
 import { textOrder } from "../kinds/axes.ts";
-import { exchanged, holding, inverse, isIdentity, listed, type Order, ordered, permuted, place, tensorsWhere } from "./edits.ts";
-import { expertPartOf, numberAmong, configFor, partOf } from "./parts.ts";
+import {
+  exchanged,
+  holding,
+  inverse,
+  isIdentity,
+  listed,
+  type Order,
+  ordered,
+  permuted,
+  place,
+  tensorsWhere,
+} from "./edits.ts";
+import { configFor, expertPartOf, numberAmong, partOf } from "./parts.ts";
 import { isChosen } from "./swaps.ts";
 import type { Edit, Hints, Place, Undoing } from "./undoing.ts";
 
@@ -20,7 +31,10 @@ interface Mixture {
 
 function mixturesOf(sample: Sample): Mixture[] {
   const layers = new Map<string, TensorInfo[]>();
-  for (const info of tensorsWhere(sample, ({ key }) => STACKED.test(key) || ROUTER.test(key) || expertPartOf(key) !== null)) {
+  for (const info of tensorsWhere(
+    sample,
+    ({ key }) => STACKED.test(key) || ROUTER.test(key) || expertPartOf(key) !== null,
+  )) {
     const { stack, layer } = partOf(info.key);
     const name = `${stack}.${layer}`;
     layers.set(name, [...(layers.get(name) ?? []), info]);
@@ -53,11 +67,19 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
   );
 }
 
-function editsOf({ stacked, single }: Mixture, list: readonly number[], isMeant: (role: string) => boolean): Record<string, Edit> {
-  const own = stacked.filter(({ key }) => isMeant(partOf(key).role)).map(({ key }) => [key, ordered(0, listed(list))] as const);
+function editsOf(
+  { stacked, single }: Mixture,
+  list: readonly number[],
+  isMeant: (role: string) => boolean,
+): Record<string, Edit> {
+  const own = stacked
+    .filter(({ key }) => isMeant(partOf(key).role))
+    .map(({ key }) => [key, ordered(0, listed(list))] as const);
   const each = single.flatMap(({ key }) => {
     const { experts, expert, role } = expertPartOf(key)!;
-    return isMeant(role) && list[expert] !== expert ? [[key, holding(`${experts}.${list[expert]}.${role}`)] as const] : [];
+    return isMeant(role) && list[expert] !== expert
+      ? [[key, holding(`${experts}.${list[expert]}.${role}`)] as const]
+      : [];
   });
   return Object.fromEntries([...own, ...each]);
 }
@@ -65,12 +87,22 @@ function editsOf({ stacked, single }: Mixture, list: readonly number[], isMeant:
 function reordered(sample: Sample): Place[] {
   return mixturesOf(sample).flatMap((mixture) => {
     const { stacked, single, router, count } = mixture;
-    const roles = [...new Set([...stacked.map(({ key }) => partOf(key).role), ...single.map(({ key }) => expertPartOf(key)!.role)])];
+    const roles = [
+      ...new Set([...stacked.map(({ key }) => partOf(key).role), ...single.map(({ key }) => expertPartOf(key)!.role)]),
+    ];
     const groups = [...roles.filter((role) => /gate/.test(role)), ...roles.filter((role) => /down/.test(role))];
     return Object.entries(ordersOf(count)).flatMap(([name, list]) => [
-      place(`experts ${name}`, editsOf(mixture, list, () => true)),
+      place(
+        `experts ${name}`,
+        editsOf(mixture, list, () => true),
+      ),
       place(`router rows ${name}`, Object.fromEntries(router.map(({ key }) => [key, ordered(0, listed(list))]))),
-      ...groups.map((group) => place(`${group} of the experts ${name}`, editsOf(mixture, list, (role) => role === group))),
+      ...groups.map((group) =>
+        place(
+          `${group} of the experts ${name}`,
+          editsOf(mixture, list, (role) => role === group),
+        ),
+      ),
       ...router.map(({ key }) => place(`${partOf(key).role} ${name}`, { [key]: ordered(0, listed(list)) })),
     ]);
   });
@@ -81,7 +113,10 @@ function exchangedPairs(sample: Sample, { chosen }: Hints): Place[] {
   return mixturesOf(sample).flatMap(({ count, stacked, router }) => {
     const { stack, layer } = partOf(router[0]!.key);
     const experts = `${stack}.${layer}.experts`;
-    const swap = (e: number, f: number): Order => (i) => (i === e ? f : i === f ? e : i);
+    const swap =
+      (e: number, f: number): Order =>
+      (i) =>
+        i === e ? f : i === f ? e : i;
     const pairs = Array.from({ length: count }, (_, e) => e).flatMap((e) =>
       Array.from({ length: count - e - 1 }, (_, i) => [e, e + 1 + i] as const).filter(
         ([a, b]) => isChosen(chosen, experts, a) || isChosen(chosen, experts, b),
@@ -89,9 +124,16 @@ function exchangedPairs(sample: Sample, { chosen }: Hints): Place[] {
     );
     return pairs.flatMap(([e, f]) => {
       const edit = ordered(0, swap(e, f));
-      const whole = stacked.length === 0 ? [] : [place(`experts ${e} and ${f} exchanged`, Object.fromEntries(stacked.map(({ key }) => [key, edit])))];
-      const own = stacked.length > 1 ? stacked.map(({ key }) => place(`experts ${e} and ${f} exchanged`, { [key]: edit })) : [];
-      const rows = place(`router rows ${e} and ${f} exchanged`, Object.fromEntries(router.map(({ key }) => [key, edit])));
+      const whole =
+        stacked.length === 0
+          ? []
+          : [place(`experts ${e} and ${f} exchanged`, Object.fromEntries(stacked.map(({ key }) => [key, edit])))];
+      const own =
+        stacked.length > 1 ? stacked.map(({ key }) => place(`experts ${e} and ${f} exchanged`, { [key]: edit })) : [];
+      const rows = place(
+        `router rows ${e} and ${f} exchanged`,
+        Object.fromEntries(router.map(({ key }) => [key, edit])),
+      );
       return [...whole, ...own, rows];
     });
   });
@@ -118,23 +160,32 @@ const CODES: Readonly<Record<string, string>> = {
 /** Axes of a fused gate and up that can hold both, by the widths of experts. */
 function gateUpAxes(sample: Sample, { key, shape }: TensorInfo): number[] {
   const config = configFor(sample, key);
-  const widths = ["moe_intermediate_size", "intermediate_size", "intermediate_size_mlp"].flatMap((field) => numberAmong(config, field) ?? []);
+  const widths = ["moe_intermediate_size", "intermediate_size", "intermediate_size_mlp"].flatMap(
+    (field) => numberAmong(config, field) ?? [],
+  );
   const first = STACKED.test(key) ? 1 : 0;
-  const fits = shape.flatMap((size, axis) => (axis >= first && widths.some((width) => size === 2 * width) ? [axis] : []));
+  const fits = shape.flatMap((size, axis) =>
+    axis >= first && widths.some((width) => size === 2 * width) ? [axis] : [],
+  );
   return fits.length > 0 ? fits : shape.flatMap((size, axis) => (axis >= first && size % 2 === 0 ? [axis] : []));
 }
 
-const fusedGates = (sample: Sample) => tensorsWhere(sample, ({ key }) => /gate_up_proj(?:_bias|\.weight|\.bias)?$/.test(key));
+const fusedGates = (sample: Sample) =>
+  tensorsWhere(sample, ({ key }) => /gate_up_proj(?:_bias|\.weight|\.bias)?$/.test(key));
 
 function gateUp(kind: string): Undoing["places"] {
   return (sample) => {
     const gates = fusedGates(sample);
     const alone = gates.flatMap((info) =>
-      gateUpAxes(sample, info).map((axis) => place(`gate and up: ${kind}`, { [info.key]: ordered(axis, gateUpOrders(info.shape[axis]!)[kind]!) })),
+      gateUpAxes(sample, info).map((axis) =>
+        place(`gate and up: ${kind}`, { [info.key]: ordered(axis, gateUpOrders(info.shape[axis]!)[kind]!) }),
+      ),
     );
     // A bias goes with its weight.
     const both = gates.flatMap((info) => {
-      const bias = gates.find(({ key }) => key === `${info.key}_bias` || (key !== info.key && key === info.key.replace(/weight$/, "bias")));
+      const bias = gates.find(
+        ({ key }) => key === `${info.key}_bias` || (key !== info.key && key === info.key.replace(/weight$/, "bias")),
+      );
       if (bias === undefined) return [];
       return gateUpAxes(sample, info).map((axis) =>
         place(`gate and up, with biases: ${kind}`, {
@@ -172,14 +223,16 @@ function turned(sample: Sample): Place[] {
   return tensorsWhere(sample, ({ key, shape }) => STACKED.test(key) && shape.length === 3).flatMap(({ key, shape }) => {
     const [e, m, n] = [shape[0]!, shape[1]!, shape[2]!];
     const edit = (rows: number, columns: number) => permuted([e, rows, columns], [0, 2, 1]);
-    return [place("each expert transposed", { [key]: edit(n, m) }), ...(m === n ? [] : [place("each expert transposed in its own shape", { [key]: edit(m, n) })])];
+    return [
+      place("each expert transposed", { [key]: edit(n, m) }),
+      ...(m === n ? [] : [place("each expert transposed in its own shape", { [key]: edit(m, n) })]),
+    ];
   });
 }
 
 export const experts: readonly Undoing[] = [
   {
     code: "ROWS_REORDERED",
-    reach: "tokens",
     words: "has its experts in another order",
     mend: "write experts in numerical order, and the rows of the router in the same",
     places: reordered,
@@ -187,7 +240,6 @@ export const experts: readonly Undoing[] = [
   ...Object.entries(CODES).flatMap(([kind, code]) => {
     const common = {
       code,
-      reach: "tokens",
       words: `has gate and up in another order (${kind})`,
       mend: "write gate and up in the order that this family's files have: halves, or one row of each in turn",
     } as const;
@@ -198,14 +250,12 @@ export const experts: readonly Undoing[] = [
   }),
   {
     code: "TRANSPOSED",
-    reach: "tokens",
     words: "has the matrix of each expert transposed",
     mend: "transpose each expert's matrix, and never reshape it instead",
     places: turned,
   },
   {
     code: "ROWS_REORDERED",
-    reach: "tokens",
     words: "has two experts, or two rows of the router, in each other's place",
     mend: "write experts in numerical order, and the rows of the router in the same",
     places: exchangedPairs,

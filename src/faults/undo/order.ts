@@ -33,16 +33,20 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
 const matrices = (sample: Sample): TensorInfo[] =>
   tensorsWhere(sample, ({ key, shape }) => shape.length === 2 && expertPartOf(key) === null);
 
-const alongAxis = (axis: number, isMeant: (name: string) => boolean) => (sample: Sample): Place[] =>
-  matrices(sample).flatMap(({ key, shape }) =>
-    Object.entries(ordersOf(shape[axis]!))
-      .filter(([name]) => isMeant(name))
-      .map(([name, list]) => place(name, { [key]: ordered(axis, listed(list)) })),
-  );
+const alongAxis =
+  (axis: number, isMeant: (name: string) => boolean) =>
+  (sample: Sample): Place[] =>
+    matrices(sample).flatMap(({ key, shape }) =>
+      Object.entries(ordersOf(shape[axis]!))
+        .filter(([name]) => isMeant(name))
+        .map(([name, list]) => place(name, { [key]: ordered(axis, listed(list)) })),
+    );
 
 /** Queries, keys, values and the columns of the output in whole heads. */
 function inHeads(sample: Sample): Place[] {
-  const own = tensorsWhere(sample, ({ key }) => /\.(?:[qkvo]_proj|dense|proj|wo|out_proj|q_b_proj|kv_b_proj)\.(?:weight|bias)$/.test(key));
+  const own = tensorsWhere(sample, ({ key }) =>
+    /\.(?:[qkvo]_proj|dense|proj|wo|out_proj|q_b_proj|kv_b_proj)\.(?:weight|bias)$/.test(key),
+  );
   return own.flatMap(({ key, shape }) => {
     const heads = headsFor(sample, key);
     if (heads === null) return [];
@@ -67,7 +71,12 @@ function inHeads(sample: Sample): Place[] {
     const back: [string, Order] = ["heads before channels of heads", (i) => exchanged(count, size)(i, 0)];
     return [
       ...[...orders, ...Object.entries(grouped)].map(([name, order]) =>
-        place(name, { [key]: ordered(axis, inBlocks(size, (head) => order(head, 0))) }),
+        place(name, {
+          [key]: ordered(
+            axis,
+            inBlocks(size, (head) => order(head, 0)),
+          ),
+        }),
       ),
       ...[channels, back].map(([name, order]) => place(name, { [key]: ordered(axis, order) })),
     ];
@@ -78,17 +87,39 @@ const TEXT = (name: string) => name.startsWith("sorted");
 const RANKS = (name: string) => name === "halves exchanged";
 const REST = (name: string) => !TEXT(name) && !RANKS(name) && name !== "first two exchanged";
 
-const ROWS = { code: "ROWS_REORDERED", mend: "write rows, heads or shards in numerical order, none of them padded or left out" } as const;
+const ROWS = {
+  code: "ROWS_REORDERED",
+  mend: "write rows, heads or shards in numerical order, none of them padded or left out",
+} as const;
 const COLUMNS = { ...ROWS, code: "COLUMNS_REORDERED" } as const;
 
 export const orders: readonly Undoing[] = [
-  { ...ROWS, reach: "all", words: "has its heads in another order", places: (s) => inHeads(s).filter((p) => !isColumns(p)) },
-  { ...COLUMNS, reach: "all", words: "has the columns of its heads in another order", places: (s) => inHeads(s).filter(isColumns) },
-  { ...ROWS, reach: "tokens", words: "has its rows sorted as text", places: alongAxis(0, TEXT) },
-  { ...ROWS, code: "HALVES_SWAPPED", reach: "tokens", words: "has the halves of its rows exchanged", places: alongAxis(0, RANKS) },
-  { ...COLUMNS, code: "HALVES_SWAPPED", reach: "all", words: "has the halves of its columns exchanged", places: alongAxis(1, RANKS) },
-  { ...ROWS, reach: "tokens", words: "has its rows in another order", places: alongAxis(0, REST) },
-  { ...COLUMNS, reach: "all", words: "has its columns in another order", places: alongAxis(1, REST) },
+  {
+    ...ROWS,
+    words: "has its heads in another order",
+    places: (s) => inHeads(s).filter((p) => !isColumns(p)),
+  },
+  {
+    ...COLUMNS,
+    words: "has the columns of its heads in another order",
+    places: (s) => inHeads(s).filter(isColumns),
+  },
+  { ...ROWS, words: "has its rows sorted as text", places: alongAxis(0, TEXT) },
+  {
+    ...ROWS,
+    code: "HALVES_SWAPPED",
+    words: "has the halves of its rows exchanged",
+    places: alongAxis(0, RANKS),
+  },
+  {
+    ...COLUMNS,
+    code: "HALVES_SWAPPED",
+    words: "has the halves of its columns exchanged",
+    places: alongAxis(1, RANKS),
+  },
+  { ...ROWS, words: "has its rows in another order", places: alongAxis(0, REST) },
+  { ...COLUMNS, words: "has its columns in another order", places: alongAxis(1, REST) },
 ];
 
-const isColumns = ({ edits }: Place): boolean => [...edits.keys()].some((key) => /\.(?:o_proj|dense|proj|wo|out_proj)\.weight$/.test(key));
+const isColumns = ({ edits }: Place): boolean =>
+  [...edits.keys()].some((key) => /\.(?:o_proj|dense|proj|wo|out_proj)\.weight$/.test(key));

@@ -40,7 +40,8 @@ export function expertPartOf(key: string): ExpertPart | null {
 }
 
 /** Whether it belongs to what sees, not to what speaks. */
-export const isVision = (key: string): boolean => /(?:^|\.)(?:visual|vision_tower|vision_model|mm_projector|vision_)/.test(key);
+export const isVision = (key: string): boolean =>
+  /(?:^|\.)(?:visual|vision_tower|vision_model|mm_projector|vision_)/.test(key);
 
 const objectIn = (config: JsonObject, name: string): JsonObject => (isJsonObject(config[name]) ? config[name] : {});
 

@@ -33,7 +33,9 @@ function rotaryOf(sample: Sample, key: string, rows: number): Rotary[] {
     if (name === undefined) return [];
     const isKeys = name === "kv_a_proj_with_mqa";
     const [head, begin] = isKeys ? [kvRank + rope, kvRank] : [nope + rope, nope];
-    return [{ head, begin, dims: rope, from: 0, to: rows, of: isKeys ? "keys" : "queries", queries: heads, keys: heads }];
+    return [
+      { head, begin, dims: rope, from: 0, to: rows, of: isKeys ? "keys" : "queries", queries: heads, keys: heads },
+    ];
   }
   const heads = headsFor(sample, key);
   if (heads === null) return [];
@@ -45,7 +47,9 @@ function rotaryOf(sample: Sample, key: string, rows: number): Rotary[] {
     const isQueries = kind === "q";
     const count = isQueries ? queries : keys;
     // Queries may have a gate of their own in each head.
-    return rows % count === 0 && rows / count >= dim ? [{ ...common, head: rows / count, from: 0, to: rows, of: isQueries ? "queries" : "keys" }] : [];
+    return rows % count === 0 && rows / count >= dim
+      ? [{ ...common, head: rows / count, from: 0, to: rows, of: isQueries ? "queries" : "keys" }]
+      : [];
   }
   if (PER_HEAD.test(key)) {
     return [
@@ -66,7 +70,8 @@ const inside =
   (row) => {
     if (row < from || row >= to) return row;
     const at = (row - from) % head;
-    if (at < begin || at >= begin + dims || (only !== undefined && Math.floor((row - from) / head) !== only)) return row;
+    if (at < begin || at >= begin + dims || (only !== undefined && Math.floor((row - from) / head) !== only))
+      return row;
     return row - at + begin + order(dims)(at - begin);
   };
 
@@ -80,7 +85,9 @@ function placesOf(sample: Sample): Place[] {
   return candidates(sample).flatMap(({ key, shape }) => {
     const parts = rotaryOf(sample, key, shape[0]!).filter(({ dims }) => dims >= 4 && dims % 2 === 0);
     return Object.entries(DIRECTIONS).flatMap(([name, order]) =>
-      parts.map((part) => place(parts.length > 1 ? `${name}, ${part.of}` : name, { [key]: ordered(0, inside(part, order)) })),
+      parts.map((part) =>
+        place(parts.length > 1 ? `${name}, ${part.of}` : name, { [key]: ordered(0, inside(part, order)) }),
+      ),
     );
   });
 }
@@ -92,7 +99,13 @@ function fusedPlaces(sample: Sample): Place[] {
     if (parts.length < 2) return [];
     const [q, k] = parts;
     return Object.entries(DIRECTIONS).map(([name, order]) =>
-      place(name, { [key]: ordered(0, (row, outer) => (row < q!.to && row !== inside(q!, order)(row, outer) ? inside(q!, order)(row, outer) : inside(k!, order)(row, outer))) }),
+      place(name, {
+        [key]: ordered(0, (row, outer) =>
+          row < q!.to && row !== inside(q!, order)(row, outer)
+            ? inside(q!, order)(row, outer)
+            : inside(k!, order)(row, outer),
+        ),
+      }),
     );
   });
 }
@@ -106,9 +119,16 @@ function otherHeads(sample: Sample): Place[] {
       if (queries === keys || dims !== head) return [];
       const other = rows / (of === "keys" ? queries : keys);
       if (!Number.isInteger(other) || other % 2 !== 0 || other < 4) return [];
-      const undo = Object.entries(DIRECTIONS).map(([name, order]) => place(`${name} in heads of ${other}`, { [key]: ordered(0, order(other)) }));
+      const undo = Object.entries(DIRECTIONS).map(([name, order]) =>
+        place(`${name} in heads of ${other}`, { [key]: ordered(0, order(other)) }),
+      );
       // Permuted by the wrong count where it should be by the right one: that one is made up for.
-      const both = ([["halves", toHalves, toPairs], ["pairs", toPairs, toHalves]] as const).map(([name, away, back]) =>
+      const both = (
+        [
+          ["halves", toHalves, toPairs],
+          ["pairs", toPairs, toHalves],
+        ] as const
+      ).map(([name, away, back]) =>
         place(`${name} in heads of ${other}, which should be of ${head}`, {
           [key]: ordered(0, (row) => away(other)(back(head)(row))),
         }),
@@ -124,7 +144,9 @@ function singleHeads(sample: Sample): Place[] {
       if (part.dims < 4 || part.dims % 2 !== 0) return [];
       const heads = (part.to - part.from) / part.head;
       return Array.from({ length: heads > 1 ? heads : 0 }, (_, only) => only).flatMap((only) =>
-        Object.entries(DIRECTIONS).map(([name, order]) => place(`${name}, head ${only} of ${part.of}`, { [key]: ordered(0, inside(part, order, only)) })),
+        Object.entries(DIRECTIONS).map(([name, order]) =>
+          place(`${name}, head ${only} of ${part.of}`, { [key]: ordered(0, inside(part, order, only)) }),
+        ),
       );
     }),
   );
@@ -132,7 +154,7 @@ function singleHeads(sample: Sample): Place[] {
 
 const ROPE = {
   code: "ROPE_PERMUTED",
-  reach: "scores",
+  isOfScores: true,
   mend: "permute the rows of queries and keys once, in heads of the config's head_dim, keys by their own number of heads",
 } as const;
 

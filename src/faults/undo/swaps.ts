@@ -2,7 +2,7 @@
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import type { Sample } from "../fault.ts";
 import { holding, place, tensorsWhere } from "./edits.ts";
-import { expertPartOf, type ExpertPart, isVision, partOf } from "./parts.ts";
+import { type ExpertPart, expertPartOf, isVision, partOf } from "./parts.ts";
 import type { Edit, Hints, Place, Undoing } from "./undoing.ts";
 
 const isAlike = (a: TensorInfo, b: TensorInfo): boolean => a.dtype === b.dtype && `${a.shape}` === `${b.shape}`;
@@ -25,7 +25,8 @@ function* pairsIn<T>(list: readonly T[]): Generator<readonly [T, T]> {
 }
 
 /** Words of the part of the layer that a pair is in, so that such pairs of all layers are tried together. */
-const roles = (a: string, b: string): string => `${shortName(partOf(a).role)} and ${shortName(partOf(b).role)} exchanged`;
+const roles = (a: string, b: string): string =>
+  `${shortName(partOf(a).role)} and ${shortName(partOf(b).role)} exchanged`;
 
 /** Tensors of one layer, experts aside. Matrices and their biases are exchanged together, too. */
 function inLayers(sample: Sample): Place[] {
@@ -34,7 +35,9 @@ function inLayers(sample: Sample): Place[] {
     const pairs = [...pairsIn(layer)].filter(([a, b]) => isAlike(a, b));
     const single = pairs.map(([{ key: a }, { key: b }]) => place(roles(a, b), exchanged(a, b)));
     const biased = pairs.flatMap(([{ key: a }, { key: b }]) => {
-      const [x, y] = [a, b].map((key) => layer.find((info) => info.key === key.replace(/weight$/, "bias") && info.key !== key));
+      const [x, y] = [a, b].map((key) =>
+        layer.find((info) => info.key === key.replace(/weight$/, "bias") && info.key !== key),
+      );
       if (x === undefined || y === undefined || !isAlike(x, y)) return [];
       return [place(`${roles(a, b)} with their biases`, { ...exchanged(a, b), ...exchanged(x.key, y.key) })];
     });
@@ -51,7 +54,9 @@ function inExperts(sample: Sample, { chosen }: Hints): Place[] {
   }).flatMap((expert) =>
     [...pairsIn(expert)]
       .filter(([a, b]) => isAlike(a, b))
-      .map(([{ key: a }, { key: b }]) => place(`${expertRole(a)} and ${expertRole(b)} of an expert exchanged`, exchanged(a, b))),
+      .map(([{ key: a }, { key: b }]) =>
+        place(`${expertRole(a)} and ${expertRole(b)} of an expert exchanged`, exchanged(a, b)),
+      ),
   );
 }
 
@@ -88,7 +93,10 @@ function betweenExperts(sample: Sample, { chosen }: Hints): Place[] {
       .flatMap(([e, f]) => {
         const swap = (role: string) => exchanged(`${experts}.${e}.${role}`, `${experts}.${f}.${role}`);
         const whole = Object.assign({}, ...rolesOf.map(swap));
-        return [place(`experts ${e} and ${f} exchanged`, whole), ...rolesOf.map((role) => place(`${role} of experts ${e} and ${f} exchanged`, swap(role)))];
+        return [
+          place(`experts ${e} and ${f} exchanged`, whole),
+          ...rolesOf.map((role) => place(`${role} of experts ${e} and ${f} exchanged`, swap(role))),
+        ];
       });
   });
 }
@@ -103,12 +111,16 @@ export function isChosen(chosen: Hints["chosen"], experts: string, expert: numbe
 /** Tensors of one kind in neighbouring layers; whole layers; all layers one too far. */
 function betweenLayers(sample: Sample): Place[] {
   const own = tensorsWhere(sample, ({ key }) => partOf(key).layer !== null);
-  const byRole = groupsOf(own, ({ key }) => `${partOf(key).stack} ${partOf(key).role}`).filter((kind) => kind.length > 1);
+  const byRole = groupsOf(own, ({ key }) => `${partOf(key).stack} ${partOf(key).role}`).filter(
+    (kind) => kind.length > 1,
+  );
   const keyOf = (key: string, layer: number) => `${partOf(key).stack}.${layer}.${partOf(key).role}`;
   const swaps = byRole.flatMap((kind) =>
     [...pairsIn(kind)]
       .filter(([a, b]) => isAlike(a, b) && expertPartOf(a.key) === null)
-      .map(([{ key: a }, { key: b }]) => place(`layers ${partOf(a).layer} and ${partOf(b).layer} exchanged`, exchanged(a, b))),
+      .map(([{ key: a }, { key: b }]) =>
+        place(`layers ${partOf(a).layer} and ${partOf(b).layer} exchanged`, exchanged(a, b)),
+      ),
   );
   const shifts = [1, -1].flatMap((by) =>
     byRole.flatMap((kind) => {
@@ -125,8 +137,12 @@ function betweenLayers(sample: Sample): Place[] {
 /** Tensors of no layer among each other, and with the norms of layers. */
 function outside(sample: Sample): Place[] {
   const apart = tensorsWhere(sample, ({ key }) => partOf(key).layer === null);
-  const norms = tensorsWhere(sample, ({ key, shape }) => partOf(key).layer !== null && shape.length === 1 && !isVision(key));
-  const alike = (a: TensorInfo, b: TensorInfo) => isAlike(a, b) && /(?:weight|bias)$/.exec(a.key)?.[0] === /(?:weight|bias)$/.exec(b.key)?.[0];
+  const norms = tensorsWhere(
+    sample,
+    ({ key, shape }) => partOf(key).layer !== null && shape.length === 1 && !isVision(key),
+  );
+  const alike = (a: TensorInfo, b: TensorInfo) =>
+    isAlike(a, b) && /(?:weight|bias)$/.exec(a.key)?.[0] === /(?:weight|bias)$/.exec(b.key)?.[0];
   const pairs = [...pairsIn(apart), ...apart.flatMap((a) => norms.map((b) => [a, b] as const))];
   return pairs.filter(([a, b]) => alike(a, b)).map(([{ key: a }, { key: b }]) => place("exchanged", exchanged(a, b)));
 }
@@ -155,11 +171,11 @@ const SWAPPED = {
 } as const;
 
 export const swaps: readonly Undoing[] = [
-  { ...SWAPPED, reach: "all", places: inLayers },
-  { ...SWAPPED, reach: "tokens", places: inAllExperts },
-  { ...SWAPPED, reach: "tokens", places: inExperts },
-  { ...SWAPPED, reach: "all", places: betweenLayers },
-  { ...SWAPPED, reach: "tokens", places: outside, alone: true },
-  { ...SWAPPED, reach: "tokens", places: inLists, alone: true },
-  { ...SWAPPED, reach: "tokens", places: betweenExperts, alone: true },
+  { ...SWAPPED, places: inLayers },
+  { ...SWAPPED, places: inAllExperts },
+  { ...SWAPPED, places: inExperts },
+  { ...SWAPPED, places: betweenLayers },
+  { ...SWAPPED, places: outside, alone: true },
+  { ...SWAPPED, places: inLists, alone: true },
+  { ...SWAPPED, places: betweenExperts, alone: true },
 ];

@@ -3,6 +3,7 @@
 import type { TensorSource } from "../../views/tensor-source.ts";
 import type { Sample } from "../fault.ts";
 import { partOf } from "./parts.ts";
+import { type Reach, reachOf } from "./reach.ts";
 
 /** Bytes of a whole tensor as they would be without the fault. */
 export type Edit = (source: TensorSource, key: string) => Uint8Array;
@@ -15,16 +16,11 @@ export interface Place {
   readonly how: string;
 }
 
-/**
- * Which positions it can show at. scores: from the second one on, as it moves how much tokens see of each other, and the first sees
- * itself alone. tokens: where certain tokens or experts are. all: the first, too.
- */
-export type Reach = "scores" | "tokens" | "all";
-
 export interface Undoing {
   /** As reports call the fault: `cause.code`. */
   readonly code: string;
-  readonly reach: Reach;
+  /** Whether it moves nothing but how much tokens see of each other. */
+  readonly isOfScores?: boolean;
   /** Continues a sentence that begins with tensors. */
   readonly words: string;
   readonly mend: string;
@@ -39,7 +35,8 @@ export interface Hints {
 }
 
 /** Places that are tried together. */
-export interface Suspect extends Pick<Undoing, "code" | "reach" | "words" | "mend"> {
+export interface Suspect extends Pick<Undoing, "code" | "words" | "mend"> {
+  readonly reach: Reach;
   readonly edits: ReadonlyMap<string, Edit>;
   readonly how: string;
   /** The tensors in short: `model.layers.*.self_attn.k_proj.weight`. */
@@ -51,7 +48,7 @@ export interface Suspect extends Pick<Undoing, "code" | "reach" | "words" | "men
  * every layer, a wrong row of it in one kind of tensor.
  */
 export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Suspect[] {
-  const { code, reach, words, mend, alone = false } = undoing;
+  const { code, words, mend, isOfScores = false, alone = false } = undoing;
   const places = undoing.places(sample, hints);
   const sets = new Map<string, Place[]>();
   const add = (name: string, place: Place) => sets.set(name, [...(sets.get(name) ?? []), place]);
@@ -65,7 +62,16 @@ export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Susp
   const together = [...sets.values()].filter((set) => set.length > 1);
   const all = [...together, ...places.map((place) => [place])].map((set) => {
     const edits = new Map(set.flatMap((place) => [...place.edits]));
-    return { code, reach, words, mend, edits, how: set[0]!.how, place: placeOf([...edits.keys()]) };
+    const keys = [...edits.keys()];
+    return {
+      code,
+      words,
+      mend,
+      edits,
+      how: set[0]!.how,
+      place: placeOf(keys),
+      reach: reachOf(sample, keys, isOfScores),
+    };
   });
   const seen = new Set<string>();
   return all.filter(({ how, edits }) => {
@@ -80,7 +86,8 @@ export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Susp
 function placeOf(keys: readonly string[]): string {
   if (keys.length === 1) return keys[0]!;
   const layers = new Set(keys.map((key) => partOf(key).layer));
-  if (layers.size === 1) return keys.length <= 4 ? keys.join(", ") : `${keys.slice(0, 3).join(", ")} and ${keys.length - 3} more`;
+  if (layers.size === 1)
+    return keys.length <= 4 ? keys.join(", ") : `${keys.slice(0, 3).join(", ")} and ${keys.length - 3} more`;
   const kinds = [...new Set(keys.map(starred))];
   return kinds.length <= 4 ? kinds.join(", ") : `${kinds.slice(0, 3).join(", ")} and ${kinds.length - 3} more`;
 }

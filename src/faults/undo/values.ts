@@ -4,13 +4,21 @@ import { place, tensorsWhere, valued } from "./edits.ts";
 import { configFor, expertPartOf, headsFor, numberAmong } from "./parts.ts";
 import type { Place, Undoing } from "./undoing.ts";
 
-const norms = (sample: Sample) => tensorsWhere(sample, ({ key, shape }) => shape.length === 1 && /norm[^.]*\.(?:.*\.)?weight$|norm\d?\.weight$|ln_\w+\.weight$/.test(key));
+const norms = (sample: Sample) =>
+  tensorsWhere(
+    sample,
+    ({ key, shape }) => shape.length === 1 && /norm[^.]*\.(?:.*\.)?weight$|norm\d?\.weight$|ln_\w+\.weight$/.test(key),
+  );
 
 const offsets = (sample: Sample): Place[] =>
-  [1, -1].flatMap((by) => norms(sample).map(({ key }) => place(by > 0 ? "1 too little" : "1 too much", { [key]: valued((x) => x + by) })));
+  [1, -1].flatMap((by) =>
+    norms(sample).map(({ key }) => place(by > 0 ? "1 too little" : "1 too much", { [key]: valued((x) => x + by) })),
+  );
 
 const signs = (sample: Sample): Place[] =>
-  tensorsWhere(sample, ({ key }) => expertPartOf(key) === null).map(({ key }) => place("the other sign", { [key]: valued((x) => -x) }));
+  tensorsWhere(sample, ({ key }) => expertPartOf(key) === null).map(({ key }) =>
+    place("the other sign", { [key]: valued((x) => -x) }),
+  );
 
 /** The largest value of an F8_E4M3: what a block's largest value is scaled to. */
 const LARGEST_CODE = 448;
@@ -30,14 +38,19 @@ function factorsFor(sample: Sample, key: string): Readonly<Record<string, number
     ...(isScores && scalar !== undefined ? { "√query_pre_attn_scalar": scalar ** 0.5 } : {}),
     ...(isEmbedding && size !== undefined ? { "√hidden_size": size ** 0.5 } : {}),
   };
-  return Object.fromEntries(Object.entries(by).flatMap(([name, factor]) => [
-    [`${name} times too large`, 1 / factor],
-    [`${name} times too small`, factor],
-  ]));
+  return Object.fromEntries(
+    Object.entries(by).flatMap(([name, factor]) => [
+      [`${name} times too large`, 1 / factor],
+      [`${name} times too small`, factor],
+    ]),
+  );
 }
 
 const scales = (sample: Sample): Place[] =>
-  tensorsWhere(sample, ({ key, shape }) => (shape.length > 1 || /norm|bias|sinks/.test(key)) && expertPartOf(key) === null).flatMap(({ key }) =>
+  tensorsWhere(
+    sample,
+    ({ key, shape }) => (shape.length > 1 || /norm|bias|sinks/.test(key)) && expertPartOf(key) === null,
+  ).flatMap(({ key }) =>
     Object.entries(factorsFor(sample, key)).map(([name, factor]) => place(name, { [key]: valued((x) => x * factor) })),
   );
 
@@ -54,8 +67,23 @@ const exponentials = (sample: Sample): Place[] =>
   );
 
 export const values: readonly Undoing[] = [
-  { code: "OFFSET", reach: "all", words: "is 1 more or less than it should be", mend: "norms of some families store their weight less 1: add or take it once", places: offsets },
-  { code: "LOG_EXP", reach: "all", words: "is the exponential or the logarithm of what it should be", mend: "store the logarithm where the name says so (A_log), once", places: exponentials },
-  { code: "SIGN_FLIPPED", reach: "tokens", words: "has the other sign", mend: "store the tensor as it is trained: some store a gate, a decay or a sine negated", places: signs },
-  { code: "SCALED", reach: "tokens", words: "has a factor", mend: "apply the tensor's scale once", places: scales },
+  {
+    code: "OFFSET",
+    words: "is 1 more or less than it should be",
+    mend: "norms of some families store their weight less 1: add or take it once",
+    places: offsets,
+  },
+  {
+    code: "LOG_EXP",
+    words: "is the exponential or the logarithm of what it should be",
+    mend: "store the logarithm where the name says so (A_log), once",
+    places: exponentials,
+  },
+  {
+    code: "SIGN_FLIPPED",
+    words: "has the other sign",
+    mend: "store the tensor as it is trained: some store a gate, a decay or a sine negated",
+    places: signs,
+  },
+  { code: "SCALED", words: "has a factor", mend: "apply the tensor's scale once", places: scales },
 ];

@@ -1,12 +1,13 @@
 // What a search beside recorded logits came to, in words: the cause, the hypotheses that fit equally, or that it is unknown.
+import type { LogitComparison } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import type { ForwardOptions, Passes } from "../passes.ts";
-import type { Cause } from "../verdict/hypotheses.ts";
 import type { Evidence } from "../verdict/evidence.ts";
 import type { WithoutKnown } from "../verdict/experiments.ts";
+import type { Cause } from "../verdict/hypotheses.ts";
 import { hfGraph, nativeGraph, type TrialGraph } from "./graph.ts";
-import { type Explanation, type Found, Search, type Tried } from "./search.ts";
 import type { Hypothesis } from "./hypothesis.ts";
+import { type Explanation, type Found, Search, type Tried } from "./search.ts";
 
 /** Hypotheses that were tried, as reports list them. */
 export interface HypothesesReport {
@@ -30,6 +31,7 @@ const FLOOR = 1e-8;
 export async function searchGolden(
   passes: Passes,
   evidence: Evidence,
+  comparison: LogitComparison,
   known: WithoutKnown | null,
   { backend, signal, onProgress }: ForwardOptions & Pick<ConstructorParameters<typeof Search>[0], "backend">,
 ): Promise<SearchedCause> {
@@ -43,11 +45,15 @@ export async function searchGolden(
   const graph = graphFor(side!, metrics.klMeanNats, known);
   if (graph === null) return { causes: [], hypotheses: [], untried: 0, steps: [] };
   const { family } = side!.view.model;
-  const search = new Search({ graph, family, input, golden, backend, floor, signal, onProgress });
+  // Without known differences both graphs of a native side compute the same.
+  const before = known === null || graph.isOwn ? comparison : null;
+  const search = new Search({ before, graph, family, input, golden, backend, floor, signal, onProgress });
   const found = await search.run();
   return {
-    causes: found.explanations.length === 0 ? [] : [causeOf(found, metrics.klMeanNats)],
-    hypotheses: found.tried.toSorted((a, b) => Number(b.fits) - Number(a.fits) || b.tokens - a.tokens || a.klMeanNats - b.klMeanNats),
+    causes: found.explanations.length === 0 ? [] : [causeOf(found)],
+    hypotheses: found.tried.toSorted(
+      (a, b) => Number(b.fits) - Number(a.fits) || b.tokens - a.tokens || a.klMeanNats - b.klMeanNats,
+    ),
     untried: found.untried,
     steps: found.explanations.length === 0 ? unknown(found) : [],
   };
@@ -68,7 +74,7 @@ const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 
 const named = ({ place, words, how }: Hypothesis): string => `"${place}" ${words} (${how})`;
 
-function causeOf({ explanations, tried, untried }: Found, before: number): Cause {
+function causeOf({ explanations, tried, untried, before }: Found): Cause {
   const [first, ...others] = explanations;
   const all = explanations.flatMap(({ hypotheses }) => hypotheses);
   const codes = new Set(explanations.map(({ hypotheses }) => hypotheses.map(({ code }) => code).join(" + ")));
@@ -81,7 +87,9 @@ function causeOf({ explanations, tried, untried }: Found, before: number): Cause
     tensors: [...new Set(all.flatMap(({ tensors }) => tensors))],
     fields: [...new Set(all.flatMap(({ fields }) => fields))],
     explanation:
-      others.length === 0 ? `${pair}${told(first!)}` : `these fit equally, and this golden cannot tell them apart: ${explanations.map(told).join("; ")}`,
+      others.length === 0
+        ? `${pair}${told(first!)}`
+        : `these fit equally, and this golden cannot tell them apart: ${explanations.map(told).join("; ")}`,
     evidence: `mean KL is ${scientific(before)} nats/token, and ${explanations.map(after).join(" or ")} undone; ${tried.length} hypotheses were tried${untried > 0 ? `, ${untried} were not` : ""}`,
     fix: [...new Set(all.map(({ mend }) => mend))].join("; or: "),
   };
@@ -91,10 +99,17 @@ function causeOf({ explanations, tried, untried }: Found, before: number): Cause
 export const SEVERAL = "SEVERAL_FIT";
 
 const after = ({ klMeanNats, between }: Explanation): string =>
-  between === null ? `${scientific(klMeanNats)} with that` : `${scientific(between)} with the first, ${scientific(klMeanNats)} with both`;
+  between === null
+    ? `${scientific(klMeanNats)} with that`
+    : `${scientific(between)} with the first, ${scientific(klMeanNats)} with both`;
 
-function unknown({ tried, untried, best }: Found): string[] {
-  const most = best === null ? "" : `; the best of them ("${best.place}", ${best.how}) leaves ${scientific(best.klMeanNats)} nats/token`;
+function unknown({ tried, untried }: Found): string[] {
+  const whole = tried.filter(({ tokens }) => tokens > 2);
+  const best = whole.reduce<Tried | null>((a, b) => (a === null || b.klMeanNats < a.klMeanNats ? b : a), null);
+  const most =
+    best === null
+      ? ""
+      : `; the best of them ("${best.place}", ${best.how}) leaves ${scientific(best.klMeanNats)} nats/token`;
   const left = untried > 0 ? `, ${untried} more were not for want of time` : "";
   return [
     `the cause is unknown: ${tried.length} known faults were undone on trial${left}, and none explains the golden${most}`,

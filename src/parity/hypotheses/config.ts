@@ -30,7 +30,8 @@ const KNOWN: readonly (readonly [RegExp, readonly unknown[]])[] = [
 ];
 
 /** Numbers of tokens, experts, groups, layers: one more or less is the usual mistake. */
-const COUNTS = /window|chunk|per_tok|top_?k|n_group|interval|step|first_k|experts|kernel|dim_model|original_max|max_position|span/;
+const COUNTS =
+  /window|chunk|per_tok|top_?k|n_group|interval|step|first_k|experts|kernel|dim_model|original_max|max_position|span/;
 
 const nextTo = (x: number): number[] => [x - 1, x + 1, 2 * x, x / 2].filter((y) => Number.isInteger(y) && y >= 0);
 
@@ -38,7 +39,10 @@ const nextTo = (x: number): number[] => [x - 1, x + 1, 2 * x, x / 2].filter((y) 
 function otherValues({ path, value }: Field, firstOver: number, isOfHead: boolean): unknown[] {
   const name = path.at(-1)!;
   const known = KNOWN.flatMap(([pattern, values]) => (pattern.test(name) ? values : []));
-  const lengths = /window|chunk|floor_scale|original_max_position/.test(name) && firstOver > 1 ? [firstOver, firstOver + 1, firstOver - 1] : [];
+  const lengths =
+    /window|chunk|floor_scale|original_max_position/.test(name) && firstOver > 1
+      ? [firstOver, firstOver + 1, firstOver - 1]
+      : [];
   if (typeof value === "boolean") return [!value, undefined];
   if (typeof value === "number") {
     const counts = Number.isInteger(value) && (COUNTS.test(name) || isOfHead) ? nextTo(value) : [];
@@ -54,8 +58,12 @@ function otherLists(list: readonly unknown[]): unknown[][] {
   const kinds = [...new Set(list)];
   const numbers = list.every((x) => typeof x === "number");
   const singles = list.flatMap((x, i) => kinds.flatMap((kind) => (kind === x ? [] : [list.with(i, kind)])));
-  const flags = numbers && kinds.every((x) => x === 0 || x === 1) ? list.map((x, i) => list.with(i, 1 - Number(x))) : [];
-  const moved = [[...list.slice(1), list[0]], [list.at(-1), ...list.slice(0, -1)]];
+  const flags =
+    numbers && kinds.every((x) => x === 0 || x === 1) ? list.map((x, i) => list.with(i, 1 - Number(x))) : [];
+  const moved = [
+    [...list.slice(1), list[0]],
+    [list.at(-1), ...list.slice(0, -1)],
+  ];
   const alike = kinds.length > 1 ? kinds.map((kind) => list.map(() => kind)) : [];
   const exchanged = kinds.length === 2 ? [list.map((x) => (x === kinds[0] ? kinds[1] : kinds[0]))] : [];
   const shorter = numbers ? list.map((_, i) => list.toSpliced(i, 1)) : [];
@@ -66,7 +74,9 @@ function otherLists(list: readonly unknown[]): unknown[][] {
 
 /** Layers of another kind where all are of one. */
 function otherLayers(count: number, kind: string): string[][] {
-  const others = ["full_attention", "sliding_attention", "chunked_attention", "linear_attention"].filter((each) => each !== kind);
+  const others = ["full_attention", "sliding_attention", "chunked_attention", "linear_attention"].filter(
+    (each) => each !== kind,
+  );
   return others.flatMap((other) => [
     Array.from({ length: count }, () => other),
     Array.from({ length: count }, (_, i) => (i % 2 === 0 ? other : kind)),

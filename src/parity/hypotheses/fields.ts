@@ -59,7 +59,10 @@ export function withField(config: JsonObject, [name, ...rest]: readonly string[]
 /** The family at another config; null where that config, or the tensors, do not allow it. */
 export function familyAt(family: Family, config: JsonObject): Family | null {
   try {
-    return family.reopened(config);
+    const other = family.reopened(config);
+    // Some fields are read no sooner.
+    other.hf.forward();
+    return other;
   } catch (error) {
     if (error instanceof InputError || error instanceof RangeError) return null;
     throw error;

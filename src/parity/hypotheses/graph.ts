@@ -15,6 +15,8 @@ export interface TrialGraph {
   readonly weights: SideWeights;
   /** The model as Hugging Face has it. */
   readonly source: TensorSource;
+  /** Whether it is the graph that the side was run by. */
+  readonly isOwn: boolean;
   forward(family: Family): Forward;
   /** Weights of the graph that are other in a candidate. */
   replaced(candidate: Candidate): Replaced;
@@ -28,6 +30,7 @@ export function hfGraph(own: SideWeights): TrialGraph {
   return {
     weights,
     source: view.source,
+    isOwn: layout.side === "hf",
     forward: (other) => other.hf.forward(),
     replaced: ({ source, edited }) => new Map([...edited].map((key) => [key, weightOf(source, key)])),
   };
@@ -47,6 +50,7 @@ export function nativeGraph(own: SideWeights): TrialGraph {
   return {
     weights: own,
     source,
+    isOwn: true,
     forward: (other) => bound(other, layout).forward(),
     replaced({ source: other, edited }) {
       const made = virtualSource(mapped(other, way, plan));

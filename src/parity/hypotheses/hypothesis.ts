@@ -2,7 +2,8 @@
 import type { JsonObject } from "../../base/json.ts";
 import type { Family } from "../../family/family.ts";
 import { UNDOINGS } from "../../faults/undo/all.ts";
-import { type Edit, type Hints, type Reach, suspectsOf } from "../../faults/undo/undoing.ts";
+import type { Reach } from "../../faults/undo/reach.ts";
+import { type Edit, type Hints, suspectsOf } from "../../faults/undo/undoing.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
 import { otherConfigs } from "./config.ts";
 
@@ -48,12 +49,10 @@ const couldBe = (reach: Reach, firstOver: number): boolean => {
 /** The likeliest first: tables of whole models, then configs, then single heads and experts. */
 export function hypothesesOf({ family, source, firstOver, hints, isSuspect = () => true }: HypothesesOf): Hypothesis[] {
   const config: JsonObject = family.hfConfig();
-  const undoings = UNDOINGS.filter(({ reach }) => couldBe(reach, firstOver));
   const ofWeights = (isAlone: boolean) =>
-    undoings
-      .filter(({ alone = false }) => alone === isAlone)
+    UNDOINGS.filter(({ alone = false }) => alone === isAlone)
       .flatMap((undoing) => suspectsOf(undoing, { source, config }, hints))
-      .filter(({ edits }) => [...edits.keys()].some(isSuspect))
+      .filter(({ edits, reach }) => couldBe(reach, firstOver) && [...edits.keys()].some(isSuspect))
       .map(({ code, place, how, words, mend, edits }): Hypothesis => {
         return { code, place, how, tensors: [...edits.keys()], fields: [], words, mend, edits };
       });

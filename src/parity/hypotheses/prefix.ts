@@ -9,21 +9,24 @@ export interface Prefix {
   readonly rows: Rows;
 }
 
-/** Positions that are compared from the first one that differs on. */
-const ROWS = 2;
+/** Positions that are compared, the first one that differs among them: what a hypothesis leaves there is nothing, or much. */
+const ROWS = 1;
 
-/** @param imageToken of a model that sees: images are read whole, and so are the tokens that stand for them */
-export function prefixOf(input: ForwardInput, firstOver: number, imageToken: number | undefined): Prefix {
+/** The beginning of an input; of a model that sees, with its images, unless these come later. */
+export function beginningOf(input: ForwardInput, tokens: number, imageToken: number | undefined): ForwardInput {
   const { ids_T, images, positions_T3 } = input;
-  const last = imageToken === undefined || images === undefined ? -1 : ids_T.lastIndexOf(imageToken);
-  const isBefore = images === undefined || firstOver + ROWS <= ids_T.indexOf(imageToken ?? -1);
-  const end = Math.min(ids_T.length, Math.max(firstOver + ROWS, isBefore ? 0 : last + 1));
+  const isBefore = images === undefined || imageToken === undefined || tokens <= ids_T.indexOf(imageToken);
+  // Images are read whole, and so are the tokens that stand for them.
+  const end = Math.min(ids_T.length, Math.max(tokens, isBefore ? 0 : ids_T.lastIndexOf(imageToken) + 1));
   return {
-    input: {
-      ids_T: ids_T.slice(0, end),
-      ...(isBefore || images === undefined ? {} : { images }),
-      ...(positions_T3 === undefined ? {} : { positions_T3: positions_T3.slice(0, end) }),
-    },
-    rows: { begin: firstOver, end: Math.min(end, firstOver + ROWS) },
+    ids_T: ids_T.slice(0, end),
+    ...(isBefore ? {} : { images }),
+    ...(positions_T3 === undefined ? {} : { positions_T3: positions_T3.slice(0, end) }),
   };
+}
+
+/** @param firstOver the first position whose logits differ */
+export function prefixOf(input: ForwardInput, firstOver: number, imageToken: number | undefined): Prefix {
+  const end = Math.min(input.ids_T.length, firstOver + ROWS);
+  return { input: beginningOf(input, end, imageToken), rows: { begin: firstOver, end } };
 }

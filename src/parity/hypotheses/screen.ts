@@ -2,7 +2,7 @@
 import type { Backend, WeightSource } from "../../../numerics/backend.ts";
 import type { Forward } from "../../../numerics/graph.ts";
 import { LogitComparison } from "../../../numerics/metrics.ts";
-import { Replay } from "../../../numerics/replay.ts";
+import { Replay, type ReplayCost } from "../../../numerics/replay.ts";
 import { type Trace, Tracer } from "../../../numerics/trace.ts";
 import { byteLengthOf } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
@@ -61,8 +61,7 @@ export class Screen {
   }
 
   cost(trace: Trace, { replaced }: Variant): number {
-    const { flops, elements } = this.replay.cost(trace, replaced);
-    return flops + READ_FLOPS * elements;
+    return costOf(this.replay.cost(trace, replaced));
   }
 
   /** Mean KL of the prefix' rows, in nats. */
@@ -81,7 +80,10 @@ export class Screen {
   private trace(forward: Forward): Trace | null {
     const { weights } = this;
     try {
-      return this.tracer.trace(forward, (key) => weights.weight(key), { ...this.prefix.input, has: (key) => weights.has(key) });
+      return this.tracer.trace(forward, (key) => weights.weight(key), {
+        ...this.prefix.input,
+        has: (key) => weights.has(key),
+      });
     } catch (error) {
       if (error instanceof InputError || error instanceof RangeError) return null;
       throw error;
@@ -96,8 +98,12 @@ export class Screen {
   }
 }
 
-/** To read an element and make a number of it takes about as long as so many FLOPs. */
-const READ_FLOPS = 16;
+/** To read an element and make a number of it takes about as long as so many FLOPs; so does an op of hardly any values. */
+const READ_FLOPS = 4;
+const OP_FLOPS = 4000;
+
+export const costOf = ({ flops, elements, ops }: ReplayCost): number => flops + READ_FLOPS * elements + OP_FLOPS * ops;
+
 /** Smaller weights are read once. */
 const KEPT_BYTES = 1 << 20;
 

@@ -9,8 +9,8 @@ import type { Golden } from "../inputs/golden.ts";
 import type { ForwardProgress } from "../passes.ts";
 import type { TrialGraph } from "./graph.ts";
 import { type Candidate, type Hypothesis, hypothesesOf, without } from "./hypothesis.ts";
-import { prefixOf } from "./prefix.ts";
-import { Screen } from "./screen.ts";
+import { beginningOf, prefixOf } from "./prefix.ts";
+import { costOf, Screen } from "./screen.ts";
 
 /** A hypothesis that was tried, and the mean KL that it left, in nats per token, of so many tokens. */
 export interface Tried {
@@ -28,6 +28,8 @@ export interface Tried {
 export interface Explanation {
   readonly hypotheses: readonly Hypothesis[];
   readonly klMeanNats: number;
+  /** Those it was run on. */
+  readonly tokens: number;
   /** After the first of two. */
   readonly between: number | null;
 }
@@ -37,8 +39,8 @@ export interface Found {
   readonly tried: readonly Tried[];
   /** Hypotheses that the budget left no time for. */
   readonly untried: number;
-  /** The least that any hypothesis left of all tokens; null where none was worth a whole run. */
-  readonly best: Tried | null;
+  /** Mean KL of the model as it is, on the graph that hypotheses are tried on. */
+  readonly before: number;
 }
 
 export interface SearchOf {
@@ -47,6 +49,8 @@ export interface SearchOf {
   readonly input: ForwardInput;
   readonly golden: Golden;
   readonly backend: Backend;
+  /** What the run of the model as it is showed; null where that was another graph. */
+  readonly before: LogitComparison | null;
   /** The most that is left where a hypothesis explains the golden, in nats per token. */
   readonly floor: number;
   readonly isSuspect?: ((key: string) => boolean) | undefined;
@@ -54,109 +58,153 @@ export interface SearchOf {
   readonly onProgress?: ((event: ForwardProgress) => void) | undefined;
 }
 
-/** All hypotheses together cost at most so many forward passes over the golden. */
-const MOST_PASSES = 6;
-/** Of these, passes that screening may take. */
-const SCREENING = 4;
+/** All hypotheses together cost at most so many forward passes over the golden; what confirms one of them comes on top. */
+const SCREENING = 5;
 /** A forward pass of fewer tokens counts as one of so many: each hypothesis has costs that no token makes. */
 const LEAST_TOKENS = 128;
-/** Hypotheses of one search that are run on all tokens. */
-const MOST_CONFIRMED = 4;
+/** Tokens behind the first position that differs, on which a hypothesis is looked at before it is run on all. */
+const CLOSER_LOOK = 48;
+/** Hypotheses of one search that get a closer look, and that are run on all tokens. */
+const MOST_LOOKED_AT = 6;
+const MOST_CONFIRMED = 3;
 /** What explains a golden leaves at most this share of the KL; what leaves more is at best one of two faults. */
 const EXPLAINED = 1e-2;
 const MOST_OF_IT = 0.5;
 
-interface Whole {
+/** Logits of a candidate beside the golden, of the first tokens or of all. */
+interface Seen {
   readonly comparison: LogitComparison;
   readonly klMeanNats: number;
+  readonly tokens: number;
+}
+
+interface Partial {
+  readonly hypothesis: Hypothesis;
+  readonly seen: Seen;
+}
+
+interface Level {
+  readonly explanations: readonly Explanation[];
+  /** What takes most of the KL and not all, the most first. */
+  readonly partial: readonly Partial[];
 }
 
 export class Search {
   private readonly tried: Tried[] = [];
   private untried = 0;
-  private spent = 0;
 
   constructor(private readonly of: SearchOf) {}
 
   async run(): Promise<Found> {
-    const { graph, family } = this.of;
+    const { graph, family, input, before: measured } = this.of;
     const start: Candidate = { family, source: graph.source, edited: new Set() };
-    const before = await this.whole(start);
-    const single = await this.level(start, before);
-    const explanations = single.explanations.length > 0 ? single.explanations : await this.pairs(start, before, single.partial);
-    const whole = this.tried.filter(({ tokens }) => tokens === this.of.input.ids_T.length);
-    const best = whole.reduce<Tried | null>((a, b) => (a === null || b.klMeanNats < a.klMeanNats ? b : a), null);
-    return { explanations, tried: this.tried, untried: this.untried, best };
+    const before =
+      measured === null ? await this.look(start, input.ids_T.length) : seenOf(measured, input.ids_T.length);
+    const single = await this.level(start, before, before);
+    const explanations =
+      single.explanations.length > 0 ? single.explanations : await this.pairs(start, before, single.partial);
+    return { explanations, tried: this.tried, untried: this.untried, before: before.klMeanNats };
   }
 
-  /** Tries every hypothesis on what is left of the model. */
-  private async level(base: Candidate, before: Whole): Promise<{ readonly explanations: readonly Explanation[]; readonly partial: readonly (Whole & { readonly hypothesis: Hypothesis })[] }> {
-    const { graph, golden, backend, input, family, isSuspect, signal, floor } = this.of;
-    const firstOver = before.comparison.positions(floor).firstOver;
+  /** Tries every hypothesis on what is left of the model. @param seen of `base`; @param before of the model as it is */
+  private async level(base: Candidate, seen: Seen, before: Seen): Promise<Level> {
+    const { floor, input, family } = this.of;
+    const firstOver = seen.comparison.positions(floor).firstOver;
     if (firstOver === null) return { explanations: [], partial: [] };
+    const screened = await this.screen(base, firstOver);
+    const accept = Math.max(floor, EXPLAINED * screened.before);
+    const fitting = screened.left.filter(({ kl }) => kl <= accept);
+    const promising =
+      fitting.length > 0 ? fitting : screened.left.filter(({ kl }) => kl <= MOST_OF_IT * screened.before).slice(0, 3);
+    const explanations: Explanation[] = [];
+    const partial: Partial[] = [];
+    const looked = new Set<Hypothesis>();
+    const near = Math.min(
+      input.ids_T.length,
+      beginningOf(input, firstOver + CLOSER_LOOK, family.vision?.imageToken).ids_T.length,
+    );
+    const most = klOfFirst(seen, near);
+    let confirmed = 0;
+    for (const { hypothesis } of promising.slice(0, MOST_LOOKED_AT)) {
+      const candidate = without(base, hypothesis);
+      let closer = await this.look(candidate, near);
+      let fits = closer.klMeanNats <= Math.min(floor, EXPLAINED * most);
+      if (fits && confirmed < MOST_CONFIRMED && near < input.ids_T.length) {
+        confirmed++;
+        closer = await this.look(candidate, input.ids_T.length);
+        fits = closer.klMeanNats <= Math.min(floor, EXPLAINED * before.klMeanNats);
+      }
+      looked.add(hypothesis);
+      this.note(hypothesis, closer, fits);
+      if (fits)
+        explanations.push({
+          hypotheses: [hypothesis],
+          klMeanNats: closer.klMeanNats,
+          tokens: closer.tokens,
+          between: null,
+        });
+      else if (closer.klMeanNats <= MOST_OF_IT * klOfFirst(seen, closer.tokens))
+        partial.push({ seen: closer, hypothesis });
+    }
+    const tokens = screened.tokens;
+    for (const { hypothesis, kl } of screened.left) {
+      if (!looked.has(hypothesis)) this.note(hypothesis, { klMeanNats: kl, tokens }, false);
+    }
+    const share = ({ seen: { klMeanNats, tokens } }: Partial) => klMeanNats / klOfFirst(seen, tokens);
+    return { explanations: closest(explanations, floor), partial: partial.toSorted((a, b) => share(a) - share(b)) };
+  }
+
+  /** Each hypothesis on the few positions where logits first differ, the least KL first. */
+  private async screen(base: Candidate, firstOver: number) {
+    const { graph, golden, backend, input, family, isSuspect, signal } = this.of;
     const prefix = prefixOf(input, firstOver, family.vision?.imageToken);
     const screen = new Screen(backend, graph.weights, prefix, golden, signal);
-    const forward = graph.forward(base.family);
-    const replaced = graph.replaced(base);
-    const screened = await screen.begin(forward, replaced);
-    const hints = { chosen: screen.chosen };
-    const hypotheses = hypothesesOf({ ...base, firstOver, hints, isSuspect });
+    const before = await screen.begin(graph.forward(base.family), graph.replaced(base));
+    const hypotheses = hypothesesOf({ ...base, firstOver, hints: { chosen: screen.chosen }, isSuspect });
     const left: { readonly hypothesis: Hypothesis; readonly kl: number }[] = [];
-    const budget = SCREENING * this.passCost();
+    let budget = SCREENING * this.passCost();
     for (const [i, hypothesis] of hypotheses.entries()) {
       signal?.throwIfAborted();
       const candidate = without(base, hypothesis);
-      const variant = { forward: hypothesis.family && graph.forward(candidate.family), replaced: graph.replaced(candidate) };
+      const forward = hypothesis.family && graph.forward(candidate.family);
+      const variant = { forward, replaced: graph.replaced(candidate) };
       const trace = screen.traced(variant);
       if (trace === null) continue;
       const cost = screen.cost(trace, variant);
-      if (this.spent + cost > budget) {
+      if (cost > budget) {
         this.untried++;
         continue;
       }
-      this.spent += cost;
+      budget -= cost;
       const kl = await screen.try(trace, variant);
       if (Number.isFinite(kl)) left.push({ hypothesis, kl });
       if (i % 50 === 0) this.of.onProgress?.({ label: "hypotheses", done: i, total: hypotheses.length });
     }
     left.sort((a, b) => a.kl - b.kl);
-    const accept = Math.max(floor, EXPLAINED * screened);
-    const fitting = left.filter(({ kl }) => kl <= accept);
-    const promising = fitting.length > 0 ? fitting : left.filter(({ kl }) => kl <= MOST_OF_IT * screened).slice(0, 2);
-    const explanations: Explanation[] = [];
-    const partial: (Whole & { readonly hypothesis: Hypothesis })[] = [];
-    const confirmed = new Set<Hypothesis>();
-    for (const { hypothesis } of promising.slice(0, MOST_CONFIRMED)) {
-      const whole = await this.whole(without(base, hypothesis));
-      const fits = whole.klMeanNats <= Math.min(floor, EXPLAINED * before.klMeanNats);
-      confirmed.add(hypothesis);
-      this.note(hypothesis, whole.klMeanNats, input.ids_T.length, fits);
-      if (fits) explanations.push({ hypotheses: [hypothesis], klMeanNats: whole.klMeanNats, between: null });
-      else if (whole.klMeanNats <= MOST_OF_IT * before.klMeanNats) partial.push({ ...whole, hypothesis });
-    }
-    for (const { hypothesis, kl } of left) if (!confirmed.has(hypothesis)) this.note(hypothesis, kl, prefix.rows.end - prefix.rows.begin, false);
-    partial.sort((a, b) => a.klMeanNats - b.klMeanNats);
-    return { explanations: closest(explanations, floor), partial };
+    return { before, left, tokens: prefix.rows.end - prefix.rows.begin };
   }
 
   /** Two faults at once: what takes most of the KL stays undone, and the others are tried on what is left. */
-  private async pairs(start: Candidate, before: Whole, partial: readonly (Whole & { readonly hypothesis: Hypothesis })[]): Promise<readonly Explanation[]> {
+  private async pairs(start: Candidate, before: Seen, partial: readonly Partial[]): Promise<readonly Explanation[]> {
     const [first] = partial;
     if (first === undefined) return [];
-    this.spent = 0;
-    const { explanations } = await this.level(without(start, first.hypothesis), first);
-    return explanations
-      .filter(({ klMeanNats }) => klMeanNats <= EXPLAINED * before.klMeanNats)
-      .map(({ hypotheses, klMeanNats }) => ({ hypotheses: [first.hypothesis, ...hypotheses], klMeanNats, between: first.klMeanNats }));
+    const { explanations } = await this.level(without(start, first.hypothesis), first.seen, before);
+    const between = first.seen.klMeanNats;
+    return explanations.map((found) => ({ ...found, hypotheses: [first.hypothesis, ...found.hypotheses], between }));
   }
 
-  private note({ code, place, how }: Hypothesis, klMeanNats: number, tokens: number, fits: boolean): void {
+  private note(
+    { code, place, how }: Hypothesis,
+    { klMeanNats, tokens }: Pick<Seen, "klMeanNats" | "tokens">,
+    fits: boolean,
+  ): void {
     this.tried.push({ code, place, how, klMeanNats, tokens, fits });
   }
 
-  /** Runs a candidate on all tokens. */
-  private async whole(candidate: Candidate): Promise<Whole> {
-    const { graph, input, golden, backend, signal } = this.of;
+  /** Runs a candidate on the first tokens. */
+  private async look(candidate: Candidate, tokens: number): Promise<Seen> {
+    const { graph, golden, backend, signal, family } = this.of;
+    const input = beginningOf(this.of.input, tokens, family.vision?.imageToken);
     const replaced = graph.replaced(candidate);
     const forward: Forward = graph.forward(candidate.family);
     const plan = graph.weights.plan(forward, input);
@@ -164,12 +212,11 @@ export class Search {
     const weight = (key: string) => replaced.get(key) ?? graph.weights.weight(key);
     await runForwards(backend, [{ forward, plan, weight, has: (key) => graph.weights.has(key) }], input, {
       logits(first, [logits]) {
-        signal?.throwIfAborted();
         comparison.add(golden.rows(first, first + logits!.length / golden.vocab), logits!);
       },
       progress: () => signal?.throwIfAborted(),
     });
-    return { comparison, klMeanNats: comparison.metrics().klMeanNats };
+    return seenOf(comparison, input.ids_T.length);
   }
 
   /** What a forward pass costs, counted as a screen counts. */
@@ -178,8 +225,22 @@ export class Search {
     const plan = graph.weights.plan(graph.forward(family), input);
     const keys = new Set(plan.steps.flatMap(({ weights }) => weights));
     const elements = [...keys].reduce((sum, key) => sum + elementCount(graph.weights.weight(key).shape), 0);
-    return plan.flops * Math.max(1, LEAST_TOKENS / input.ids_T.length) + elements;
+    return costOf({ flops: plan.flops * Math.max(1, LEAST_TOKENS / input.ids_T.length), elements, ops: 0 });
   }
+}
+
+const seenOf = (comparison: LogitComparison, tokens: number): Seen => ({
+  comparison,
+  klMeanNats: comparison.metrics().klMeanNats,
+  tokens,
+});
+
+/** Mean KL of the first tokens, in nats. */
+function klOfFirst({ comparison, tokens }: Seen, first: number): number {
+  const count = Math.min(first, tokens);
+  let sum = 0;
+  for (let row = 0; row < count; row++) sum += comparison.klAt(row);
+  return sum / count;
 }
 
 /** Rounding leaves hardly more in one than in another: what leaves far more fits by chance. */
