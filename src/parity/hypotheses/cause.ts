@@ -74,29 +74,39 @@ const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 
 const named = ({ place, words, how }: Hypothesis): string => `"${place}" ${words} (${how})`;
 
-function causeOf({ explanations, tried, untried, before }: Found): Cause {
-  const [first, ...others] = explanations;
+function causeOf(found: Found): Cause {
+  const { explanations } = found;
   const all = explanations.flatMap(({ hypotheses }) => hypotheses);
   const codes = new Set(explanations.map(({ hypotheses }) => hypotheses.map(({ code }) => code).join(" + ")));
-  const [only] = codes;
-  const pair = first!.hypotheses.length > 1 ? "two faults at once: " : "";
-  const told = ({ hypotheses }: Explanation) => hypotheses.map(named).join(", and ");
-  return {
-    // Several that fit equally are told as such, never one of them alone.
-    code: codes.size > 1 ? SEVERAL : first!.hypotheses[0]!.code === only ? only : first!.hypotheses[0]!.code,
+  const places = {
     tensors: [...new Set(all.flatMap(({ tensors }) => tensors))],
     fields: [...new Set(all.flatMap(({ fields }) => fields))],
-    explanation:
-      others.length === 0
-        ? `${pair}${told(first!)}`
-        : `these fit equally, and this golden cannot tell them apart: ${explanations.map(told).join("; ")}`,
-    evidence: `mean KL is ${scientific(before)} nats/token, and ${explanations.map(after).join(" or ")} undone; ${tried.length} hypotheses were tried${untried > 0 ? `, ${untried} were not` : ""}`,
-    fix: [...new Set(all.map(({ mend }) => mend))].join("; or: "),
   };
+  const evidence = evidenceOf(found);
+  const told = explanations.map(({ hypotheses }) => hypotheses.map(named).join(", and "));
+  const mends = [...new Set(all.map(({ mend }) => mend))];
+  const alike = told.join("; or ");
+  // Several that fit equally are told as such, never one of them alone.
+  if (codes.size > 1) {
+    return {
+      code: "SEVERAL_FIT",
+      ...places,
+      explanation: `these fit equally, and this golden cannot tell them apart: ${alike}`,
+      evidence,
+      fix: `compare with a checkpoint of the right weights, or with a longer golden; then: ${mends.join("; or ")}`,
+    };
+  }
+  const pair = explanations[0]!.hypotheses.length > 1 ? "two faults at once: " : "";
+  const equally = "these fit equally, and this golden cannot tell them apart: ";
+  const explanation = (told.length > 1 ? equally : pair) + alike;
+  return { code: all[0]!.code, ...places, explanation, evidence, fix: mends.join("; ") };
 }
 
-/** Hypotheses of different codes that explain a golden equally well. */
-export const SEVERAL = "SEVERAL_FIT";
+function evidenceOf({ explanations, tried, untried, before }: Found): string {
+  const count = `${tried.length} hypotheses were tried${untried > 0 ? `, and ${untried} were not for want of time` : ""}`;
+  const left = [...new Set(explanations.map(after))].join(" or ");
+  return `mean KL is ${scientific(before)} nats/token, and ${left} undone; ${count}`;
+}
 
 const after = ({ klMeanNats, between }: Explanation): string =>
   between === null
