@@ -235,26 +235,14 @@ export function faultCodes(root) {
 
 /** Causes that are no fault of a checkpoint: what `parity` finds of a golden. */
 function causesOf(root) {
-<<<<<<< HEAD
-  const sources = sourceFiles(root, "src/parity/verdict/causes").map(({ source }) => source);
+  const sources = ["src/parity/verdict/causes", "src/parity/hypotheses"].flatMap((room) =>
+    sourceFiles(root, room).map(({ source }) => source),
+  );
   return sources.flatMap(objectsIn).flatMap((object) => {
     const { code, explanation, fix } = Object.fromEntries(fieldsOf(object));
     if (code === undefined || !ts.isStringLiteral(code)) return [];
     return [{ code: code.text, of: "golden", says: textOf(explanation) ?? "…", mend: textOf(fix) ?? "…" }];
   });
-=======
-  const files = ["src/parity/verdict", "src/parity/hypotheses"].flatMap((room) => sourceFiles(root, room));
-  const told = files.filter(
-    ({ name }) => name.endsWith("verdict/hypotheses.ts") || name.endsWith("hypotheses/cause.ts"),
-  );
-  return told
-    .flatMap(({ source }) => objectsIn(source))
-    .flatMap((object) => {
-      const { code, explanation, fix } = Object.fromEntries(fieldsOf(object));
-      if (code === undefined || !ts.isStringLiteral(code)) return [];
-      return [{ code: code.text, of: "golden", says: textOf(explanation) ?? "…", mend: textOf(fix) ?? "…" }];
-    });
->>>>>>> 04fd229 (Beside a golden alone: tests of replayed passes and of hypotheses; SEVERAL_FIT in the list of codes)
 }
 
 /** What `parity` finds wrong: the codes of `findings`, with their words. */

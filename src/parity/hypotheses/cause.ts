@@ -2,9 +2,9 @@
 import type { LogitComparison } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
 import type { ForwardOptions, Passes } from "../passes.ts";
+import type { Cause } from "../verdict/causes/cause.ts";
 import type { Evidence } from "../verdict/evidence.ts";
 import type { WithoutKnown } from "../verdict/experiments.ts";
-import type { Cause } from "../verdict/hypotheses.ts";
 import { hfGraph, nativeGraph, type TrialGraph } from "./graph.ts";
 import type { Hypothesis } from "./hypothesis.ts";
 import { type Explanation, type Found, Search, type Tried } from "./search.ts";
