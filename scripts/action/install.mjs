@@ -13,7 +13,9 @@ const isWindows = process.platform === "win32";
 
 function npm(...args) {
   const quiet = ["--no-audit", "--no-fund", "--cache", cache];
-  const { status } = spawnSync("npm", [...args, ...quiet], { cwd: root, stdio: "inherit", shell: isWindows });
+  // What ONNX Runtime's install script would fetch is for CUDA.
+  const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" };
+  const { status } = spawnSync("npm", [...args, ...quiet], { cwd: root, stdio: "inherit", shell: isWindows, env });
   if (status !== 0) process.exit(status ?? 1);
 }
 
