@@ -15,6 +15,7 @@ import { Producer } from "../views/produce.ts";
 import { checkInputs, identityOf, survives } from "./inputs.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import { producingShards } from "./rank-files.ts";
+import type { Result as SealResult } from "./target-seal.ts";
 
 export interface ConvertOptions extends StepOptions {
   /** Continues what a killed run of the same plan left. */
@@ -54,6 +55,8 @@ export interface Conversion {
   readonly casts: readonly CastReport[];
   /** Tensors that a cast of all weights passed by, because their family marks them as critical. */
   readonly kept: ConversionPlan["kept"];
+  /** What the target is, as \`seal\` finds it; null of a target that is stored in codes. */
+  readonly seal: SealResult | null;
   readonly peakRamBytes: number;
   readonly seconds: number;
   readonly files: readonly WrittenFile[];
@@ -83,10 +86,12 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   await runSteps(checkAll(plan), "checking", total, options);
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const replaced: string[] = [];
+  let written = 0;
+  plan.seal?.start(plan.diskBytes, memory);
   const files = await executeOutput({
     files: plan.files,
     produce: producingShards(plan.shards, (key, first, end, sink) => {
-      if (mapping.tensors.has(key)) producer.produce(key, [first, end], sink);
+      if (mapping.tensors.has(key)) producer.produce(key, [first, end], watched(plan, key, first, sink));
       else copyRange(source, key, [first, end], sink); // scales of what was decoded
       checkCast(producer, key, mapping);
     }),
@@ -96,16 +101,21 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     force,
     reads,
     onReplaced: (committed) => replaced.push(...replacedNotes(committed)),
-    verify: () => {
+    verify: async () => {
+      await plan.seal?.finish();
       source.verify(plan.sourceKeys);
       checkInputs(plan.inputs);
     },
     isUseful: (error) => survives(plan.inputs, error),
     ...(options.onKept === undefined ? {} : { onKept: options.onKept }),
-    onProgress: ({ bytes, totalBytes }) => options.onProgress?.({ label: "writing", done: bytes, total: totalBytes }),
+    onProgress: ({ bytes, totalBytes }) => {
+      plan.seal?.advance(bytes - written);
+      written = bytes;
+      options.onProgress?.({ label: "writing", done: bytes, total: totalBytes });
+    },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(target.fileName === null ? { targetDir: target.path } : { targetFile: target.path }),
-  });
+  }).finally(() => plan.seal?.close());
   return {
     verdict: "pass",
     family: plan.family,
@@ -123,6 +133,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
       vanished: producer.casts.get(cast.key)?.vanished ?? null,
     })),
     kept: plan.kept,
+    seal: plan.seal?.result ?? null,
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,
@@ -130,6 +141,17 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     notChecked: source.notChecked?.() ?? null,
     durable: options.fsync ?? true,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
+  };
+}
+
+/** What passes by is hashed. */
+function watched({ seal }: ConversionPlan, key: string, begin: number, sink: Sink): Sink {
+  if (seal === null) return sink;
+  let at = begin;
+  return (bytes) => {
+    seal.passed(key, at, bytes);
+    at += bytes.length;
+    sink(bytes);
   };
 }
 

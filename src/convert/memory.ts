@@ -10,6 +10,8 @@ export interface ConversionMemory {
   readonly peakBytes: number;
   /** Working buffer of one step of the conversion. */
   readonly bufferBytes: number;
+  /** Whether there is memory for hashing in a thread of its own. */
+  readonly hashingApart: boolean;
 }
 
 /** Node itself with this program, its heap warm: 70 to 85 MB measured on Node 20. */
@@ -29,11 +31,13 @@ export interface Workload {
   readonly files: readonly OutputFile[];
   /** What decoding and encoding take beside the working buffers. */
   readonly encodingBytes?: number;
+  /** What hashing takes beside the process, if it is to be had. */
+  readonly hashingBytes?: number;
 }
 
 /** Fits the working buffers into `maxRamBytes`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
 export function conversionMemory(
-  { mappings, source, files, encodingBytes = 0 }: Workload,
+  { mappings, source, files, encodingBytes = 0, hashingBytes = 0 }: Workload,
   maxRamBytes: number | undefined,
 ): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
@@ -48,7 +52,9 @@ export function conversionMemory(
       help: `give --max-ram ${Math.ceil(least / 1e6)}MB or more`,
     });
   }
-  const room = maxRamBytes === undefined ? Number.POSITIVE_INFINITY : (maxRamBytes - fixed) / mappings.length;
+  const hashingApart = maxRamBytes === undefined || maxRamBytes >= least + hashingBytes;
+  const base = fixed + (hashingApart ? hashingBytes : 0);
+  const room = maxRamBytes === undefined ? Number.POSITIVE_INFINITY : (maxRamBytes - base) / mappings.length;
   const bufferBytes = Math.min(DEFAULT_BUFFER_BYTES, Math.floor(room / 8) * 8);
-  return { peakBytes: fixed + mappings.length * bufferBytes, bufferBytes };
+  return { peakBytes: base + mappings.length * bufferBytes, bufferBytes, hashingApart };
 }

@@ -12,7 +12,7 @@ import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { type ConfigFile, isLayoutConfig } from "../model/configs/config-files.ts";
-import { encodeRecord } from "../model/record.ts";
+import { type ConversionRecord, encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
@@ -24,6 +24,7 @@ import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
+import { type TargetSeal, targetSeal } from "./target-seal.ts";
 import { waiversOf } from "./waivers.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
@@ -68,6 +69,8 @@ export interface ConversionPlan
   readonly isWaived: Choices["isWaived"];
   /** How an HF target is stored; null where it is plain. */
   readonly encoding: Route["encoding"];
+  /** What the target is, which its writing finds; null where that is not found. */
+  readonly seal: TargetSeal | null;
   readonly memory: ConversionMemory;
   readonly diskBytes: number;
   /** Names of what is beside the source and does not go along. */
@@ -106,7 +109,10 @@ export function planConversion(
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
   const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
   const side = sideFilesOf(source.folder, source.files, route.config?.folder ?? null);
-  const beside = target.fileName === null ? besideFiles(source, target, route, { originals, isWaived, side }) : null;
+  const { model, record, encoding } = route;
+  const seal = targetSeal({ model, mapping: route.mapping, record, isEncoded: encoding !== null, bufferBytes });
+  const beside =
+    target.fileName === null ? besideFiles(source, target, route, { originals, isWaived, side, seal }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
   if (beside === null && route.model !== null)
@@ -116,7 +122,8 @@ export function planConversion(
   const inputs = filesRead(source, route.config, side);
   const decoded = [...(route.model?.encoded.values() ?? [])];
   const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
-  const memory = conversionMemory({ mappings, source, files, encodingBytes }, options.maxRamBytes);
+  const work = { mappings, source, files, encodingBytes, hashingBytes: seal?.workBytes ?? 0 };
+  const memory = conversionMemory(work, options.maxRamBytes);
   return {
     source,
     sourceKeys: route.model?.stored.keys ?? [...source.tensors.keys()],
@@ -138,6 +145,7 @@ export function planConversion(
     ),
     isWaived,
     encoding: route.encoding,
+    seal,
     memory,
     diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
     leftBehind: [...(beside === null ? side.along.map(({ name }) => name) : []), ...side.leftBehind],
@@ -218,6 +226,7 @@ function commonMetadata({ files }: Originals["files"]): Readonly<Record<string, 
 interface BesideOptions extends Pick<Choices, "isWaived"> {
   readonly originals: Originals | null;
   readonly side: SideFiles;
+  readonly seal: TargetSeal | null;
 }
 
 /** What lies beside the weights in a target directory. */
@@ -225,7 +234,7 @@ function besideFiles(
   source: Checkpoint,
   target: Target,
   route: Route,
-  { originals, isWaived, side }: BesideOptions,
+  { originals, isWaived, side, seal }: BesideOptions,
 ): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
   const { config, mapping, to, model } = route;
   // Nobody judges whether it is a model's.
@@ -237,9 +246,17 @@ function besideFiles(
     notes.push("no tokenizer beside the source: what is written is not ready for the Hub");
   const encoded = model?.encoded ?? new Map();
   const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
-  if (record !== null) files.push(textFile(RECORD_NAME, encodeRecord(record)));
+  if (record !== null) files.push(recordFile(record, seal));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
   return { files, notes };
+}
+
+/** With what the target turns out to be. */
+function recordFile(record: ConversionRecord, seal: TargetSeal | null): OutputFile {
+  if (seal === null || seal.sealed === null) return textFile(RECORD_NAME, encodeRecord(record));
+  const make = () => Buffer.from(encodeRecord({ ...record, seal: seal.sealed ?? undefined }));
+  const { length: byteLength } = make();
+  return { name: RECORD_NAME, byteLength, parts: [{ kind: "late", byteLength, ready: () => seal.finish(), make }] };
 }
 
 /** The scales of what was decoded, so that the way back gives the same codes. */

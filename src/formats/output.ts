@@ -11,8 +11,13 @@ export type OutputPart =
       readonly end: number;
       readonly observe?: (chunk: Uint8Array) => void;
     }
-  /** Bytes of a known length whose value is known only once the parts before it are written (checksums). */
-  | { readonly kind: "late"; readonly byteLength: number; readonly make: () => Uint8Array };
+  /** Bytes of a known length whose value is known only once the parts before it are written (checksums), and `ready`. */
+  | {
+      readonly kind: "late";
+      readonly byteLength: number;
+      readonly make: () => Uint8Array;
+      readonly ready?: () => Promise<void>;
+    };
 
 export interface OutputFile {
   /** Relative to the target directory; for a single-file target, its base name. */

@@ -83,7 +83,8 @@ export function keepBytes<T extends { readonly byteLength: number }>(
 }
 
 export function encodeRecord(record: ConversionRecord): string {
-  const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, names, dropped } = record;
+  const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, names, dropped, seal } =
+    record;
   const json = {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
@@ -99,6 +100,7 @@ export function encodeRecord(record: ConversionRecord): string {
     ...(orderAt.length === 0 ? {} : { orderAt }),
     ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
     ...(names.size === 0 ? {} : { names: Object.fromEntries(names) }),
+    ...(seal === undefined ? {} : { seal }),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),

@@ -102,7 +102,10 @@ class FileWriter {
   async #replay(part: OutputPart, length: number): Promise<void> {
     this.#buffer ??= new Uint8Array(REPLAY_BYTES);
     // Called because later parts may depend on what it computes. Its bytes are in the file already.
-    if (part.kind === "late") part.make();
+    if (part.kind === "late") {
+      await part.ready?.();
+      part.make();
+    }
     for (let left = length; left > 0; ) {
       const count = fs.readSync(this.#fd, this.#buffer, 0, Math.min(left, this.#buffer.length), this.#at);
       if (count === 0) this.#failPartial();
@@ -129,8 +132,10 @@ class FileWriter {
   async #writePart(part: OutputPart, from: number): Promise<void> {
     const sink: Sink = (bytes) => this.#write(part, bytes);
     if (part.kind === "bytes") sink(part.bytes);
-    else if (part.kind === "late") sink(part.make());
-    else await this.#produce(part, part.begin + from, sink);
+    else if (part.kind === "late") {
+      await part.ready?.();
+      sink(part.make());
+    } else await this.#produce(part, part.begin + from, sink);
   }
 
   /** In pieces that are larger where bytes come quickly, and smaller where they have to be encoded. */

@@ -58,7 +58,7 @@ interface ExecuteOptions {
   /** Told what stood at the target, once it is replaced. */
   readonly onReplaced?: (replaced: Committed) => void;
   /** Called when all is written and before a name appears; what it throws undoes the output. */
-  readonly verify?: () => void;
+  readonly verify?: () => void | Promise<void>;
   /** Whether what is written when this is thrown can be continued; by default with `resume`, and when `signal` stops it. */
   readonly isUseful?: (error: unknown) => boolean | undefined;
   /** Told what is kept, before the error that stopped the run is thrown. */
@@ -88,7 +88,7 @@ export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
   const staging = openStaging({ target, plan, sizes, totalBytes, resume, check: { force, reads, writes: files } });
   try {
     const written = await writeFiles(job, staging, totalBytes);
-    job.verify?.();
+    await job.verify?.();
     job.signal?.throwIfAborted();
     const name = files[0]?.name ?? "";
     const committed = commitStaging(staging, single ? join(staging.out, name) : staging.out, job.fsync ?? true);

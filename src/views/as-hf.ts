@@ -8,7 +8,10 @@ import { virtualSource } from "./produce.ts";
 import type { ViewedModel } from "./tables.ts";
 import { renamedSource, type TensorSource } from "./tensor-source.ts";
 
-export type ViewOptions = Pick<PlanOptions, "tolerate" | "mixedDtypes">;
+export interface ViewOptions extends Pick<PlanOptions, "tolerate" | "mixedDtypes"> {
+  /** Size of the working buffer, asked for at the first read. */
+  readonly bufferBytes?: () => number;
+}
 
 /** A plan a direction, made when it is first needed. */
 interface Plans {
@@ -32,8 +35,15 @@ export class HfView {
   /** Of an HF side; that of a native one is in its mapping. */
   #origins: ReadonlyMap<string, readonly string[]> | undefined;
 
-  constructor(model: ViewedModel, { tolerate = false, mixedDtypes = false }: ViewOptions, plans: Plans = {}) {
+  readonly #bufferBytes: (() => number) | undefined;
+
+  constructor(
+    model: ViewedModel,
+    { tolerate = false, mixedDtypes = false, bufferBytes }: ViewOptions,
+    plans: Plans = {},
+  ) {
     this.model = model;
+    this.#bufferBytes = bufferBytes;
     this.#options = { tolerate, mixedDtypes, buffers: false };
     this.#plans = plans;
   }
@@ -69,7 +79,9 @@ export class HfView {
   /** The same with encoded tensors decoded in F32. @param keys by the layout's keys */
   widened(keys: ReadonlySet<string>): HfView {
     const source = this.model.source.unrounded?.(keys);
-    return source === undefined ? this : new HfView({ ...this.model, source }, this.#options, this.#plans);
+    return source === undefined
+      ? this
+      : new HfView({ ...this.model, source }, { ...this.#options, ...buffer(this.#bufferBytes) }, this.#plans);
   }
 
   get #way(): readonly [from: Layout, to: Layout] {
@@ -79,7 +91,7 @@ export class HfView {
 
   #wholeTensors(): TensorSource {
     const whole = [...this.mapping.tensors].filter(([, { partial }]) => partial === undefined);
-    return virtualSource({ ...this.mapping, tensors: new Map(whole) });
+    return virtualSource({ ...this.mapping, tensors: new Map(whole) }, this.#bufferBytes);
   }
 
   /** HF tensors under their canonical keys, in the canonical order of dims. */
@@ -106,7 +118,7 @@ export class HfView {
     const there = this.mapping;
     const { table, source } = this.model;
     const [hf, native] = this.#way;
-    const made = virtualSource(there);
+    const made = virtualSource(there, this.#bufferBytes);
     this.#plans.back ??= planned(table, made, [native, hf], this.#options);
     const back = mapped(made, [native, hf], this.#plans.back);
     const own = new Set(names.values());
@@ -119,6 +131,9 @@ export class HfView {
     const tensors = [...back.tensors].filter(([key, { sources }]) => names.has(key) || isMade(key, sources));
     const from = (sources: readonly string[]) => sources.flatMap((native) => there.tensors.get(native)?.sources ?? []);
     this.#origins = new Map(tensors.map(([key, { sources }]) => [key, from(sources)]));
-    return virtualSource({ ...back, tensors: new Map(tensors) });
+    return virtualSource({ ...back, tensors: new Map(tensors) }, this.#bufferBytes);
   }
 }
+
+const buffer = (bufferBytes: (() => number) | undefined): Pick<ViewOptions, "bufferBytes"> =>
+  bufferBytes === undefined ? {} : { bufferBytes };

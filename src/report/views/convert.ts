@@ -1,7 +1,7 @@
 import type { Check } from "../../base/check.ts";
 import type { Conversion } from "../../convert/convert.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
-import type { ReportDocument } from "../document.ts";
+import type { Fact, ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { keptTable, leftOutTable, placesCheck, waivedWords } from "./plan.ts";
 
@@ -24,7 +24,7 @@ export function convertDocument(result: Conversion): ReportDocument {
       ...waivedWords(waived),
       `in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
     ].join(", "),
-    facts: [],
+    facts: sealFacts(result),
     checks: [
       placesCheck(result),
       { name: "the source is the one that was planned, and whole", status: "passed" },
@@ -57,6 +57,16 @@ export function convertDocument(result: Conversion): ReportDocument {
     ],
     notes,
   };
+}
+
+function sealFacts({ seal }: Conversion): Fact[] {
+  if (seal === null) return [];
+  const { root, config, roundingOf } = seal;
+  return [
+    { label: "root", value: root },
+    ...(config === null ? [] : [{ label: "config", value: config }]),
+    ...(roundingOf === null ? [] : [{ label: "rounding of", value: roundingOf.root }]),
+  ];
 }
 
 /** What would become infinite, or zero as a whole, ends the run with an error. */

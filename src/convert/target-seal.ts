@@ -1,0 +1,248 @@
+// What a target is, found while it is written: the hash of every tensor as Hugging Face has it, of bytes that pass by where
+// they pass whole, and of the source read once more, in step with the writing, where they do not.
+import type { Dtype } from "../base/dtype.ts";
+import { InputError } from "../base/errors.ts";
+import { isFloat } from "../base/floats.ts";
+import { mathematicsHash } from "../family/mathematics.ts";
+import type { TensorInfo } from "../formats/checkpoint.ts";
+import type { Model } from "../model/model.ts";
+import type { ConversionRecord, RecordSeal } from "../model/record.ts";
+import { asHf, type HfView } from "../views/as-hf.ts";
+import { rounds } from "../views/cast.ts";
+import { type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
+import { rootOf } from "../views/identity/merkle.ts";
+import type { Mapping } from "../views/mapping.ts";
+import { virtualSource } from "../views/produce.ts";
+import { castSource } from "../views/rounding.ts";
+import type { TensorSource } from "../views/tensor-source.ts";
+import type { ConversionMemory } from "./memory.ts";
+
+/** What is known of a conversion when it is planned. */
+export interface Sealing {
+  readonly model: Model | null;
+  readonly mapping: Mapping;
+  /** Of the conversion that made the source, where this is the way back. */
+  readonly record: ConversionRecord | null;
+  readonly isEncoded: boolean;
+  /** Of the working buffer; known once the whole plan is. */
+  readonly bufferBytes: () => number;
+}
+
+/** A tensor of the model and the hash that it gets. */
+interface Hashed {
+  readonly id: number;
+  readonly info: TensorInfo;
+}
+
+const MOST_BLOCK_BYTES = 1 << 20;
+const NONE = "0".repeat(64);
+
+/**
+ * Null of a target whose tensors are stored in codes, which would have to be decoded to be hashed, and of a model that has
+ * no form in `hf`: its files can be moved all the same.
+ */
+export function targetSeal(sealing: Sealing): TargetSeal | null {
+  if (sealing.isEncoded) return null;
+  try {
+    return new TargetSeal(sealing);
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
+  }
+}
+
+export class TargetSeal {
+  /** Bytes that are hashed. */
+  readonly bytes: number;
+  readonly #config: string | null;
+  /** By key of the target: those whose bytes pass by as they are hashed, and how far they did. */
+  readonly #passing = new Map<string, Hashed & { done: number }>();
+  /** All, in the types of the target. */
+  readonly #target: readonly Hashed[];
+  readonly #source: TensorSource;
+  /** All, in the types of the source, where the target is a rounding. */
+  readonly #rounded: {
+    readonly source: TensorSource;
+    readonly all: readonly Hashed[];
+    readonly dtypes: Dtype[];
+  } | null;
+  #hashes: Hashes | null = null;
+  #reading: Generator<number, void, void> | null = null;
+  /** Bytes to read for each byte that is written, and how many are due. */
+  #pace = 0;
+  #ahead = 0;
+  /** Read at a time. */
+  #blockBytes = MOST_BLOCK_BYTES;
+  #result: RecordSeal | null = null;
+
+  constructor({ model, mapping, record, bufferBytes }: Sealing) {
+    this.#config = model === null ? null : mathematicsHash(model.family);
+    if (model === null) {
+      this.#source = virtualSource(mapping, bufferBytes);
+      this.#target = numbered(this.#source, 0);
+      this.#rounded = null;
+      for (const each of this.#target) this.#passing.set(each.info.key, { ...each, done: 0 });
+    } else {
+      const view = asHf(model, { tolerate: true, mixedDtypes: true, bufferBytes });
+      const typeOf = targetTypes(view, mapping, record);
+      this.#source = castSource(wideWhereCast(view, typeOf).source, typeOf);
+      this.#target = numbered(this.#source, 0);
+      const types = [...view.source.tensors.values()].map(({ key, dtype }) => [dtype, typeOf(key) ?? dtype] as const);
+      const casts = types.filter(([from, to]) => isFloat(from) && isFloat(to) && rounds(from, to));
+      const dtypes = [...new Set(casts.map(([, to]) => to))];
+      const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
+      this.#rounded = all && { source: view.source, all, dtypes };
+      for (const each of this.#target) {
+        const key = passingKey(each.info, view, mapping, record);
+        if (key !== null) this.#passing.set(key, { ...each, done: 0 });
+      }
+    }
+    const sizes = [...this.#target, ...(this.#rounded?.all ?? [])].map(({ info }) => info.byteLength);
+    this.bytes = sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /** Memory that it takes beside that of the process. */
+  get workBytes(): number {
+    return hashingBytes(this.bytes);
+  }
+
+  /** What it will be, of the length that it will have; the result once there is one. */
+  get sealed(): RecordSeal | null {
+    if (this.#config === null) return null;
+    const dtypes = this.#rounded?.dtypes ?? [];
+    return (
+      this.#result ?? {
+        root: NONE,
+        config: this.#config,
+        roundingOf: dtypes.length === 0 ? null : { root: NONE, dtypes },
+      }
+    );
+  }
+
+  /**
+   * @param outputBytes that will be written: what does not pass by is read in step with them
+   */
+  start(outputBytes: number, { hashingApart, bufferBytes }: ConversionMemory): void {
+    this.#hashes = hashesFor(hashingApart ? this.bytes : 0);
+    this.#blockBytes = Math.min(MOST_BLOCK_BYTES, 64 * Math.floor(bufferBytes / 128));
+    this.#reading = this.#readRest();
+    const passing = [...this.#passing.values()].reduce((sum, { info }) => sum + info.byteLength, 0);
+    this.#pace = (this.bytes - passing) / Math.max(1, outputBytes);
+    this.#ahead = 0;
+    this.#result = null;
+    for (const passing of this.#passing.values()) passing.done = 0;
+  }
+
+  /** Bytes of a target tensor, as they are produced. */
+  passed(key: string, begin: number, bytes: Uint8Array): void {
+    const passing = this.#passing.get(key);
+    // From a run that was killed, or written twice: what did not pass whole is read again.
+    if (passing === undefined || passing.done !== begin) return;
+    this.#hashes?.update(passing.id, bytes);
+    passing.done += bytes.length;
+  }
+
+  /** Reads as much of the source as was written. */
+  advance(bytes: number): void {
+    this.#ahead += bytes * this.#pace;
+    while (this.#ahead > 0) {
+      const next = this.#reading?.next();
+      if (next === undefined || next.done) return;
+      this.#ahead -= next.value;
+    }
+  }
+
+  async finish(): Promise<void> {
+    if (this.#result !== null || this.#hashes === null) return;
+    for (let next = this.#reading?.next(); next && !next.done; next = this.#reading?.next());
+    for (const { id, info, done } of this.#passing.values()) {
+      if (done === info.byteLength) continue;
+      this.#hashes.reset(id);
+      for (const _ of this.#read(this.#source, { id, info }));
+    }
+    const digests = await this.#hashes.digests();
+    const root = (all: readonly Hashed[]) =>
+      rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY })));
+    const roundingOf = this.#rounded && { root: root(this.#rounded.all), dtypes: this.#rounded.dtypes };
+    this.#result = { root: root(this.#target), config: this.#config ?? NONE, roundingOf };
+    this.close();
+  }
+
+  /** Null before it is finished. */
+  get result(): Result | null {
+    return this.#result && { ...this.#result, config: this.#config };
+  }
+
+  close(): void {
+    this.#hashes?.close();
+    this.#hashes = null;
+  }
+
+  *#readRest(): Generator<number, void, void> {
+    const passing = new Set([...this.#passing.values()].map(({ id }) => id));
+    for (const each of this.#target) if (!passing.has(each.id)) yield* this.#read(this.#source, each);
+    if (this.#rounded === null) return;
+    for (const each of this.#rounded.all) yield* this.#read(this.#rounded.source, each);
+  }
+
+  *#read(source: TensorSource, { id, info: { key, byteLength } }: Hashed): Generator<number, void, void> {
+    const block = new Uint8Array(Math.min(this.#blockBytes, byteLength));
+    for (let begin = 0; begin < byteLength; begin += block.length) {
+      const bytes = block.subarray(0, Math.min(block.length, byteLength - begin));
+      source.read(key, begin, bytes);
+      this.#hashes?.update(id, bytes);
+      yield bytes.length;
+    }
+  }
+}
+
+/** What a conversion tells of its target: the config's hash is null where no family is known. */
+export interface Result extends Omit<RecordSeal, "config"> {
+  readonly config: string | null;
+}
+
+/** SHA-256 of nothing: a tensor without elements. */
+const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+const numbered = ({ tensors }: TensorSource, first: number): Hashed[] =>
+  [...tensors.values()].map((info, i) => ({ id: first + i, info }));
+
+/** Encoded tensors that are cast are rounded once, from all their digits. */
+function wideWhereCast(view: HfView, typeOf: (key: string) => Dtype | undefined): HfView {
+  const cast = [...view.source.tensors.values()].filter(
+    ({ key, dtype, encoding }) => encoding !== undefined && (typeOf(key) ?? dtype) !== dtype,
+  );
+  const keys = cast.flatMap(({ key }) => view.origins.get(key) ?? [key]);
+  return keys.length === 0 ? view : view.widened(new Set(keys));
+}
+
+/** The key that a tensor has in files of `hf`. */
+function targetKey(key: string, view: HfView, { from }: Mapping, record: ConversionRecord | null): string {
+  if (from.side === "hf") return view.origins.get(key)?.[0] ?? key;
+  const spelled = record?.spelling.get(key) ?? key;
+  return record?.names.get(spelled) ?? spelled;
+}
+
+/** The type that each tensor has in the target. */
+function targetTypes(view: HfView, mapping: Mapping, record: ConversionRecord | null) {
+  const types = new Map<string, Dtype>();
+  const toHf = mapping.to.side === "hf";
+  for (const [key, { info, sources }] of mapping.tensors) {
+    for (const name of toHf ? [key] : sources) types.set(name, info.dtype);
+  }
+  return (key: string): Dtype | undefined => {
+    if (toHf) return types.get(targetKey(key, view, mapping, record));
+    return types.get(key) ?? types.get(view.origins.get(key)?.[0] ?? "");
+  };
+}
+
+/** The target's key of a tensor that is written there as it is hashed; null of one that is not. */
+function passingKey(info: TensorInfo, view: HfView, mapping: Mapping, record: ConversionRecord | null): string | null {
+  if (mapping.to.side !== "hf" || mapping.order !== null || view.plan.order !== null) return null;
+  // An encoding may declare dims of its own, and then nothing is written as it is hashed.
+  const isDecoded = [...view.model.source.tensors.values()].some(({ encoding }) => encoding !== undefined);
+  if (mapping.from.side === "hf" && (isDecoded || view.origins.get(info.key)?.length !== 1)) return null;
+  const key = targetKey(info.key, view, mapping, record);
+  const made = mapping.tensors.get(key)?.info;
+  return made !== undefined && made.dtype === info.dtype && `${made.shape}` === `${info.shape}` ? key : null;
+}
