@@ -15,6 +15,7 @@ export { type Failure, failureOf } from "./base/failure.ts";
 export type { Progress } from "./base/steps.ts";
 export { VERSION } from "./base/version.ts";
 export { type CastReport, type Conversion, type ConvertOptions, convert } from "./convert/convert.ts";
+export { type InitOptions, planInit } from "./convert/init/init.ts";
 export { type ConversionOptions, type ConversionPlan, planConversion } from "./convert/plan.ts";
 export type { Adapter } from "./family/adapter.ts";
 export type { Family } from "./family/family.ts";

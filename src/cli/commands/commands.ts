@@ -6,6 +6,7 @@ import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { families } from "./families.ts";
 import { gate } from "./gate.ts";
+import { init } from "./init.ts";
 import { inspect } from "./inspect.ts";
 import { match } from "./match.ts";
 import { mutate } from "./mutate.ts";
@@ -28,6 +29,7 @@ export const commands: readonly Command[] = [
   gate,
   seal,
   match,
+  init,
   mutate,
   clean,
   families,
