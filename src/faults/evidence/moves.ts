@@ -1,6 +1,6 @@
 // Words for parts that moved: what they are called, and which order they stand in.
 import type { Along } from "./along.ts";
-import { blockOf, flipped, Order, rolled, textOrder } from "./order.ts";
+import { blockOf, divisorsOf, flipped, Order, rolled, textOrder } from "./order.ts";
 
 export interface Moves {
   /** What moved as a whole: rows, blocks of rows, experts. */
@@ -16,21 +16,33 @@ export interface Moves {
 
 /** @param key of the tensor: it says what its parts are called */
 export function movesOf({ order, of, axes, others }: Along, key: string, other: string): Moves {
-  const size = others > 0 ? 1 : blockOf(order);
-  const firsts = (hashes: Float64Array) => hashes.filter((_, at) => at % size === 0);
-  const blocks = size === 1 ? order : new Order(firsts(order.expected), firsts(order.found));
-  const { moved, parts } = blocks;
-  const text = textOrder(parts);
-  const asText = blocks.is((at) => text[at]!) || blocks.is((at) => text.indexOf(at));
-  const what = nameOf(size, { of, axes, key });
+  const largest = others > 0 ? 1 : blockOf(order);
+  const text = [1, ...divisorsOf(largest)]
+    .map((size) => [size, blocksOf(order, size)] as const)
+    .find(([, blocks]) => isAsText(blocks));
+  const [size, blocks] = text ?? [largest, blocksOf(order, largest)];
+  const asText = text !== undefined;
   return {
-    what,
-    moved: moved.length,
-    of: parts,
+    what: nameOf(size, { of, axes, key }),
+    moved: blocks.moved.length,
+    of: blocks.parts,
     repeated: blocks.repeats,
     asText,
-    how: howWords(blocks, { what, other, asText, others }),
+    how: howWords(blocks, { other, asText, others }),
   };
+}
+
+/** Blocks of `size` parts that moved as a whole, told by the first part of each. */
+function blocksOf(order: Order, size: number): Order {
+  const firsts = (hashes: Float64Array) => hashes.filter((_, at) => at % size === 0);
+  return size === 1 ? order : new Order(firsts(order.expected), firsts(order.found));
+}
+
+function isAsText(order: Order): boolean {
+  const text = textOrder(order.parts);
+  const back = new Int32Array(text.length);
+  for (const [at, from] of text.entries()) back[from] = at;
+  return order.is((at) => text[at]!) || order.is((at) => back[at]!);
 }
 
 function nameOf(size: number, { of, axes, key }: Pick<Along, "of" | "axes"> & { readonly key: string }): string {
@@ -45,7 +57,6 @@ function nameOf(size: number, { of, axes, key }: Pick<Along, "of" | "axes"> & { 
 }
 
 interface Said {
-  readonly what: string;
   readonly other: string;
   readonly asText: boolean;
   readonly others: number;

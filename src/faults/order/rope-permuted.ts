@@ -61,17 +61,21 @@ const headsOf = ({ order }: Along): readonly number[] =>
 /** Of each head some channels alone: those from the first that moved to the last, and one on each side, which stay. */
 function partOfGroups({ order }: Along): Rotary | null {
   const { moved, parts } = order;
+  let some: Rotary | null = null;
   for (const size of divisorsOf(parts).toReversed()) {
     const within = moved.map((at) => at % size);
     const begin = within.reduce((least, at) => Math.min(least, at), size) - 1;
     const head = within.reduce((most, at) => Math.max(most, at), 0) + 2 - begin;
     if (begin < 0 || begin + head > size || head < FEWEST || head % 2 !== 0 || head === size) continue;
     for (const way of WAYS) {
-      if (order.groupsOf(size, way(head), begin, head) === null) continue;
-      return { head, where: `, from channel ${begin} of each ${size} on`, isPart: true };
+      const groups = order.groupsOf(size, way(head), begin, head);
+      if (groups === null) continue;
+      const part = { head, where: `, from channel ${begin} of each ${size} on`, isPart: true };
+      if (groups.length === parts / size) return part;
+      some ??= part;
     }
   }
-  return null;
+  return some;
 }
 
 /** Permuted in heads of one size, and back in heads of another: keys by the number of query heads. */

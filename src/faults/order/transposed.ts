@@ -12,7 +12,8 @@ export const transposed: TensorFault<Turned> = {
   moves: true,
   recognise(pair) {
     const [rows = 1, columns = 1] = pair.shape.slice(-2);
-    if (pair.shape.length < 2 || rows < 2 || columns < 2) return null;
+    // Of more axes, these are two of several.
+    if (pair.shape.length < 2 || pair.shape.length > 3 || rows < 2 || columns < 2) return null;
     if (!pair.isTransposed(rows, columns) && !(rows !== columns && pair.isTransposed(columns, rows))) return null;
     return { isSquare: rows === columns, slices: pair.shape.length > 2 };
   },
