@@ -30,15 +30,14 @@ export const SIDES: Names = { one: "the other side", other: "the reference" };
 
 /** What stands around a tensor. */
 export interface Around {
-  readonly reference: Reference;
-  readonly other: TensorSource;
+  readonly reference: Owners;
+  /** All tensors of the other model. */
+  readonly counterpart: Owners;
   readonly names: Names;
 }
 
-/** Tensors of the reference model, to be sought among. */
+/** The tensors of a model, to be sought among. */
 export type Owners = Reference;
-
-export const ownersOf = (source: TensorSource): Owners => new Reference(source);
 
 const AS_IT_IS: Made = (values) => values;
 
@@ -112,10 +111,13 @@ export class TensorPair implements Sides {
 
   /** Whether the other model, too, has the owner's values in the owner's place. */
   get isOwnerInPlace(): boolean {
-    const { reference, other } = this.around;
-    const [right, there] = [reference.values(this.owner!), valuesOf(other, this.owner!)];
-    reference.release(this.owner!);
-    return right !== null && there !== null && isEqual(right, there);
+    const { reference, counterpart } = this.around;
+    const owner = this.owner!;
+    const [right, there] = [reference, counterpart].map(({ source }) =>
+      source.tensors.has(owner) ? valuesOf(source, owner, false) : null,
+    );
+    if (!right || !there) return false;
+    return isEqual(this.#made[0](right), there) || isEqual(right, there);
   }
 
   /** Where the rows of this tensor stand in the reference model, some of them in its sibling tensors. */
@@ -212,6 +214,13 @@ export class TensorPair implements Sides {
     }
   }
 
+  /** The other way round: the same tensor of the reference model, beside all of the other model. */
+  get reversed(): TensorPair {
+    const { reference, counterpart, names } = this.around;
+    const around = { reference: counterpart, counterpart: reference, names: { one: names.other, other: names.one } };
+    return new TensorPair(this.key, this.found, this.expected, around);
+  }
+
   /** What is to be made of other tensors of the reference before they are compared, and a name for it. */
   get #made(): readonly [Made, string] {
     const { cast } = this;
@@ -220,15 +229,22 @@ export class TensorPair implements Sides {
   }
 }
 
+/** Both models, as a pair sees them. */
+export interface Models {
+  readonly right: Owners;
+  readonly other: Owners;
+  readonly names?: Names;
+}
+
+export const modelsOf = (right: TensorSource, other: TensorSource, names: Names = SIDES): Models => ({
+  right: new Reference(right),
+  other: new Reference(other),
+  names,
+});
+
 /** Null where the values cannot be compared one by one: other shapes, or no floating point. */
-export function pairOf(
-  right: TensorSource,
-  other: TensorSource,
-  key: string,
-  owners: Owners = ownersOf(right),
-  names: Names = SIDES,
-): TensorPair | null {
-  const [expected, found] = [valuesOf(right, key), valuesOf(other, key)];
+export function pairOf({ right, other, names = SIDES }: Models, key: string): TensorPair | null {
+  const [expected, found] = [valuesOf(right.source, key), valuesOf(other.source, key)];
   if (expected === null || found === null || `${expected.shape}` !== `${found.shape}`) return null;
-  return new TensorPair(key, expected, found, { reference: owners, other, names });
+  return new TensorPair(key, expected, found, { reference: right, counterpart: other, names });
 }

@@ -64,6 +64,8 @@ const OF_A_TENSOR: readonly TensorFault[] = [
   weightsDiffer,
 ];
 
+const MOVERS = OF_A_TENSOR.filter(({ moves }) => moves);
+
 export const FAULTS: readonly Fault[] = [...OF_THE_MODEL, ...OF_A_TENSOR];
 
 /** What was done to a tensor. */
@@ -81,7 +83,7 @@ export function recognise(pair: TensorPair | null): Recognised {
   if (pair === null) return told(weightsDiffer, weightsDiffer.recognise(null), SIDES);
   const isRounded = [...pair.narrowings()].some((each) => each.isEqual);
   return (
-    (isRounded ? null : moved(pair)) ??
+    (isRounded ? null : (moved(pair) ?? firstOf(MOVERS, pair.reversed))) ??
     firstOf(
       OF_A_TENSOR.filter(({ moves }) => moves === undefined),
       pair,
@@ -92,11 +94,10 @@ export function recognise(pair: TensorPair | null): Recognised {
 /** What moved, and its values as they are, or as a cast left them. */
 function moved(pair: TensorPair): Recognised | null {
   const ahead = OF_A_TENSOR.slice(0, OF_A_TENSOR.indexOf(tensorsSwapped));
-  const movers = OF_A_TENSOR.filter(({ moves }) => moves);
-  const found = firstOf(ahead, pair) ?? firstOf(movers, pair);
+  const found = firstOf(ahead, pair) ?? firstOf(MOVERS, pair);
   if (found !== null) return found;
   for (const each of pair.narrowings()) {
-    const after = firstOf(movers, each);
+    const after = firstOf(MOVERS, each);
     if (after !== null) return { ...after, words: `${after.words}; and its values are ${castWords(each)}` };
   }
   return null;

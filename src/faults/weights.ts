@@ -4,7 +4,7 @@ import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { HfView } from "../views/as-hf.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import { type Names, ownersOf, pairOf, SIDES } from "./pair.ts";
+import { modelsOf, type Names, pairOf, SIDES } from "./pair.ts";
 import { type Recognised, recognise } from "./registry.ts";
 
 export interface WeightFault extends Recognised {
@@ -24,20 +24,31 @@ export interface WeightSides {
   readonly names?: Names;
 }
 
-export function weightFaults({
-  right,
-  other,
-  keys,
-  suspects = [],
-  names = SIDES,
-}: WeightSides): readonly WeightFault[] {
+export function weightFaults(sides: WeightSides): readonly WeightFault[] {
+  const { right, other, keys, suspects = [] } = sides;
   const shared = keys.filter((key) => right.tensors.has(key) && other.tensors.has(key));
   const named = shared.filter((key) => suspects.includes(key));
   const candidates = named.length > 0 ? named : shared;
-  const different = candidates.filter((key) => !isSame(right, other, key));
-  if (different.length === 0) return [];
-  const owners = ownersOf(right);
-  return different.map((key) => ({ key, ...recognise(pairOf(right, other, key, owners, names)) }));
+  return runAtOnce(
+    namedFaults(
+      sides,
+      candidates.filter((key) => !isSame(right, other, key)),
+    ),
+  );
+}
+
+/** @param different keys of tensors that differ; each of them is a step */
+export function* namedFaults(
+  { right, other, names = SIDES }: WeightSides,
+  different: readonly string[],
+): Generator<number, WeightFault[], void> {
+  const models = modelsOf(right, other, names);
+  const faults: WeightFault[] = [];
+  for (const key of different) {
+    faults.push({ key, ...recognise(pairOf(models, key)) });
+    yield 0;
+  }
+  return faults;
 }
 
 /** The weights of two models under Hugging Face's keys and dims. */

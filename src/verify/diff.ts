@@ -8,11 +8,13 @@ import { compareSources, compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
 import { type CastTypes, castLike, castTypes, castWords, isCast } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
+import { causesOf, type DiffCause } from "./diff-causes.ts";
 import { configsOf } from "./diff-configs.ts";
 import { lackedByBoth, lackingNotes, withoutAliases } from "./diff-table.ts";
 import { type Compared, type DiffPair, type DiffView, type PairOptions, pairOf } from "./diff-views.ts";
 import { checksumChecks } from "./not-checked.ts";
 
+export type { DiffCause } from "./diff-causes.ts";
 export type { Compared } from "./diff-views.ts";
 
 /** Where a and b have tensors in other floating-point types. */
@@ -38,6 +40,10 @@ export interface Diff {
   readonly differences: readonly Difference[];
   /** Null where all tensors have the same types. */
   readonly cast: DiffCast | null;
+  /** The first of `causes`. */
+  readonly cause: DiffCause | null;
+  /** What was done to the tensors that differ, the most specific first. */
+  readonly causes: readonly DiffCause[];
   /** In what the forward pass computes; they leave the verdict alone, which is about tensors. Null where not compared. */
   readonly configDifferences: readonly ConfigDifference[] | null;
   readonly configsNotCompared: string | null;
@@ -65,7 +71,7 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
   const [left, right] = pair.views;
   const shared = [...left.source.tensors.values()].filter(({ key }) => right.source.tensors.has(key));
   const bytes = shared.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const { differences, cast, notes } = await runSteps(
+  const { differences, causes, cast, notes } = await runSteps(
     compareViews(pair, options.afterCast ?? false),
     "comparing",
     2 * bytes,
@@ -82,6 +88,8 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
     tensors: shared.length,
     bytes,
     differences,
+    cause: causes[0] ?? null,
+    causes,
     cast,
     configDifferences: configs.differences,
     configsNotCompared: configs.reason,
@@ -91,7 +99,7 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
   };
 }
 
-type Found = Pick<Diff, "differences" | "cast" | "notes">;
+type Found = Pick<Diff, "differences" | "causes" | "cast" | "notes">;
 type Steps<T> = Generator<number, T, void>;
 
 function* compareViews({ views: [a, b], byTable }: DiffPair, afterCast: boolean): Steps<Found> {
@@ -107,6 +115,7 @@ function* compareViews({ views: [a, b], byTable }: DiffPair, afterCast: boolean)
   const cast = types.length === 0 ? null : { types, asked: isAsked, ...(yield* exactness(a, b)) };
   return {
     differences,
+    causes: yield* causesOf(source, b.source, differences),
     cast: cast && { types, asked: isAsked, exact: cast.exact },
     // Where no table was needed, files are what was compared, and these are equal.
     notes: [...notes, ...(byTable ? [] : lackingNotes(lacking)), ...castNotes(cast, afterCast)],

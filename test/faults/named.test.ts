@@ -95,7 +95,7 @@ test("both of two exchanged tensors are named, and all that have the fault of th
   const [gate, up] = ["gate", "up"].map((word) => `model.layers.1.mlp.${word}_proj.weight`);
   const swapped = await compare("llama3/split", faulty("llama3/split", "tensors-swapped", gate!));
   expect(swapped.cause).toMatchObject({ tensors: [gate, up] });
-  expect(swapped.cause?.explanation).toBe(`"${gate}" holds what belongs to "${up}"`);
+  expect(swapped.cause?.explanation).toBe(`"${gate}" holds in a what belongs to "${up}"`);
   const [q, k] = ["q", "k"].map((word) => `model.layers.0.self_attn.${word}_proj.weight`);
   const permuted = await compare("llama3/split", faulty("llama3/split", "rope-k-not-permuted", q!, k!));
   expect(permuted.cause).toMatchObject({ code: "ROPE_PERMUTED", tensors: [q, k] });

@@ -1,7 +1,7 @@
 // What moved in a tensor is told along every axis and block, whatever else stands there, and with values rounded, too.
 import { describe, expect, test } from "vitest";
 import { bytesOf, edited } from "../../src/faults/edit.ts";
-import { ownersOf, pairOf } from "../../src/faults/pair.ts";
+import { modelsOf, pairOf } from "../../src/faults/pair.ts";
 import { recognise } from "../../src/faults/registry.ts";
 import { sampleOf } from "../helpers/models.ts";
 import {
@@ -20,7 +20,7 @@ import {
 function toldOf(name: string, key: string, change: Change) {
   const good = sampleOf(name);
   const bad = changed(good, key, change);
-  return recognise(pairOf(good.source, bad.source, key, ownersOf(good.source), { one: "a", other: "b" }));
+  return recognise(pairOf(modelsOf(good.source, bad.source, { one: "a", other: "b" }), key));
 }
 
 const Q = "model.layers.1.self_attn.q_proj.weight";
@@ -403,9 +403,9 @@ describe("rows of the siblings", () => {
       [q!]: { bytes: new Uint8Array(joined.subarray(0, parts[1]!.length)) },
       [k!]: { bytes: new Uint8Array(joined.subarray(parts[1]!.length, parts[1]!.length + parts[0]!.length)) },
     });
-    const told = recognise(pairOf(source, bad, q!));
+    const told = recognise(pairOf(modelsOf(source, bad), q!));
     expect(told).toMatchObject({ code: "FUSED_SPLIT" });
     expect(told.words).toContain(`rows 0 to 19 of "${k}", then rows 0 to 39 of "${q}"`);
-    expect(recognise(pairOf(source, bad, k!)).words).toContain(`rows 40 to 59 of "${q}"`);
+    expect(recognise(pairOf(modelsOf(source, bad), k!)).words).toContain(`rows 40 to 59 of "${q}"`);
   });
 });

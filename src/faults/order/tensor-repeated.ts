@@ -6,6 +6,6 @@ export const tensorRepeated: TensorFault<{ readonly owner: string }> = {
   of: "tensor",
   moves: true,
   recognise: (pair) => (pair.owner !== undefined && pair.isOwnerInPlace ? { owner: pair.owner } : null),
-  words: ({ owner }) => `holds what belongs to "${owner}", which has it, too`,
+  words: ({ owner }, { one }) => `holds in ${one} what belongs to "${owner}", which has it, too`,
   mend: () => "give this tensor its own values: a loop over layers, experts or names took one of them twice",
 };

@@ -6,7 +6,7 @@ export const tensorsSwapped: TensorFault<{ readonly owner: string }> = {
   of: "tensor",
   moves: true,
   recognise: (pair) => (pair.owner === undefined || pair.isOwnerInPlace ? null : { owner: pair.owner }),
-  words: ({ owner }) => `holds what belongs to "${owner}"`,
+  words: ({ owner }, { one }) => `holds in ${one} what belongs to "${owner}"`,
   mend: () =>
     "give each tensor its own values: gate and up, keys and values, norms, experts and layers fit each other's places",
 };
