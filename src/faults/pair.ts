@@ -39,6 +39,8 @@ export interface Around {
 /** The tensors of a model, to be sought among. */
 export type Owners = Reference;
 
+const FEW = 4;
+
 const AS_IT_IS: Made = (values) => values;
 
 /** Made when it is first asked for. */
@@ -141,6 +143,11 @@ export class TensorPair implements Sides {
   /** Whether that type is a narrow one. */
   get isCoarse(): boolean {
     return this.precision > 2 ** -20;
+  }
+
+  /** Whether more than a few elements differ, or all of a small tensor: one that does is a bit that flipped. */
+  get isSeveral(): boolean {
+    return this.measured.different >= Math.min(FEW, this.count);
   }
 
   /** Factors of parts; null where that is not what differs. */

@@ -13,8 +13,14 @@ export interface Statement {
   readonly fix: string;
 }
 
-/** In the order of their first tensors. */
-export function statements(faults: readonly WeightFault[]): Statement[] {
+/** What happens to whole models, and says least of a single tensor. */
+const GENERAL: ReadonlySet<string> = new Set(["ROUNDED", "TRUNCATED", "LAST_PLACE", "STALE_WEIGHTS", "WEIGHTS_DIFFER"]);
+
+/**
+ * In the order of their first tensors, those that happen to whole models behind the others.
+ * @param total tensors that both models have
+ */
+export function statements(faults: readonly WeightFault[], total = 0): Statement[] {
   const groups = new Map<string, WeightFault[]>();
   for (const fault of faults) {
     const name = `${fault.code} ${groupOf(fault)}`;
@@ -22,19 +28,25 @@ export function statements(faults: readonly WeightFault[]): Statement[] {
     if (group === undefined) groups.set(name, [fault]);
     else group.push(fault);
   }
-  return [...groups.values()].map(statementOf);
+  const said = [...groups.values()].map((group) => statementOf(group, total));
+  return [...said.filter(({ code }) => !GENERAL.has(code)), ...said.filter(({ code }) => GENERAL.has(code))];
 }
 
-function statementOf(group: readonly WeightFault[]): Statement {
+function statementOf(group: readonly WeightFault[], total: number): Statement {
   const [first] = group;
   const tensors = group.map(({ key }) => key);
   return {
     code: first!.code,
     tensors,
-    explanation: together(group) ?? `"${first!.key}" ${first!.words}`,
+    explanation: together(group) ?? sentenceOf(group, total),
     evidence: placesOf(tensors),
     fix: first!.mend,
   };
+}
+
+function sentenceOf([first, ...more]: readonly WeightFault[], total: number): string {
+  const sentence = `"${first!.key}" ${first!.words}`;
+  return more.length > 0 && more.length + 1 === total ? `all ${total} tensors are so: ${sentence}` : sentence;
 }
 
 /** How a tensor's key and that of its owner differ, where that is in one number: of a layer, of an expert. */
@@ -103,7 +115,7 @@ function movedTogether(group: readonly WeightFault[], { axis, stem }: Shift): st
   const [from, holds] = pairs[0]!;
   const at = stem === "" ? "" : `${stem}.`;
   if (pairs.length === 1) {
-    return `"${at}${axis}.${from}" holds what belongs to "${at}${axis}.${holds}": ${group.length} tensors`;
+    return `"${at}${axis}.${from}" holds what belongs to "${at}${axis}.${holds}": ${group.length} tensors of it`;
   }
   const shown = pairs.slice(0, SHOWN).map(([one, other]) => `${one} holds ${other}`);
   const more = pairs.length > SHOWN ? ` and ${pairs.length - SHOWN} more` : "";

@@ -26,8 +26,9 @@ export function* causesOf(
   const keys = new Set(differences.flatMap(({ key, kind }) => (kind === "values" && isCommon(key, a, b) ? [key] : [])));
   const looked = [...keys].slice(0, MOST_TENSORS);
   const sides = { right: a, other: b, keys: looked, names: { one: "b", other: "a" } };
+  const total = [...a.tensors.keys()].filter((key) => b.tensors.has(key)).length;
   const more = keys.size > looked.length ? `; ${keys.size - looked.length} more that differ were not looked at` : "";
-  return statements(yield* namedFaults(sides, looked)).map(({ evidence, ...statement }) => ({
+  return statements(yield* namedFaults(sides, looked), total).map(({ evidence, ...statement }) => ({
     ...statement,
     fields: [],
     evidence: evidence + more,

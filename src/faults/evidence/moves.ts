@@ -1,6 +1,6 @@
 // Words for parts that moved: what they are called, and which order they stand in.
 import type { Along } from "./along.ts";
-import { blockOf, divisorsOf, flipped, Order, rolled, textOrder } from "./order.ts";
+import { blockOf, digitsOf, divisorsOf, flipped, Order, rolled, textOrder } from "./order.ts";
 
 export interface Moves {
   /** What moved as a whole: rows, blocks of rows, experts. */
@@ -47,7 +47,7 @@ function isAsText(order: Order): boolean {
 
 function nameOf(size: number, { of, axes, key }: Pick<Along, "of" | "axes"> & { readonly key: string }): string {
   const inner = axes.slice(1).reduce((product, n) => product * n, 1);
-  if (of === "rows" && axes.length > 1 && size % inner === 0) {
+  if (of === "rows" && inner > 1 && size % inner === 0) {
     const slices = /expert/.test(key) ? "experts" : "slices";
     return size === inner ? slices : `blocks of ${size / inner} ${slices}`;
   }
@@ -71,6 +71,11 @@ function howWords(order: Order, { other, asText, others }: Said): string {
     return `${first} and ${second} are exchanged`;
   const by = (places[0]! + parts) % parts;
   if (places[0] !== -1 && by > 0 && order.is(rolled(parts, by))) return `moved round by ${Math.min(by, parts - by)}`;
+  const digits = digitsOf(order);
+  const [inner, outer, ...deeper] = digits ?? [];
+  if (inner && outer && deeper.length === 0 && inner.stride > outer.stride && outer.stride > 0) {
+    return `as [${outer.size}, ${inner.size}] where ${other} has [${inner.size}, ${outer.size}]`;
+  }
   const shift = shiftOf(order);
   const more = others === 0 ? "" : `; ${others} hold${others === 1 ? "s" : ""} other values`;
   if (shift !== null) return `moved by ${Math.abs(shift)}${more}`;

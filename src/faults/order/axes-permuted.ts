@@ -1,5 +1,6 @@
 // Axes in another order: patch embeddings [channel, time, height, width], position tables, what a merger joins.
-import { type Digit, digitsOf, type Order } from "../evidence/order.ts";
+import { blockOf, type Digit, digitsOf, type Order } from "../evidence/order.ts";
+import { isAttention } from "../evidence/roles.ts";
 import type { TensorFault } from "../fault.ts";
 
 interface Axes {
@@ -12,8 +13,10 @@ export const axesPermuted: TensorFault<Axes> = {
   code: "AXES_PERMUTED",
   of: "tensor",
   moves: true,
-  recognise({ orders, elements }) {
-    for (const { order, of } of orders) {
+  recognise({ orders, elements, key }) {
+    for (const { order, of, axes: sizes } of orders) {
+      // Heads of an attention that move as a whole are blocks of rows.
+      if (of === "rows" && sizes.length === 1 && isAttention(key)) continue;
       const axes = axesOf(order);
       if (axes !== null) return { of, ...axes };
     }
@@ -27,10 +30,14 @@ export const axesPermuted: TensorFault<Axes> = {
 
 function axesOf(order: Order): Omit<Axes, "of"> | null {
   const digits = digitsOf(order);
-  if (digits === null || digits.length < 2) return null;
-  const sorted = digits.toSorted((a, b) => Math.abs(a.stride) - Math.abs(b.stride));
-  // Axes are named by their place among those expected.
-  const nameOf = (digit: Digit) => `${digit.size}${digit.stride < 0 ? " reversed" : ""}`;
-  const listed = (of: readonly Digit[]) => of.toReversed().map(nameOf).join(", ");
+  if (digits === null || digits.length < 2 || digits.some(({ stride }) => stride < 0)) return null;
+  // Two blocks that are exchanged are [2, 2] parts, turned: that says less.
+  if (order.moved.length === 2 * blockOf(order)) return null;
+  const sorted = digits.toSorted((a, b) => a.stride - b.stride);
+  const listed = (of: readonly Digit[]) =>
+    of
+      .toReversed()
+      .map(({ size }) => size)
+      .join(", ");
   return { found: listed(digits), expected: listed(sorted) };
 }

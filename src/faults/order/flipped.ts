@@ -1,5 +1,6 @@
 // An axis from its end to its beginning: the taps of a convolution, channels as BGR.
 import { type Digit, digitsOf } from "../evidence/order.ts";
+import { isAttention } from "../evidence/roles.ts";
 import type { TensorFault } from "../fault.ts";
 
 interface Reversed {
@@ -11,8 +12,10 @@ export const flipped: TensorFault<Reversed> = {
   code: "FLIPPED",
   of: "tensor",
   moves: true,
-  recognise({ orders }) {
-    for (const { order, of } of orders) {
+  recognise({ orders, key }) {
+    for (const { order, of, axes } of orders) {
+      // The first and the last of three heads are exchanged, and no axis is reversed.
+      if (of === "rows" && axes.length === 1 && isAttention(key)) continue;
       const digits = digitsOf(order);
       if (digits === null || !isInOrder(digits)) continue;
       const back = digits.filter(({ stride }) => stride < 0);

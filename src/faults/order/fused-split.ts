@@ -1,7 +1,7 @@
 // One tensor of several parts, queries, keys and values, that was split, joined or grouped in another way.
 import type { Segment } from "../evidence/elsewhere.ts";
 import { divisorsOf, type Order } from "../evidence/order.ts";
-import { isAttention, isFused, isMlp } from "../evidence/roles.ts";
+import { isFused, isMlp } from "../evidence/roles.ts";
 import type { TensorFault } from "../fault.ts";
 
 /** More runs of rows than these are no parts. */
@@ -15,8 +15,8 @@ export const fusedSplit: TensorFault<{ readonly how: string }> = {
   recognise(pair) {
     const { rows, key } = pair;
     if (rows === null) return pair.elsewhere && { how: segmentWords(pair.elsewhere) };
-    if (rows.others > 0 || rows.axes.length > 1 || !(isAttention(key) || isFused(key))) return null;
-    const how = regrouped(rows.order) ?? (isFused(key) && !isMlp(key) ? joined(rows.order) : null);
+    if (rows.others > 0 || rows.axes.length > 1 || !isFused(key) || isMlp(key)) return null;
+    const how = regrouped(rows.order) ?? joined(rows.order);
     return how === null ? null : { how };
   },
   words: ({ how }) => `is split or joined in another way: ${how}`,

@@ -2,7 +2,7 @@
 // maxtext#1774). Same shapes, same values; position 0 is exact and the error grows with position.
 import type { Along } from "../evidence/along.ts";
 import { groupWords } from "../evidence/moves.ts";
-import { divisorsOf, toHalves, toPairs } from "../evidence/order.ts";
+import { blockOf, divisorsOf, toHalves, toPairs } from "../evidence/order.ts";
 import { isAttention, isMlp } from "../evidence/roles.ts";
 import type { TensorFault } from "../fault.ts";
 
@@ -24,7 +24,8 @@ export const ropePermuted: TensorFault<Rotary> = {
   of: "tensor",
   moves: true,
   recognise({ rows, key }) {
-    if (rows === null || rows.others > 0 || isMlp(key)) return null;
+    // Rows that move in blocks are heads, and no channels of one.
+    if (rows === null || rows.others > 0 || isMlp(key) || blockOf(rows.order) > 1) return null;
     const found = wholeGroups(rows) ?? partOfGroups(rows) ?? countedOtherwise(rows);
     if (found === null || isAttention(key)) return found;
     // Under another key, one group of all rows is two halves interleaved, and a small one two rows exchanged.

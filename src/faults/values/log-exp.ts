@@ -16,6 +16,7 @@ export const logExp: TensorFault<Taken> = {
   code: "LOG_EXP",
   of: "tensor",
   recognise(pair) {
+    if (!pair.isSeveral) return null;
     const near = (x: number, y: number) =>
       Math.abs(x - y) <= 2 * pair.precision * Math.max(1, Math.abs(x), Math.abs(y));
     for (const [how, take] of WAYS) {

@@ -17,7 +17,7 @@ export const scaled: TensorFault<Scaled> = {
   code: "SCALED",
   of: "tensor",
   recognise(pair) {
-    if (pair.measured.different < FEWEST) return null;
+    if (pair.count < FEWEST || !pair.isSeveral) return null;
     const factor = factorOf(pair);
     if (factor !== null) return { factor: `${factor.toPrecision(4)} times`, where: whereOf(pair).where };
     const scales = pair.scales;

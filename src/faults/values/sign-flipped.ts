@@ -5,7 +5,8 @@ import { whereOf } from "../where.ts";
 export const signFlipped: TensorFault<{ readonly where: string }> = {
   code: "SIGN_FLIPPED",
   of: "tensor",
-  recognise: (pair) => (pair.differs((expected, found) => found === -expected) ? { where: whereOf(pair).where } : null),
+  recognise: (pair) =>
+    pair.isSeveral && pair.differs((expected, found) => found === -expected) ? { where: whereOf(pair).where } : null,
   words: ({ where }, { one, other }) => `has the other sign in ${one} than in ${other}: ${where}`,
   mend: () => "take the sign once, on the way there or on the way back",
 };

@@ -1,9 +1,9 @@
 import type { Check } from "../../base/check.ts";
 import type { ConfigDifference } from "../../family/config-differences.ts";
-import type { Diff } from "../../verify/diff.ts";
+import type { Diff, DiffCause } from "../../verify/diff.ts";
 import type { Difference } from "../../views/difference.ts";
 import { castWords } from "../../views/rounding.ts";
-import type { ReportDocument } from "../document.ts";
+import type { Diagnosis, ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 import { check, differenceTable } from "./differences.ts";
 
@@ -17,6 +17,7 @@ export function diffDocument(result: Diff): ReportDocument {
     data: result,
     verdict,
     headline: headline(result),
+    diagnoses: result.causes.map(diagnosisOf),
     facts: [
       { label: "a", value: place(result.a) },
       { label: "b", value: place(result.b) },
@@ -37,9 +38,21 @@ export function diffDocument(result: Diff): ReportDocument {
       ...result.notChecked,
     ],
     tables: [differenceTable(differences)],
-    notes,
+    notes: [...result.causes.map(causeNote), ...notes],
   };
 }
+
+/** More places are in the table. */
+const PLACES = 12;
+
+function diagnosisOf({ code, tensors, explanation, evidence, fix }: DiffCause): Diagnosis {
+  const more = tensors.length - PLACES;
+  const places = [...tensors.slice(0, PLACES), ...(more > 0 ? [`and ${more} more`] : [])];
+  return { code, cause: explanation, evidence, places, fixes: [fix] };
+}
+
+const causeNote = ({ code, explanation, evidence, fix }: DiffCause): string =>
+  `${code}: ${explanation} (${evidence}); ${fix}`;
 
 function headline({ verdict, tensors, bytes, differences, cast, configDifferences, seconds }: Diff): string {
   if (verdict === "fail") return `${plural(differences.length, "difference")} in ${plural(tensors, "common tensor")}`;
