@@ -52,29 +52,35 @@ function run<T>(steps: Generator<number, T>): T {
   }
 }
 
-const ofATensor = FAULTS.filter((fault): fault is TensorFault => fault.of === "tensor" && kindsOf(fault).length > 0);
-const samples = ["llama3/split", "qwen3_moe/untied", "hf_dense/olmo2", "gpt_oss/bf16"].map((name) => {
-  const good = sampleOf(name);
-  return { name, good };
-});
+const samples = [
+  "llama3/split",
+  "qwen3_moe/untied",
+  "hf_dense/olmo2",
+  "gpt_oss/bf16",
+  "kimi_k2_7/images",
+  "qwen3_5/dense",
+].map((name) => ({ name, good: sampleOf(name) }));
 
-describe.each(ofATensor.map((fault) => [fault.code, fault] as const))("%s", (code, fault) => {
-  test("has a place in some model", () => {
-    expect(samples.flatMap(({ good }) => kindsOf(fault).flatMap((kind) => kind.places(good))).length).toBeGreaterThan(
-      0,
-    );
-  });
+const ofATensor = FAULTS.filter((fault): fault is TensorFault => fault.of === "tensor");
 
-  test.each(samples)("$name: wherever it is made, it is recognised, and no fault before it", ({ good }) => {
-    for (const [kind, place] of kindsOf(fault).flatMap((each) => each.places(good).map((at) => [each, at] as const))) {
+/** The first place and the last one. */
+const someOf = (places: readonly string[]): string[] => [...new Set([...places.slice(0, 1), ...places.slice(-1)])];
+
+describe.each(ofATensor.map((fault) => [fault.code, fault] as const))("%s", (_, fault) => {
+  test.each(samples)("$name: wherever it is made, it is recognised", ({ good }) => {
+    for (const [kind, place] of kindsOf(fault).flatMap((of) =>
+      someOf(of.places(good)).map((at) => [of, at] as const),
+    )) {
       const made = kind.make(good, place);
       const found = recognised(good, made);
       expect(found.map(({ key }) => key).toSorted()).toEqual(made.tensors.toSorted());
-      for (const { key, ...each } of found) {
-        expect(each, `${kind.name} made in ${place}, found in ${key}`).toMatchObject({ code });
-        expect(each.words).toMatch(/^(is|has|holds) /);
-        expect(each.words).not.toMatch(/undefined|NaN/);
-        expect(each.mend).not.toBe("");
+      const codes = [kind.code, ...(kind.alsoCodes ?? [])];
+      const told = found.filter((each) => codes.includes(each.code));
+      expect(told, `${kind.name} made in ${place}: ${JSON.stringify(found.slice(0, 2))}`).not.toEqual([]);
+      for (const { words, mend } of found) {
+        expect(words).toMatch(/^(is|has|holds) /);
+        expect(words).not.toMatch(/undefined|NaN/);
+        expect(mend).not.toBe("");
       }
     }
   });
