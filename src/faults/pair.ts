@@ -140,6 +140,12 @@ export class TensorPair implements Sides {
     return Math.max(...this.#types().map(precisionOf));
   }
 
+  /** Whether the values of both need the same type. */
+  get isOfOneType(): boolean {
+    const [expected, found] = this.#types();
+    return precisionOf(expected) === precisionOf(found);
+  }
+
   /** Whether that type is a narrow one. */
   get isCoarse(): boolean {
     return this.precision > 2 ** -20;

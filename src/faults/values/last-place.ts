@@ -13,6 +13,7 @@ export const lastPlace: TensorFault<{ readonly units: number; readonly where: st
   of: "tensor",
   recognise(pair) {
     const { precision } = pair;
+    if (!pair.isOfOneType) return null;
     let units = 0;
     const isClose = pair.differs((x, y) => {
       const unit = precision * 2 ** Math.floor(Math.log2(Math.min(Math.abs(x), Math.abs(y))));
