@@ -99,6 +99,72 @@ describe("a picture is absent where there is nothing to see", () => {
   });
 });
 
+describe("a large model", () => {
+  const small = storedParity("parity-mtp");
+  const layers = Array.from({ length: 61 }, (_, l) => ({
+    ...small.routing!.layers[0]!,
+    name: `layers.${l}`,
+    tokens: 512,
+    flipped: l,
+  }));
+  const taps = Array.from({ length: 200 }, (_, i) => ({
+    ...small.taps[0]!,
+    tap: `layers.${i}.feed_forward`,
+    relativeRms: 1e-9 * (i + 1),
+  }));
+  const { plots = [], ...document } = parityDocument({ ...small, taps, routing: { ...small.routing!, layers } });
+
+  it("has each layer in a picture of bounded size, and names for some of them", () => {
+    const error = plots.find(({ title }) => title === "Error by layer")!;
+    const svg = drawn(error);
+    expect(svg.match(/>layers\.\d+\.feed/g)!.length).toBeLessThanOrEqual(14);
+    expect(svg.length).toBeLessThan(40_000);
+    const routing = plots.find(({ title }) => title.startsWith("Tokens that went"))!;
+    if (routing.kind !== "lines") throw new Error("no lines");
+    expect(routing.series[0]!.points).toHaveLength(61);
+    expect(renderHtml({ ...document, plots }).length).toBeLessThan(150_000);
+  });
+
+  it("has bars that say how many more there are", () => {
+    const groups = layers.map(({ name }) => ({ name, values: [1] }));
+    const plot: Plot = { kind: "bars", title: "", about: "", x: { label: "", as: "bytes" }, series: ["x"], groups };
+    expect(drawingNote(plot)).toBe("21 more groups not drawn: the JSON report has all.");
+    expect(drawingNote({ ...plot, groups: groups.slice(0, 40) })).toBeNull();
+  });
+});
+
+it("names of levels that are close together do not cover each other", () => {
+  const names = ["limit", "mean", "rounding", "other"];
+  const svg = drawn({
+    kind: "lines",
+    title: "KL",
+    about: "",
+    x: { label: "position" },
+    y: { label: "KL", isLog: true },
+    series: [
+      {
+        name: "KL",
+        as: "dots",
+        points: [
+          [0, 1e-12],
+          [9, 1e-7],
+        ],
+      },
+    ],
+    levels: names.map((name, i) => ({ name, y: 1e-8 * (1 - i / 10) })),
+  });
+  const places = names.map((name) => {
+    const at = new RegExp(
+      `translate\\((-?[\\d.]+),(-?[\\d.]+)\\)"[^>]*><text[^>]*translate\\(([\\d.]+),([\\d.]+)\\)[^>]*>${name}<`,
+    ).exec(svg)!;
+    const [dx, dy, x, y] = at.slice(1).map(Number);
+    return [dx! + x!, dy! + y!] as const;
+  });
+  for (const [i, [x, y]] of places.entries()) {
+    for (const [x2, y2] of places.slice(0, i)) expect(Math.abs(x - x2) > 100 || Math.abs(y - y2) >= 13).toBe(true);
+  }
+});
+
 const hostile = '</title><script>alert("1")</script>\'&\u202e\u0007" onload="x';
 const HOSTILE: readonly Plot[] = [
   {

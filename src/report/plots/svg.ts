@@ -19,6 +19,10 @@ const name = (text: string, length = NAME): string => visible(clipped(text, leng
 
 /** What a reader has to know of a drawing besides what it is meant to show; null where there is nothing. */
 export function drawingNote(plot: Plot): string | null {
+  if (plot.kind === "bars") {
+    const more = plot.groups.length - BARS;
+    return more > 0 ? `${plural(more, "more group")} not drawn: the JSON report has all.` : null;
+  }
   if (plot.kind !== "lines" || !plot.y.isLog) return null;
   const { low } = rangeOf(plot);
   const below = plot.series.reduce((sum, { points }) => sum + points.filter(([, y]) => y < low).length, 0);
@@ -104,7 +108,7 @@ function linesPlot(lines: LinesPlot): PlotOptions {
         ? plot.line(data, { stroke: colour(i), strokeWidth: 1.75 })
         : plot.dot(data, { fill: colour(i), stroke: "none", r: points.length > 100 ? 1.6 : 3 });
     }),
-    ...levels.map((level) => levelName(level.name, end, shown(level.y))),
+    ...levelNames(lines, range, end),
     ...(marked === undefined ? [] : [markName(marked, end)]),
   ];
   return {
@@ -134,15 +138,34 @@ function linesPlot(lines: LinesPlot): PlotOptions {
   };
 }
 
-/** Above its line, at the right end, on a ground that keeps it readable over dots. */
-function levelName(text: string, x: number, y: number): Markish {
-  return library().plot.text([[x, y]], {
-    text: () => name(text),
-    textAnchor: "end",
-    dy: -7,
-    fill: "var(--level)",
-    stroke: "var(--ground)",
-    strokeWidth: 4,
+/** Where a level's name can stand: above its line or below it, at the right end or the left. */
+const STANDS = [
+  { dy: -7, isLeft: false },
+  { dy: 9, isLeft: false },
+  { dy: -7, isLeft: true },
+  { dy: 9, isLeft: true },
+] as const;
+
+/** Names of levels that are close to each other stand apart, each on a ground that keeps it readable over dots. */
+function levelNames({ levels }: LinesPlot, range: LogRange | null, end: number): Markish[] {
+  const taken: { readonly at: number; readonly isLeft: boolean }[] = [];
+  return levels.map(({ name: text, y }) => {
+    const value = range === null ? y : Math.max(y, range.low);
+    const height = range === null ? 0 : LINES_HEIGHT * shareOf(value, range);
+    const stand =
+      STANDS.find(({ dy, isLeft }) =>
+        taken.every((other) => other.isLeft !== isLeft || Math.abs(other.at - (height - dy)) >= FONT + 2),
+      ) ?? STANDS[0];
+    taken.push({ at: height - stand.dy, isLeft: stand.isLeft });
+    return library().plot.text([[stand.isLeft ? 0 : end, value]], {
+      text: () => name(text),
+      textAnchor: stand.isLeft ? "start" : "end",
+      dx: stand.isLeft ? 4 : 0,
+      dy: stand.dy,
+      fill: "var(--level)",
+      stroke: "var(--ground)",
+      strokeWidth: 4,
+    });
   });
 }
 
@@ -163,6 +186,8 @@ function markName({ x, name: text }: NonNullable<LinesPlot["marked"]>, end: numb
   });
 }
 
+/** Of the frame, about. */
+const LINES_HEIGHT = 200;
 const STEPS = 14;
 const STEP_NAME = 18;
 
@@ -274,7 +299,9 @@ function margin({ unit, value, limit, floor }: MarginPlot): PlotOptions {
   const labels = [
     { x: limit, text: "limit", dy: -20, fill: "currentColor" },
     { x: at, text: "this run", dy: 17, fill: tone },
-    ...(floor !== null && floor > range.low ? [{ x: floor, text: "rounding", dy: -20, fill: "var(--level)" }] : []),
+    ...(floor !== null && floor > range.low && shareOf(limit, range) - shareOf(floor, range) > 0.2
+      ? [{ x: floor, text: "rounding", dy: -20, fill: "var(--level)" }]
+      : []),
   ];
   return {
     height: 116,
@@ -307,10 +334,9 @@ function margin({ unit, value, limit, floor }: MarginPlot): PlotOptions {
   };
 }
 
-function anchorOf(
-  x: number,
-  { low, high }: { readonly low: number; readonly high: number },
-): "start" | "middle" | "end" {
-  const share = Math.log(x / low) / Math.log(high / low);
+const shareOf = (x: number, { low, high }: LogRange): number => Math.log(x / low) / Math.log(high / low);
+
+function anchorOf(x: number, range: LogRange): "start" | "middle" | "end" {
+  const share = shareOf(x, range);
   return share < 0.08 ? "start" : share > 0.92 ? "end" : "middle";
 }

@@ -22,15 +22,16 @@ const isNumber = (x: number): boolean => Number.isFinite(x);
 function marginPlot(report: ParityReport): MarginPlot | null {
   const { metrics, thresholds, noiseFloor } = report;
   const title = marginText(report);
+  const noise = noiseFloor?.klMeanNats ?? 0;
   if (title === null) return null;
   return {
     kind: "margin",
     title,
-    about: `Mean KL ${scientific(metrics.klMeanNats)} against a limit of ${scientific(thresholds.klMeanNats)} nats a token, on a log axis.`,
+    about: `Mean KL ${scientific(metrics.klMeanNats)} against a limit of ${scientific(thresholds.klMeanNats)} nats a token, on a log axis.${noise > 0 ? ` Rounding alone makes ${scientific(noise)}.` : ""}`,
     unit: "mean KL (nats/token)",
     value: metrics.klMeanNats,
     limit: thresholds.klMeanNats,
-    floor: noiseFloor === null || noiseFloor.klMeanNats === 0 ? null : noiseFloor.klMeanNats,
+    floor: noise > 0 ? noise : null,
   };
 }
 
@@ -152,7 +153,10 @@ function logitsPlot(report: ParityReport): ScatterPlot | null {
   };
 }
 
-function routingPlot({ routing }: ParityReport): BarsPlot | null {
+/** More layers than this are dots along an axis instead of bars below each other. */
+const MOST_BARS = 24;
+
+function routingPlot({ routing }: ParityReport): BarsPlot | LinesPlot | null {
   if (routing === null || routing.flipped === null || routing.mode === "pinned") return null;
   const layers = new Map<string, { choices: number; differ: number }>();
   for (const { name, tokens, flipped } of routing.layers) {
@@ -161,13 +165,27 @@ function routingPlot({ routing }: ParityReport): BarsPlot | null {
   }
   if ([...layers.values()].every(({ differ }) => differ === 0)) return null;
   const margin = routing.largestFlippedMargin ?? 0;
-  return {
-    kind: "bars",
+  const shares = [...layers].map(([name, { choices, differ }]) => ({ name, share: differ / choices }));
+  const words = {
     title: "Tokens that went to other experts, by layer",
     about: `${formatCount(routing.flipped)} of ${plural(routing.choices, "choice")} differ, made by a margin of at most ${scientific(margin)}: rounding flips near ties only, the closest choice here was made by ${scientific(routing.smallestMargin)}.`,
+  };
+  if (shares.length > MOST_BARS) {
+    return {
+      ...words,
+      kind: "lines",
+      x: { label: "", names: shares.map(({ name }) => name) },
+      y: { label: "share of tokens, 0 to 1", isLog: false },
+      series: [{ name: "differ", as: "dots", points: shares.map(({ share }, i) => [i, share] as const) }],
+      levels: [],
+    };
+  }
+  return {
+    ...words,
+    kind: "bars",
     x: { label: "share of tokens", as: "share" },
     series: ["differ"],
-    groups: [...layers].map(([name, { choices, differ }]) => ({ name, values: [differ / choices] })),
+    groups: shares.map(({ name, share }) => ({ name, values: [share] })),
   };
 }
 
