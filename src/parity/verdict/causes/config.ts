@@ -19,6 +19,8 @@ export interface ConfigStudy {
 
 /** Fields that are undone one by one: each takes a run. */
 const MOST_FIELDS = 8;
+/** Where so much of the mean KL stays, the configs are no part of it worth the name. */
+const MOST_OF_IT = 0.9;
 /** A smaller change of the mean KL is rounding. */
 const SAME = 1e-6;
 
@@ -128,6 +130,9 @@ function effect(
     a === null ? "the weights of b do not fit a's config" : `with a's config on both sides it is ${nats(a.metrics)}`,
     b === null ? "the weights of a do not fit b's config" : `with b's config on both sides it is ${nats(b.metrics)}`,
   ];
+  const least = Math.min(...[a, b].flatMap((run) => (run === null ? [] : [kl(run)])));
+  if (least < MOST_OF_IT * kl(before) && !explains)
+    return [said, ...runs, "so that the configs are the lesser part of it"];
   if (!explains) return [said, ...runs, "so that the configs are not why the logits differ"];
   const isEither = a !== null && b !== null && isRight(a) && isRight(b);
   return [

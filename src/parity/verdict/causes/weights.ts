@@ -17,7 +17,8 @@ export function weightCauses({ evidence, trial }: Case, run: Rerun, views: reado
   if (views.length < 2 || different.size === 0) return [];
   const sides = viewSides(views, trial.passes.reference);
   const keys = sides.keys.filter((key) => different.has(key));
-  const step = new Set(firstDivergence({ ...evidence, ...run })?.tensors);
+  const divergence = firstDivergence({ ...evidence, ...run });
+  const step = new Set(divergence?.tensors);
   const isOfStep = (key: string) =>
     step.has(key) || views.some(({ origins }) => origins.get(key)?.some((own) => step.has(own)));
   const near = keys.filter(isOfStep);
@@ -31,7 +32,11 @@ export function weightCauses({ evidence, trial }: Case, run: Rerun, views: reado
   return groups.map((code) => {
     const alike = faults.filter((fault) => fault.code === code);
     const count = alike.filter(({ key }) => near.includes(key)).length;
-    return causeOf(alike, placeWords(evidence, count, alike.length - count, unseen), run);
+    return causeOf(
+      alike,
+      placeWords(evidence, divergence?.tap ?? "", { near: count, beyond: alike.length - count, unseen }),
+      run,
+    );
   });
 }
 
@@ -57,9 +62,17 @@ function causeOf(alike: readonly WeightFault[], place: string, { metrics }: Reru
   };
 }
 
-function placeWords({ cast }: Evidence, near: number, beyond: number, unseen: number): string {
+interface Counts {
+  readonly near: number;
+  readonly beyond: number;
+  readonly unseen: number;
+}
+
+function placeWords({ cast }: Evidence, tap: string, { near, beyond, unseen }: Counts): string {
   const parts = [
-    ...(near > 0 ? [`${near} of the tensors that the first differing step reads ${near === 1 ? "is" : "are"} so`] : []),
+    ...(near > 0
+      ? [`${near} of the tensors that the first differing step (${tap}) reads ${near === 1 ? "is" : "are"} so`]
+      : []),
     ...(beyond > 0 ? [`${plural(beyond, "tensor")} elsewhere ${beyond === 1 ? "is" : "are"} so`] : []),
     ...(cast === null ? [] : [`compared in one type: ${castWords(cast.types)}`]),
     ...(unseen > 0 ? [`${plural(unseen, "tensor")} more that differ were not looked at`] : []),
