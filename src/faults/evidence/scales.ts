@@ -27,12 +27,11 @@ class Range {
     this.most = Math.max(this.most, factor);
   }
 
-  /** Whether there is any factor that rounding does not make. */
+  /** Whether there are factors that rounding does not make: of single elements it makes two units to either side. */
   isScale(precision: number): boolean {
-    return (
-      this.most - this.least > precision &&
-      (Math.abs(this.least - 1) > precision || Math.abs(this.most - 1) > precision)
-    );
+    const rounding = 4 * precision;
+    const furthest = Math.max(Math.abs(this.least - 1), Math.abs(this.most - 1));
+    return this.most - this.least > rounding && furthest > rounding;
   }
 }
 
