@@ -12,6 +12,7 @@ import { hubChecks } from "./hub/readiness.ts";
 import { identityChecks, identityName } from "./identity.ts";
 import { ledgerCheck, ledgerOf } from "./ledger.ts";
 import type { MadeBlocks } from "./report.ts";
+import { sealChecks } from "./seals.ts";
 import type { OpenSide, SideName } from "./sides.ts";
 import { type MadeOf, stepsOf, type Work, whyNoPair } from "./work.ts";
 
@@ -46,10 +47,17 @@ const ledger: Make = async (work) => {
 };
 
 const identity: Make = async (work) => {
+  const [sealed, compared] = [await sealChecks(work), await comparison(work)];
+  const { checks, ...found } = sealed;
+  return { checks: [...compared.checks, ...checks], found: { ...found, ...compared.found } };
+};
+
+async function comparison(work: Work): Promise<MadeOf> {
   const { sides, profile, options } = work;
   const [a, b] = sides;
   if (a === undefined || b === undefined || profile === null) {
-    return { checks: [notChecked("weights are equal to the other side's", whyNoPair(work))] };
+    const instead = options.seal === undefined && !work.isPair ? ", or a seal" : "";
+    return { checks: [notChecked("weights are equal to the other side's", `${whyNoPair(work)}${instead}`)] };
   }
   const { made, failure } = await attempt(identityName(profile, null), () =>
     diff(a.checkpoint, b.checkpoint, {
@@ -64,7 +72,7 @@ const identity: Make = async (work) => {
     checks: identityChecks(made, profile, options.accepted ?? {}),
     found: { diff: made, notes: made.notes },
   };
-};
+}
 
 const validation: Make = async (work) => {
   const make = (side: OpenSide) => validate(side.model, stepsOf(work.options));

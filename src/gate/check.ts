@@ -74,6 +74,8 @@ function pageOf(
   return {
     ledgers: {},
     diff: null,
+    seal: null,
+    match: null,
     roundtrips: {},
     validations: {},
     parity: null,

@@ -3,6 +3,7 @@ import type { Check } from "../base/check.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import type { ParityReport } from "../parity/parity.ts";
 import type { Diff } from "../verify/diff.ts";
+import type { Match } from "../verify/identity/match.ts";
 import type { RoundTrip } from "../verify/roundtrip.ts";
 import type { Validation } from "../verify/validate.ts";
 import type { Block, BlockName } from "./block.ts";
@@ -25,6 +26,12 @@ export interface CheckedSide {
   } | null;
 }
 
+export interface SealOfSide {
+  readonly side: SideName;
+  /** Over the weights in Hugging Face's keys and dims, in hex: equal in any layout and container. */
+  readonly root: string;
+}
+
 /** The JSON document of `check`. */
 export interface CheckReport {
   /** `fail` where a check failed; what was not checked fails nothing unless it was required. */
@@ -41,6 +48,10 @@ export interface CheckReport {
   readonly accepted: Accepted;
   readonly ledgers: Readonly<Partial<Record<SideName, Ledger>>>;
   readonly diff: Diff | null;
+  /** Of the target, or of the only side; null where it has none. */
+  readonly seal: SealOfSide | null;
+  /** Beside the seal that was given. */
+  readonly match: Match | null;
   readonly roundtrips: Readonly<Partial<Record<SideName, RoundTrip>>>;
   readonly validations: Readonly<Partial<Record<SideName, Validation>>>;
   readonly parity: ParityReport | null;
@@ -60,7 +71,17 @@ export interface Made extends Block {
   readonly found: Partial<
     Pick<
       CheckReport,
-      "ledgers" | "diff" | "roundtrips" | "validations" | "parity" | "pinned" | "goldens" | "cost" | "notes"
+      | "ledgers"
+      | "diff"
+      | "seal"
+      | "match"
+      | "roundtrips"
+      | "validations"
+      | "parity"
+      | "pinned"
+      | "goldens"
+      | "cost"
+      | "notes"
     >
   >;
 }

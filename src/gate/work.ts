@@ -19,6 +19,8 @@ export interface CheckOptions extends Omit<LogitOptions, "shared"> {
   readonly profile?: ProfileName | undefined;
   /** Paths of recorded logits, which the target (or the only side) is compared with. */
   readonly goldens?: readonly string[] | undefined;
+  /** Path of a seal, whose model the target (or the only side) has to be. */
+  readonly seal?: string | undefined;
   readonly accepted?: Accepted | undefined;
   readonly require?: Required | undefined;
   /** Of several pages; one of this page's own unless given. */

@@ -122,6 +122,25 @@ test("a changed weight fails identity, and is named", async () => {
   expect(detail("identity: weights")).toContain('"model.layers.1.mlp.up_proj.weight"');
 });
 
+test("a seal stands for the other side; one of another model fails", async () => {
+  const seal = join(scratch(), "demo.seal.json");
+  expect((await run("seal", native, seal, "--config", hf)).code).toBe(0);
+  const { code, of, json } = await page(hf, "--seal", seal, "--only", "identity");
+  expect(of("failed")).toEqual([]);
+  expect(code).toBe(0);
+  const { root } = JSON.parse(readFileSync(seal, "utf8"));
+  expect(json.seal).toEqual({ side: "a", root });
+  expect((await page(native, hf, "--only", "identity")).json.seal).toEqual({ side: "b", root });
+  const wrong = withWeights((state) => {
+    const key = "model.layers.1.mlp.up_proj.weight";
+    state.set(key, flipped(state.get(key)!, 14));
+  });
+  const other = await page(wrong, "--seal", seal, "--only", "identity");
+  expect(other.code).toBe(1);
+  expect(other.of("failed")[0]).toContain(seal);
+  expect(await run("check", hf, "--seal", join(hf, "config.json"))).toMatchObject({ code: 3 });
+});
+
 test("a tensor that is missing fails ledger, identity and validate, and the other checks go on", async () => {
   const wrong = withWeights((state) => void state.delete("model.layers.1.mlp.up_proj.weight"));
   const { code, of, checks } = await page(native, wrong, ...FEW);

@@ -41,6 +41,7 @@ const checkpoint: Whole<GateCheckpoint> = {
   layout: "torchtitan",
   profile: "same bytes",
   goldens: ["golden.safetensors"],
+  seal: "model.seal.json",
 };
 const whole: Whole<GateFile> = {
   ...choices,

@@ -52,6 +52,7 @@ export interface GateCheckpoint extends Choices {
   readonly layout?: string;
   readonly profile?: ProfileName;
   readonly goldens?: readonly string[];
+  readonly seal?: string;
 }
 
 /** The file as it is written; docs/schema/gate.schema.json says what each field means. */

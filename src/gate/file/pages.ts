@@ -19,7 +19,7 @@ export function pagesOf(
 ): GatePage[] {
   const at = placeOf(file);
   return gate.checkpoints.map((entry) => {
-    const { source, target, profile, goldens = [] } = entry;
+    const { source, target, profile, goldens = [], seal } = entry;
     const limits = { ...gate.limits, ...entry.limits };
     const inputs = entry.inputs ?? gate.inputs;
     return {
@@ -31,6 +31,7 @@ export function pagesOf(
           : { path: at(target), options: optionsOf(entry, adapters, at, entry.targetConfig) },
       profile,
       goldens: goldens.map(at),
+      seal: seal === undefined ? undefined : at(seal),
       blocks: entry.checks ?? gate.checks,
       require: entry.require ?? gate.require,
       input: inputs === undefined ? undefined : requestsOf(inputs, entry, at),

@@ -120,6 +120,7 @@ const checkpoint = object(
       "Recorded logits that the target, or the only side, is compared with.",
       "safetensors with input_ids and logits: path, relative to this file.",
     ),
+    seal: text("A seal, whose model the target, or the only side, has to be. Relative to this file."),
     inputs,
     checks,
     require,

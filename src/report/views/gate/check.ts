@@ -75,6 +75,7 @@ function facts(report: CheckReport, ofRun: readonly Fact[]): Fact[] {
     ...(profile === null
       ? []
       : [{ label: "profile", value: `${profile.name} (${profile.origin}: ${profile.because})` }]),
+    ...(report.seal === null ? [] : [{ label: `root of ${report.seal.side}`, value: report.seal.root }]),
     ...ofRun.filter(({ label }) => !own.has(label)),
     ...limits(report),
     ...accepted(report),
