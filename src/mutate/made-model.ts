@@ -91,11 +91,12 @@ function inTurnedHf(model: Model, view: HfView, made: Made): Changed | Unplaced 
     return tensor === undefined ? [] : [tensor];
   });
   const source = virtualSource(back);
-  if (encoded.length === 0) return settled({ source, edited, removed: [] }, made, there);
+  const removed = made.tensors.filter((key) => !made.source.tensors.has(key)).map((key) => spelling.get(key) ?? key);
+  if (encoded.length === 0) return settled({ source, edited, removed }, made, there);
   const stored = encodedSource(source, encoded, (key) => readScales(model.checkpoint, key));
   const codes = encoded.flatMap((tensor) => [tensor.codes, tensor.scales]);
   const plain = edited.filter((key) => !model.encoded.has(key));
-  return settled({ source: stored, edited: [...plain, ...codes], removed: [] }, made, there);
+  return settled({ source: stored, edited: [...plain, ...codes], removed }, made, there);
 }
 
 const madeOf = ({ tensors }: Mapping, keys: ReadonlySet<string>): string[] =>

@@ -1,5 +1,5 @@
 import { UsageError } from "../../base/errors.ts";
-import { kindsDocument, mutateDocument } from "../../report/views/mutate.ts";
+import { kindsDocument, mutateDocument } from "../../report/views/faults/mutate.ts";
 import type { Command } from "../command.ts";
 import { loadAdapters, withCheckpoints } from "../load.ts";
 import { flag, sideOptions, sideOptionsOf, text } from "../options.ts";

@@ -93,7 +93,7 @@ export const NUMBERS: readonly Kind[] = [
     name: "head-dim-derived",
     about: "head_dim taken for the hidden size over the heads (torchtitan#3570, Fast-LLM#102)",
     field: "head_dim",
-    alsoCodes: ["SHAPE_MISMATCH", "CONFIG_UNSUPPORTED"],
+    alsoCodes: ["SHAPE_MISMATCH", "CONFIG_UNSUPPORTED", "INVALID_CONFIG"],
     to: ofNumber((value, config) => {
       const derived = numberOf(config, ["hidden_size"]) / numberOf(config, ["num_attention_heads"], 1);
       const isLatent = config.kv_lora_rank !== undefined;
@@ -108,7 +108,7 @@ const text = (config: JsonObject, field: string): string | undefined => pathsOf(
 const headsHalved: Kind = {
   name: "half-the-heads-twice-as-large",
   code: "CONFIG_DIFFERS",
-  alsoCodes: ["CONFIG_UNSUPPORTED"],
+  alsoCodes: ["CONFIG_UNSUPPORTED", "SHAPE_MISMATCH"],
   about: "heads half as many and twice as large: the shapes are the same",
   keepsShapes: true,
   places({ config }) {

@@ -57,7 +57,7 @@ export const POSITIONS: readonly Kind[] = [
     about: "a linear scaling of positions by 4 that the model was not trained with",
     field: "rope_parameters",
     taps: ATTENTION,
-    alsoCodes: ["CONFIG_UNSUPPORTED"],
+    alsoCodes: ["CONFIG_UNSUPPORTED", "ROPE_NOT_IN_TORCHTITAN"],
     to: (value) =>
       isJsonObject(value) && value.rope_type === "default" && value.mrope_section === undefined
         ? { ...value, rope_type: "linear", factor: 4 }

@@ -50,7 +50,7 @@ export const SIGHT: readonly Kind[] = [
     about: "features for the language model taken at other depths of the tower",
     field: "deepstack_visual_indexes",
     room: "vision",
-    taps: /vision/,
+    taps: /vision|deepstack/,
     alsoCodes: REFUSED,
     to: (value, config) => {
       const depth = numberOf(config, ["depth"]);

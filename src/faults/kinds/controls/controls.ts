@@ -212,7 +212,8 @@ const CONFIG: readonly Kind[] = [
     code: null,
     about: "a field that transformers does not read: positions are interleaved all the same",
     field: "mrope_interleaved",
-    to: turnedOver,
+    // With a partial factor it is refused: nobody knows what it would be.
+    to: (value, config) => (config.partial_rotary_factor === undefined ? turnedOver(value, config) : KEEP),
   }),
 ];
 

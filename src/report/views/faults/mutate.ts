@@ -1,7 +1,7 @@
-import type { KindList } from "../../mutate/list.ts";
-import type { Mutation } from "../../mutate/mutate.ts";
-import type { ReportDocument } from "../document.ts";
-import { formatBytes, plural } from "../units.ts";
+import type { KindList } from "../../../mutate/list.ts";
+import type { Mutation } from "../../../mutate/mutate.ts";
+import type { ReportDocument } from "../../document.ts";
+import { formatBytes, plural } from "../../units.ts";
 
 const SHOWN = 8;
 
