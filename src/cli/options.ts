@@ -22,7 +22,9 @@ const SHARED = "Shared options:";
 /** Options of every command. */
 export const sharedOptions = {
   json: { ...flag("One JSON document on stdout, nothing else there"), group: SHARED },
-  report: text("Also write a report: .json .xml (JUnit) .md .html; repeatable", { group: SHARED }),
+  report: text("Also write a report: FILE.json .xml (JUnit) .md .html, FORMAT:FILE, - for stdout; repeatable", {
+    group: SHARED,
+  }),
   quiet: { ...flag("Print nothing but errors and the headline of what failed"), group: SHARED },
   progress: { ...flag("Show progress on stderr even where it is no terminal"), group: SHARED },
   "no-color": { ...flag("No colours"), group: SHARED },

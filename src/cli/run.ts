@@ -1,12 +1,8 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { EnvironmentError } from "../base/errors.ts";
 import type { Failure } from "../base/failure.ts";
 import { restoreTarget } from "../output/swap.ts";
 import type { ReportDocument } from "../report/document.ts";
 import { visible } from "../report/escape.ts";
 import { renderJson } from "../report/json.ts";
-import { rendererFor } from "../report/renderers.ts";
 import { renderText } from "../report/text.ts";
 import { failureDocument, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
@@ -14,6 +10,7 @@ import type { Command, Context } from "./command.ts";
 import { commandFailure } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
 import { Evidence } from "./reports/evidence.ts";
+import { ReportTargets } from "./reports/targets.ts";
 import type { Signals } from "./signals.ts";
 
 /** Where a run prints. */
@@ -35,16 +32,17 @@ export async function runCommand(
   io: Io,
 ): Promise<number> {
   const json = args.flag("json");
+  const reports = new ReportTargets(json, io);
+  for (const target of args.list("report")) reports.add(target);
   const quiet = args.flag("quiet") || json;
   const color = !args.flag("no-color");
-  const reports = args.list("report").map(reportWriter);
   const view = progressView(args.flag("progress") || (io.stderrStream.isTTY === true && !quiet), io.stderrStream);
   const context: Context = {
     print: (text) => {
-      if (!quiet) io.stdout(text);
+      if (!quiet && !reports.hasStdout) io.stdout(text);
     },
     progress: (event) => view.show(event),
-    report: (target) => reports.push(reportWriter(target)),
+    report: (target) => reports.add(target),
     color: color && io.stdoutColor,
     signal: io.signals.signal,
     holdSignals: () => {
@@ -57,7 +55,7 @@ export async function runCommand(
     io.signals.release();
   };
   const begin = performance.now();
-  const evidence = new Evidence(argv, () => json || reports.length > 0);
+  const evidence = new Evidence(argv, () => json || !reports.isEmpty);
   const sides = Object.keys(command.positionals);
   let document: ReportDocument;
   try {
@@ -70,7 +68,7 @@ export async function runCommand(
     const failure = commandFailure(error);
     const failed = { ...failureDocument(name, failure), header: await evidence.header(args, sides, false) };
     printFailure(failure, failed, json, color, io);
-    for (const report of reports) report(failed);
+    reports.write(failed);
     return failure.exitCode;
   }
   const seconds = (performance.now() - begin) / 1e3;
@@ -80,7 +78,7 @@ export async function runCommand(
   if (json) io.stdout(renderJson(document));
   else if (quiet && document.verdict !== "pass") io.stderr(`${visible(document.headline)}\n`);
   else context.print(document.printed ?? renderText(document, { color: context.color, columns: io.columns }));
-  for (const report of reports) report(document);
+  reports.write(document);
   return document.verdict === "pass" ? 0 : 1;
 }
 
@@ -118,21 +116,3 @@ export async function refuseCall(error: unknown, argv: readonly string[], io: Io
   printFailure(failure, document, argv.includes("--json"), !argv.includes("--no-color"), io);
   return failure.exitCode;
 }
-
-function reportWriter(file: string): (document: ReportDocument) => void {
-  const render = rendererFor(file);
-  return (document) => {
-    try {
-      mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, render(document));
-    } catch (cause) {
-      throw new EnvironmentError("REPORT_UNWRITABLE", `--report ${file}: ${causeOf(cause)}`, {
-        file,
-        help: "name a path that can be written",
-        cause,
-      });
-    }
-  };
-}
-
-const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

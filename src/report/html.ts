@@ -1,7 +1,7 @@
 import type { Check } from "../base/check.ts";
 import type { ReportDocument, Section } from "./document.ts";
 import { type Block, fitted } from "./fit.ts";
-import { checkBlock, diagnosisBlock, factBlock, noteBlock, tableBlock, text } from "./html/blocks.ts";
+import { checkBlock, diagnosisBlock, evidenceBlocks, factBlock, noteBlock, tableBlock, text } from "./html/blocks.ts";
 import { escaped, LIMITS } from "./html/escaped.ts";
 import { Figures, type PartFigures } from "./html/figures.ts";
 import { STYLE } from "./html/style.ts";
@@ -23,6 +23,7 @@ export function renderHtml(document: ReportDocument): string {
     top!,
     ...(sections.length > 1 ? [summaryBlock(sections, "h2")] : []),
     ...rest,
+    ...(document.header === undefined ? [] : evidenceBlocks(document.header)),
     ...sections.flatMap((section, i) => ofPart(section, 2, `<div class="apart" id="${anchorOf(i)}"></div>`)),
     ...(figures.note === null ? [] : [text(`<p class="notes">${figures.note}</p>`)]),
   ];

@@ -1,7 +1,9 @@
 import type { Check } from "../base/check.ts";
 import type { Diagnosis, ReportDocument, Section, Table } from "./document.ts";
 import { visible } from "./escape.ts";
+import { evidenceFacts, filesTable } from "./evidence.ts";
 import { type Block, clipped, fitted, type Limits, moreRows, shownChecks, shownRows } from "./fit.ts";
+import type { Header } from "./header.ts";
 import { summaryOf } from "./summary.ts";
 
 /** GitHub takes 65,536 characters for a comment (and 1 MiB for a step summary); a frame of the user's own has to fit, too. */
@@ -11,12 +13,13 @@ const STATUS = { passed: "✅ passed", failed: "❌ failed", "not checked": "⚠
 
 /** The report as GitHub-flavoured Markdown, short enough for a pull request comment or a step summary. */
 export function renderMarkdown(document: ReportDocument): string {
-  const { sections = [] } = document;
+  const { sections = [], header } = document;
   const [title, headline, ...rest] = findings(document.title, document, "#");
   const blocks = [
     ...[title!, headline!],
-    ...(sections.length > 1 ? [tableBlock("## Contents\n\n", summaryOf(sections))] : []),
+    ...(sections.length > 1 ? [contents(sections)] : []),
     ...rest,
+    ...(header === undefined ? [] : evidence(header)),
     ...sections.flatMap((section) => findings(section.title, section, "##")),
   ];
   return `${fitted(blocks, { bytes: LIMITS.bytes, between: "\n\n", rest: "The rest is in the JSON report." })}\n`;
@@ -39,6 +42,36 @@ function findings(title: string, found: ReportDocument | Section, level: string)
   if (notes.length > 0) blocks.push(noteBlock(notes));
   return blocks;
 }
+
+/** Not cut for what comes after it: a page that has no room for all runs has at least their verdicts and causes. */
+function contents(sections: readonly Section[]): Block {
+  const table = summaryOf(sections);
+  const short = table.rows.map((row) => row.map((cell) => clipped(cell, CONTENTS_TEXT)));
+  const { begin, rows, end, left, more } = tableBlock("## Contents\n\n", { ...table, rows: short });
+  return text(`${begin}${rows.join("")}${end}${left > 0 ? more(left) : ""}`);
+}
+
+/** A hundred rows of it are less than half a page. */
+const CONTENTS_TEXT = 120;
+
+/** Folded away until somebody asks. */
+function evidence(header: Header): Block[] {
+  const columns = [{ name: "" }, { name: "" }];
+  const rows = evidenceFacts(header).map(({ label, value }) => [label, value]);
+  const table = tableBlock("<details><summary>Evidence</summary>\n\n", { title: "", columns, rows });
+  const facts = {
+    ...table,
+    begin: table.begin + table.rows.slice(0, UNCUT_FACTS).join(""),
+    rows: table.rows.slice(UNCUT_FACTS),
+  };
+  const files = filesTable(header);
+  if (files.rows.length === 0) return [{ ...facts, end: DETAILS_END }];
+  return [facts, { ...tableBlock("", files), end: DETAILS_END }];
+}
+
+/** Command, time and version. */
+const UNCUT_FACTS = 3;
+const DETAILS_END = "\n\n</details>";
 
 const text = (begin: string): Block => ({ begin, rows: [], end: "", left: 0, more: () => "" });
 

@@ -2,7 +2,9 @@
 import type { Check } from "../../base/check.ts";
 import { diagnosisFacts } from "../diagnosis.ts";
 import type { Diagnosis, Fact, Table } from "../document.ts";
+import { evidenceFacts, filesTable } from "../evidence.ts";
 import { type Block, moreRows, shownChecks, shownRows } from "../fit.ts";
+import type { Header } from "../header.ts";
 import { escaped, LIMITS } from "./escaped.ts";
 
 export const text = (begin: string): Block => ({ begin, rows: [], end: "", left: 0, more: () => "" });
@@ -40,6 +42,15 @@ export function checkBlock(checks: readonly Check[], h: string): Block {
     );
   const head = "<th>Check</th><th>Status</th><th>Detail</th>";
   return { ...table("Checks", `<${h}>Checks</${h}>`, head, rows, "scroll checks"), left, more: more("check") };
+}
+
+/** Closed until somebody asks. */
+export function evidenceBlocks(header: Header): Block[] {
+  const facts = factBlock(evidenceFacts(header), '<details class="evidence"><summary>Evidence</summary>');
+  const files = filesTable(header);
+  if (files.rows.length === 0) return [{ ...facts, end: `${facts.end}</details>` }];
+  const table = tableBlock(files, "h3");
+  return [facts, { ...table, end: `${table.end}</details>` }];
 }
 
 export const statusCell = (word: string, tone: string): string =>

@@ -116,6 +116,7 @@ function facts(report: ParityReport): Fact[] {
       label: "KL (nats/token)",
       value: `mean ${scientific(metrics.klMeanNats)}, 95 % ${scientific(metrics.klP95Nats)}, 99 % ${scientific(metrics.klP99Nats)}, largest ${scientific(metrics.klMaxNats)} at position ${worst.position}${worst.prompt === undefined ? "" : ` of input ${worst.prompt + 1}`}`,
     },
+    { label: "limits", value: limitsText(report.thresholds) },
     ...(margin === null ? [] : [{ label: "margin", value: margin }]),
     {
       label: "agreement",
@@ -133,6 +134,9 @@ function facts(report: ParityReport): Fact[] {
     },
   ];
 }
+
+const limitsText = ({ klMeanNats, top1, origin }: ParityReport["thresholds"]): string =>
+  `mean KL ${scientific(klMeanNats)} nats/token${top1 === null ? "" : `, top-1 agreement ${percent(top1)}`} (${origin})`;
 
 const ORIGIN = { own: "its own", given: "given where a side has none", "given for it": "given for it" } as const;
 
