@@ -3,7 +3,7 @@ import { VERSION } from "../base/version.ts";
 import { withAcceptances } from "./accept-known.ts";
 import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
-import { commands } from "./commands/commands.ts";
+import { commands } from "./commands.ts";
 import { sharedOptions } from "./options.ts";
 import { type Io, refuseCall, runCommand } from "./run.ts";
 import { inOptions, misspeltCommand, NAME, shortHelp, usageError } from "./usage.ts";

@@ -4,7 +4,7 @@ import { UsageError } from "../base/errors.ts";
 import { nearestKey } from "../base/near.ts";
 import { notOneOf } from "./arguments.ts";
 import type { Command } from "./command.ts";
-import { commands } from "./commands/commands.ts";
+import { commands } from "./commands.ts";
 import { sharedOptions } from "./options.ts";
 
 export const NAME = "convert-checkpoint";

@@ -2,7 +2,7 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { LEAST_NODE, VERSION } from "../../src/base/version.ts";
-import { commands } from "../../src/cli/commands/commands.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { ENCODING_CHOICES } from "../../src/encodings/encoding.ts";
 import { FIXTURES, fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
