@@ -71,8 +71,8 @@ interface Found {
   readonly first: number;
   readonly a: string;
   readonly b: string;
-  readonly count: number;
-  readonly largest: number;
+  count: number;
+  largest: number;
 }
 
 /** `width` is null for types of less than a byte: then elements are bytes. */
@@ -111,11 +111,13 @@ function addBlock(found: Found | null, x: Buffer, y: Buffer, { begin, width, val
     if (x.compare(y, at, at + width, at, at + width) === 0) continue;
     const [a, b] = [values(x, at), values(y, at)];
     if (sameNaN && Number.isNaN(a) && Number.isNaN(b)) continue;
-    const largest = Math.max(result?.largest ?? 0, Number.isNaN(a - b) ? Infinity : Math.abs(a - b));
-    result =
-      result === null
-        ? { first: (begin + at) / width, a: print(a), b: print(b), count: 1, largest }
-        : { ...result, count: result.count + 1, largest };
+    const apart = Number.isNaN(a - b) ? Infinity : Math.abs(a - b);
+    if (result === null) {
+      result = { first: (begin + at) / width, a: print(a), b: print(b), count: 1, largest: apart };
+    } else {
+      result.count += 1;
+      if (apart > result.largest) result.largest = apart;
+    }
   }
   return result;
 }

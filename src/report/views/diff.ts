@@ -38,7 +38,7 @@ export function diffDocument(result: Diff): ReportDocument {
       ...result.notChecked,
     ],
     tables: [differenceTable(differences)],
-    notes: [...result.causes.map(causeNote), ...notes],
+    notes,
   };
 }
 
@@ -50,9 +50,6 @@ function diagnosisOf({ code, tensors, explanation, evidence, fix }: DiffCause): 
   const places = [...tensors.slice(0, PLACES), ...(more > 0 ? [`and ${more} more`] : [])];
   return { code, cause: explanation, evidence, places, fixes: [fix] };
 }
-
-const causeNote = ({ code, explanation, evidence, fix }: DiffCause): string =>
-  `${code}: ${explanation} (${evidence}); ${fix}`;
 
 function headline({ verdict, tensors, bytes, differences, cast, configDifferences, seconds }: Diff): string {
   if (verdict === "fail") return `${plural(differences.length, "difference")} in ${plural(tensors, "common tensor")}`;
