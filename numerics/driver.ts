@@ -43,11 +43,14 @@ export interface ForwardObserver {
   progress?(done: { readonly tap: string; readonly flops: number; readonly totalFlops: number }): void;
 }
 
+/** Values of taps by their names. */
+export type Recorded = Pick<ReadonlyMap<string, Values>, "get"> & { keys(): Iterable<string> };
+
 export interface DriveOptions {
   /** Index of the side that the other is measured against. */
   readonly reference?: number;
   /** What `record` was given when the reference ran before. This run's only side is measured against it. */
-  readonly recorded?: ReadonlyMap<string, Values>;
+  readonly recorded?: Recorded | undefined;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned?: boolean;
 }
@@ -109,7 +112,7 @@ function* logitBlocks({ capabilities }: Backend, { logits }: ForwardPlan): Gener
 }
 
 /** Taps of the first side that every side has, in order. */
-function commonTaps(sides: readonly ForwardSide[], recorded: ReadonlyMap<string, Values> | undefined): string[] {
+function commonTaps(sides: readonly ForwardSide[], recorded: Recorded | undefined): string[] {
   const [first, ...others] = sides.map(({ plan }) => plan.steps.slice(0, -1).map((step) => step.tap));
   if (recorded) others.push([...recorded.keys()]);
   return first!.filter((tap) => others.every((taps) => taps.includes(tap)));

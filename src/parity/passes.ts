@@ -16,6 +16,7 @@ import { compareChoices, type RoutingComparison } from "./routing.ts";
 import { type Chosen, chosenIn, type PassChoice } from "./seen/chosen.ts";
 import { hfPlans } from "./seen/hf-plans.ts";
 import type { SideWeights } from "./side.ts";
+import type { RecordedTaps } from "./verdict/limits.ts";
 
 export interface ForwardOptions {
   /** Path for the logits that the metrics are computed from. */
@@ -87,7 +88,7 @@ export class Passes {
       this.sides.map((side, s) => planOf(side, forwards[s]!, resolved, this.inputs.length > 1 ? i : null)),
     );
     const [vocab, other] = plans.slice(0, this.sides.length).map((plan) => plan.logits[1]!);
-    if (this.of.golden) checkGolden(this.of.golden, this.inputs[0]!.ids_T, vocab!);
+    if (this.of.golden) checkGolden(this.of.golden, this.inputs[0]!.ids_T, plans[0]!);
     if (other === undefined || other === vocab) return plans;
     throw new InputError("VOCAB_MISMATCH", "the two sides have vocabularies of different sizes", {
       file: this.sides[1]!.path,
@@ -134,6 +135,12 @@ export class Passes {
   /** Tokens of the longest input. */
   get tokens(): number {
     return this.longest.ids_T.length;
+  }
+
+  /** Types of the hidden states that the golden has; null where it has none. */
+  get goldenTaps(): RecordedTaps {
+    const { taps } = this.of.golden ?? {};
+    return taps === undefined || taps.size === 0 ? null : taps.isNarrow ? "narrow" : "wide";
   }
 
   /** A golden that was computed in a narrow type, and what that type alone makes of its logits; null where there is none. */
@@ -299,8 +306,8 @@ export class Passes {
       weight: (key: string) => this.sides[at]!.weight(key),
       has: (key: string) => this.sides[at]!.has(key),
     }));
-    const recorded = isRecorded ? { recorded: recording.taps } : {};
-    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned, ...recorded });
+    const recorded = isRecorded ? recording.taps : this.goldenTaps === null ? undefined : this.of.golden?.taps;
+    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned, recorded });
     return { taps, routing, choices, nextTokens: next };
   }
 }

@@ -3,6 +3,7 @@ import type { Examine, ParityCheck, Run } from "./check.ts";
 import { configs } from "./configs.ts";
 import { experts } from "./experts.ts";
 import { goldenPrecision } from "./golden.ts";
+import { goldenTaps } from "./golden-taps.ts";
 import { finite, known, meanKl, top1 } from "./logits.ts";
 import { multiTokenPrediction } from "./multi-token-prediction.ts";
 import { positions, windows } from "./reach.ts";
@@ -12,7 +13,7 @@ import { vocabulary } from "./vocabulary.ts";
 import { weights } from "./weights.ts";
 
 const OF_LOGITS: readonly Examine[] = [meanKl, known, top1, finite, multiTokenPrediction];
-const OF_SIDES: readonly Examine[] = [goldenPrecision, configs, ties, everyTensorRead, weights, vocabulary];
+const OF_SIDES: readonly Examine[] = [goldenPrecision, goldenTaps, configs, ties, everyTensorRead, weights, vocabulary];
 /** What the input could not show. */
 const OF_INPUT: readonly Examine[] = [positions, windows, experts, tower];
 

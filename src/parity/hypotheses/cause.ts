@@ -1,10 +1,12 @@
 // What a search beside recorded logits came to, in words: the cause, the hypotheses that fit equally, or that it is unknown.
 import type { LogitComparison } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
+import { isVision, partOf } from "../../faults/undo/parts.ts";
 import type { ForwardOptions, Passes } from "../passes.ts";
 import type { Cause } from "../verdict/causes/cause.ts";
 import type { Evidence } from "../verdict/evidence.ts";
 import type { WithoutKnown } from "../verdict/experiments.ts";
+import { tapLimit } from "../verdict/limits.ts";
 import { hfGraph, nativeGraph, type TrialGraph } from "./graph.ts";
 import type { Hypothesis } from "./hypothesis.ts";
 import { type Explanation, type Found, Search, type Tried } from "./search.ts";
@@ -47,7 +49,8 @@ export async function searchGolden(
   const { family } = side!.view.model;
   // Without known differences both graphs of a native side compute the same.
   const before = known === null || graph.isOwn ? comparison : null;
-  const search = new Search({ before, graph, family, input, golden, backend, floor, signal, onProgress });
+  const isSuspect = suspectsBy(evidence);
+  const search = new Search({ isSuspect, before, graph, family, input, golden, backend, floor, signal, onProgress });
   const found = await search.run();
   return {
     causes: found.explanations.length === 0 ? [] : [causeOf(found)],
@@ -68,6 +71,23 @@ function graphFor(side: Passes["sides"][number], klNats: number, known: WithoutK
     if (error instanceof InputError) return null;
     throw error;
   }
+}
+
+/** Hidden states beside the golden say which layers are right: of others alone faults are undone. */
+function suspectsBy({ taps, exact, goldenTaps: recorded }: Evidence): ((key: string) => boolean) | undefined {
+  if (!recorded || taps.length === 0) return undefined;
+  const layers = taps.flatMap(({ tap, relativeRms }) => {
+    const layer = /^layers\.(\d+)\.ffn$/.exec(tap)?.[1];
+    return layer === undefined ? [] : [{ layer: Number(layer), isRight: relativeRms <= tapLimit(exact, recorded) }];
+  });
+  const parting = layers.find(({ isRight }) => !isRight)?.layer ?? Number.POSITIVE_INFINITY;
+  const right = layers.filter(({ layer, isRight }) => isRight && layer < parting).at(-1)?.layer ?? -1;
+  return (key) => {
+    const { layer } = partOf(key);
+    // What stands before the layers is right where one of them is; what stands behind them is not seen.
+    if (layer === null || isVision(key)) return right < 0 || parting === Number.POSITIVE_INFINITY;
+    return layer > right && layer <= parting;
+  };
 }
 
 const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));

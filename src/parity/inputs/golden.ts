@@ -1,11 +1,13 @@
 // Recorded logits to compare against: a safetensors file of `input_ids` [T] and `logits` [T, V], each with or without a
-// batch of one in front. Ids are I64 or I32, logits F32, BF16 or F16.
+// batch of one in front. Ids are I64 or I32, logits F32, BF16 or F16. Hidden states may be there, too (golden-taps.ts).
+import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import { InputError } from "../../base/errors.ts";
 import { FLOAT_BYTES, isFloat } from "../../base/floats.ts";
 import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
 import { openSafetensors } from "../../formats/safetensors/open.ts";
 import { castingRead } from "../../views/cast.ts";
 import { precisionOf, type Rounded, RoundingOfLogits } from "./golden-precision.ts";
+import { GoldenTaps } from "./golden-taps.ts";
 import { describeTensor, invalidTensor, readIds } from "./tensors.ts";
 
 export interface Golden {
@@ -14,6 +16,8 @@ export interface Golden {
   readonly vocab: number;
   /** Of a golden whose logits are those of a narrower type than F32: what that type makes of logits it is compared with. */
   readonly rounding: RoundingOfLogits | null;
+  /** Hidden states beside the logits; none in most. */
+  readonly taps: GoldenTaps;
   /** Row-major logits of positions [begin, end). */
   rows(begin: number, end: number): Float32Array;
   close(): void;
@@ -41,7 +45,8 @@ export function openGolden(path: string): Golden {
     };
     const precision = dtype === "BF16" || dtype === "F16" ? dtype : precisionOf(rows, ids.length);
     const rounding = precision === null ? null : new RoundingOfLogits(precision, ids, vocab);
-    return { path, ids, vocab, rounding, rows, close: () => file.close() };
+    const taps = new GoldenTaps(file, ids.length);
+    return { path, ids, vocab, rounding, taps, rows, close: () => file.close() };
   } catch (error) {
     file.close();
     throw error;
@@ -60,8 +65,9 @@ function logitsOf(file: Checkpoint, tokens: number): TensorInfo {
   throw invalidTensor("GOLDEN_INVALID", file.path, "logits", [expected, describeTensor(file, "logits")]);
 }
 
-/** @throws InputError where a golden does not belong to these ids or this vocabulary */
-export function checkGolden(golden: Golden, ids: readonly number[], vocab: number): void {
+/** @throws InputError where a golden does not belong to these ids, this vocabulary or these layers */
+export function checkGolden(golden: Golden, ids: readonly number[], plan: ForwardPlan): void {
+  const vocab = plan.logits[1]!;
   const length = Math.max(ids.length, golden.ids.length);
   const at = Array.from({ length }, (_, i) => i).find((i) => ids[i] !== golden.ids[i]);
   if (at !== undefined) {
@@ -83,4 +89,5 @@ export function checkGolden(golden: Golden, ids: readonly number[], vocab: numbe
       help: "record the golden with this model, or cut padded rows off the embedding and the head",
     });
   }
+  golden.taps.check(plan);
 }

@@ -13,8 +13,8 @@ export interface Divergence {
   readonly tensors: readonly string[];
 }
 
-export function firstDivergence({ taps, plans, exact }: Evidence): Divergence | null {
-  const limit = tapLimit(exact);
+export function firstDivergence({ taps, plans, exact, goldenTaps }: Evidence): Divergence | null {
+  const limit = tapLimit(exact, goldenTaps);
   const at = taps.findIndex(({ relativeRms }) => !(relativeRms <= limit));
   if (at < 0) return null;
   const { tap, relativeRms } = taps[at]!;

@@ -6,7 +6,7 @@ import type { ConfigDifference } from "../../family/config-differences.ts";
 import type { SideCast } from "../casts.ts";
 import type { GoldenRounding } from "../inputs/golden.ts";
 import type { Coverage } from "../seen/coverage.ts";
-import type { Thresholds } from "./limits.ts";
+import type { RecordedTaps, Thresholds } from "./limits.ts";
 
 export interface Evidence {
   readonly metrics: Metrics;
@@ -26,6 +26,8 @@ export interface Evidence {
   readonly golden: boolean;
   /** Of a golden that was computed in a narrow type. */
   readonly goldenRounding: GoldenRounding | null;
+  /** Of a golden that has hidden states, too. */
+  readonly goldenTaps?: RecordedTaps;
 }
 
 /** Taps of layers that predict further tokens: no logit of the model shows them. */

@@ -137,7 +137,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
     klMeanNatsWithoutKnown: known?.without.metrics.klMeanNats ?? null,
     ...measured(evidence, outcome),
     taps: tapErrors(evidence.taps, known?.without.taps),
-    tapLimit: tapLimit(evidence.exact),
+    tapLimit: tapLimit(evidence.exact, evidence.goldenTaps),
     noiseFloor,
     checks: checksOf({ evidence, findings, known, remaining, isAccepted }),
     findings,
@@ -233,5 +233,6 @@ async function evidenceOf(trial: Trial, outcome: ForwardOutcome, noise: NoiseFlo
     exact: backend.capabilities.exact,
     golden: b === undefined,
     goldenRounding: passes.goldenRounding,
+    goldenTaps: passes.goldenTaps,
   };
 }
