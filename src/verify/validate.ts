@@ -1,5 +1,6 @@
 // One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
 
+import { createXXHash64 } from "hash-wasm";
 import type { Check } from "../base/check.ts";
 import { torchName } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
@@ -48,6 +49,8 @@ const CHECKS: Readonly<Record<string, readonly Difference["kind"][]>> = {
   "buffers that the other side lacks have their defaults": ["dropped"],
   "no NaN, no infinity": ["nan", "infinite"],
   "initialised: no constant matrix, no norm of zeros, nothing but subnormal values": ["zero", "constant", "subnormal"],
+  "no share of memory that nothing was written to": ["implausible", "untouched"],
+  "no tensor twice": ["repeated"],
   "code of the model's own that configs name is there": ["file"],
 };
 
@@ -63,7 +66,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
   const begin = performance.now();
   const tensors = [...model.source.tensors.values()];
   const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const found = await runSteps(findFaults(model), "reading", bytes, options);
+  const found = await runSteps(findFaults(model, await createXXHash64()), "reading", bytes, options);
   const loads = loading(model);
   const differences = [...found.differences, ...(loads?.differences ?? [])];
   model.checkpoint.verify(model.stored.keys);
@@ -106,17 +109,27 @@ function encodingDifferences(model: Model): Difference[] {
   return fault === null ? [] : [{ key: "quantization_config", kind: "encoding", detail: fault.message }];
 }
 
-function* findFaults(model: Model): Generator<number, Judged, void> {
+type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
+
+function* findFaults(model: Model, hasher: Hasher): Generator<number, Judged, void> {
   const { mapping } = asHf(model, { tolerate: true });
   const faults = sourceDifferences(mapping);
   const found = [...encodingDifferences(model), ...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
   const unknown = new Set(faults.filter(({ kind }) => kind === "extra").map(({ key }) => key));
   const names = hfNames(mapping);
+  const aliases = new Set(mapping.equalities.map(({ alias }) => alias));
   const scanned: Scanned[] = [];
   for (const info of model.source.tensors.values()) {
     const { dtype, key } = info;
     if (!isFloat(dtype) || unknown.has(key)) continue;
-    scanned.push({ info, hfKey: names.get(key) ?? key, scan: yield* scan(model.source, info, dtype) });
+    hasher.init();
+    const found = yield* scan(model.source, info, dtype, hasher);
+    scanned.push({
+      info,
+      hfKey: names.get(key) ?? key,
+      scan: found,
+      ...(aliases.has(key) ? {} : { hash: hasher.digest() }),
+    });
   }
   const { differences, notes } = judgeValues(scanned, model.family.centredNorms);
   const { folder } = model.checkpoint;

@@ -261,7 +261,10 @@ describe("values that some models begin with", () => {
     expect(small.differences).toEqual([
       { key, kind: "subnormal", detail: expect.stringContaining("below the smallest") },
     ]);
-    expect((await cast((i) => (i === 77 ? 1 : (i % 3) * size))).differences).toEqual([]);
+    // Weights of f16 are often that small; those of f32 are not.
+    const amongOthers = (await cast((i) => (i === 77 ? 1 : (i % 3) * size))).differences;
+    expect(amongOthers.map(({ kind }) => kind)).toEqual(dtype === "f16" ? [] : ["implausible"]);
+    expect((await cast((i) => (i === 77 ? size : 1 + (i % 3)))).differences).toEqual([]);
   });
 });
 

@@ -10,6 +10,8 @@ export interface Scanned {
   /** Hugging Face's key of the tensor, or of the first of those that are made of it. */
   readonly hfKey: string;
   readonly scan: Scan;
+  /** Of its bytes. */
+  readonly hash?: string;
 }
 
 export interface Judged {
@@ -28,7 +30,11 @@ const ZERO_START =
 export function judgeValues(all: readonly Scanned[], centredNorms: RegExp | undefined): Judged {
   const starts = zeroStarts(all);
   const differences = all.flatMap((each) => (starts.has(patternOf(each)) ? [] : findings(each, centredNorms)));
-  return { differences, notes: [...starts.values()].map(startNote) };
+  const repeated = repetitions(all);
+  return {
+    differences: [...differences, ...repeated.differences],
+    notes: [...[...starts.values()].map(startNote), ...repeated.notes],
+  };
 }
 
 /** The kind of tensor: its key without indices. */
@@ -67,9 +73,68 @@ function findings({ info, hfKey, scan }: Scanned, centredNorms: RegExp | undefin
     const detail = `all ${total} elements are below the smallest normal ${dtype}, where digits are lost: was it scaled or cast?`;
     return [{ key, kind: "subnormal", detail }];
   }
-  return isMatrix && common !== null && common !== undefined
-    ? [{ key, kind: "constant", detail: `all ${total} elements are equal: was it ever initialised?` }]
-    : [];
+  if (isMatrix && common !== null && common !== undefined)
+    return [{ key, kind: "constant", detail: `all ${total} elements are equal: was it ever initialised?` }];
+  return fromMemory(info, hfKey, scan);
+}
+
+/** A share of subnormal values above it is no rounding of small weights. */
+const SUBNORMAL_SHARE = 0.02;
+/** Rows of the vocabulary may be padding, which nothing ever reads. */
+const PADDED = /(?:embed_tokens|lm_head)\b/;
+
+/** What memory held before weights were written to it. */
+function fromMemory({ key, shape }: TensorInfo, hfKey: string, { huge, subnormals, untouched }: Scan): Difference[] {
+  const total = elementCount(shape);
+  if (huge > 0) {
+    const detail = `${huge} of ${total} elements are beyond 2^33, as no weight is: was it ever initialised?`;
+    return [{ key, kind: "implausible", detail }];
+  }
+  if (subnormals > Math.max(1, SUBNORMAL_SHARE * total)) {
+    const detail = `${subnormals} of ${total} elements are subnormal among others that are not: was it ever initialised?`;
+    return [{ key, kind: "implausible", detail }];
+  }
+  if (shape.length < 2 || untouched === null || PADDED.test(hfKey) || BIAS.test(hfKey)) return [];
+  const { axis, begin, end, of } = untouched;
+  const detail = `${axis} ${begin} to ${end - 1} of ${of} hold one value each, the others do not: did a rank write its share?`;
+  return [{ key, kind: "untouched", detail }];
+}
+
+/** The head may be the embedding, also where the config does not tie them. */
+const HEADS = /(?:embed_tokens|lm_head|shared_head\.head)\b/;
+const EXPERT = /\.experts\.\d+\./;
+/** A matrix of fewer elements may be the same by chance. */
+const LEAST_ELEMENTS = 16;
+
+/** Matrices that hold the same bytes, each told once, with the first that has them. */
+function repetitions(all: readonly Scanned[]): Judged {
+  const seen = new Map<string, Scanned>();
+  const differences: Difference[] = [];
+  for (const each of all) {
+    const { info, hfKey, scan, hash } = each;
+    const { key, shape, dtype } = info;
+    if (hash === undefined || scan.common !== null || shape.length < 2 || BIAS.test(hfKey)) continue;
+    if (elementCount(shape) < LEAST_ELEMENTS || HEADS.test(hfKey)) continue;
+    const id = `${hash} ${dtype} ${shape}`;
+    const first = seen.get(id);
+    if (first === undefined) seen.set(id, each);
+    else differences.push({ key, kind: "repeated", detail: `holds the bytes of "${first.info.key}", and is no tie` });
+  }
+  return upcycled(all, differences);
+}
+
+/** Experts that are all copies of one are how some mixtures begin: a fault repeats some of them. */
+function upcycled(all: readonly Scanned[], differences: readonly Difference[]): Judged {
+  const experts = all.filter(({ hfKey, info }) => EXPERT.test(hfKey) && EXPERT.test(info.key) && info.shape.length > 1);
+  const kinds = new Set(experts.map(({ hfKey }) => hfKey.replace(EXPERT, ".experts.#.")));
+  const repeated = new Set(differences.map(({ key }) => key));
+  const copies = experts.filter(({ info }) => repeated.has(info.key));
+  if (copies.length === 0 || copies.length < experts.length - kinds.size) return { differences, notes: [] };
+  const apart = new Set(copies.map(({ info }) => info.key));
+  return {
+    differences: differences.filter(({ key }) => !apart.has(key)),
+    notes: [`all experts of a layer hold the same weights: so mixtures begin that are made of one model`],
+  };
 }
 
 function notFinite({ key, shape }: TensorInfo, { nans, infinities, firstBad }: Scan): Difference[] {
