@@ -60,8 +60,8 @@ describe.each(["llama3/split", "llama3/bf16"])("%s", (name) => {
     ],
   ])("%s", async (what, make, kind) => {
     // Addresses are NaN in BF16.
-    const isNaN = name.endsWith("bf16") && kind === "implausible" && what.startsWith("memory");
-    expect(await found(hf, change(make))).toEqual([`${key}: ${isNaN ? "nan" : kind}`]);
+    const asNaN = name.endsWith("bf16") && kind === "implausible" && what.startsWith("memory");
+    expect(await found(hf, change(make))).toEqual([`${key}: ${asNaN ? "nan" : kind}`]);
   });
 
   test("a layer that holds another", async () => {
