@@ -151,7 +151,15 @@ function byCheck({ faults }: Counts): string {
     const sees = asked.filter(({ said }) => said[check] === "fails").length;
     return [check, `${sees} of ${asked.length}`, faults.length - asked.length];
   });
-  return `## By check\n\n${table(["check", "refuses", "not checked"], rows)}\n`;
+  const alone = faults.filter(({ said }) => said["golden alone"] === "fails");
+  const hit = alone.filter(({ goldenName, kind }) => goldenName !== null && codesOf(kind).includes(goldenName)).length;
+  return `## By check
+
+${table(["check", "refuses", "not checked"], rows)}
+
+Of the ${alone.length} that the golden alone refuses, hypotheses call ${hit} by their code; the others are called unknown, or several
+that fit (docs/goldens.md). It is asked of every third mutant, as hypotheses run a model many times.
+`;
 }
 
 function byFamily({ faults }: Counts): string {
@@ -173,6 +181,11 @@ function byFamily({ faults }: Counts): string {
   });
   return `## By family and layout\n\n${table(["", "mutants", "caught", "located", "named"], rows)}\n`;
 }
+
+const codesOf = (name: string): readonly string[] => {
+  const kind = KINDS.find((each) => each.name === name);
+  return kind?.code == null ? [] : [kind.code, ...(kind.alsoCodes ?? [])];
+};
 
 /** How many of a kind's mutants a check refuses. */
 const cell = (own: readonly Row[], check: (typeof CHECKS)[number]): string => {

@@ -8,6 +8,9 @@ import { embeddingOf, headOf, isTied } from "../model/tied-head.ts";
 import { expertCount, headDim, isVision, keyHeads, keysLike, layerOf, queryHeads, textConfig } from "../names.ts";
 import { layersOf, reorder, routers } from "../order/experts.ts";
 
+/** The id whose vector is changed: only an input without it does not show it. */
+export const UNREAD = 3;
+
 const CONTROL = { code: null, keepsShapes: true } as const;
 
 /** Layers whose queries and keys do not turn. */
@@ -105,12 +108,13 @@ const WEIGHTS: readonly Kind[] = [
   tensorKind({
     name: "control-unread-embedding-row",
     code: null,
-    about: "the vector of a token that the input does not have",
-    places: (sample) => (isTied(sample) ? [] : [embeddingOf(sample)].flatMap((key) => key ?? [])),
+    about: "the vector of token 3, for inputs that do not have it",
+    // Images bring ids of their own.
+    places: (sample) =>
+      isTied(sample) || visionConfig(sample.config) !== null ? [] : [embeddingOf(sample)].flatMap((key) => key ?? []),
     bytes({ source }, key) {
       const [rows = 0, width = 0] = source.tensors.get(key)!.shape;
-      // The id 3 is what no fixture's input has.
-      return recalculated(source, key, (x, i) => (Math.floor(i / width) === Math.min(3, rows - 1) ? 2 * x : x));
+      return recalculated(source, key, (x, i) => (Math.floor(i / width) === Math.min(UNREAD, rows - 1) ? 2 * x : x));
     },
   }),
   {
