@@ -157,8 +157,8 @@ function byCheck({ faults }: Counts): string {
 
 ${table(["check", "refuses", "not checked"], rows)}
 
-Of the ${alone.length} that the golden alone refuses, hypotheses call ${hit} by their code; the others are called unknown, or several
-that fit (docs/goldens.md). It is asked of every third mutant, as hypotheses run a model many times.
+Of the ${alone.length} that the golden alone refuses, hypotheses call ${hit} by their code; the others are called unknown, or
+several that fit. It is asked of every third mutant, as hypotheses run a model many times.
 `;
 }
 
@@ -265,7 +265,13 @@ ${table(
 
 function notTried({ skipped }: Counts): string {
   const never = KINDS.filter(({ name }) => !skipped.some(({ kind }) => kind === name)).length;
-  const rows = skipped.map((row) => [...at(row), (row.skipped ?? "").slice(0, 160).replaceAll("|", "/")]);
+  const rows = skipped.map((row) => [
+    ...at(row),
+    (row.skipped ?? "")
+      .replaceAll(/\S*\/fixtures\//g, "")
+      .slice(0, 160)
+      .replaceAll("|", "/"),
+  ]);
   return `## Not tried
 
 ${rows.length === 0 ? `Nothing: all ${never} kinds could be made where they were tried.` : table(["kind", "in", "place", "why"], rows)}

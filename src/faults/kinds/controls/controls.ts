@@ -5,7 +5,17 @@ import { along, exchanged, rolled, toPairs } from "../axes.ts";
 import { fieldKind, KEEP, ofNumber, turnedOver, withValues } from "../config/field.ts";
 import { type Kind, tensorKind, withTensors } from "../kind.ts";
 import { embeddingOf, headOf, isTied } from "../model/tied-head.ts";
-import { expertCount, headDim, isVision, keyHeads, keysLike, layerOf, queryHeads, textConfig } from "../names.ts";
+import {
+  expertCount,
+  headDim,
+  isVision,
+  keyHeads,
+  keysLike,
+  layerOf,
+  queryHeads,
+  textConfig,
+  visionConfig,
+} from "../names.ts";
 import { layersOf, reorder, routers } from "../order/experts.ts";
 
 /** The id whose vector is changed: only an input without it does not show it. */
