@@ -129,6 +129,8 @@ export interface ImageInput {
 
 export interface ForwardInput {
   readonly ids_T: readonly number[];
+  /** Tokens of the input that this is the beginning of, where frequencies follow from its length. */
+  readonly wholeLength?: number | undefined;
   /** Whether the side has a tensor by a key of its own, for parts that a checkpoint may come without. */
   readonly has?: ((key: string) => boolean) | undefined;
   readonly images?: ImageInput | undefined;

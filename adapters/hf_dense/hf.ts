@@ -8,8 +8,8 @@ import { activate } from "./hf-activation.ts";
 
 /** <Model>ForCausalLM.forward */
 export function hfForward(model: Decoder): Forward {
-  return function* (op, weight, { ids_T }) {
-    const part = new Modules(op, weight, model, ids_T.length);
+  return function* (op, weight, { ids_T, wholeLength = ids_T.length }) {
+    const part = new Modules(op, weight, model, ids_T.length, wholeLength);
     let hidden_TD = op.gather(weight("model.embed_tokens.weight"), ids_T);
     if (model.embedScale !== 1) hidden_TD = op.affine(hidden_TD, model.embedScale);
     if (model.embedNorm) hidden_TD = part.norm(model.norm, hidden_TD, `model.${model.finalNorm}`);
@@ -56,6 +56,7 @@ class Modules<N extends Node> {
     private readonly weight: Weights<N>,
     private readonly model: Decoder,
     private readonly tokens: number,
+    private readonly wholeLength: number,
   ) {}
 
   private linear(x: N, module: string, bias: boolean): N {
@@ -173,7 +174,7 @@ class Modules<N extends Node> {
     let table = this.tables.get(rope);
     if (table === undefined) {
       table = ropeTable(
-        frequenciesOf(rope, this.tokens),
+        frequenciesOf(rope, this.wholeLength),
         Array.from({ length: this.tokens }, (_, t) => t),
       );
       if (minus) table = { ...table, sin: table.sin.map((sin) => -sin) };

@@ -136,3 +136,14 @@ export const permutationsOf = (list: readonly number[]): number[][] =>
     : list.flatMap((first) => permutationsOf(list.filter((x) => x !== first)).map((rest) => [first, ...rest]));
 
 export const isIdentity = (list: readonly number[]): boolean => list.every((from, i) => from === i);
+
+/** Orders that change something, each under its first name: of few things, many are one. */
+export function distinct(orders: readonly (readonly [string, readonly number[]])[]): Record<string, readonly number[]> {
+  const seen = new Set<string>();
+  const kept = orders.filter(([, list]) => {
+    const isNew = list.length > 1 && !isIdentity(list) && !seen.has(`${list}`);
+    seen.add(`${list}`);
+    return isNew;
+  });
+  return Object.fromEntries(kept);
+}

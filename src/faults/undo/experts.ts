@@ -4,10 +4,10 @@ import type { TensorInfo } from "../../formats/checkpoint.ts";
 import type { Sample } from "../fault.ts";
 import { textOrder } from "../kinds/axes.ts";
 import {
+  distinct,
   exchanged,
   holding,
   inverse,
-  isIdentity,
   listed,
   type Order,
   ordered,
@@ -53,7 +53,7 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
   const numbers = Array.from({ length: count }, (_, e) => e);
   const text = textOrder(count);
   const halves = count % 2 === 0 ? numbers.map((e) => Math.floor(e / 2) + (e % 2) * (count / 2)) : numbers;
-  return Object.fromEntries(
+  return distinct(
     Object.entries({
       "sorted as text": inverse(text),
       "sorted as numbers where they should be as text": text,
@@ -63,7 +63,7 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
       "halves exchanged": count % 2 === 0 ? numbers.map((e) => (e + count / 2) % count) : numbers,
       "ranks interleaved": halves,
       "ranks not interleaved": inverse(halves),
-    }).filter(([, list]) => !isIdentity(list)),
+    }),
   );
 }
 

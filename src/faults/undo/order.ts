@@ -2,7 +2,7 @@
 import type { TensorInfo } from "../../formats/checkpoint.ts";
 import type { Sample } from "../fault.ts";
 import { textOrder } from "../kinds/axes.ts";
-import { exchanged, inBlocks, inverse, isIdentity, listed, type Order, ordered, place, tensorsWhere } from "./edits.ts";
+import { distinct, exchanged, inBlocks, inverse, listed, type Order, ordered, place, tensorsWhere } from "./edits.ts";
 import { expertPartOf, headsFor, latentFor } from "./parts.ts";
 import type { Place, Undoing } from "./undoing.ts";
 
@@ -13,7 +13,7 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
   const all = numbers(count);
   const text = textOrder(count);
   const isEven = count % 2 === 0;
-  return Object.fromEntries(
+  return distinct(
     Object.entries({
       "sorted as text": inverse(text),
       "sorted as numbers where they should be as text": text,
@@ -25,7 +25,7 @@ function ordersOf(count: number): Readonly<Record<string, readonly number[]>> {
       "halves from interleaved": isEven ? all.map((i) => exchanged(2, count / 2)(i, 0)) : all,
       "interleaved from halves": isEven ? all.map((i) => exchanged(count / 2, 2)(i, 0)) : all,
       "first two exchanged": all.map((i) => (i < 2 ? 1 - i : i)),
-    }).filter(([, list]) => count > 1 && !isIdentity(list)),
+    }),
   );
 }
 

@@ -25,6 +25,8 @@ export interface Undoing {
   readonly words: string;
   readonly mend: string;
   places(sample: Sample, hints: Hints): readonly Place[];
+  /** Whether numbers are made anew: in a narrow type they are rounded once more. */
+  readonly rounds?: boolean;
   /** Whether the places are tried one by one only: one head, one expert. */
   readonly alone?: boolean;
 }
@@ -36,6 +38,8 @@ export interface Hints {
 
 /** Places that are tried together. */
 export interface Suspect extends Pick<Undoing, "code" | "words" | "mend"> {
+  /** Whether its tensors are of a narrow type, and their numbers made anew. */
+  readonly isRounded: boolean;
   readonly reach: Reach;
   readonly edits: ReadonlyMap<string, Edit>;
   readonly how: string;
@@ -48,7 +52,7 @@ export interface Suspect extends Pick<Undoing, "code" | "words" | "mend"> {
  * every layer, a wrong row of it in one kind of tensor.
  */
 export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Suspect[] {
-  const { code, words, mend, isOfScores = false, alone = false } = undoing;
+  const { code, words, mend, isOfScores = false, rounds = false, alone = false } = undoing;
   const places = undoing.places(sample, hints);
   const sets = new Map<string, Place[]>();
   const add = (name: string, place: Place) => sets.set(name, [...(sets.get(name) ?? []), place]);
@@ -57,6 +61,10 @@ export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Susp
     add(`${place.how} of all`, place);
     add(`${place.how} of kind ${parts.map(({ stack, role }) => `${stack}.${role}`)}`, place);
     const [first] = parts;
+    // Some permute the weights alone, and leave biases as they are.
+    const ending = /[^.]*$/.exec(first!.role)?.[0];
+    add(`${place.how} of all ${ending}`, place);
+    if (first!.layer !== null) add(`${place.how} of layer ${first!.stack}.${first!.layer} ${ending}`, place);
     if (first!.layer !== null) add(`${place.how} of layer ${first!.stack}.${first!.layer}`, place);
   }
   const together = [...sets.values()].filter((set) => set.length > 1);
@@ -71,6 +79,7 @@ export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Susp
       how: set[0]!.how,
       place: placeOf(keys),
       reach: reachOf(sample, keys, isOfScores),
+      isRounded: rounds && keys.some((key) => isNarrow(sample, key)),
     };
   });
   const seen = new Set<string>();
@@ -81,6 +90,8 @@ export function suspectsOf(undoing: Undoing, sample: Sample, hints: Hints): Susp
     return true;
   });
 }
+
+const isNarrow = ({ source }: Sample, key: string): boolean => !/^F(?:32|64)$/.test(source.tensors.get(key)!.dtype);
 
 /** Keys in short, with stars for numbers of layers where there are several. */
 function placeOf(keys: readonly string[]): string {

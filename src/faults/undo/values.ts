@@ -69,12 +69,14 @@ const exponentials = (sample: Sample): Place[] =>
 export const values: readonly Undoing[] = [
   {
     code: "OFFSET",
+    rounds: true,
     words: "is 1 more or less than it should be",
     mend: "norms of some families store their weight less 1: add or take it once",
     places: offsets,
   },
   {
     code: "LOG_EXP",
+    rounds: true,
     words: "is the exponential or the logarithm of what it should be",
     mend: "store the logarithm where the name says so (A_log), once",
     places: exponentials,
@@ -85,5 +87,5 @@ export const values: readonly Undoing[] = [
     mend: "store the tensor as it is trained: some store a gate, a decay or a sine negated",
     places: signs,
   },
-  { code: "SCALED", words: "has a factor", mend: "apply the tensor's scale once", places: scales },
+  { code: "SCALED", rounds: true, words: "has a factor", mend: "apply the tensor's scale once", places: scales },
 ];

@@ -28,6 +28,8 @@ export interface Hypothesis {
   readonly words: string;
   readonly mend: string;
   readonly edits: ReadonlyMap<string, Edit>;
+  /** Whether undoing it leaves rounding in a narrow type: the right numbers are not in the checkpoint. */
+  readonly isRounded?: boolean;
   /** Where the config is another. */
   readonly family?: Family;
 }
@@ -53,26 +55,33 @@ export function hypothesesOf({ family, source, firstOver, hints, isSuspect = () 
     UNDOINGS.filter(({ alone = false }) => alone === isAlone)
       .flatMap((undoing) => suspectsOf(undoing, { source, config }, hints))
       .filter(({ edits, reach }) => couldBe(reach, firstOver) && [...edits.keys()].some(isSuspect))
-      .map(({ code, place, how, words, mend, edits }): Hypothesis => {
-        return { code, place, how, tensors: [...edits.keys()], fields: [], words, mend, edits };
+      .map(({ code, place, how, words, mend, edits, isRounded }): Hypothesis => {
+        return { code, place, how, tensors: [...edits.keys()], fields: [], words, mend, edits, isRounded };
       });
   return [...ofConfig(family, firstOver), ...ofWeights(false), ...ofWeights(true)];
 }
 
 const NONE: ReadonlyMap<string, Edit> = new Map();
 
+const OF_POSITIONS = /window|chunk|rope|theta|rotary|position|layer_types|scal/;
+
+/** What shows late is likely one of what depends on the position. */
 const ofConfig = (family: Family, firstOver: number): Hypothesis[] =>
-  otherConfigs(family, firstOver).map(({ family: other, fields, change }) => ({
-    code: "CONFIG_DIFFERS",
-    place: fields.join(", "),
-    how: change,
-    tensors: [],
-    fields,
-    words: "has another value than the golden was computed with",
-    mend: `give this model the config that it was trained with: ${fields.join(", ")} ${change}`,
-    edits: NONE,
-    family: other,
-  }));
+  otherConfigs(family, firstOver)
+    .toSorted((a, b) => (firstOver === 0 ? 0 : rank(a.fields) - rank(b.fields)))
+    .map(({ family: other, fields, change }) => ({
+      code: "CONFIG_DIFFERS",
+      place: fields.join(", "),
+      how: change,
+      tensors: [],
+      fields,
+      words: "has another value than the golden was computed with",
+      mend: `give this model the config that it was trained with: ${fields.join(", ")} ${change}`,
+      edits: NONE,
+      family: other,
+    }));
+
+const rank = (fields: readonly string[]): number => (fields.some((field) => OF_POSITIONS.test(field)) ? 0 : 1);
 
 /** The candidate with a hypothesis taken for true. */
 export function without({ family, source, edited }: Candidate, hypothesis: Hypothesis): Candidate {

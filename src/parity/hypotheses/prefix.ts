@@ -20,6 +20,7 @@ export function beginningOf(input: ForwardInput, tokens: number, imageToken: num
   const end = Math.min(ids_T.length, Math.max(tokens, isBefore ? 0 : ids_T.lastIndexOf(imageToken) + 1));
   return {
     ids_T: ids_T.slice(0, end),
+    wholeLength: ids_T.length,
     ...(isBefore ? {} : { images }),
     ...(positions_T3 === undefined ? {} : { positions_T3: positions_T3.slice(0, end) }),
   };

@@ -63,13 +63,15 @@ const SCREENING = 5;
 /** A forward pass of fewer tokens counts as one of so many: each hypothesis has costs that no token makes. */
 const LEAST_TOKENS = 128;
 /** Tokens behind the first position that differs, on which a hypothesis is looked at before it is run on all. */
-const CLOSER_LOOK = 48;
+const CLOSER_LOOK = 24;
 /** Hypotheses of one search that get a closer look, and that are run on all tokens. */
-const MOST_LOOKED_AT = 6;
+const MOST_LOOKED_AT = 16;
 const MOST_CONFIRMED = 3;
 /** What explains a golden leaves at most this share of the KL; what leaves more is at best one of two faults. */
 const EXPLAINED = 1e-2;
 const MOST_OF_IT = 0.5;
+/** Where its numbers are rounded anew in a narrow type, it leaves at most this share. */
+const EXPLAINED_BUT_FOR_ROUNDING = 1e-3;
 
 /** Logits of a candidate beside the golden, of the first tokens or of all. */
 interface Seen {
@@ -128,11 +130,11 @@ export class Search {
     for (const { hypothesis } of promising.slice(0, MOST_LOOKED_AT)) {
       const candidate = without(base, hypothesis);
       let closer = await this.look(candidate, near);
-      let fits = closer.klMeanNats <= Math.min(floor, EXPLAINED * most);
+      let fits = isExplained(hypothesis, closer.klMeanNats, most, floor);
       if (fits && confirmed < MOST_CONFIRMED && near < input.ids_T.length) {
         confirmed++;
         closer = await this.look(candidate, input.ids_T.length);
-        fits = closer.klMeanNats <= Math.min(floor, EXPLAINED * before.klMeanNats);
+        fits = isExplained(hypothesis, closer.klMeanNats, before.klMeanNats, floor);
       }
       looked.add(hypothesis);
       this.note(hypothesis, closer, fits);
@@ -227,6 +229,10 @@ export class Search {
     const elements = [...keys].reduce((sum, key) => sum + elementCount(graph.weights.weight(key).shape), 0);
     return costOf({ flops: plan.flops * Math.max(1, LEAST_TOKENS / input.ids_T.length), elements, ops: 0 });
   }
+}
+
+function isExplained({ isRounded = false }: Hypothesis, left: number, before: number, floor: number): boolean {
+  return left <= (isRounded ? EXPLAINED_BUT_FOR_ROUNDING * before : Math.min(floor, EXPLAINED * before));
 }
 
 const seenOf = (comparison: LogitComparison, tokens: number): Seen => ({

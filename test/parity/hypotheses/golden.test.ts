@@ -109,3 +109,29 @@ test("what nothing explains is unknown, and half of it is no cause", async () =>
   expect(nextSteps[0]).toMatch(/^the cause is unknown: \d+ known faults were undone on trial/);
   expect(nextSteps[1]).toContain("hidden.layers.N");
 });
+
+test("of heads in another order, at the first position many fit: a closer look tells which", async () => {
+  const { source } = sampleOf(Q);
+  const key = layer(1, "self_attn.v_proj");
+  const bytes = bytesOf(source, key);
+  const turned = new Uint8Array([...bytes.subarray(bytes.length / 2), ...bytes.subarray(0, bytes.length / 2)]);
+  const { cause } = await compare(Q, { [key]: { bytes: turned } });
+  expect(cause!.tensors).toContain(key);
+  expect(cause!.explanation).toMatch(/heads reversed|halves exchanged/);
+});
+
+test("frequencies that follow from the length of the input are those of all of it, on its beginning too", async () => {
+  const name = "hf_dense/phi3-longrope-bf16";
+  const pair = ["input_layernorm", "post_attention_layernorm"].map((role) => layer(0, role));
+  const { cause } = await compare(name, swapped(name, pair[0]!, pair[1]!));
+  expect(cause).toMatchObject({ code: "TENSORS_SWAPPED", tensors: pair });
+});
+
+test("numbers that were rounded on the way back are named by what undoing leaves", async () => {
+  const name = "hf_dense/gemma2-tied-bf16";
+  const key = layer(1, "post_feedforward_layernorm");
+  const { source } = sampleOf(name);
+  const { cause, hypotheses } = await compare(name, { [key]: { bytes: recalculated(source, key, (x) => x - 1) } });
+  expect(cause).toMatchObject({ code: "OFFSET", tensors: [key] });
+  expect(hypotheses[0]!.klMeanNats).toBeGreaterThan(1e-8);
+});
