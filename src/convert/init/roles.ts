@@ -29,7 +29,8 @@ export function roleOf(
   if (/act_fn\.eps$/.test(key)) return { kind: "constant", value: -1e-6 };
   if (/bias$/.test(key)) return normal(0, 0.02);
   if (/sinks$/.test(key)) return normal(0, 0.5);
-  if (EMBEDDING.test(key)) return normal(0, 0.02);
+  // By its width, so that logits of a tied head spread as those of another do, however small the model is.
+  if (EMBEDDING.test(key)) return normal(0, 1 / Math.sqrt(shape.at(-1) || 1));
   if (shape.length < 2) {
     // Of vectors, only those of norms are weights.
     return key.endsWith(".weight") ? normal(centredNorms?.test(key) ? 0 : 1, 0.05) : normal(0, 0.1);
