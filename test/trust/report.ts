@@ -157,8 +157,8 @@ function byCheck({ faults }: Counts): string {
 
 ${table(["check", "refuses", "not checked"], rows)}
 
-Of the ${alone.length} that the golden alone refuses, hypotheses call ${hit} by their code; the others are called unknown, or
-several that fit. It is asked of every third mutant, as hypotheses run a model many times.
+Of the ${alone.length} that the golden alone refuses, hypotheses call ${hit} by their code; the others get
+another name, or none. It is asked of every third mutant, as hypotheses run a model many times.
 `;
 }
 
