@@ -38,7 +38,7 @@ export interface SeenConfig {
   readonly path: string;
   readonly sha256: string;
   /** The hash of its mathematics; null where no family reads it. */
-  mathematics: (() => string) | null;
+  mathematics: (() => string | null) | null;
 }
 
 export class Witness {
@@ -79,7 +79,11 @@ export class Witness {
   }
 
   /** @param mathematics the hash of what it makes the model compute, once a family has read it */
-  config(of: string, { path, text }: { path: string; text: string }, mathematics: (() => string) | null = null): void {
+  config(
+    of: string,
+    { path, text }: { path: string; text: string },
+    mathematics: SeenConfig["mathematics"] = null,
+  ): void {
     const sha256 = createHash("sha256").update(text, "utf8").digest("hex");
     const known = this.configs.find((each) => each.of === of && each.path === path && each.sha256 === sha256);
     if (known === undefined) this.configs.push({ of, path, sha256, mathematics });

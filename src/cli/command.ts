@@ -15,6 +15,8 @@ export interface Context {
   /** Text for people, at once; dropped with --json and --quiet. */
   print(text: string): void;
   progress(event: ProgressEvent): void;
+  /** Whether a document is asked for, in JSON or as a report: hashes that only it tells of are wanted then. */
+  readonly hasDocument: boolean;
   /** Writes a report beside those of --report, when the command has ended. Throws UsageError for a name of no format. */
   report(target: string): void;
   readonly color: boolean;

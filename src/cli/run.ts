@@ -36,6 +36,7 @@ export async function runCommand(
   for (const target of args.list("report")) reports.add(target);
   const quiet = args.flag("quiet") || json;
   const color = !args.flag("no-color");
+  const hasDocument = () => json || !reports.isEmpty;
   const view = progressView(args.flag("progress") || (io.stderrStream.isTTY === true && !quiet), io.stderrStream);
   const context: Context = {
     print: (text) => {
@@ -43,6 +44,9 @@ export async function runCommand(
     },
     progress: (event) => view.show(event),
     report: (target) => reports.add(target),
+    get hasDocument() {
+      return hasDocument();
+    },
     color: color && io.stdoutColor,
     signal: io.signals.signal,
     holdSignals: () => {
@@ -55,7 +59,7 @@ export async function runCommand(
     io.signals.release();
   };
   const begin = performance.now();
-  const evidence = new Evidence(argv, () => json || !reports.isEmpty);
+  const evidence = new Evidence(argv, hasDocument);
   const sides = Object.keys(command.positionals);
   let document: ReportDocument;
   try {

@@ -1,7 +1,9 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
+import { join } from "node:path";
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
+import { witness } from "../base/witness.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
@@ -10,6 +12,7 @@ import { type Committed, settleTarget } from "../output/staging.ts";
 import { refuseOtherFile } from "../output/target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer, type Sink } from "../views/gather.ts";
+import { hashesFor } from "../views/identity/hash-thread.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { Producer } from "../views/produce.ts";
 import { checkInputs, identityOf, survives } from "./inputs.ts";
@@ -84,6 +87,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
   await runSteps(checkAll(plan), "checking", total, options);
+  const hashes = plan.hashesFiles ? hashesFor(memory.hashingApart ? plan.diskBytes : 0) : undefined;
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const replaced: string[] = [];
   let written = 0;
@@ -100,6 +104,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     resume: options.resume ?? false,
     force,
     reads,
+    hashes,
     onReplaced: (committed) => replaced.push(...replacedNotes(committed)),
     verify: async () => {
       await plan.seal?.finish();
@@ -115,7 +120,11 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(target.fileName === null ? { targetDir: target.path } : { targetFile: target.path }),
-  }).finally(() => plan.seal?.close());
+  }).finally(() => {
+    plan.seal?.close();
+    hashes?.close();
+  });
+  noteConfig(plan);
   return {
     verdict: "pass",
     family: plan.family,
@@ -142,6 +151,12 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     durable: options.fsync ?? true,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
+}
+
+/** For the header of a report, beside the source's. */
+function noteConfig({ target, config }: ConversionPlan): void {
+  if (config === null) return;
+  witness()?.config(target.path, { path: join(target.path, config.name), text: config.text }, config.mathematics);
 }
 
 /** What passes by is hashed. */

@@ -16,6 +16,7 @@ import { type ConversionRecord, encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
+import { hashingBytes } from "../views/identity/hash-thread.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
@@ -24,12 +25,15 @@ import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
+import { type ConfigText, type TargetConfig, targetConfig } from "./target-config.ts";
 import { type TargetSeal, targetSeal } from "./target-seal.ts";
 import { waiversOf } from "./waivers.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;
   readonly maxRamBytes?: number | undefined;
+  /** Whether `files` of the conversion get SHA-256, of what is written. */
+  readonly sha256?: boolean | undefined;
 }
 
 export interface Cast {
@@ -71,6 +75,10 @@ export interface ConversionPlan
   readonly encoding: Route["encoding"];
   /** What the target is, which its writing finds; null where that is not found. */
   readonly seal: TargetSeal | null;
+  /** The target's config as it will be written; null where it has none. */
+  readonly config: TargetConfig | null;
+  /** Whether what is written gets SHA-256. */
+  readonly hashesFiles: boolean;
   readonly memory: ConversionMemory;
   readonly diskBytes: number;
   /** Names of what is beside the source and does not go along. */
@@ -122,7 +130,10 @@ export function planConversion(
   const inputs = filesRead(source, route.config, side);
   const decoded = [...(route.model?.encoded.values() ?? [])];
   const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
-  const work = { mappings, source, files, encodingBytes, hashingBytes: seal?.workBytes ?? 0 };
+  const diskBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const hashesFiles = options.sha256 ?? false;
+  const ofHashing = (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0);
+  const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing };
   const memory = conversionMemory(work, options.maxRamBytes);
   return {
     source,
@@ -146,8 +157,10 @@ export function planConversion(
     isWaived,
     encoding: route.encoding,
     seal,
+    config: beside?.config ?? null,
+    hashesFiles,
     memory,
-    diskBytes: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    diskBytes,
     leftBehind: [...(beside === null ? side.along.map(({ name }) => name) : []), ...side.leftBehind],
     notes,
   };
@@ -235,12 +248,13 @@ function besideFiles(
   target: Target,
   route: Route,
   { originals, isWaived, side, seal }: BesideOptions,
-): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
+): { readonly files: readonly OutputFile[]; readonly notes: readonly string[]; readonly config: TargetConfig | null } {
   const { config, mapping, to, model } = route;
   // Nobody judges whether it is a model's.
   if (model === null && config !== null) refuseOutside(config);
   const configs = config === null ? null : targetConfigs(config, route, originals);
-  const files = [...(configs?.files ?? []), ...side.along.map(copiedFile)];
+  const written = configs === null ? [] : [textFile(configs.name, configs.text), ...configs.beside];
+  const files = [...written, ...side.along.map(copiedFile)];
   const notes = [...(configs?.notes ?? []), ...side.notes];
   if (to.side === "hf" && !hasTokenizer(side.along))
     notes.push("no tokenizer beside the source: what is written is not ready for the Hub");
@@ -248,7 +262,7 @@ function besideFiles(
   const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(recordFile(record, seal));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
-  return { files, notes };
+  return { files, notes, config: configs && targetConfig(configs, config, model) };
 }
 
 /** With what the target turns out to be. */
@@ -266,24 +280,28 @@ const scalesFile = ({ tensors }: Checkpoint, encoded: readonly EncodedTensor[]):
     { metadata: null, maxShardSize: Number.POSITIVE_INFINITY, singleName: SCALES_NAME },
   );
 
+interface TargetConfigs extends ConfigText {
+  readonly beside: readonly OutputFile[];
+  readonly notes: readonly string[];
+}
+
 /** config.json, and what the target layout's own loader reads beside it. */
 function targetConfigs(
   config: ConfigFile,
   { model, to, mapping, encoding }: Route,
   originals: Originals | null,
-): { readonly files: readonly OutputFile[]; readonly notes: readonly string[] } {
-  const { name } = config;
+): TargetConfigs {
+  const { name, text: asIs } = config;
   const own = to.side === "native" ? to.files() : [];
   const isLayouts = isLayoutConfig(name);
   if (isLayouts && (model === null || own.some((file) => file.name === name)))
-    return { files: [textFile(name, config.text)], notes: [] };
+    return { name, text: asIs, beside: [], notes: [] };
   const beside = own.map(({ name, json }: LayoutFile) => textFile(name, `${JSON.stringify(json, null, 2)}\n`));
-  if (model === null || (to.side !== "hf" && !isLayouts))
-    return { files: [textFile("config.json", config.text), ...beside], notes: [] };
+  if (model === null || (to.side !== "hf" && !isLayouts)) return { name: "config.json", text: asIs, beside, notes: [] };
   // Critical tensors stay in F32 in models that are declared to be BF16.
   const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
   const isAsBefore = originals?.cast === false && config.json.model_type !== undefined;
   const dtype = isAsBefore ? null : commonFloat(plain.map(({ info }) => info.dtype));
   const { text, change } = hfConfigText(config, model.family, dtype, encoding?.quantisation ?? null);
-  return { files: [textFile("config.json", text), ...beside], notes: change === null ? [] : [change] };
+  return { name: "config.json", text, beside, notes: change === null ? [] : [change] };
 }

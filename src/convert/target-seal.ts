@@ -9,7 +9,7 @@ import type { Model } from "../model/model.ts";
 import type { ConversionRecord, RecordSeal } from "../model/record.ts";
 import { asHf, type HfView } from "../views/as-hf.ts";
 import { rounds } from "../views/cast.ts";
-import { type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
+import { EMPTY_HASH, type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
 import { rootOf } from "../views/identity/merkle.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
@@ -162,7 +162,7 @@ export class TargetSeal {
     }
     const digests = await this.#hashes.digests();
     const root = (all: readonly Hashed[]) =>
-      rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY })));
+      rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY_HASH })));
     const roundingOf = this.#rounded && { root: root(this.#rounded.all), dtypes: this.#rounded.dtypes };
     this.#result = { root: root(this.#target), config: this.#config ?? NONE, roundingOf };
     this.close();
@@ -200,9 +200,6 @@ export class TargetSeal {
 export interface Result extends Omit<RecordSeal, "config"> {
   readonly config: string | null;
 }
-
-/** SHA-256 of nothing: a tensor without elements. */
-const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const numbered = ({ tensors }: TensorSource, first: number): Hashed[] =>
   [...tensors.values()].map((info, i) => ({ id: first + i, info }));

@@ -30,6 +30,8 @@ export interface FileJob {
   readonly stepBytes: number;
   /** What an earlier run left of this file. */
   readonly done: FileProgress | undefined;
+  /** Given every byte of the file in order, those of an earlier run too. */
+  readonly onBytes?: ((bytes: Uint8Array) => void) | undefined;
   /** Bytes that are in the file now, after each step. */
   readonly onProgress: (bytes: number) => void;
   /** Called when the bytes up to a point are on disk. */
@@ -169,6 +171,7 @@ class FileWriter {
 
   #take(part: OutputPart, bytes: Uint8Array): void {
     this.#hasher.update(bytes);
+    this.#job.onBytes?.(bytes);
     if (part.kind === "tensor") part.observe?.(bytes);
     this.#at += bytes.length;
   }

@@ -4,6 +4,7 @@ import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import type { OutputFile } from "../formats/output.ts";
+import { EMPTY_HASH, type Hashes } from "../views/identity/hash-thread.ts";
 import { lengthOf, type Produce, STEP_BYTES, writeOutputFile } from "./execute-file.ts";
 import { appendProgress } from "./journal.ts";
 import {
@@ -23,6 +24,8 @@ export interface WrittenFile {
   readonly name: string;
   readonly bytes: number;
   readonly xxh64: string;
+  /** Where it was asked for. */
+  readonly sha256?: string;
 }
 
 export interface ExecuteProgress {
@@ -63,6 +66,8 @@ interface ExecuteOptions {
   readonly isUseful?: (error: unknown) => boolean | undefined;
   /** Told what is kept, before the error that stopped the run is thrown. */
   readonly onKept?: (kept: Kept) => void;
+  /** Takes the bytes of each file, by its index: then what was written has SHA-256. */
+  readonly hashes?: Hashes | undefined;
   /** Bytes between two points that a run can be continued from; a multiple of 8. */
   readonly stepBytes?: number;
   readonly onProgress?: (progress: ExecuteProgress) => void;
@@ -111,10 +116,10 @@ function leave(job: ExecuteJob, staging: Staging, error: unknown): void {
 }
 
 async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number): Promise<WrittenFile[]> {
-  const { files, produce, fsync = true, stepBytes = STEP_BYTES, onProgress, signal } = job;
+  const { files, produce, fsync = true, stepBytes = STEP_BYTES, hashes, onProgress, signal } = job;
   const written: WrittenFile[] = [];
   let before = 0;
-  for (const file of files) {
+  for (const [index, file] of files.entries()) {
     const { name, byteLength } = file;
     const path = join(staging.out, name);
     const start = before;
@@ -131,6 +136,7 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
       stepBytes,
       done,
       signal,
+      onBytes: hashes && ((bytes) => hashes.update(index, bytes)),
       onProgress: (bytes) => onProgress?.({ bytes: start + bytes, totalBytes, file: name }),
       onDurable: (progress) => writing(path, () => appendProgress(staging.home, name, { of, ...progress })),
     });
@@ -142,7 +148,8 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
       writing(folder, () => syncFolder(folder));
     }
   }
-  return written;
+  const sums = await hashes?.digests();
+  return sums === undefined ? written : written.map((file, i) => ({ ...file, sha256: sums.get(i) ?? EMPTY_HASH }));
 }
 
 /** Makes way for a file that is begun anew. */

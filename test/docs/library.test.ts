@@ -64,8 +64,8 @@ describe("docs/library.md", () => {
     const lines = run("convert.mjs").trim().split("\n");
     expect(lines[0]).toBe("torchtitan → hf: 39 tensors, 39 cast");
     const files = lines.slice(1).filter((line) => !line.startsWith("note: "));
-    expect(files.map((line) => line.split(" ")[0])).toContain("model.safetensors");
-    for (const line of files) expect(line).toMatch(/^\S+ [0-9a-f]{16}$/);
+    expect(files.map((line) => line.split("  ")[1])).toContain("model.safetensors");
+    for (const line of files) expect(line).toMatch(/^[0-9a-f]{64} {2}\S+$/);
     expect(JSON.parse(read("my-model/config.json")).model_type).toBe("llama");
   });
 

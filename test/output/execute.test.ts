@@ -1,4 +1,5 @@
 import childProcess from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { ConvertCheckpointError } from "../../src/base/errors.ts";
 import { type ExecuteJob, executeOutput } from "../../src/output/execute.ts";
 import { homeOf } from "../../src/output/home.ts";
 import { readJournal } from "../../src/output/journal.ts";
+import { hashesFor } from "../../src/views/identity/hash-thread.ts";
 import { SMALLEST_SAFETENSORS } from "../helpers/checkpoints.ts";
 import { buildChild, runChild } from "./build-child.ts";
 import type { ChildOptions } from "./execute-child.ts";
@@ -463,12 +465,15 @@ describe("a killed run", () => {
       produced.push([key, begin]);
       produceBytes(key, begin, end, sink);
     };
-    const written = await executeOutput(job({ produce, resume: true }, LARGE));
+    const written = await executeOutput(job({ produce, resume: true, hashes: hashesFor(0) }, LARGE));
     expectFiles(LARGE);
     expect(produced[0]?.[0]).toBe("large");
     expect(produced[0]?.[1]).toBeGreaterThanOrEqual(STEP);
+    const found = contents(target);
+    for (const { name, sha256 } of written)
+      expect(sha256).toBe(createHash("sha256").update(found[name]!).digest("hex"));
     fs.renameSync(target, join(folder, "resumed"));
-    expect(await executeOutput(job({}, LARGE))).toEqual(written);
+    expect(await executeOutput(job({ hashes: hashesFor(0) }, LARGE))).toEqual(written);
   });
 
   it("is continued when it is killed again, and when only the last file was missing", async () => {

@@ -37,7 +37,7 @@ export const convert: Command = {
       import("../../convert/plan.ts"),
       import("../../convert/convert.ts"),
     ]);
-    const options = conversionOptionsOf(args, adapters);
+    const options = { ...conversionOptionsOf(args, adapters), sha256: context.hasDocument };
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });

@@ -35,6 +35,7 @@ export const init: Command = {
     const plan = planInit(args.required("config"), args.required("target"), {
       ...conversionOptionsOf(args, adapters),
       seed,
+      sha256: context.hasDocument,
     });
     const result = await convert(plan, {
       force: args.flag("force"),

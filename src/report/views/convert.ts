@@ -11,6 +11,7 @@ export const notCheckedCheck = (notChecked: string | null): Check[] =>
 
 export function convertDocument(result: Conversion): ReportDocument {
   const { to, tensors, bytes, casts, kept, dropped, waived, ties, files, peakRamBytes, seconds, notes } = result;
+  const hasSha256 = files.some(({ sha256 }) => sha256 !== undefined);
   const written = files.reduce((sum, file) => sum + file.bytes, 0);
   return {
     title: "convert",
@@ -51,8 +52,18 @@ export function convertDocument(result: Conversion): ReportDocument {
       leftOutTable(dropped),
       {
         title: "Files",
-        columns: [{ name: "name" }, { name: "bytes", align: "right" }, { name: "xxh64" }],
-        rows: files.map(({ name, bytes: size, xxh64 }) => [name, formatBytes(size), xxh64]),
+        columns: [
+          { name: "name" },
+          { name: "bytes", align: "right" },
+          { name: "xxh64" },
+          ...(hasSha256 ? [{ name: "sha256" }] : []),
+        ],
+        rows: files.map(({ name, bytes: size, xxh64, sha256 }) => [
+          name,
+          formatBytes(size),
+          xxh64,
+          ...(hasSha256 ? [sha256 ?? "none"] : []),
+        ]),
       },
     ],
     notes,

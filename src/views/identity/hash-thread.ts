@@ -15,6 +15,9 @@ export interface Hashes {
   close(): void;
 }
 
+/** Of no bytes. */
+export const EMPTY_HASH = createHash("sha256").digest("hex");
+
 /** Below this, a thread takes longer to start than the hashing takes. */
 const THREAD_FROM_BYTES = 64e6;
 const SLOT_BYTES = 1 << 19;

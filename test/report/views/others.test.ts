@@ -22,7 +22,8 @@ describe("convert", () => {
     const text = textOf(convertDocument(result));
     expect(text).toMatch(/^Casts\ntensor +from +to +largest relative error\n\S+ +F32 +BF16 +\d\.\d\de-3$/m);
     expect(text).toMatch(/^Kept in their type \(name one with --dtype 'GLOB=TYPE' to cast it\)\ntensor +dtype +why$/m);
-    for (const { name, xxh64 } of result.files) expect(text).toMatch(new RegExp(`^${name} +.*  ${xxh64}$`, "m"));
+    for (const { name, xxh64, sha256 = "" } of result.files)
+      expect(text).toMatch(new RegExp(`^${name} +.*  ${xxh64}  ${sha256}$`, "m"));
     expect(text).toContain(`✓ every tensor has its place: ${result.sourceTensors} → ${result.tensors}\n`);
     expect(text).toMatch(/\nmade\/native: torchtitan layout, dcp, \d+ tensors, [\d.]+ kB, in .* of memory\)\n$/);
   });
