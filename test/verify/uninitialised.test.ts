@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { openModel } from "../../src/model/model.ts";
 import { type Validation, validate } from "../../src/verify/validate.ts";
-import { opened, readState, type State, type Stored, writeSafetensors } from "../helpers/checkpoints.ts";
+import { opened, readState, type State, type Stored, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { encodedCases, fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
@@ -105,4 +105,60 @@ describe.each([...tableCases, ...encodedCases])("$name", ({ hf, native }) => {
       expect(differences.filter(({ kind }) => KINDS.has(kind))).toEqual([]);
     }
   });
+});
+
+describe.each(["llama3/split", "qwen3_moe/untied"])("%s on four ranks", (name) => {
+  const { hf, native } = fixture(name);
+
+  test.each<[string, (i: number) => number]>([
+    ["zeros", () => 0],
+    ["memory of the heap", (i) => HEAP[i % HEAP.length]!],
+  ])("one of them wrote %s", async (_, byteAt) => {
+    const state = readState(native);
+    const expected: string[] = [];
+    for (const [key, tensor] of state) {
+      const [rows = 1, ...inner] = tensor.shape;
+      const share = Math.ceil(rows / 4) * rowBytes(tensor);
+      if (inner.length === 0) continue;
+      state.set(
+        key,
+        filled(tensor, (i) => (i >= 2 * share && i < 3 * share ? byteAt(i) : null)),
+      );
+      // Rows of the vocabulary may be padding.
+      if (!/tok_embeddings|^output|lm_head/.test(key)) expected.push(key);
+    }
+    const { differences } = await validated(writeDcp(join(scratch(), "ranks"), state), hf);
+    const keys = new Set(differences.filter(({ kind }) => KINDS.has(kind)).map(({ key }) => key));
+    expect(expected.filter((key) => !keys.has(key))).toEqual([]);
+  });
+});
+
+/** As transformers begins: norms are the identity, biases 0. */
+test.each([
+  "llama3/biased",
+  "qwen3/bf16",
+  "gpt_oss/bf16",
+  "hf_dense/gemma2-tied-bf16",
+  "qwen3_5/vision-tied-bf16",
+  "qwen3_5_moe/text",
+])("%s as it begins is no finding", async (name) => {
+  const { hf } = fixture(name);
+  const { centredNorms } = await opened(hf, (checkpoint) => openModel(checkpoint, { adapters }).family);
+  const begin = (state: State) => {
+    for (const [key, tensor] of state) {
+      const one = tensor.dtype === "F32" ? [0, 0, 0x80, 0x3f] : [0x80, 0x3f];
+      const isZero = /bias$/.test(key) || centredNorms?.test(key);
+      if (isZero)
+        state.set(
+          key,
+          filled(tensor, () => 0),
+        );
+      else if (/norm[^.]*\.weight$/.test(key))
+        state.set(
+          key,
+          filled(tensor, (i) => one[i % one.length]!),
+        );
+    }
+  };
+  expect(await found(hf, begin)).toEqual([]);
 });
