@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { openModel } from "../../src/model/model.ts";
 import { type Validation, validate } from "../../src/verify/validate.ts";
+import { Shares } from "../../src/views/values/untouched.ts";
 import { opened, readState, type State, type Stored, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { encodedCases, fixture, tableCases } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -161,4 +162,21 @@ test.each([
     }
   };
   expect(await found(hf, begin)).toEqual([]);
+});
+
+test("one of many experts in a stack that nothing was written to", () => {
+  const [experts, rows, width] = [64, 16, 8];
+  const share = (shape: readonly number[], dead: readonly [number, number]) => {
+    const shares = new Shares(shape);
+    const words = Uint16Array.from({ length: experts * rows * width }, (_, i) => {
+      const row = Math.floor(i / width);
+      return row >= dead[0] && row < dead[1] ? 0 : 0x3c00 + i;
+    });
+    shares.see(words, 0, 0x7fff);
+    return shares.found;
+  };
+  expect(share([experts, rows, width], [32, 48])).toMatchObject({ axis: "rows", begin: 32, end: 48 });
+  // Dead neurons of two experts, and of a matrix that is no stack.
+  expect(share([experts, rows, width], [40, 56])).toBeNull();
+  expect(share([experts * rows, width], [32, 48])).toBeNull();
 });

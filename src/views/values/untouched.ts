@@ -5,6 +5,8 @@ const MOST_RANKS = 16;
 const LEAST = 2;
 /** Shorter rows are alike by chance. */
 const LEAST_WIDTH = 4;
+/** A smaller matrix of a stack is a kernel, of which some may be dead. */
+const LEAST_MATRIX = 8;
 
 /** Indices [begin, end) along an axis. */
 export interface Share {
@@ -18,6 +20,8 @@ export interface Share {
 export class Shares {
   readonly #rows: number;
   readonly #width: number;
+  /** Rows of one matrix of a stack, such as an expert's; infinite where there is no stack. */
+  readonly #matrix: number;
   /** First word of the row under way, and whether all so far are equal to it. */
   #first = 0;
   #flat = true;
@@ -29,6 +33,8 @@ export class Shares {
   constructor(shape: readonly number[]) {
     this.#width = shape.at(-1) ?? 1;
     this.#rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+    const [stack = 1, rows = 1, width] = shape;
+    this.#matrix = width !== undefined && shape.length === 3 && stack > 1 && rows >= LEAST_MATRIX ? rows : Infinity;
     this.#columns = this.#width < LEAST_WIDTH ? null : new Uint8Array(this.#width).fill(1);
   }
 
@@ -62,9 +68,16 @@ export class Shares {
     if (this.#run > longest) this.#longest = { axis: "rows", begin: row + 1 - this.#run, end: row + 1, of: this.#rows };
   }
 
-  /** The largest share that is alike; null where none is as large as a rank's. */
+  /** The largest share that is alike; null where none is as large as a rank's, or holds a matrix of a stack. */
   get found(): Share | null {
+    const rows = this.#longest;
+    if (rows !== null && rows.end < rows.of + rows.begin && this.#holdsMatrix(rows)) return rows;
     return [this.#longest, this.#zeroColumns()].find((share) => share !== null && isShare(share)) ?? null;
+  }
+
+  #holdsMatrix({ begin, end }: Share): boolean {
+    const size = this.#matrix;
+    return size < Infinity && (Math.ceil(begin / size) + 1) * size <= end;
   }
 
   #zeroColumns(): Share | null {
