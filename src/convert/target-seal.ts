@@ -1,12 +1,13 @@
 // What a target is, found while it is written: the hash of every tensor as Hugging Face has it, of bytes that pass by where
 // they pass whole, and of the source read once more, in step with the writing, where they do not.
-import type { Dtype } from "../base/dtype.ts";
+import { type Dtype, elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord, RecordSeal } from "../model/record.ts";
+import type { Piece } from "../table/move.ts";
 import { asHf, type HfView } from "../views/as-hf.ts";
 import { rounds } from "../views/cast.ts";
 import { EMPTY_HASH, type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
@@ -24,6 +25,8 @@ export interface Sealing {
   /** Of the conversion that made the source, where this is the way back. */
   readonly record: ConversionRecord | null;
   readonly isEncoded: boolean;
+  /** Whether files hold parts of tensors that are no ranges of them: their bytes pass in no order. */
+  readonly isCut: boolean;
   /** Of the working buffer; known once the whole plan is. */
   readonly bufferBytes: () => number;
 }
@@ -75,7 +78,7 @@ export class TargetSeal {
   #blockBytes = MOST_BLOCK_BYTES;
   #result: RecordSeal | null = null;
 
-  constructor({ model, mapping, record, bufferBytes }: Sealing) {
+  constructor({ model, mapping, record, isCut, bufferBytes }: Sealing) {
     this.#config = model === null ? null : mathematicsHash(model.family);
     if (model === null) {
       this.#source = virtualSource(mapping, bufferBytes);
@@ -92,8 +95,9 @@ export class TargetSeal {
       const dtypes = [...new Set(casts.map(([, to]) => to))];
       const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
       this.#rounded = all && { source: view.source, all, dtypes };
+      const copies: ReadonlyMap<string, string> = isCut ? new Map() : copiesIn(mapping);
       for (const each of this.#target) {
-        const key = passingKey(each.info, view, mapping, record);
+        const key = passingKey(each.info, view, mapping, record, copies);
         if (key !== null) this.#passing.set(key, { ...each, done: 0 });
       }
     }
@@ -234,12 +238,40 @@ function targetTypes(view: HfView, mapping: Mapping, record: ConversionRecord | 
 }
 
 /** The target's key of a tensor that is written there as it is hashed; null of one that is not. */
-function passingKey(info: TensorInfo, view: HfView, mapping: Mapping, record: ConversionRecord | null): string | null {
-  if (mapping.to.side !== "hf" || mapping.order !== null || view.plan.order !== null) return null;
+function passingKey(
+  info: TensorInfo,
+  view: HfView,
+  mapping: Mapping,
+  record: ConversionRecord | null,
+  copies: ReadonlyMap<string, string>,
+): string | null {
+  if (mapping.order !== null || view.plan.order !== null) return null;
   // An encoding may declare dims of its own, and then nothing is written as it is hashed.
   const isDecoded = [...view.model.source.tensors.values()].some(({ encoding }) => encoding !== undefined);
   if (mapping.from.side === "hf" && (isDecoded || view.origins.get(info.key)?.length !== 1)) return null;
-  const key = targetKey(info.key, view, mapping, record);
-  const made = mapping.tensors.get(key)?.info;
-  return made !== undefined && made.dtype === info.dtype && `${made.shape}` === `${info.shape}` ? key : null;
+  const own = targetKey(info.key, view, mapping, record);
+  // Of two steps through Hugging Face the second one's source is not what is looked at here.
+  const key = mapping.to.side === "hf" ? own : view.model.layout.side === "hf" ? copies.get(own) : undefined;
+  const made = mapping.tensors.get(key ?? "")?.info;
+  const isSame = made !== undefined && made.dtype === info.dtype && `${made.shape}` === `${info.shape}`;
+  return isSame && key !== undefined ? key : null;
+}
+
+/** By key of the source: the target's tensor that has its elements in its order, in whatever type. */
+function copiesIn({ tensors, source }: Mapping): ReadonlyMap<string, string> {
+  return new Map(
+    [...tensors].flatMap(([key, { move, sources }]) => {
+      const [only, ...others] = sources;
+      const info = others.length === 0 ? source.tensors.get(only ?? "") : undefined;
+      return info !== undefined && isCopy(move.pieces, elementCount(info.shape)) ? [[info.key, key] as const] : [];
+    }),
+  );
+}
+
+function isCopy(pieces: readonly Piece[], elements: number): boolean {
+  const [piece, ...others] = pieces;
+  if (piece === undefined || others.length > 0) return false;
+  const { sourceOffset, targetOffset, sizes, sourceStrides, targetStrides } = piece;
+  const isPlain = sizes.length === 1 && sourceStrides[0] === 1 && targetStrides[0] === 1;
+  return isPlain && sizes[0] === elements && sourceOffset === 0 && targetOffset === 0;
 }

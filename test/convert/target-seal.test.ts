@@ -11,7 +11,7 @@ import { seal } from "../../src/verify/identity/seal.ts";
 import { hashesFor } from "../../src/views/identity/hash-thread.ts";
 import { opened } from "../helpers/checkpoints.ts";
 import { converted, type Options } from "../helpers/converted.ts";
-import { commandCases, encodedCases, fixture } from "../helpers/fixtures.ts";
+import { commandCases, encodedCases, FIXTURES, fixture } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const sealed = async (path: string, config?: string) =>
@@ -77,6 +77,38 @@ describe("a target", () => {
     const { seal: made } = await converted(hf, target, { to: "raw" });
     expect(made).toMatchObject({ config: null, roundingOf: null });
     expect(made?.root).toMatch(/^(?!0{64})[0-9a-f]{64}$/);
+  });
+
+  test("of files of ranks, which cut tensors by columns, is told as it is", async () => {
+    const [whole, target] = [join(scratch(), "whole"), join(scratch(), "target")];
+    await converted(join(FIXTURES, "meta/llama3"), whole);
+    const { seal: made } = await converted(whole, target, { to: "meta", format: "pt", ranks: 2 });
+    expect(made?.root).toBe((await sealed(whole)).root);
+  });
+
+  test("is not read again for its hashes where its tensors are copies", async () => {
+    const { hf: copied } = fixture("qwen3/split");
+    for (const [options, times] of [
+      [{}, 1],
+      [{ dtype: ["bf16"] }, 2],
+    ] as const) {
+      const source = openCheckpoint(copied);
+      let bytes = 0;
+      const counted = {
+        ...source,
+        read(key: string, begin: number, target: Uint8Array) {
+          bytes += target.length;
+          source.read(key, begin, target);
+        },
+      };
+      const plan = planConversion(counted, join(scratch(), "native"), { adapters, ...options });
+      const before = bytes;
+      const { seal: made } = await convert(plan, { fsync: false });
+      source.close();
+      const all = [...source.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+      expect(Math.round((bytes - before) / all)).toBe(times);
+      expect(made?.root).toMatch(/^[0-9a-f]{64}$/);
+    }
   });
 
   test("that a killed run began is told whole", async () => {
