@@ -60,6 +60,8 @@ export interface SearchOf {
 
 /** All hypotheses together cost at most so many forward passes over the golden; what confirms one of them comes on top. */
 const SCREENING = 5;
+/** Where these explain nothing, others are tried for about a minute of one core, in FLOPs: of a small model all of them. */
+const LONGER_SEARCH = 3e10;
 /** A forward pass of fewer tokens counts as one of so many: each hypothesis has costs that no token makes. */
 const LEAST_TOKENS = 128;
 /** Tokens behind the first position that differs, on which a hypothesis is looked at before it is run on all. */
@@ -114,7 +116,7 @@ export class Search {
     const firstOver = seen.comparison.positions(floor).firstOver;
     if (firstOver === null) return { explanations: [], partial: [] };
     const screened = await this.screen(base, firstOver);
-    const accept = Math.max(floor, EXPLAINED * screened.before);
+    const accept = acceptable(floor, screened.before);
     const fitting = screened.left.filter(({ kl }) => kl <= accept);
     const promising =
       fitting.length > 0 ? fitting : screened.left.filter(({ kl }) => kl <= MOST_OF_IT * screened.before).slice(0, 3);
@@ -164,24 +166,33 @@ export class Search {
     const before = await screen.begin(graph.forward(base.family), graph.replaced(base));
     const hypotheses = hypothesesOf({ ...base, firstOver, hints: { chosen: screen.chosen }, isSuspect });
     const left: { readonly hypothesis: Hypothesis; readonly kl: number }[] = [];
-    let budget = SCREENING * this.passCost();
-    for (const [i, hypothesis] of hypotheses.entries()) {
-      signal?.throwIfAborted();
-      const candidate = without(base, hypothesis);
-      const forward = hypothesis.family && graph.forward(candidate.family);
-      const variant = { forward, replaced: graph.replaced(candidate) };
-      const trace = screen.traced(variant);
-      if (trace === null) continue;
-      const cost = screen.cost(trace, variant);
-      if (cost > budget) {
-        this.untried++;
-        continue;
+    const accept = acceptable(this.of.floor, before);
+    let tried = 0;
+    const within = async (budget: number, untried: readonly Hypothesis[]): Promise<Hypothesis[]> => {
+      const later: Hypothesis[] = [];
+      let rest = budget;
+      for (const hypothesis of untried) {
+        signal?.throwIfAborted();
+        const candidate = without(base, hypothesis);
+        const forward = hypothesis.family && graph.forward(candidate.family);
+        const variant = { forward, replaced: graph.replaced(candidate) };
+        const trace = screen.traced(variant);
+        if (trace === null) continue;
+        const cost = screen.cost(trace, variant);
+        if (cost > rest) {
+          later.push(hypothesis);
+          continue;
+        }
+        rest -= cost;
+        const kl = await screen.try(trace, variant);
+        if (Number.isFinite(kl)) left.push({ hypothesis, kl });
+        if (tried++ % 50 === 0) this.of.onProgress?.({ label: "hypotheses", done: tried, total: hypotheses.length });
       }
-      budget -= cost;
-      const kl = await screen.try(trace, variant);
-      if (Number.isFinite(kl)) left.push({ hypothesis, kl });
-      if (i % 50 === 0) this.of.onProgress?.({ label: "hypotheses", done: i, total: hypotheses.length });
-    }
+      return later;
+    };
+    let untried = await within(SCREENING * this.passCost(), hypotheses);
+    if (untried.length > 0 && !left.some(({ kl }) => kl <= accept)) untried = await within(LONGER_SEARCH, untried);
+    this.untried += untried.length;
     left.sort((a, b) => a.kl - b.kl);
     return { before, left, tokens: prefix.rows.end - prefix.rows.begin };
   }
@@ -230,6 +241,9 @@ export class Search {
     return costOf({ flops: plan.flops * Math.max(1, LEAST_TOKENS / input.ids_T.length), elements, ops: 0 });
   }
 }
+
+/** The most that what explains the golden leaves of its first differing positions, in nats. */
+const acceptable = (floor: number, before: number): number => Math.max(floor, EXPLAINED * before);
 
 function isExplained({ isRounded = false }: Hypothesis, left: number, before: number, floor: number): boolean {
   return left <= (isRounded ? EXPLAINED_BUT_FOR_ROUNDING * before : Math.min(floor, EXPLAINED * before));

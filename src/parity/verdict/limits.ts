@@ -42,9 +42,10 @@ export const isBeyondNoise = (klMeanNats: number, noise: Pick<NoiseFloor, "klMea
  * Relative error of a tap that rounding explains. Measured between native and HF graphs over all fixtures: at most 2e-15
  * in f64, 4e-9 where YaRN's frequencies are rounded to f32 in another order, 3e-7 where its factor is rounded on one side
  * only (gpt_oss), 6e-8 for logits, which are compared as f32;
- * 1e-6 in f32, over three layers. A pass in bf16 rounds each op to 2^-8: over three layers that makes 1 % of a tap.
+ * 1e-6 in f32, over three layers. A pass of transformers in bf16 beside one in f32: 1.5 % of a tap after one layer, 3.0 % after
+ * two (llama3), 2.2 % after three (qwen3); deep models are given more.
  */
-const TAP_ROUNDING = { f64: 1e-6, f32: 3e-5, narrow: 0.03 };
+const TAP_ROUNDING = { f64: 1e-6, f32: 3e-5, narrow: 0.1 };
 
 /** @param exact whether the backend computes in f64 */
 export function tapLimit(exact: boolean, recorded: RecordedTaps = null): number {
