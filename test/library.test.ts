@@ -84,7 +84,7 @@ describe("the library's document is the command's:", () => {
 
   test("convert, and the files are the same", async () => {
     const [ours, theirs] = [join(scratch(), "a"), join(scratch(), "b")];
-    const plan = library.planConversion(open(fp8), ours, { adapters, encoding: "none", to: "hf" });
+    const plan = library.planConversion(open(fp8), ours, { adapters, encoding: "none", to: "hf", sha256: true });
     const result = await library.convert(plan);
     const args = ["convert", fp8, theirs, "--encoding", "none", "--to", "hf"];
     await expectSame(library.convertDocument(result), args, [ours, theirs]);

@@ -218,7 +218,7 @@ describe("what was meant", () => {
     [["inspect", hf, "-json"], "did you mean --json? see convert-checkpoint inspect --help"],
     [
       ["inspect", hf, "--ranks", "2"],
-      "--ranks is an option of convert, plan, not of inspect; see convert-checkpoint inspect --help",
+      "--ranks is an option of convert, plan, init, not of inspect; see convert-checkpoint inspect --help",
     ],
     [["inspect", hf, "x"], "write convert-checkpoint inspect <path>; quote a path that has spaces"],
     [["diff", hf], "write convert-checkpoint diff <a> <b>; see convert-checkpoint diff --help"],

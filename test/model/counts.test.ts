@@ -78,14 +78,16 @@ describe.each(Object.entries(pairs))("%s", (name, { native, hf, config, key }) =
   }
 
   test("convert", () => {
+    // The root that the record gets is of the canonical view, which is planned apart; a target in codes has none.
+    const isInCodes = name === "in FP8" || name === "in MXFP4";
     planConversion(open(hf), undefined, options);
-    expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
+    expect(counts).toEqual({ compiled: 1, toHf: back, fromHf: 2 });
     reset();
     planConversion(open(native), undefined, options);
-    expect(counts).toEqual({ compiled: 1, toHf: 1, fromHf: 0 });
+    expect(counts).toEqual({ compiled: 1, toHf: isInCodes ? 1 : 2, fromHf: 0 });
     reset();
     planConversion(open(hf), undefined, { ...options, to: "hf" });
-    expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
+    expect(counts).toEqual({ compiled: 1, toHf: isInCodes ? 0 : back, fromHf: isInCodes ? 1 : 2 });
   });
 
   test("diff, of a and b and of b and a", async () => {
@@ -140,11 +142,12 @@ test("from one native layout to another: a table each; rank shards are joined by
   const [meta, hf] = [join(FIXTURES, "meta/llama3"), join(scratch(), "hf")];
   await converted(meta, hf);
   reset();
+  // One more each for the root of the canonical view.
   planConversion(open(meta), undefined, { adapters, to: "torchtitan" });
-  expect(counts).toEqual({ compiled: 2, toHf: 1, fromHf: 1 });
+  expect(counts).toEqual({ compiled: 2, toHf: 2, fromHf: 1 });
   reset();
   planConversion(open(hf), undefined, { adapters, to: "meta" });
-  expect(counts).toEqual({ compiled: 1, toHf: 0, fromHf: 1 });
+  expect(counts).toEqual({ compiled: 2, toHf: 0, fromHf: 2 });
   reset();
   await validate(openModel(open(meta), { adapters }));
   expect(counts).toEqual({ compiled: 1, toHf: 1, fromHf: 0 });

@@ -2,6 +2,7 @@
 import { InputError } from "../../base/errors.ts";
 import { FLOATS, type Float } from "../../base/floats.ts";
 import { encodingNamed, quantisationOf } from "../../encodings/quantisation.ts";
+import { layoutNamed } from "../../family/layout.ts";
 import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { readConfig } from "../../model/configs/config-files.ts";
 import { openModel } from "../../model/model.ts";
@@ -23,14 +24,14 @@ export function planInit(config: PathOrLocation, target: string, options: InitOp
   const { seed = "0", to = "hf", dtype = [], adapters, family } = options;
   const { json } = readConfig(config);
   const wanted = dtype.map(typeOf).find((each) => each !== undefined);
-  const source = seededCheckpoint(config, {
+  const { checkpoint: source, family: model } = seededCheckpoint(config, {
     ...{ adapters, family, seed },
     ...(wanted === undefined ? {} : { dtype: wanted }),
     like: like(config, options),
   });
   const declared = encodingNamed(quantisationOf(json));
   // No tensor of the source is in codes, so that the config's word needs ours.
-  const encoding = options.encoding ?? (to === "hf" ? (declared ?? undefined) : "none");
+  const encoding = options.encoding ?? (layoutNamed(model, to)?.side === "hf" ? (declared ?? undefined) : "none");
   const globs = dtype.filter((text) => text.includes("="));
   return planConversion(source, target, { ...options, to, dtype: globs, encoding, ownConfig: config });
 }

@@ -26,10 +26,16 @@ export interface SeededOptions {
 /** A multiple of no element's size needs to be more: elements made at a time. */
 const BLOCK = 1 << 16;
 
+export interface Seeded {
+  readonly checkpoint: Checkpoint;
+  /** Of the config. */
+  readonly family: Family;
+}
+
 const DECLARED: Readonly<Record<string, Float>> = { float32: "F32", float16: "F16", bfloat16: "BF16", float64: "F64" };
 
 /** In Hugging Face's layout. Throws what reading the config throws, and InputError INIT_FAMILY, INIT_SHAPES. */
-export function seededCheckpoint(config: PathOrLocation, options: SeededOptions): Checkpoint {
+export function seededCheckpoint(config: PathOrLocation, options: SeededOptions): Seeded {
   const { path, folder, json } = readConfig(config);
   const family = familyAt(path, json.model_type, options).open(json, path, shapesOf(options.like));
   const dtype = options.dtype ?? DECLARED[family.dtype ?? ""] ?? "BF16";
@@ -38,7 +44,7 @@ export function seededCheckpoint(config: PathOrLocation, options: SeededOptions)
   const values = new Map(
     [...tensors.values()].map((info) => [info.key, new Values(options.seed, info.key, roleOf(info, layers, family))]),
   );
-  return {
+  const checkpoint: Checkpoint = {
     path: locate(config).path,
     folder,
     files: [],
@@ -54,6 +60,7 @@ export function seededCheckpoint(config: PathOrLocation, options: SeededOptions)
     verify: () => undefined,
     close: () => undefined,
   };
+  return { checkpoint, family };
 }
 
 function readSeeded(values: Values, dtype: Dtype, begin: number, target: Uint8Array): void {

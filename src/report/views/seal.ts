@@ -3,6 +3,8 @@ import { encodeSeal, sealJson } from "../../verify/identity/seal-file.ts";
 import type { ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
 
+const NAMES_OF = { hf: "Hugging Face", raw: "the files" } as const;
+
 /** @param file where the seal was written; null where it goes to stdout */
 export function sealDocument({ seal, ...about }: Sealed, file: string | null): ReportDocument {
   const { path, layout, format, bytes, notes, seconds } = about;
@@ -17,7 +19,7 @@ export function sealDocument({ seal, ...about }: Sealed, file: string | null): R
     facts: [
       { label: "of", value: `${path} (${family ?? "unknown family"}, ${layout ?? "keys as they are"}, ${format})` },
       ...(file === null ? [] : [{ label: "seal", value: file }]),
-      { label: "names of", value: view === "hf" ? "Hugging Face" : "the files" },
+      { label: "names of", value: NAMES_OF[view] },
       { label: "root", value: root },
       { label: "config", value: config === null ? "none" : config.sha256 },
       ...(encoded === null ? [] : [{ label: "codes and scales", value: encoded.root }]),
