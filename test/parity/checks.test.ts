@@ -230,6 +230,8 @@ describe("a failed run without a cause", () => {
       expect.stringMatching(
         /^on its own, a has values .*: "model\.layers\.0\.self_attn\.o_proj\.weight": all 3240 elements are 0/,
       ),
+      expect.stringMatching(/^the cause is unknown: /),
+      expect.stringMatching(/^record hidden states/),
     ]);
   });
 

@@ -4,6 +4,7 @@ import { runForwards } from "../../../numerics/driver.ts";
 import type { Forward, ForwardInput } from "../../../numerics/graph.ts";
 import { LogitComparison } from "../../../numerics/metrics.ts";
 import { elementCount } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
 import type { Family } from "../../family/family.ts";
 import type { Golden } from "../inputs/golden.ts";
 import type { ForwardProgress } from "../passes.ts";
@@ -174,7 +175,8 @@ export class Search {
       for (const hypothesis of untried) {
         signal?.throwIfAborted();
         const candidate = without(base, hypothesis);
-        const forward = hypothesis.family && graph.forward(candidate.family);
+        const forward = hypothesis.family && forwardOf(graph, candidate.family);
+        if (forward === null) continue;
         const variant = { forward, replaced: graph.replaced(candidate) };
         const trace = screen.traced(variant);
         if (trace === null) continue;
@@ -239,6 +241,16 @@ export class Search {
     const keys = new Set(plan.steps.flatMap(({ weights }) => weights));
     const elements = [...keys].reduce((sum, key) => sum + elementCount(graph.weights.weight(key).shape), 0);
     return costOf({ flops: plan.flops * Math.max(1, LEAST_TOKENS / input.ids_T.length), elements, ops: 0 });
+  }
+}
+
+/** Null where the graph cannot compute what another config asks for. */
+function forwardOf(graph: TrialGraph, family: Family): Forward | null {
+  try {
+    return graph.forward(family);
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
   }
 }
 

@@ -158,7 +158,7 @@ export async function judge(trial: Trial): Promise<Judgement> {
     untried: search?.untried ?? 0,
     nextSteps:
       findings.length > 0 && cause === null
-        ? [...(search?.steps ?? []), ...(await nextSteps(views, evidence, inBytes(options)))]
+        ? [...(await nextSteps(views, evidence, inBytes(options))), ...(search?.steps ?? [])]
         : [],
   };
 }
