@@ -107,7 +107,7 @@ test("what nothing explains is unknown, and half of it is no cause", async () =>
   expect(hypotheses.some(({ fits }) => fits)).toBe(false);
   expect(hypotheses.length).toBeGreaterThan(100);
   expect(nextSteps.join("\n")).toMatch(/^the cause is unknown: \d+ known faults were undone on trial/m);
-  expect(nextSteps[1]).toContain("hidden.layers.N");
+  expect(nextSteps.join("\n")).toContain("hidden.layers.N");
 });
 
 test("of heads in another order, at the first position many fit: a closer look tells which", async () => {
