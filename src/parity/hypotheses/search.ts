@@ -61,8 +61,8 @@ export interface SearchOf {
 
 /** All hypotheses together cost at most so many forward passes over the golden; what confirms one of them comes on top. */
 const SCREENING = 5;
-/** Where these explain nothing, others are tried for about a minute of one core, in FLOPs: of a small model all of them. */
-const LONGER_SEARCH = 3e10;
+/** Where these explain nothing, others are tried for some seconds of one core, in FLOPs: of a small model all of them. */
+const LONGER_SEARCH = 5e9;
 /** A forward pass of fewer tokens counts as one of so many: each hypothesis has costs that no token makes. */
 const LEAST_TOKENS = 128;
 /** Tokens behind the first position that differs, on which a hypothesis is looked at before it is run on all. */
