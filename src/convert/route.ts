@@ -19,7 +19,7 @@ import { type ConversionRecord, recordIn } from "../model/record.ts";
 import type { Table } from "../table/plan.ts";
 import { absentPart } from "../views/difference.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
-import { type Mapping, type MappingOptions, mapByTable, wholeMove } from "../views/mapping.ts";
+import { type Mapping, type MappingOptions, mapAsIs, mapByTable } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
@@ -79,20 +79,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
   refuseRanks(source);
   refuseAllHidden(source);
   refuseEmptied(source, source.tensors);
-  const moves = [...source.tensors.values()].map((info) => ({ info, move: wholeMove(info), sources: [info.key] }));
-  const mapping: Mapping = {
-    source,
-    from: RAW,
-    to: RAW,
-    tensors: new Map(moves.map((tensor) => [tensor.info.key, tensor])),
-    equalities: [],
-    dropped: [],
-    spelling: new Map(),
-    order: null,
-    orderAt: [],
-    aliases: new Map(),
-    ...(source.paths === undefined ? {} : { paths: source.paths }),
-  };
+  const mapping = mapAsIs(source, source.paths);
   const record = recordIn(source.folder);
   return {
     family: null,

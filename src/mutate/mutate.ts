@@ -3,7 +3,6 @@
 import { copiedFile, textFile } from "../convert/companions.ts";
 import { outputFiles } from "../convert/outputs.ts";
 import { producingShards } from "../convert/rank-files.ts";
-import { RAW } from "../family/layout.ts";
 import type { Made } from "../faults/kinds/kind.ts";
 import type { Checkpoint, Format, TensorInfo } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
@@ -18,7 +17,7 @@ import { checkTarget } from "../output/safe-target.ts";
 import { settleTarget } from "../output/staging.ts";
 import { refuseOtherFile, type Target, targetAt } from "../output/target.ts";
 import { asHf } from "../views/as-hf.ts";
-import { type MappedTensor, type Mapping, wholeMove } from "../views/mapping.ts";
+import { mapAsIs } from "../views/mapping.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import { notHere, placeOf, sampleOf, wantedFault } from "./choose.ts";
 import { configText } from "./config-text.ts";
@@ -146,7 +145,7 @@ function overlaid(
 
 /** Weights in as many files as before, and all that lies beside them. */
 function planFiles(model: Model, good: Checkpoint, source: TensorSource, target: Target, made: Made) {
-  const mapping = asItIs(source, good);
+  const mapping = mapAsIs(source, good.paths);
   const ranked = good.ranks === undefined ? null : rankedTensors(model.layout, model.table);
   const isCast = [...source.tensors].some(([key, { dtype }]) => (good.tensors.get(key)?.dtype ?? dtype) !== dtype);
   const originals = good.safetensors === undefined ? null : { files: good.safetensors, cast: isCast };
@@ -155,25 +154,6 @@ function planFiles(model: Model, good: Checkpoint, source: TensorSource, target:
   const beside = target.fileName === null ? besideFiles(model, good, made) : [];
   return { files: [...outputs.files, ...beside], shards: outputs.shards };
 }
-
-const asItIs = (source: TensorSource, { paths }: Checkpoint): Mapping => ({
-  source,
-  from: RAW,
-  to: RAW,
-  tensors: new Map(
-    [...source.tensors].map(([key, info]): [string, MappedTensor] => [
-      key,
-      { info, move: wholeMove(info), sources: [key] },
-    ]),
-  ),
-  equalities: [],
-  dropped: [],
-  spelling: new Map(),
-  order: null,
-  orderAt: [],
-  aliases: new Map(),
-  ...(paths === undefined ? {} : { paths }),
-});
 
 function ranksOf({ format, files, ranks }: Checkpoint, { fileName }: Target): { readonly ranks?: number } {
   if (fileName !== null) return {};

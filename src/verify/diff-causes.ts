@@ -1,18 +1,9 @@
 // What was done to the tensors that differ: told from the tensors alone, so for every layout, with graphs or without.
+import type { Cause } from "../faults/cause.ts";
 import { statements } from "../faults/statements.ts";
 import { namedFaults } from "../faults/weights.ts";
 import type { Difference } from "../views/difference.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-
-/** As `cause` of parity. */
-export interface DiffCause {
-  readonly code: string;
-  readonly tensors: readonly string[];
-  readonly fields: readonly string[];
-  readonly explanation: string;
-  readonly evidence: string;
-  readonly fix: string;
-}
 
 /** Of a pair of other models all tensors differ, and the first ones say so. */
 const MOST_TENSORS = 1000;
@@ -22,7 +13,7 @@ export function* causesOf(
   a: TensorSource,
   b: TensorSource,
   differences: readonly Difference[],
-): Generator<number, DiffCause[], void> {
+): Generator<number, Cause[], void> {
   const keys = new Set(differences.flatMap(({ key, kind }) => (kind === "values" && isCommon(key, a, b) ? [key] : [])));
   const looked = [...keys].slice(0, MOST_TENSORS);
   const sides = { right: a, other: b, keys: looked, names: { one: "b", other: "a" } };

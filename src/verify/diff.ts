@@ -2,19 +2,19 @@
 import type { Check } from "../base/check.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import type { ConfigDifference } from "../family/config-differences.ts";
+import type { Cause } from "../faults/cause.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { compareSources, compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
 import { type CastTypes, castLike, castTypes, castWords, isCast } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
-import { causesOf, type DiffCause } from "./diff-causes.ts";
+import { causesOf } from "./diff-causes.ts";
 import { configsOf } from "./diff-configs.ts";
 import { lackedByBoth, lackingNotes, withoutAliases } from "./diff-table.ts";
 import { type Compared, type DiffPair, type DiffView, type PairOptions, pairOf } from "./diff-views.ts";
 import { checksumChecks } from "./not-checked.ts";
 
-export type { DiffCause } from "./diff-causes.ts";
 export type { Compared } from "./diff-views.ts";
 
 /** Where a and b have tensors in other floating-point types. */
@@ -41,9 +41,9 @@ export interface Diff {
   /** Null where all tensors have the same types. */
   readonly cast: DiffCast | null;
   /** The first of `causes`. */
-  readonly cause: DiffCause | null;
+  readonly cause: Cause | null;
   /** What was done to the tensors that differ, the most specific first. */
-  readonly causes: readonly DiffCause[];
+  readonly causes: readonly Cause[];
   /** In what the forward pass computes; they leave the verdict alone, which is about tensors. Null where not compared. */
   readonly configDifferences: readonly ConfigDifference[] | null;
   readonly configsNotCompared: string | null;

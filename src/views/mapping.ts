@@ -3,7 +3,7 @@
 import { type Dtype, elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
 import { nearGlob } from "../base/globs.ts";
-import { isSameLayout, type Layout, type Place } from "../family/layout.ts";
+import { isSameLayout, type Layout, type Place, RAW } from "../family/layout.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import { keysAtFault, mixedDtypes } from "../table/faults/fault.ts";
 import { errorOf } from "../table/faults/problems.ts";
@@ -184,3 +184,20 @@ export function checkGlobs(dtypes: DtypeChoice, { source, tensors }: Mapping): v
     help: `write a pattern over keys of source or target, as \`plan\` lists them${near === undefined ? "" : `; the nearest is "${near}"`}`,
   });
 }
+
+/** Every tensor as it is, by the keys of its files: for another container alone. */
+export const mapAsIs = (source: TensorSource, paths: Mapping["paths"]): Mapping => ({
+  source,
+  from: RAW,
+  to: RAW,
+  tensors: new Map(
+    [...source.tensors.values()].map((info) => [info.key, { info, move: wholeMove(info), sources: [info.key] }]),
+  ),
+  equalities: [],
+  dropped: [],
+  spelling: new Map(),
+  order: null,
+  orderAt: [],
+  aliases: new Map(),
+  ...(paths === undefined ? {} : { paths }),
+});

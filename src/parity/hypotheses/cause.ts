@@ -1,9 +1,10 @@
 // What a search beside recorded logits came to, in words: the cause, the hypotheses that fit equally, or that it is unknown.
 import type { LogitComparison } from "../../../numerics/metrics.ts";
 import { InputError } from "../../base/errors.ts";
+import type { Cause } from "../../faults/cause.ts";
 import { isVision, partOf } from "../../faults/undo/parts.ts";
+import { scientific } from "../checks/check.ts";
 import type { ForwardOptions, Passes } from "../passes.ts";
-import type { Cause } from "../verdict/causes/cause.ts";
 import type { Evidence } from "../verdict/evidence.ts";
 import type { WithoutKnown } from "../verdict/experiments.ts";
 import { tapLimit } from "../verdict/limits.ts";
@@ -89,8 +90,6 @@ function suspectsBy({ taps, exact, goldenTaps: recorded }: Evidence): ((key: str
     return layer > right && layer <= parting;
   };
 }
-
-const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 
 const named = ({ place, words, how }: Hypothesis): string => `"${place}" ${words} (${how})`;
 

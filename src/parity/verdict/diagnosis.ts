@@ -1,7 +1,9 @@
 // Why the sides differ, and where. What hides the rest is undone first: what upstream is known to compute otherwise, then a
 // cast, then the config. What is left after that is a matter of weights.
+
+import type { Cause } from "../../faults/cause.ts";
 import { castCause } from "./causes/cast.ts";
-import { type Case, type Cause, isAtFloor } from "./causes/cause.ts";
+import { type Case, isAtFloor } from "./causes/cause.ts";
 import { type ConfigStudy, configCauses, studyConfigs } from "./causes/config.ts";
 import { notFinite, roundedGolden, staleTie, unused } from "./causes/model.ts";
 import { knownUpstream, otherUpstream } from "./causes/upstream.ts";

@@ -2,6 +2,7 @@
 import type { Metrics, NonFinite, Positions, PromptMetrics } from "../../../numerics/metrics.ts";
 import type { LogitSample } from "../../../numerics/pictured.ts";
 import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
+import type { Cause } from "../../faults/cause.ts";
 import type { SideCast } from "../casts.ts";
 import { checksOf } from "../checks/all.ts";
 import type { ParityCheck } from "../checks/check.ts";
@@ -21,7 +22,6 @@ import { type TapError, tapErrors } from "../seen/taps.ts";
 import type { SideWeights } from "../side.ts";
 import { acceptancesOf, acceptedShares, isRefused } from "./accepted.ts";
 import { type BeyondRounding, beyondRounding } from "./beyond-rounding.ts";
-import type { Cause } from "./causes/cause.ts";
 import { diagnose, resolved } from "./diagnosis.ts";
 import { type Divergence, firstDivergence } from "./divergence.ts";
 import { type Evidence, isCastAlone } from "./evidence.ts";

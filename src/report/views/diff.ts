@@ -1,6 +1,7 @@
 import type { Check } from "../../base/check.ts";
 import type { ConfigDifference } from "../../family/config-differences.ts";
-import type { Diff, DiffCause } from "../../verify/diff.ts";
+import type { Cause } from "../../faults/cause.ts";
+import type { Diff } from "../../verify/diff.ts";
 import type { Difference } from "../../views/difference.ts";
 import { castWords } from "../../views/rounding.ts";
 import type { Diagnosis, ReportDocument } from "../document.ts";
@@ -45,7 +46,7 @@ export function diffDocument(result: Diff): ReportDocument {
 /** More places are in the table. */
 const PLACES = 12;
 
-function diagnosisOf({ code, tensors, explanation, evidence, fix }: DiffCause): Diagnosis {
+function diagnosisOf({ code, tensors, explanation, evidence, fix }: Cause): Diagnosis {
   const more = tensors.length - PLACES;
   const places = [...tensors.slice(0, PLACES), ...(more > 0 ? [`and ${more} more`] : [])];
   return { code, cause: explanation, evidence, places, fixes: [fix] };

@@ -1,9 +1,10 @@
 // Sides of other types: what the cast between them costs, told once, and never as a fault of single tensors.
+import type { Cause } from "../../../faults/cause.ts";
 import { rounded } from "../../../faults/values/rounded.ts";
 import { castWords, narrower } from "../../../views/rounding.ts";
 import { isCastAlone } from "../evidence.ts";
 import type { Rerun } from "../laboratory.ts";
-import { type Case, type Cause, limitFor, nats } from "./cause.ts";
+import { type Case, limitFor, nats } from "./cause.ts";
 
 /** @param inOneType a run with each tensor in the narrower of its types, on both sides */
 export async function castCause({ evidence, laboratory }: Case, inOneType: Rerun): Promise<Cause | null> {

@@ -1,5 +1,6 @@
 // A reason why the sides differ, and what it is looked for in.
 import type { Metrics } from "../../../../numerics/metrics.ts";
+import { scientific } from "../../checks/check.ts";
 import type { NoiseFloor } from "../../noise.ts";
 import type { Evidence } from "../evidence.ts";
 import type { WithoutKnown } from "../experiments.ts";
@@ -7,15 +8,6 @@ import type { Finding } from "../findings.ts";
 import type { Laboratory, Rerun } from "../laboratory.ts";
 import { thresholds } from "../limits.ts";
 import type { Trial } from "../trial.ts";
-
-export interface Cause {
-  readonly code: string;
-  readonly tensors: readonly string[];
-  readonly fields: readonly string[];
-  readonly explanation: string;
-  readonly evidence: string;
-  readonly fix: string;
-}
 
 /** A run that failed, and what can be asked further of its sides. */
 export interface Case {
@@ -34,8 +26,6 @@ export interface Case {
 /** Whether a mean KL, in nats per token, is so small that nothing has to be found behind it, whatever limit was given. */
 export const isAtFloor = ({ klMeanNats }: Metrics, noise: NoiseFloor | null): boolean =>
   klMeanNats <= thresholds({}, noise).klMeanNats;
-
-export const scientific = (x: number): string => (x <= 0 ? "0" : x.toExponential(2));
 
 export const nats = (metrics: Metrics): string => `${scientific(metrics.klMeanNats)} nats/token`;
 

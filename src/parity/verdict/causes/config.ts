@@ -1,8 +1,10 @@
 // Configs that differ: which fields move the logits, and whose are wrong. Each config is run on both sides.
+
 import { type ConfigDifference, ConfigPair } from "../../../family/config-differences.ts";
+import type { Cause } from "../../../faults/cause.ts";
 import { configDiffers } from "../../../faults/model/config-differs.ts";
 import type { Rerun } from "../laboratory.ts";
-import { type Case, type Cause, isAtFloor, nats, plural } from "./cause.ts";
+import { type Case, isAtFloor, nats, plural } from "./cause.ts";
 
 export interface ConfigStudy {
   /** Each side at its own config. */

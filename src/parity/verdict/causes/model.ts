@@ -1,17 +1,20 @@
 // Faults of a side as a whole: a stale tie, tensors without a use, logits that are no numbers, a rounded golden.
+
 import { isFloat } from "../../../base/floats.ts";
 import { runSteps } from "../../../base/steps.ts";
 import type { Family } from "../../../family/family.ts";
 import { writtenFields } from "../../../family/written-fields.ts";
+import type { Cause } from "../../../faults/cause.ts";
 import { nonFinite } from "../../../faults/model/non-finite.ts";
 import { staleTiedHead } from "../../../faults/model/stale-tied-head.ts";
 import { unusedTensors } from "../../../faults/model/unused-tensors.ts";
 import type { HfView } from "../../../views/as-hf.ts";
 import { type Scan, scan } from "../../../views/values/scan.ts";
+import { scientific } from "../../checks/check.ts";
 import { firstDivergence } from "../divergence.ts";
 import { placeOf } from "../evidence.ts";
 import { inBytes } from "../trial.ts";
-import { type Case, type Cause, limitFor, nats, plural, scientific } from "./cause.ts";
+import { type Case, limitFor, nats, plural } from "./cause.ts";
 
 export function staleTie({ evidence: { brokenTies }, laboratory }: Case): Cause[] {
   const tie = staleTiedHead.recognise(brokenTies);

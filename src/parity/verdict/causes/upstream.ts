@@ -1,8 +1,11 @@
 // What upstream computes otherwise: its words, its mend and its undoing come from the family.
+
 import type { TapComparison } from "../../../../numerics/driver.ts";
+import type { Cause } from "../../../faults/cause.ts";
+import { scientific } from "../../checks/check.ts";
 import { isMtp } from "../evidence.ts";
 import { withOtherVersion } from "../experiments.ts";
-import { type Case, type Cause, nats, scientific } from "./cause.ts";
+import { type Case, nats } from "./cause.ts";
 
 /** Where nothing is wrong with known differences undone. */
 export function knownUpstream({ evidence: { metrics, taps }, known, remaining }: Case): Cause[] {

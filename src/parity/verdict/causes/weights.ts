@@ -1,12 +1,14 @@
 // Weights that differ, and what was done to them: first those of the step where the sides part, then all others.
+
 import { elementCount } from "../../../base/dtype.ts";
+import type { Cause } from "../../../faults/cause.ts";
 import { viewSides, type WeightFault, weightFaults } from "../../../faults/weights.ts";
 import type { HfView } from "../../../views/as-hf.ts";
 import { castWords } from "../../../views/rounding.ts";
 import { firstDivergence } from "../divergence.ts";
 import type { Evidence } from "../evidence.ts";
 import type { Rerun } from "../laboratory.ts";
-import { type Case, type Cause, nats, plural } from "./cause.ts";
+import { type Case, nats, plural } from "./cause.ts";
 
 /** What is looked at beyond the first step: in a model of other weights all tensors differ. */
 const MOST_BEYOND = { tensors: 400, elements: 1 << 26 };
