@@ -1,20 +1,20 @@
 import type { Command } from "./command.ts";
-import { check } from "./commands/check.ts";
-import { clean } from "./commands/clean.ts";
-import { convert } from "./commands/convert.ts";
-import { diff } from "./commands/diff.ts";
-import { doctor } from "./commands/doctor.ts";
-import { families } from "./commands/families.ts";
-import { gate } from "./commands/gate.ts";
-import { init } from "./commands/init.ts";
-import { inspect } from "./commands/inspect.ts";
-import { match } from "./commands/match.ts";
-import { mutate } from "./commands/mutate.ts";
-import { parity } from "./commands/parity.ts";
-import { plan } from "./commands/plan.ts";
-import { roundtrip } from "./commands/roundtrip.ts";
-import { seal } from "./commands/seal.ts";
-import { validate } from "./commands/validate.ts";
+import { doctor } from "./commands/about/doctor.ts";
+import { families } from "./commands/about/families.ts";
+import { check } from "./commands/check/check.ts";
+import { diff } from "./commands/check/diff.ts";
+import { gate } from "./commands/check/gate.ts";
+import { inspect } from "./commands/check/inspect.ts";
+import { match } from "./commands/check/match.ts";
+import { parity } from "./commands/check/parity.ts";
+import { roundtrip } from "./commands/check/roundtrip.ts";
+import { seal } from "./commands/check/seal.ts";
+import { validate } from "./commands/check/validate.ts";
+import { clean } from "./commands/convert/clean.ts";
+import { convert } from "./commands/convert/convert.ts";
+import { init } from "./commands/convert/init.ts";
+import { mutate } from "./commands/convert/mutate.ts";
+import { plan } from "./commands/convert/plan.ts";
 
 /** In the order of `--help`. */
 export const commands: readonly Command[] = [

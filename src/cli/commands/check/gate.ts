@@ -1,12 +1,12 @@
-import { InputError } from "../../base/errors.ts";
-import { SMALLEST } from "../../gate/file/smallest.ts";
-import { readText } from "../../parity/inputs/text-files.ts";
-import { gateDocument } from "../../report/views/gate/gate.ts";
-import { backendNotes } from "../../report/views/parity.ts";
-import type { Command } from "../command.ts";
-import { adapterOptions } from "../options.ts";
-import { untilAborted } from "../signals.ts";
-import { parseSize } from "../size.ts";
+import { InputError } from "../../../base/errors.ts";
+import { SMALLEST } from "../../../gate/file/smallest.ts";
+import { readText } from "../../../parity/inputs/text-files.ts";
+import { gateDocument } from "../../../report/views/gate/gate.ts";
+import { backendNotes } from "../../../report/views/parity.ts";
+import type { Command } from "../../command.ts";
+import { adapterOptions } from "../../options.ts";
+import { untilAborted } from "../../signals.ts";
+import { parseSize } from "../../size.ts";
 
 const DEFAULT = "gate.json";
 
@@ -23,11 +23,11 @@ export const gate: Command = {
   async run(args, context) {
     const [{ loadAdapters }, { parseGateFile }, { pagesOf, placeOf }, { gateReport, runGate }, { restoreTarget }] =
       await Promise.all([
-        import("../../../adapters/load.ts"),
-        import("../../gate/file/gate-file.ts"),
-        import("../../gate/file/pages.ts"),
-        import("../../gate/file/run.ts"),
-        import("../../output/swap.ts"),
+        import("../../../../adapters/load.ts"),
+        import("../../../gate/file/gate-file.ts"),
+        import("../../../gate/file/pages.ts"),
+        import("../../../gate/file/run.ts"),
+        import("../../../output/swap.ts"),
       ]);
     const begin = performance.now();
     const file = args.text("file") ?? DEFAULT;

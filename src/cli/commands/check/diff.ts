@@ -1,7 +1,7 @@
-import { diffDocument } from "../../report/views/diff.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { pairOptions, sideOptionsOf } from "../options.ts";
+import { diffDocument } from "../../../report/views/diff.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { pairOptions, sideOptionsOf } from "../../options.ts";
 
 export const diff: Command = {
   usage: "diff <a> <b>",
@@ -13,7 +13,7 @@ export const diff: Command = {
     ["diff step-1000 my-model-bf16 --after-cast", "against what was converted with --dtype bf16"],
   ],
   async run(args, context) {
-    const [adapters, { diff: compare }] = await Promise.all([loadAdapters(args), import("../../verify/diff.ts")]);
+    const [adapters, { diff: compare }] = await Promise.all([loadAdapters(args), import("../../../verify/diff.ts")]);
     return withCheckpoints([args.required("a"), args.required("b")], async ([a, b]) =>
       diffDocument(
         await compare(a!, b!, {

@@ -1,5 +1,5 @@
-import { doctorDocument } from "../../report/views/doctor.ts";
-import type { Command } from "../command.ts";
+import { doctorDocument } from "../../../report/views/doctor.ts";
+import type { Command } from "../../command.ts";
 
 /** Backends, adapters, limits and versions found on this machine. */
 export const doctor: Command = {
@@ -10,8 +10,8 @@ export const doctor: Command = {
   examples: [],
   async run() {
     const [{ adapters }, { doctor: diagnose }] = await Promise.all([
-      import("../../../adapters/registry.ts"),
-      import("../../parity/doctor.ts"),
+      import("../../../../adapters/registry.ts"),
+      import("../../../parity/doctor.ts"),
     ]);
     return doctorDocument(await diagnose(adapters));
   },

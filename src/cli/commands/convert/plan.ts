@@ -1,7 +1,7 @@
-import { planDocument } from "../../report/views/plan.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { conversionOptionsOf, convertOptions, listOptions } from "../options.ts";
+import { planDocument } from "../../../report/views/plan.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { conversionOptionsOf, convertOptions, listOptions } from "../../options.ts";
 
 export const plan: Command = {
   usage: "plan <source> [target]",
@@ -10,7 +10,7 @@ export const plan: Command = {
   options: { ...convertOptions, ...listOptions },
   examples: [["plan Qwen3-8B --dtype bf16", "keys, shapes, casts, files, memory and disk of Qwen3-8B → torchtitan"]],
   async run(args) {
-    const [adapters, { planConversion }] = await Promise.all([loadAdapters(args), import("../../convert/plan.ts")]);
+    const [adapters, { planConversion }] = await Promise.all([loadAdapters(args), import("../../../convert/plan.ts")]);
     const options = conversionOptionsOf(args, adapters);
     const target = args.text("target");
     return withCheckpoints([args.required("source")], async ([source]) =>

@@ -1,7 +1,7 @@
-import { familiesDocument, families as rowsOf } from "../../report/views/families.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters } from "../load.ts";
-import { adapterOptions } from "../options.ts";
+import { familiesDocument, families as rowsOf } from "../../../report/views/families.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters } from "../../load.ts";
+import { adapterOptions } from "../../options.ts";
 
 /** What is supported: one table per family. */
 export const families: Command = {

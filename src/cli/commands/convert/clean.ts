@@ -1,6 +1,6 @@
-import { cleanDocument } from "../../report/views/clean.ts";
-import type { Command } from "../command.ts";
-import { flag } from "../options.ts";
+import { cleanDocument } from "../../../report/views/clean.ts";
+import type { Command } from "../../command.ts";
+import { flag } from "../../options.ts";
 
 /** Removes only what this tool made and no process holds; a former target is put back, never deleted with the rest. */
 export const clean: Command = {
@@ -13,7 +13,7 @@ export const clean: Command = {
     ["clean . --dry-run", "all of this folder, untouched"],
   ],
   async run(args) {
-    const { cleanLeftover, leftoversAt } = await import("../../output/leftovers.ts");
+    const { cleanLeftover, leftoversAt } = await import("../../../output/leftovers.ts");
     const path = args.required("path");
     const leftovers = leftoversAt(path);
     return cleanDocument(path, args.flag("dry-run") ? leftovers : leftovers.map(cleanLeftover));

@@ -1,19 +1,19 @@
-import { parseUpstream } from "../../family/upstream.ts";
-import { locate } from "../../formats/io/disk-folder.ts";
-import { BLOCKS, type BlockName } from "../../gate/block.ts";
-import { PROFILES } from "../../gate/profile.ts";
-import type { CheckReport } from "../../gate/report.ts";
-import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
-import { checkDocument } from "../../report/views/gate/check.ts";
-import { backendNotes } from "../../report/views/parity.ts";
-import { acceptancesIn } from "../accept-known.ts";
-import { type Arguments, notOneOf } from "../arguments.ts";
-import type { Command } from "../command.ts";
-import { inputsOf, type Place, tokenizerBeside } from "../input-options.ts";
-import { loadAdapters } from "../load.ts";
-import { choice, pairOptions, sideOptionsOf, text } from "../options.ts";
-import { inputOptions, runOptions } from "../parity-options.ts";
-import { untilAborted } from "../signals.ts";
+import { parseUpstream } from "../../../family/upstream.ts";
+import { locate } from "../../../formats/io/disk-folder.ts";
+import { BLOCKS, type BlockName } from "../../../gate/block.ts";
+import { PROFILES } from "../../../gate/profile.ts";
+import type { CheckReport } from "../../../gate/report.ts";
+import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../../parity/choices.ts";
+import { checkDocument } from "../../../report/views/gate/check.ts";
+import { backendNotes } from "../../../report/views/parity.ts";
+import { acceptancesIn } from "../../accept-known.ts";
+import { type Arguments, notOneOf } from "../../arguments.ts";
+import type { Command } from "../../command.ts";
+import { inputsOf, type Place, tokenizerBeside } from "../../input-options.ts";
+import { loadAdapters } from "../../load.ts";
+import { choice, pairOptions, sideOptionsOf, text } from "../../options.ts";
+import { inputOptions, runOptions } from "../../parity-options.ts";
+import { untilAborted } from "../../signals.ts";
 
 const { "after-cast": _, ...sides } = pairOptions;
 
@@ -39,8 +39,8 @@ export const check: Command = {
   async run(args, context) {
     const [adapters, { check: run }, { restoreTarget }] = await Promise.all([
       loadAdapters(args),
-      import("../../gate/check.ts"),
-      import("../../output/swap.ts"),
+      import("../../../gate/check.ts"),
+      import("../../../output/swap.ts"),
     ]);
     const paths = [args.required("source"), args.text("target")].filter((path) => path !== undefined);
     const [, target] = paths;
@@ -96,6 +96,6 @@ async function textsOf(
   const run = parity ?? goldens[0];
   const tokenizer = run === undefined ? null : tokenizerBeside(args, places);
   if (run === undefined || tokenizer === null) return undefined;
-  const { tokenTexts } = await import("../../parity/inputs/token-texts.ts");
+  const { tokenTexts } = await import("../../../parity/inputs/token-texts.ts");
   return tokenTexts(run.nextTokens, tokenizer);
 }

@@ -1,7 +1,7 @@
-import { roundtripDocument } from "../../report/views/roundtrip.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { listOptions, sideOptions, sideOptionsOf, text } from "../options.ts";
+import { roundtripDocument } from "../../../report/views/roundtrip.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { listOptions, sideOptions, sideOptionsOf, text } from "../../options.ts";
 
 export const roundtrip: Command = {
   usage: "roundtrip <source>",
@@ -12,8 +12,8 @@ export const roundtrip: Command = {
   async run(args, context) {
     const [adapters, { openModel }, { roundtrip: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/model.ts"),
-      import("../../verify/roundtrip.ts"),
+      import("../../../model/model.ts"),
+      import("../../../verify/roundtrip.ts"),
     ]);
     const to = args.text("to");
     return withCheckpoints([args.required("source")], async ([source]) => {

@@ -1,7 +1,7 @@
-import { matchDocument } from "../../report/views/match.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { sideOptions, sideOptionsOf } from "../options.ts";
+import { matchDocument } from "../../../report/views/match.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { sideOptions, sideOptionsOf } from "../../options.ts";
 
 export const match: Command = {
   usage: "match <path> <seal>",
@@ -12,8 +12,8 @@ export const match: Command = {
   async run(args, context) {
     const [adapters, { match: compare }, { readSeal }] = await Promise.all([
       loadAdapters(args),
-      import("../../verify/identity/match.ts"),
-      import("../../verify/identity/seal-file.ts"),
+      import("../../../verify/identity/match.ts"),
+      import("../../../verify/identity/seal-file.ts"),
     ]);
     const sealed = readSeal(args.required("seal"));
     return withCheckpoints([args.required("path")], async ([checkpoint]) =>

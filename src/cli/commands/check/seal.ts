@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
-import type { OneFile } from "../../output/one-file.ts";
-import { sealDocument } from "../../report/views/seal.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { flag, sideOptions, sideOptionsOf } from "../options.ts";
+import type { OneFile } from "../../../output/one-file.ts";
+import { sealDocument } from "../../../report/views/seal.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { flag, sideOptions, sideOptionsOf } from "../../options.ts";
 
 export const seal: Command = {
   usage: "seal <path> [file]",
@@ -14,9 +14,9 @@ export const seal: Command = {
   async run(args, context) {
     const [adapters, { seal: make }, { encodeSeal, isSeal }, output] = await Promise.all([
       loadAdapters(args),
-      import("../../verify/identity/seal.ts"),
-      import("../../verify/identity/seal-file.ts"),
-      import("../../output/one-file.ts"),
+      import("../../../verify/identity/seal.ts"),
+      import("../../../verify/identity/seal-file.ts"),
+      import("../../../output/one-file.ts"),
     ]);
     const file = args.text("file");
     const target: Omit<OneFile, "text"> | null =

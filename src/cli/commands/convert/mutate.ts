@@ -1,8 +1,8 @@
-import { UsageError } from "../../base/errors.ts";
-import { kindsDocument, mutateDocument } from "../../report/views/faults/mutate.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { flag, sideOptions, sideOptionsOf, text } from "../options.ts";
+import { UsageError } from "../../../base/errors.ts";
+import { kindsDocument, mutateDocument } from "../../../report/views/faults/mutate.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { flag, sideOptions, sideOptionsOf, text } from "../../options.ts";
 
 export const mutate: Command = {
   usage: "mutate [good] [target]",
@@ -30,7 +30,7 @@ export const mutate: Command = {
     const options = sideOptionsOf(args, adapters);
     const good = args.text("good");
     if (args.flag("list")) {
-      const { listKinds } = await import("../../mutate/list.ts");
+      const { listKinds } = await import("../../../mutate/list.ts");
       const paths = good === undefined ? [] : [good];
       return withCheckpoints(paths, async ([checkpoint]) => kindsDocument(listKinds(checkpoint ?? null, options)));
     }
@@ -42,7 +42,7 @@ export const mutate: Command = {
         help: "`mutate --list` shows all kinds",
       });
     }
-    const { mutate: make } = await import("../../mutate/mutate.ts");
+    const { mutate: make } = await import("../../../mutate/mutate.ts");
     return withCheckpoints([args.required("good")], async ([checkpoint]) => {
       context.holdSignals();
       return mutateDocument(

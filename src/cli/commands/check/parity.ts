@@ -1,13 +1,13 @@
-import { parseUpstream } from "../../family/upstream.ts";
-import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../parity/choices.ts";
-import { backendNotes, parityDocument } from "../../report/views/parity.ts";
-import { acceptancesIn } from "../accept-known.ts";
-import type { Command } from "../command.ts";
-import { inputsOf, tokenizerBeside } from "../input-options.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { flag, pairOptions, sideOptionsOf, text } from "../options.ts";
-import { inputOptions, runOptions } from "../parity-options.ts";
-import { untilAborted } from "../signals.ts";
+import { parseUpstream } from "../../../family/upstream.ts";
+import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../../parity/choices.ts";
+import { backendNotes, parityDocument } from "../../../report/views/parity.ts";
+import { acceptancesIn } from "../../accept-known.ts";
+import type { Command } from "../../command.ts";
+import { inputsOf, tokenizerBeside } from "../../input-options.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { flag, pairOptions, sideOptionsOf, text } from "../../options.ts";
+import { inputOptions, runOptions } from "../../parity-options.ts";
+import { untilAborted } from "../../signals.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
 export const parity: Command = {
@@ -30,8 +30,8 @@ export const parity: Command = {
   async run(args, context) {
     const [adapters, { openModel }, { runParity }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/model.ts"),
-      import("../../parity/parity.ts"),
+      import("../../../model/model.ts"),
+      import("../../../parity/parity.ts"),
     ]);
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {
@@ -63,7 +63,7 @@ export const parity: Command = {
       });
       const report = await untilAborted(signal, running);
       const tokenizer = tokenizerBeside(args, checkpoints);
-      const { tokenTexts } = await import("../../parity/inputs/token-texts.ts");
+      const { tokenTexts } = await import("../../../parity/inputs/token-texts.ts");
       const { nextTokens, positions } = report;
       const texts = tokenizer === null ? undefined : await tokenTexts(nextTokens, tokenizer, positions.worst.tokens);
       return parityDocument(report, texts);

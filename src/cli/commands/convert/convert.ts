@@ -1,12 +1,12 @@
-import type { Kept } from "../../output/execute.ts";
-import { renderFacts } from "../../report/text.ts";
-import { formatBytes } from "../../report/units.ts";
-import { convertDocument } from "../../report/views/convert.ts";
-import { planDocument, planFacts } from "../../report/views/plan.ts";
-import type { Command } from "../command.ts";
-import { Unfinished } from "../fail.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { conversionOptionsOf, convertOptions, flag, listOptions } from "../options.ts";
+import type { Kept } from "../../../output/execute.ts";
+import { renderFacts } from "../../../report/text.ts";
+import { formatBytes } from "../../../report/units.ts";
+import { convertDocument } from "../../../report/views/convert.ts";
+import { planDocument, planFacts } from "../../../report/views/plan.ts";
+import type { Command } from "../../command.ts";
+import { Unfinished } from "../../fail.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { conversionOptionsOf, convertOptions, flag, listOptions } from "../../options.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -34,8 +34,8 @@ export const convert: Command = {
   async run(args, context) {
     const [adapters, { planConversion }, { convert: execute }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/plan.ts"),
-      import("../../convert/convert.ts"),
+      import("../../../convert/plan.ts"),
+      import("../../../convert/convert.ts"),
     ]);
     const options = { ...conversionOptionsOf(args, adapters), sha256: context.hasDocument };
     return withCheckpoints([args.required("source")], async ([source]) => {

@@ -1,7 +1,7 @@
-import { convertDocument } from "../../report/views/convert.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters } from "../load.ts";
-import { adapterOptions, conversionOptionsOf, convertOptions, flag, text } from "../options.ts";
+import { convertDocument } from "../../../report/views/convert.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters } from "../../load.ts";
+import { adapterOptions, conversionOptionsOf, convertOptions, flag, text } from "../../options.ts";
 
 const { to: _to, config: _config, layout: _layout, "allow-drop": _drop, ...shared } = convertOptions;
 
@@ -28,8 +28,8 @@ export const init: Command = {
   async run(args, context) {
     const [adapters, { planInit }, { convert }] = await Promise.all([
       loadAdapters(args),
-      import("../../convert/init/init.ts"),
-      import("../../convert/convert.ts"),
+      import("../../../convert/init/init.ts"),
+      import("../../../convert/convert.ts"),
     ]);
     const seed = args.text("seed") ?? "0";
     const plan = planInit(args.required("config"), args.required("target"), {

@@ -1,7 +1,7 @@
-import { validateDocument } from "../../report/views/validate.ts";
-import type { Command } from "../command.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { sideOptions, sideOptionsOf } from "../options.ts";
+import { validateDocument } from "../../../report/views/validate.ts";
+import type { Command } from "../../command.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { sideOptions, sideOptionsOf } from "../../options.ts";
 
 export const validate: Command = {
   usage: "validate <path>",
@@ -12,8 +12,8 @@ export const validate: Command = {
   async run(args, context) {
     const [adapters, { openModel }, { validate: run }] = await Promise.all([
       loadAdapters(args),
-      import("../../model/model.ts"),
-      import("../../verify/validate.ts"),
+      import("../../../model/model.ts"),
+      import("../../../verify/validate.ts"),
     ]);
     return withCheckpoints([args.required("path")], async ([checkpoint]) => {
       const model = openModel(checkpoint!, sideOptionsOf(args, adapters));

@@ -1,9 +1,9 @@
-import { leftoverNotes } from "../../report/views/clean.ts";
-import { inspectDocument } from "../../report/views/inspect.ts";
-import type { Command } from "../command.ts";
-import { Unfinished } from "../fail.ts";
-import { loadAdapters, withCheckpoints } from "../load.ts";
-import { listOptions, sideOptions, sideOptionsOf } from "../options.ts";
+import { leftoverNotes } from "../../../report/views/clean.ts";
+import { inspectDocument } from "../../../report/views/inspect.ts";
+import type { Command } from "../../command.ts";
+import { Unfinished } from "../../fail.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { listOptions, sideOptions, sideOptionsOf } from "../../options.ts";
 
 /** What a path holds, from headers alone. An unknown family is an answer, not a failure. */
 export const inspect: Command = {
@@ -15,8 +15,8 @@ export const inspect: Command = {
   async run(args) {
     const [adapters, { inspect: describe }, { leftoversAt }] = await Promise.all([
       loadAdapters(args),
-      import("../../verify/inspect.ts"),
-      import("../../output/leftovers.ts"),
+      import("../../../verify/inspect.ts"),
+      import("../../../output/leftovers.ts"),
     ]);
     const path = args.required("path");
     const leftovers = leftoversAt(path);
