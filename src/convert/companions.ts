@@ -3,15 +3,12 @@ import type { Dtype } from "../base/dtype.ts";
 import { isFloat } from "../base/floats.ts";
 import { fileChanged } from "../formats/io/file-faults.ts";
 import { type FileIn, type Folder, type SourceFile, versionOf } from "../formats/io/folder.ts";
-import type { OutputFile, OutputPart } from "../formats/output.ts";
+import type { OutputFile } from "../formats/output.ts";
 
 export const textFile = (name: string, text: string): OutputFile => {
   const bytes = Buffer.from(text);
   return { name, byteLength: bytes.length, parts: [{ kind: "bytes", bytes }] };
 };
-
-/** A tokenizer can have hundreds of megabytes: read when it is written, so much at a time, into one buffer. */
-const COPY_BYTES = 1 << 20;
 
 /** Opens the file, so that one which cannot be read shows before a byte is written. Throws what opening throws. */
 export function copiedFile({ folder, name }: FileIn): OutputFile {
@@ -19,22 +16,11 @@ export function copiedFile({ folder, name }: FileIn): OutputFile {
   const planned = folder.open(name);
   planned.close();
   const { byteLength } = planned;
-  const parts: OutputPart[] = [];
-  let buffer: Uint8Array | undefined;
-  for (let begin = 0; begin < byteLength; begin += COPY_BYTES) {
-    const size = Math.min(COPY_BYTES, byteLength - begin);
-    const make = () => {
-      buffer ??= new Uint8Array(Math.min(COPY_BYTES, byteLength));
-      const part = buffer.subarray(0, size);
-      readPart(folder, name, planned, begin, part);
-      return part;
-    };
-    parts.push({ kind: "late", byteLength: size, make });
-  }
-  return { name, byteLength, parts, copyOf };
+  const read = (begin: number, target: Uint8Array) => readPart(folder, name, planned, begin, target);
+  return { name, byteLength, parts: byteLength === 0 ? [] : [{ kind: "copy", byteLength, read }], copyOf };
 }
 
-/** Opened for each part: nobody tells when the last one is written. */
+/** Opened for each read: nobody tells which is the last one. */
 function readPart(folder: Folder, name: string, planned: SourceFile, begin: number, target: Uint8Array): void {
   const file = folder.open(name);
   try {

@@ -269,9 +269,13 @@ function besideFiles(
 /** With what the target turns out to be. */
 function recordFile(record: ConversionRecord, seal: TargetSeal | null): OutputFile {
   if (seal === null || seal.sealed === null) return textFile(RECORD_NAME, encodeRecord(record));
-  const make = () => Buffer.from(encodeRecord({ ...record, seal: seal.sealed ?? undefined }));
-  const { length: byteLength } = make();
-  return { name: RECORD_NAME, byteLength, parts: [{ kind: "late", byteLength, ready: () => seal.finish(), make }] };
+  const text = () => Buffer.from(encodeRecord({ ...record, seal: seal.sealed ?? undefined }));
+  const { length: byteLength } = text();
+  const make = async () => {
+    await seal.finish();
+    return text();
+  };
+  return { name: RECORD_NAME, byteLength, parts: [{ kind: "late", byteLength, make }] };
 }
 
 /** The scales of what was decoded, so that the way back gives the same codes. */

@@ -7,7 +7,7 @@ import type { OutputFile } from "../formats/output.ts";
 import { planTorchFile } from "../formats/pt/plan.ts";
 import { rankFileName } from "../formats/pt/ranks.ts";
 import { cutsOf, type RankedTensor } from "../model/ranks.ts";
-import type { Produce } from "../output/execute-file.ts";
+import type { Produce } from "../output/write/file.ts";
 
 /** Where the bytes of a rank's tensor lie in the whole one: runs of `runBytes`, each `rowBytes` after the last. */
 export interface Shard {

@@ -3,9 +3,8 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
-import type { OutputFile } from "../formats/output.ts";
+import { lengthOf, type OutputFile } from "../formats/output.ts";
 import { EMPTY_HASH, type Hashes } from "../views/identity/hash-thread.ts";
-import { lengthOf, type Produce, STEP_BYTES, writeOutputFile } from "./execute-file.ts";
 import { appendProgress } from "./journal.ts";
 import {
   type Committed,
@@ -19,6 +18,7 @@ import {
   syncFolder,
 } from "./staging.ts";
 import { writing } from "./staging-errors.ts";
+import { type Produce, STEP_BYTES, writeOutputFile } from "./write/file.ts";
 
 export interface WrittenFile {
   readonly name: string;
@@ -128,7 +128,7 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
     const known = staging.progress.get(name);
     const done = known?.of === of && fs.existsSync(path) ? known : undefined;
     prepare(path, done !== undefined);
-    const xxh64 = await writeOutputFile({
+    const { xxh64 } = await writeOutputFile({
       path,
       file,
       produce,

@@ -4,7 +4,7 @@ import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isCompanion, isConfigName, RECORD_NAME, TRAINER_FILE } from "../formats/file-names.ts";
 import { DiskFolder } from "../formats/io/disk-folder.ts";
-import type { OutputFile } from "../formats/output.ts";
+import { type OutputFile, partsWithin } from "../formats/output.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
 
 /** What would go with a file or folder. */
@@ -87,15 +87,20 @@ class Found {
     const file = this.writes.find((each) => each.name === name && each.copyOf !== undefined);
     if (file === undefined || fs.statSync(path).size !== file.byteLength) return false;
     const bytes = fs.readFileSync(path);
-    let at = 0;
-    return file.parts.every((part) => {
-      if (part.kind !== "late") return false;
-      const begin = at;
-      at += part.byteLength;
-      return bytes.subarray(begin, at).equals(part.make());
+    const chunk = Buffer.alloc(Math.min(COMPARE_BYTES, bytes.length));
+    return [...partsWithin(file)].every(({ part, begin, end }) => {
+      if (part.kind !== "copy") return false;
+      for (let at = begin; at < end; at += chunk.length) {
+        const own = chunk.subarray(0, Math.min(chunk.length, end - at));
+        part.read(at - begin, own);
+        if (!own.equals(bytes.subarray(at, at + own.length))) return false;
+      }
+      return true;
     });
   }
 }
+
+const COMPARE_BYTES = 1 << 20;
 
 /** A regular file, or a link to one. */
 const endsInFile = (path: string, stats: fs.Stats): boolean =>

@@ -252,7 +252,7 @@ class Trip {
 
   *#hashPart(part: OutputPart, hasher: Hasher, buffer: Buffer): Generator<number, void, void> {
     if (part.kind === "bytes") hasher.update(part.bytes);
-    else if (part.kind === "late") hasher.update(part.make());
+    else if (part.kind !== "tensor") throw new Error(`${part.kind}: no part of a safetensors file`);
     else {
       const key = this.#layoutKeys.get(part.key) ?? part.key;
       for (let at = part.begin; at < part.end; at += buffer.length) {

@@ -1,5 +1,6 @@
+import { crc32 } from "node:zlib";
 import type { OutputFile } from "../../src/formats/output.ts";
-import type { Produce } from "../../src/output/execute-file.ts";
+import type { Produce } from "../../src/output/write/file.ts";
 
 /** Small steps, so that small files take several. */
 export const STEP = 2 ** 19;
@@ -17,16 +18,12 @@ export const produceBytes: Produce = (key, begin, end, sink) => {
   }
 };
 
-/** Two files: a header, a tensor of `bytes` whose sum of bytes follows it, and a second tensor; one in a folder. */
+/** Two files: a header, a tensor of `bytes` whose CRC-32 follows it, and a second tensor; one in a folder. */
 export function plannedFiles(bytes: number): OutputFile[] {
-  let sum = 0;
-  const observe = (seen: Uint8Array) => {
-    for (const byte of seen) sum = (sum + byte) >>> 0;
-  };
-  const make = () => {
-    const late = Buffer.alloc(4);
-    late.writeUInt32LE(sum);
-    return late;
+  const make = (crc32: (number: number) => number) => {
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32LE(crc32(0));
+    return sum;
   };
   const header = Buffer.from("a header");
   return [
@@ -35,8 +32,8 @@ export function plannedFiles(bytes: number): OutputFile[] {
       byteLength: header.length + bytes + 4 + 10,
       parts: [
         { kind: "bytes", bytes: header },
-        { kind: "tensor", key: "large", begin: 0, end: bytes, observe },
-        { kind: "late", byteLength: 4, make },
+        { kind: "tensor", key: "large", begin: 0, end: bytes, sum: 0 },
+        { kind: "sums", byteLength: 4, firstSum: 0, needs: [0, 1], make },
         { kind: "tensor", key: "small", begin: 5, end: 15 },
       ],
     },
@@ -50,11 +47,11 @@ export function expectedFiles(bytes: number): Record<string, Buffer> {
   const tensor = (key: string, begin: number, end: number) =>
     Buffer.from(Uint8Array.from({ length: end - begin }, (_, i) => byteAt(key, begin + i)));
   const large = tensor("large", 0, bytes);
-  const late = Buffer.alloc(4);
-  late.writeUInt32LE(large.reduce((sum, byte) => (sum + byte) >>> 0, 0));
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(large));
   return {
     "empty.distcp": Buffer.alloc(0),
-    "first.distcp": Buffer.concat([Buffer.from("a header"), large, late, tensor("small", 5, 15)]),
+    "first.distcp": Buffer.concat([Buffer.from("a header"), large, sum, tensor("small", 5, 15)]),
     "folder/second.distcp": tensor("other", 0, 100),
   };
 }

@@ -27,7 +27,7 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
   if (!Number.isSafeInteger(ranks) || ranks < 1) {
     throw new UsageError("RANKS", `${ranks} is no number of ranks`, { help: "give a whole number of at least 1" });
   }
-  const files = new Map<number, { byteLength: number; parts: OutputPart[] }>();
+  const files = new Map<number, { byteLength: number; parts: OutputPart[]; sums: number }>();
   const planned: PlannedTensor[] = [];
   const layouts = new Map<string, ZipLayout>();
   for (const tensor of tensors) {
@@ -36,14 +36,16 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     const boxes = options.chunks?.(tensor) ?? rowChunks(tensor.shape, rowsPerRank(tensor.shape, ranks));
     const chunks = boxes.map((box) => {
       const rank = rankOf(box, tensor.shape, ranks);
-      const file = files.get(rank) ?? { byteLength: 0, parts: [] };
+      const file = files.get(rank) ?? { byteLength: 0, parts: [], sums: 0 };
       files.set(rank, file);
       const kind = `${dtype} ${box.sizes}`;
       const layout = layouts.get(kind) ?? layOutPayload(torch, box.sizes);
       layouts.set(kind, layout);
       const payload = { file: fileName(rank), offset: file.byteLength, length: layout.byteLength };
       file.byteLength += layout.byteLength;
-      for (const part of planZip(layout, [{ key, ranges: rangesOf(box, tensor) }])) file.parts.push(part);
+      const ranges = rangesOf(box, tensor);
+      for (const part of planZip(layout, [{ key, ranges }], file.sums)) file.parts.push(part);
+      file.sums += 1;
       return { ...box, payload };
     });
     planned.push({ ...tensor, chunks });
@@ -56,7 +58,13 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     ),
   );
   return [
-    ...[...files].sort(([a], [b]) => a - b).map(([rank, file]) => ({ name: fileName(rank), ...file })),
+    ...[...files]
+      .sort(([a], [b]) => a - b)
+      .map(([rank, { byteLength, parts }]) => ({
+        name: fileName(rank),
+        byteLength,
+        parts,
+      })),
     { name: ".metadata", byteLength: metadata.length, parts: [{ kind: "bytes", bytes: metadata }] },
   ];
 }

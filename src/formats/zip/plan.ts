@@ -1,7 +1,7 @@
 // Zip files as torch.save writes them: stored records aligned to 64 bytes, data descriptors after tensors, zip64.
 // Format: PKWARE APPNOTE 6.3.10; padding field "FB": pytorch/pytorch@v2.13.0:caffe2/serialize/inline_container.cc
 import { crc32 } from "node:zlib";
-import type { OutputPart } from "../output.ts";
+import type { Crc32Of, OutputPart } from "../output.ts";
 
 /** Where the parts of a zip file lie, before it is known whose data it holds. Equal records have equal layouts. */
 export interface ZipLayout {
@@ -29,11 +29,11 @@ type Segment =
 interface Late {
   readonly kind: "late";
   readonly byteLength: number;
-  readonly make: (crc: CrcOfData) => Uint8Array;
+  /** Which of these it asks for: from a number to before another. */
+  readonly needs: readonly [number, number];
+  /** Takes the CRC-32 of the nth record whose bytes were not known. */
+  readonly make: (crc: Crc32Of) => Uint8Array;
 }
-
-/** CRC-32 of the nth record whose bytes were not known. */
-type CrcOfData = (index: number) => number;
 
 interface Entry {
   readonly name: Buffer;
@@ -54,26 +54,6 @@ const LOCAL_BYTES = 30;
 const CENTRAL_BYTES = 46;
 /** 1980-01-01, the zero of the format. */
 const NO_DATE = 0x21;
-
-/** CRC-32 of bytes that pass by in order. */
-class Checksum {
-  private crc = 0;
-  private seen = 0;
-
-  constructor(private readonly byteLength: number) {}
-
-  readonly observe = (chunk: Uint8Array): void => {
-    this.crc = crc32(chunk, this.crc);
-    this.seen += chunk.length;
-  };
-
-  value(): number {
-    if (this.seen !== this.byteLength) {
-      throw new Error(`a checksum of ${this.byteLength} bytes was asked for after ${this.seen} of them`);
-    }
-    return this.crc;
-  }
-}
 
 /** Lays a zip file out, in ascending order. */
 export function layOutZip(records: readonly LayoutRecord[]): ZipLayout {
@@ -96,31 +76,32 @@ export function layOutZip(records: readonly LayoutRecord[]): ZipLayout {
     if ("index" in content) {
       add({ kind: "data", index: content.index }, byteLength);
       const size = isWide(entry) ? 24 : 16;
-      add({ kind: "late", byteLength: size, make: (crc) => descriptor(entry, crc) }, size);
+      const needs = [content.index, content.index + 1] as const;
+      add({ kind: "late", byteLength: size, needs, make: (crc) => descriptor(entry, crc) }, size);
     } else if (known) addBytes(record.bytes);
   }
-  const directory = (crc: CrcOfData): Buffer => Buffer.concat(entries.map((entry) => centralHeader(entry, crc)));
+  const directory = (crc: Crc32Of): Buffer => Buffer.concat(entries.map((entry) => centralHeader(entry, crc)));
   const directoryBytes = entries.reduce((sum, entry) => sum + CENTRAL_BYTES + entry.name.length + wideBytes(entry), 0);
   const ends = endRecords(entries.length, at, directoryBytes);
-  add({ kind: "late", byteLength: directoryBytes, make: directory }, directoryBytes);
+  add({ kind: "late", byteLength: directoryBytes, needs: [0, data], make: directory }, directoryBytes);
   addBytes(ends);
   return { byteLength: at, segments: joined(segments) };
 }
 
-/** The parts of a zip file with the given data, whose checksums are computed while the parts are written, once. */
-export function planZip(layout: ZipLayout, data: readonly RecordData[]): OutputPart[] {
-  const checksums = data.map(({ ranges }) => new Checksum(ranges.reduce((sum, [begin, end]) => sum + end - begin, 0)));
+/**
+ * The parts of a zip file with the given data.
+ * @param firstSum number of the checksum of the first of them in the file that holds the zip
+ */
+export function planZip(layout: ZipLayout, data: readonly RecordData[], firstSum = 0): OutputPart[] {
   return layout.segments.flatMap((segment): OutputPart[] => {
     if (segment.kind === "bytes") return [segment];
     if (segment.kind === "late") {
-      const make = (): Uint8Array => segment.make((index) => checksums[index]!.value());
-      return [{ kind: "late", byteLength: segment.byteLength, make }];
+      const { byteLength, needs, make } = segment;
+      return [{ kind: "sums", byteLength, firstSum, needs, make }];
     }
     const { key, ranges } = data[segment.index]!;
-    const { observe } = checksums[segment.index]!;
-    return ranges.flatMap(([begin, end]) =>
-      end > begin ? [{ kind: "tensor" as const, key, begin, end, observe }] : [],
-    );
+    const sum = firstSum + segment.index;
+    return ranges.flatMap(([begin, end]) => (end > begin ? [{ kind: "tensor" as const, key, begin, end, sum }] : []));
   });
 }
 
@@ -167,9 +148,9 @@ function writeCommon(header: Buffer, at: number, entry: Entry, crc: number, size
   header.writeUInt32LE(size, at + 18);
 }
 
-const crcOf = ({ content }: Entry, crc: CrcOfData): number => ("crc" in content ? content.crc : crc(content.index));
+const crcOf = ({ content }: Entry, crc: Crc32Of): number => ("crc" in content ? content.crc : crc(content.index));
 
-function descriptor(entry: Entry, crc: CrcOfData): Buffer {
+function descriptor(entry: Entry, crc: Crc32Of): Buffer {
   const bytes = Buffer.alloc(isWide(entry) ? 24 : 16);
   bytes.writeUInt32LE(0x08074b50, 0);
   bytes.writeUInt32LE(crcOf(entry, crc), 4);
@@ -180,7 +161,7 @@ function descriptor(entry: Entry, crc: CrcOfData): Buffer {
   return bytes;
 }
 
-function centralHeader(entry: Entry, crc: CrcOfData): Buffer {
+function centralHeader(entry: Entry, crc: Crc32Of): Buffer {
   const header = Buffer.alloc(CENTRAL_BYTES + entry.name.length + wideBytes(entry));
   header.writeUInt32LE(0x02014b50, 0);
   writeCommon(header, 6, entry, crcOf(entry, crc), Math.min(entry.byteLength, ALL_ONES));
@@ -240,9 +221,11 @@ function joined(segments: readonly Segment[]): Segment[] {
 }
 
 function join(segments: readonly Exclude<Segment, { kind: "data" }>[]): Segment {
-  const make = (crc: CrcOfData): Buffer =>
+  const make = (crc: Crc32Of): Buffer =>
     Buffer.concat(segments.map((segment) => (segment.kind === "bytes" ? segment.bytes : segment.make(crc))));
   if (segments.every((segment) => segment.kind === "bytes")) return { kind: "bytes", bytes: make(() => 0) };
   const byteLength = segments.reduce((sum, s) => sum + (s.kind === "bytes" ? s.bytes.length : s.byteLength), 0);
-  return { kind: "late", byteLength, make };
+  const late = segments.filter((segment) => segment.kind === "late");
+  const begin = Math.min(...late.map(({ needs }) => needs[0]));
+  return { kind: "late", byteLength, needs: [begin, Math.max(...late.map(({ needs }) => needs[1]))], make };
 }

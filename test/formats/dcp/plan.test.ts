@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bitsOf, type Dtype, elementCount } from "../../../src/base/dtype.ts";
 import { InputError, UsageError } from "../../../src/base/errors.ts";
+import { Checksums } from "../../../src/formats/checksums.ts";
 import { openDcp } from "../../../src/formats/dcp/open.ts";
 import { planDcp, rowChunks } from "../../../src/formats/dcp/plan.ts";
 import type { Box } from "../../../src/formats/dcp/tiling.ts";
@@ -146,8 +147,9 @@ test("equal input gives equal bytes, and no path, date or random number", () => 
 
 test("a checksum is refused before all bytes have been seen", () => {
   const [file] = planDcp([{ key: "a", dtype: "F32", shape: [2] }]);
-  const late = file!.parts.find((part) => part.kind === "late");
-  expect(() => late?.kind === "late" && late.make()).toThrow("8 bytes was asked for after 0");
+  const sums = new Checksums(file!);
+  const part = file!.parts.find(({ kind }) => kind === "sums");
+  expect(() => part?.kind === "sums" && sums.make(part)).toThrow("8 bytes was asked for after 0");
 });
 
 test("a dtype that torch does not have, and a number of ranks that is none", () => {

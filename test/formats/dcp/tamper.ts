@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Dtype } from "../../../src/base/dtype.ts";
+import { Checksums } from "../../../src/formats/checksums.ts";
 import type { Payload } from "../../../src/formats/dcp/metadata.ts";
 import { planDcp } from "../../../src/formats/dcp/plan.ts";
 import { type PlannedTensor, writeMetadata } from "../../../src/formats/dcp/write-metadata.ts";
@@ -92,10 +93,12 @@ export function withPayload(directory: string, zip: Uint8Array): string {
 /** A zip of stored records, as bytes. */
 export function zipOf(records: Readonly<Record<string, Uint8Array | string>>): Buffer {
   const layout = layOutZip(Object.entries(records).map(([name, bytes]) => ({ name, bytes: Buffer.from(bytes) })));
+  const parts = planZip(layout, []);
+  const sums = new Checksums({ parts });
   return Buffer.concat(
-    planZip(layout, []).map((part) => {
-      if (part.kind === "tensor") throw new Error("no tensors here");
-      return part.kind === "bytes" ? part.bytes : part.make();
+    parts.map((part) => {
+      if (part.kind !== "bytes" && part.kind !== "sums") throw new Error("no tensors here");
+      return part.kind === "bytes" ? part.bytes : sums.make(part);
     }),
   );
 }

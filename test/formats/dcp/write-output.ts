@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { OutputFile } from "../../../src/formats/output.ts";
+import { Checksums } from "../../../src/formats/checksums.ts";
+import { lengthOf, type OutputFile, partsWithin } from "../../../src/formats/output.ts";
 
 /** Bytes of the tensors of a plan, whole and row-major. */
 export type Payloads = ReadonlyMap<string, Uint8Array>;
@@ -12,17 +13,19 @@ export function writeOutput(directory: string, files: readonly OutputFile[], pay
     mkdirSync(dirname(path), { recursive: true });
     const fd = openSync(path, "w");
     let written = 0;
-    for (const part of file.parts) {
+    const sums = new Checksums(file);
+    for (const { part, sumBegin } of partsWithin(file)) {
       if (part.kind === "tensor") {
         const bytes = payloads.get(part.key)!;
         for (let at = part.begin; at < part.end; at += step) {
           const chunk = bytes.subarray(at, Math.min(at + step, part.end));
-          part.observe?.(chunk);
+          if (part.sum !== undefined) sums.update(part.sum, sumBegin + at - part.begin, chunk);
           written += writeSync(fd, chunk);
         }
       } else {
-        const bytes = part.kind === "bytes" ? part.bytes : part.make();
-        if (part.kind === "late" && bytes.length !== part.byteLength) throw new Error("a late part has another length");
+        if (part.kind !== "bytes" && part.kind !== "sums") throw new Error(`${part.kind}: no part of a container`);
+        const bytes = part.kind === "bytes" ? part.bytes : sums.make(part);
+        if (bytes.length !== lengthOf(part)) throw new Error("a part has another length");
         written += writeSync(fd, bytes);
       }
     }

@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Checksums } from "../../../src/formats/checksums.ts";
 import { planDcp } from "../../../src/formats/dcp/plan.ts";
 import type { ByteSource } from "../../../src/formats/io/byte-source.ts";
-import type { OutputPart } from "../../../src/formats/output.ts";
+import { lengthOf, type OutputPart, partsWithin } from "../../../src/formats/output.ts";
 import { openTorchFile } from "../../../src/formats/pt/open.ts";
 import { planTorchFile } from "../../../src/formats/pt/plan.ts";
 import { layOutZip, planZip } from "../../../src/formats/zip/plan.ts";
@@ -42,7 +43,7 @@ test("storages begin at multiples of 64 bytes", () => {
   const begins: number[] = [];
   for (const part of file!.parts) {
     if (part.kind === "tensor") begins.push(at);
-    at += part.kind === "bytes" ? part.bytes.length : part.kind === "late" ? part.byteLength : part.end - part.begin;
+    at += lengthOf(part);
   }
   expect(begins).toHaveLength(3);
   expect(begins.map((begin) => begin % 64)).toEqual([0, 0, 0]);
@@ -87,12 +88,13 @@ function zeros(planned: readonly OutputPart[]): ByteSource {
   const chunk = new Uint8Array(1 << 20);
   const parts: { begin: number; bytes: Uint8Array | null; length: number }[] = [];
   let at = 0;
-  for (const part of planned) {
-    const bytes = part.kind === "bytes" ? part.bytes : part.kind === "late" ? part.make() : null;
-    const length = part.kind === "tensor" ? part.end - part.begin : bytes!.length;
+  const sums = new Checksums({ parts: planned });
+  for (const { part, sumBegin } of partsWithin({ parts: planned })) {
+    const bytes = part.kind === "bytes" ? part.bytes : part.kind === "sums" ? sums.make(part) : null;
+    const length = lengthOf(part);
     if (part.kind === "tensor") {
       for (let done = 0; done < length; done += chunk.length)
-        part.observe?.(chunk.subarray(0, Math.min(chunk.length, length - done)));
+        sums.update(part.sum!, sumBegin + done, chunk.subarray(0, Math.min(chunk.length, length - done)));
     }
     parts.push({ begin: at, bytes, length });
     at += length;

@@ -1,0 +1,314 @@
+// Writes one planned file, or a range of it, in ascending order, hashed on the way and made durable while it grows.
+import fs from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import { createXXHash64 } from "hash-wasm";
+import { InputError } from "../../base/errors.ts";
+import { Checksums, type SumPiece } from "../../formats/checksums.ts";
+import { type OutputFile, type OutputPart, type PlacedPart, partsWithin } from "../../formats/output.ts";
+import type { Sink } from "../../views/gather.ts";
+import type { FileProgress } from "../journal.ts";
+import { writeError, writing } from "../staging-errors.ts";
+
+/** Gives row-major bytes [begin, end) of a target tensor to `sink`, in ascending order. */
+export type Produce = (key: string, begin: number, end: number, sink: Sink) => void;
+
+/**
+ * Bytes between two requests to the disk. Smaller steps cost time, larger ones leave much to wait for at the end.
+ * A multiple of 8, so that steps fall between elements.
+ */
+export const STEP_BYTES = 2 ** 26;
+const REPLAY_BYTES = 2 ** 20;
+/** Bytes of a tensor that are produced first: few, because a scale may stand for thousands of values. */
+const FIRST_PIECE = 2 ** 12;
+/** After this time, signals have their turn. */
+const TURN_MS = 100;
+
+export interface FileJob {
+  readonly path: string;
+  readonly file: OutputFile;
+  /**
+   * Which bytes of the file are written, between elements of tensors; all of them unless given. Others may write the rest at
+   * the same time, so what is made of bytes elsewhere is left out.
+   */
+  readonly range?: readonly [begin: number, end: number];
+  readonly produce: Produce;
+  readonly fsync: boolean;
+  readonly stepBytes: number;
+  /** What an earlier run left of this file, or of the same range. */
+  readonly done: FileProgress | undefined;
+  /** Given every byte that is written in order, those of an earlier run too. */
+  readonly onBytes?: ((bytes: Uint8Array) => void) | undefined;
+  /** Bytes that are written now, after each step. */
+  readonly onProgress: (bytes: number) => void;
+  /** Called when the bytes up to a point are on disk. */
+  readonly onDurable: (progress: FileProgress) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface Written {
+  /** In hex, of what was written. */
+  readonly xxh64: string;
+  /** What is known of the file's checksums. */
+  readonly sums: readonly SumPiece[];
+  /** Bytes [begin, end) of the file that were left out, in ascending order. */
+  readonly left: readonly (readonly [begin: number, end: number])[];
+}
+
+/** Throws what `produce` throws, and errors of the disk as ours. */
+export async function writeOutputFile(job: FileJob): Promise<Written> {
+  const fd = writing(job.path, () => fs.openSync(job.path, flagsOf(job)));
+  const writer = new FileWriter(job, fd, await createXXHash64());
+  try {
+    return await writer.run();
+  } finally {
+    await writer.settle();
+    fs.closeSync(fd);
+  }
+}
+
+function flagsOf({ range, done }: FileJob): string | number {
+  // Whoever comes first creates it.
+  if (range !== undefined) return fs.constants.O_RDWR | fs.constants.O_CREAT;
+  return done === undefined ? "wx" : "r+";
+}
+
+/** Writes what writers of ranges left out, of what is known now. Throws Error where that is not enough. */
+export function writeLeft(path: string, file: OutputFile, sums: Checksums): void {
+  const fd = writing(path, () => fs.openSync(path, "r+"));
+  try {
+    for (const { part, begin } of partsWithin(file)) {
+      if (part.kind !== "sums") continue;
+      const bytes = sums.make(part);
+      writing(path, () => writeAll(fd, bytes, begin));
+    }
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
+
+/** A part, and which of its bytes are written. */
+interface Piece extends PlacedPart {
+  readonly from: number;
+  readonly to: number;
+}
+
+class FileWriter {
+  readonly #job: FileJob;
+  readonly #fd: number;
+  readonly #hasher: Hasher;
+  readonly #sums: Checksums;
+  readonly #left: [number, number][] = [];
+  readonly #begin: number;
+  readonly #end: number;
+  /** End of what is written and hashed, as all positions here in the file. */
+  #at: number;
+  /** End of what the last request to the disk covers. */
+  #requested: number;
+  #sync: Promise<unknown> = Promise.resolve();
+  #buffer: Uint8Array | undefined;
+  #turnedAt = performance.now();
+
+  constructor(job: FileJob, fd: number, hasher: Hasher) {
+    this.#job = job;
+    this.#fd = fd;
+    this.#hasher = hasher;
+    this.#sums = new Checksums(job.file);
+    [this.#begin, this.#end] = job.range ?? [0, job.file.byteLength];
+    this.#at = this.#begin;
+    this.#requested = this.#begin;
+  }
+
+  async run(): Promise<Written> {
+    const { file, done } = this.#job;
+    if (done !== undefined) this.#open(done);
+    const kept = this.#begin + (done?.bytes ?? 0);
+    for (const placed of partsWithin(file, this.#begin, this.#end)) {
+      const begin = Math.max(this.#begin, placed.begin);
+      const end = Math.min(this.#end, placed.end);
+      const middle = Math.min(end, Math.max(begin, kept));
+      const piece = (from: number, to: number): Piece => ({
+        ...placed,
+        from: from - placed.begin,
+        to: to - placed.begin,
+      });
+      if (this.#isLeft(placed.part)) this.#leave(end);
+      else {
+        if (begin < middle) await this.#replay(piece(begin, middle));
+        if (begin < middle && middle === kept) this.#checkReplay(done!);
+        if (middle < end) await this.#write(piece(middle, end));
+      }
+      if (this.#at !== end) throw new Error(`${file.name}: a part of ${end - begin} bytes got ${this.#at - begin}`);
+      await this.#step();
+    }
+    await this.#finish();
+    return { xxh64: this.#hasher.digest("hex"), sums: this.#sums.pieces, left: this.#left };
+  }
+
+  /** Whether others hold what a part is made of. */
+  #isLeft(part: OutputPart): boolean {
+    if (this.#job.range === undefined) return false;
+    return part.kind === "late" || (part.kind === "sums" && !this.#sums.canMake(part));
+  }
+
+  #leave(end: number): void {
+    this.#left.push([this.#at, end]);
+    this.#at = end;
+  }
+
+  /** Waits for a request that is under way, whatever becomes of it. */
+  async settle(): Promise<void> {
+    await this.#sync.catch(() => undefined);
+  }
+
+  #open({ bytes }: FileProgress): void {
+    const { path, range } = this.#job;
+    const end = this.#begin + bytes;
+    if (end > this.#end || fs.fstatSync(this.#fd).size < end) this.#failPartial();
+    if (range === undefined) writing(path, () => fs.ftruncateSync(this.#fd, end));
+    this.#requested = end;
+  }
+
+  /** Takes bytes of a part from the file itself. */
+  async #replay(piece: Piece): Promise<void> {
+    this.#buffer ??= new Uint8Array(REPLAY_BYTES);
+    for (let left = piece.to - piece.from; left > 0; ) {
+      const count = fs.readSync(this.#fd, this.#buffer, 0, Math.min(left, this.#buffer.length), this.#at);
+      if (count === 0) this.#failPartial();
+      this.#take(piece, this.#buffer.subarray(0, count));
+      left -= count;
+      this.#tell();
+      await setImmediate();
+      this.#job.signal?.throwIfAborted();
+    }
+  }
+
+  #checkReplay({ xxh64 }: FileProgress): void {
+    if (this.#digest() !== xxh64) this.#failPartial();
+  }
+
+  #failPartial(): never {
+    const { path } = this.#job;
+    throw new InputError("PARTIAL_CHANGED", `${path}: no longer holds what an earlier run wrote`, {
+      file: path,
+      help: "run again without --resume",
+    });
+  }
+
+  async #write(piece: Piece): Promise<void> {
+    const { part, from, to } = piece;
+    const sink: Sink = (bytes) => this.#sink(piece, bytes);
+    switch (part.kind) {
+      case "bytes":
+        return sink(part.bytes.subarray(from, to));
+      case "sums":
+        return sink(this.#sums.make(part).subarray(from, to));
+      case "late":
+        return sink((await part.make()).subarray(from, to));
+      case "copy":
+        return this.#copy(part, from, to, sink);
+      case "tensor":
+        return this.#produce(part.key, part.begin + from, part.begin + to, sink);
+      default:
+        return part satisfies never;
+    }
+  }
+
+  async #copy({ read }: OutputPart & { kind: "copy" }, from: number, to: number, sink: Sink): Promise<void> {
+    this.#buffer ??= new Uint8Array(REPLAY_BYTES);
+    for (let at = from; at < to; ) {
+      const bytes = this.#buffer.subarray(0, Math.min(to - at, this.#buffer.length));
+      read(at, bytes);
+      sink(bytes);
+      at += bytes.length;
+      if (performance.now() - this.#turnedAt > TURN_MS) await this.#turn();
+      await this.#step();
+    }
+  }
+
+  /** In pieces that are larger where bytes come quickly, and smaller where they have to be encoded. */
+  async #produce(key: string, from: number, end: number, sink: Sink): Promise<void> {
+    const { produce, stepBytes } = this.#job;
+    const first = Math.min(FIRST_PIECE, stepBytes);
+    let piece = first;
+    for (let begin = from; begin < end; ) {
+      // Not beyond the next request to the disk, and between elements.
+      const room = this.#requested + stepBytes - this.#at;
+      const next = Math.min(end, begin + piece, begin + Math.ceil(room / first) * first);
+      const started = performance.now();
+      produce(key, begin, next, sink);
+      const now = performance.now();
+      if (now - started > TURN_MS) piece = Math.max(first, piece / 4);
+      else if (now - started < TURN_MS / 4) piece = Math.min(stepBytes, 4 * piece);
+      if (now - this.#turnedAt > TURN_MS) await this.#turn();
+      await this.#step();
+      begin = next;
+    }
+  }
+
+  #sink(piece: Piece, bytes: Uint8Array): void {
+    writing(this.#job.path, () => writeAll(this.#fd, bytes, this.#at));
+    this.#take(piece, bytes);
+    this.#tell();
+  }
+
+  #take({ part, begin, sumBegin }: Piece, bytes: Uint8Array): void {
+    this.#hasher.update(bytes);
+    this.#job.onBytes?.(bytes);
+    if (part.kind === "tensor" && part.sum !== undefined)
+      this.#sums.update(part.sum, sumBegin + this.#at - begin, bytes);
+    this.#at += bytes.length;
+  }
+
+  #tell(): void {
+    this.#job.onProgress(this.#at - this.#begin);
+  }
+
+  /** Asks the disk for what has gathered; at most one request is under way. Lets other events have their turn. */
+  async #step(): Promise<void> {
+    if (this.#at - this.#requested < this.#job.stepBytes) return;
+    await this.#sync;
+    this.#requested = this.#at;
+    this.#sync = this.#request("fdatasync");
+    // A failure surfaces where it is awaited.
+    this.#sync.catch(() => undefined);
+    await this.#turn();
+  }
+
+  async #turn(): Promise<void> {
+    await setImmediate();
+    this.#turnedAt = performance.now();
+    this.#job.signal?.throwIfAborted();
+  }
+
+  async #finish(): Promise<void> {
+    await this.#sync;
+    await this.#request("fsync");
+  }
+
+  async #request(call: "fdatasync" | "fsync"): Promise<void> {
+    const { fsync, path, onDurable } = this.#job;
+    const progress = { bytes: this.#at - this.#begin, xxh64: this.#digest() };
+    if (fsync) {
+      await new Promise<void>((resolve, reject) => {
+        fs[call](this.#fd, (error) => (error ? reject(writeError(error, path)) : resolve()));
+      });
+    }
+    onDurable(progress);
+  }
+
+  /** Of what is hashed so far. The hasher's state itself holds more: what it was given at a time leaves traces. */
+  #digest(): string {
+    const state = this.#hasher.save();
+    const digest = this.#hasher.digest("hex");
+    this.#hasher.load(state);
+    return digest;
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+  }
+}
