@@ -117,9 +117,9 @@ export function planConversion(
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
   const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
   const side = sideFilesOf(source.folder, source.files, route.config?.folder ?? null);
-  const { model, record, encoding } = route;
+  const { model, plan, record, encoding } = route;
   const [isEncoded, isCut] = [encoding !== null, outputs.shards !== undefined];
-  const seal = targetSeal({ model, mapping: route.mapping, record, isEncoded, isCut, bufferBytes });
+  const seal = targetSeal({ model, plan, mapping: route.mapping, record, isEncoded, isCut, bufferBytes });
   const beside =
     target.fileName === null ? besideFiles(source, target, route, { originals, isWaived, side, seal }) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];

@@ -19,7 +19,15 @@ import { type ConversionRecord, recordIn } from "../model/record.ts";
 import type { Table } from "../table/plan.ts";
 import { absentPart } from "../views/difference.ts";
 import type { DtypeChoice } from "../views/dtypes.ts";
-import { type Mapping, type MappingOptions, mapAsIs, mapByTable } from "../views/mapping.ts";
+import {
+  type Mapping,
+  type MappingOptions,
+  mapAsIs,
+  mapByTable,
+  mapped,
+  type Planned,
+  planned,
+} from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
@@ -57,6 +65,8 @@ export interface Route {
   /** Of the conversion that made the source, where this is the way back. */
   readonly record: ConversionRecord | null;
   readonly model: Model | null;
+  /** Of the model's own table, to `hf` or from it; null where another decided, or a record. */
+  readonly plan: Planned | null;
   /** Tensors of a target layout that is saved as rank shards; null for others. */
   readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly config: ConfigFile | null;
@@ -89,6 +99,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     mapping,
     record: record?.from.layout === RAW.name ? record : null,
     model: null,
+    plan: null,
     ranked: null,
     config: configIn(source.folder),
     dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
@@ -122,7 +133,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const encoding = targetEncoding(model, to, options.encoding, record);
   const table = tableTo(model, to);
   checkWaivers(choices, model, () => table.tensors("hf").map(({ key }) => key));
-  const steps = mapSteps(model, [to, table], record, encoding, options, choices);
+  const { steps, plan } = mapSteps(model, [to, table], record, encoding, options, choices);
   const last = steps.at(-1)!;
   const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
   const encoded = encoding && encodeMapping(plain, encoding, choices);
@@ -139,6 +150,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     mapping,
     record,
     model,
+    plan,
     ranked: rankedTensors(to, table),
     config,
     dropped: [...dropped, ...leftAlone(source)],
@@ -164,6 +176,10 @@ const PLAIN = "config.json has no quantization_config, as no tensor of the sourc
 
 const NO_RECORD = `no ${RECORD_NAME} beside the source: shards, metadata and shipped aliases follow the defaults`;
 
+interface Steps extends Pick<Route, "plan"> {
+  readonly steps: readonly Mapping[];
+}
+
 function mapSteps(
   model: Model,
   [to, table]: readonly [Layout, Table],
@@ -171,7 +187,7 @@ function mapSteps(
   encoding: TargetEncoding | null,
   { dtype = [], buffers = true }: RouteOptions,
   { dtypes, isWaived, bufferBytes }: Choices,
-): Mapping[] {
+): Steps {
   const { table: own, layout, source, family } = model;
   const { hf } = family;
   const shared = { allowDrop: isWaived, buffers };
@@ -183,19 +199,25 @@ function mapSteps(
     mixedDtypes: dtype.length > 0,
     ...settledBy(record),
   };
+  const inTwoSteps = ([from, by, to]: readonly [Layout, Layout, Layout], [first, second]: readonly [Table, Table]) => {
+    const plan = planned(first, source, [from, by], shared);
+    const there = mapped(source, [from, by], plan);
+    return { steps: [there, mapByTable(second, virtualSource(there, bufferBytes), [by, to], last)], plan };
+  };
   if (layout.side === "hf" && to.side === "hf" && isTurned(model, encoding)) {
     const native = oppositeLayout(family, layout);
-    const there = mapByTable(own, source, [layout, native], shared);
-    return [there, mapByTable(own, virtualSource(there, bufferBytes), [native, hf], last)];
+    return inTwoSteps([layout, native, hf], [own, own]);
   }
-  if (layout.side === "hf" || to.side === "hf" || isSameLayout(layout, to))
-    return [mapByTable(table, source, [layout, to], last)];
-  const toHf = mapByTable(own, source, [layout, hf], shared);
-  return [toHf, mapByTable(table, virtualSource(toHf, bufferBytes), [hf, to], last)];
+  if (layout.side !== "hf" && to.side !== "hf" && !isSameLayout(layout, to))
+    return inTwoSteps([layout, hf, to], [own, table]);
+  const plan = planned(table, source, [layout, to], last);
+  const isOwn = table === own && record === null && encoding === null;
+  return { steps: [mapped(source, [layout, to], plan, last.dtypes)], plan: isOwn ? plan : null };
 }
 
 /** Whether a tensor of an HF model is stored under an encoding that has dims of its own, and will no longer be. */
 function isTurned({ table, source }: Model, encoding: TargetEncoding | null): boolean {
+  if (table.ownDims.size === 0) return false;
   return table.tensors("hf").some(({ key, encodedDims = [] }) => {
     const stored = source.tensors.get(key)?.encoding;
     const written = encoding?.isEncoded(key) ? encoding.name : undefined;

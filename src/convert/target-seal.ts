@@ -8,11 +8,11 @@ import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord, RecordSeal } from "../model/record.ts";
 import type { Piece } from "../table/move.ts";
-import { asHf, type HfView } from "../views/as-hf.ts";
+import { asHf, asHfPlanned, type HfView, hasOwnDims } from "../views/as-hf.ts";
 import { rounds } from "../views/cast.ts";
 import { EMPTY_HASH, type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
 import { rootOf } from "../views/identity/merkle.ts";
-import type { Mapping } from "../views/mapping.ts";
+import type { Mapping, Planned } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { castSource } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
@@ -21,6 +21,8 @@ import type { ConversionMemory } from "./memory.ts";
 /** What is known of a conversion when it is planned. */
 export interface Sealing {
   readonly model: Model | null;
+  /** Of the model, where the conversion has one that its view can take over. */
+  readonly plan: Planned | null;
   readonly mapping: Mapping;
   /** Of the conversion that made the source, where this is the way back. */
   readonly record: ConversionRecord | null;
@@ -78,7 +80,7 @@ export class TargetSeal {
   #blockBytes = MOST_BLOCK_BYTES;
   #result: RecordSeal | null = null;
 
-  constructor({ model, mapping, record, isCut, bufferBytes }: Sealing) {
+  constructor({ model, plan, mapping, record, isCut, bufferBytes }: Sealing) {
     this.#config = model === null ? null : mathematicsHash(model.family);
     if (model === null) {
       this.#source = virtualSource(mapping, bufferBytes);
@@ -86,7 +88,8 @@ export class TargetSeal {
       this.#rounded = null;
       for (const each of this.#target) this.#passing.set(each.info.key, { ...each, done: 0 });
     } else {
-      const view = asHf(model, { tolerate: true, mixedDtypes: true, bufferBytes });
+      const options = { tolerate: true, mixedDtypes: true, bufferBytes };
+      const view = plan === null ? asHf(model, options) : asHfPlanned(model, plan, options);
       const typeOf = targetTypes(view, mapping, record);
       this.#source = castSource(wideWhereCast(view, typeOf).source, typeOf);
       this.#target = numbered(this.#source, 0);
@@ -96,9 +99,11 @@ export class TargetSeal {
       const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
       this.#rounded = all && { source: view.source, all, dtypes };
       const copies: ReadonlyMap<string, string> = isCut ? new Map() : copiesIn(mapping);
-      for (const each of this.#target) {
-        const key = passingKey(each.info, view, mapping, record, copies);
-        if (key !== null) this.#passing.set(key, { ...each, done: 0 });
+      if (mayPass(view, mapping)) {
+        for (const each of this.#target) {
+          const key = passingKey(each.info, view, mapping, record, copies);
+          if (key !== null) this.#passing.set(key, { ...each, done: 0 });
+        }
       }
     }
     const sizes = [...this.#target, ...(this.#rounded?.all ?? [])].map(({ info }) => info.byteLength);
@@ -237,6 +242,10 @@ function targetTypes(view: HfView, mapping: Mapping, record: ConversionRecord | 
   };
 }
 
+/** Whether anything is written in the order of dims in which it is hashed. */
+const mayPass = (view: HfView, mapping: Mapping): boolean =>
+  mapping.order === null && view.plan.order === null && (mapping.from.side !== "hf" || !hasOwnDims(view.model));
+
 /** The target's key of a tensor that is written there as it is hashed; null of one that is not. */
 function passingKey(
   info: TensorInfo,
@@ -245,10 +254,7 @@ function passingKey(
   record: ConversionRecord | null,
   copies: ReadonlyMap<string, string>,
 ): string | null {
-  if (mapping.order !== null || view.plan.order !== null) return null;
-  // An encoding may declare dims of its own, and then nothing is written as it is hashed.
-  const isDecoded = [...view.model.source.tensors.values()].some(({ encoding }) => encoding !== undefined);
-  if (mapping.from.side === "hf" && (isDecoded || view.origins.get(info.key)?.length !== 1)) return null;
+  if (mapping.from.side === "hf" && view.origins.get(info.key)?.length !== 1) return null;
   const own = targetKey(info.key, view, mapping, record);
   // Of two steps through Hugging Face the second one's source is not what is looked at here.
   const key = mapping.to.side === "hf" ? own : view.model.layout.side === "hf" ? copies.get(own) : undefined;

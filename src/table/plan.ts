@@ -8,7 +8,7 @@ import type { TablePlan } from "./move.ts";
 import { axisOf, refusalOf } from "./pass-through.ts";
 import { absentParts, planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
-import type { Ranks, Rule, Side } from "./rule.ts";
+import type { Ranks, Rule, Side, Term } from "./rule.ts";
 import { type Variant, Variants } from "./variants.ts";
 import { writtenOut } from "./written-out.ts";
 
@@ -50,6 +50,8 @@ export interface Table {
   absent(direction: Direction, source: Source): readonly string[];
   /** Whether a rule refuses a key of that side by name. */
   refuses(side: Side, key: string): boolean;
+  /** Encodings under which tensors of `hf` have dims of their own. */
+  readonly ownDims: ReadonlySet<string>;
 }
 
 /** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
@@ -87,8 +89,11 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
       return own.slots.map((slot) => describe(slot, own));
     },
     refuses: (side, key) => refusalOf(canonical.compiled.refused, side, key) !== undefined,
+    ownDims: new Set(rules.flatMap((rule) => (rule.kind === "map" ? rule.hf.flatMap(encodingsOf) : []))),
   };
 }
+
+const encodingsOf = ({ encoded = {} }: Term): string[] => Object.keys(encoded);
 
 function describe(slot: Slot, side: CompiledSide): TableTensor {
   const { key } = slot;

@@ -26,13 +26,22 @@ interface Plans {
  */
 export const asHf = (model: ViewedModel, options: ViewOptions): HfView => new HfView(model, options);
 
+/**
+ * The same where the model is planned already, with nothing tolerated and nothing settled by a record: by its own table, to
+ * `hf` or from it.
+ */
+export const asHfPlanned = (model: ViewedModel, { across, ...plan }: Planned, options: ViewOptions): HfView => {
+  const { moves, ...rest } = across ?? plan;
+  // Buffers that the source lacks are no part of a view.
+  return new HfView(model, options, { there: { ...rest, moves: moves.filter(({ fill }) => fill === undefined) } });
+};
+
 export class HfView {
   readonly model: ViewedModel;
   readonly #options: PlanOptions;
   readonly #plans: Plans;
   #mapping: Mapping | undefined;
   #source: TensorSource | undefined;
-  /** Of an HF side; that of a native one is in its mapping. */
   #origins: ReadonlyMap<string, readonly string[]> | undefined;
 
   readonly #bufferBytes: (() => number) | undefined;
@@ -70,10 +79,10 @@ export class HfView {
   /** The model's own tensors that each tensor of `source` is made of. */
   get origins(): ReadonlyMap<string, readonly string[]> {
     const { tensors } = this.source;
-    if (this.#origins !== undefined) return this.#origins;
-    return new Map(
+    this.#origins ??= new Map(
       [...this.mapping.tensors].flatMap(([key, { sources }]) => (tensors.has(key) ? [[key, sources]] : [])),
     );
+    return this.#origins;
   }
 
   /** The same with encoded tensors decoded in F32. @param keys by the layout's keys */
@@ -106,9 +115,7 @@ export class HfView {
     const canonical = new Map([...spelling].map(([key, spelled]) => [spelled, key]));
     const own = [...source.tensors.keys()].filter((key) => !apart.has(key));
     const names = new Map(own.map((key) => [canonical.get(key) ?? key, key]));
-    // An encoding may declare dims of its own.
-    const isEncoded = [...source.tensors.values()].some(({ encoding }) => encoding !== undefined);
-    if (order !== null || isEncoded) return this.#reordered(names);
+    if (order !== null || hasOwnDims(this.model)) return this.#reordered(names);
     this.#origins = new Map([...names].map(([key, from]) => [key, [from]]));
     return renamedSource(source, names);
   }
@@ -133,6 +140,13 @@ export class HfView {
     this.#origins = new Map(tensors.map(([key, { sources }]) => [key, from(sources)]));
     return virtualSource({ ...back, tensors: new Map(tensors) }, this.#bufferBytes);
   }
+}
+
+/** Whether tensors of an HF side may be stored in other dims than the canonical ones, because of their encoding. */
+export function hasOwnDims({ table, source }: ViewedModel): boolean {
+  const { ownDims } = table;
+  if (ownDims.size === 0) return false;
+  return [...source.tensors.values()].some(({ encoding }) => encoding !== undefined && ownDims.has(encoding));
 }
 
 const buffer = (bufferBytes: (() => number) | undefined): Pick<ViewOptions, "bufferBytes"> =>

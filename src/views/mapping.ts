@@ -52,7 +52,10 @@ export interface MappingOptions extends PlanOptions {
 }
 
 /** A plan, and the aliases that `hf` can have. */
-export type Planned = TablePlan & Pick<Mapping, "aliases">;
+export interface Planned extends TablePlan, Pick<Mapping, "aliases"> {
+  /** Of one that stays within a layout: what the table made for it, to the other layout. */
+  readonly across?: Planned;
+}
 
 type Way = readonly [from: Layout, to: Layout];
 
@@ -76,6 +79,10 @@ export const directionFrom = ({ side }: Layout): Direction => (side === "hf" ? "
 export function planned(table: Table, source: TensorSource, [from, to]: Way, options: PlanOptions): Planned {
   if (isSameLayout(from, to)) return sameLayout(table, source, from, options);
   if (from.side === to.side) throw new RangeError(`no table leads from ${from.name} to ${to.name} directly`);
+  return across(table, source, from, options);
+}
+
+function across(table: Table, source: TensorSource, from: Layout, options: PlanOptions): Planned {
   const plan = table.plan(directionFrom(from), source.tensors, options);
   const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
   const present = new Set(plan.equalities.map(({ alias }) => alias));
@@ -115,11 +122,12 @@ function unrounded(source: TensorSource, tensors: Mapping["tensors"]): TensorSou
 
 /** The table still checks that every tensor is known; what it would drop, refuse or re-create is left as it is. */
 function sameLayout(table: Table, source: TensorSource, layout: Layout, options: PlanOptions): Planned {
-  const { dropped, equalities, critical, faults } = table.plan(directionFrom(layout), source.tensors, {
+  const plan = across(table, source, layout, {
     ...options,
     allowDrop: (key) => options.allowDrop?.(key) === true || table.refuses(layout.side, key),
     mixedDtypes: true,
   });
+  const { dropped, equalities, critical, faults } = plan;
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
   const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
   const lost = dropped.filter(({ key }) => waived.has(key));
@@ -134,6 +142,7 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
     absent: [],
     faults,
     aliases: new Map(),
+    across: plan,
   };
 }
 

@@ -31,6 +31,9 @@ export function tableOf(native: NativeLayout, atHand: Source): Table {
     tensors: (...args) => compiled().tensors(...args),
     absent: (...args) => compiled().absent(...args),
     refuses: (...args) => compiled().refuses(...args),
+    get ownDims() {
+      return compiled().ownDims;
+    },
   };
 }
 

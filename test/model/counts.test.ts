@@ -59,8 +59,8 @@ const pairs: Readonly<Record<string, Pair>> = {
     key: "model.visual.deepstack_merger_list.0.linear_fc2.weight",
   },
 };
-/** Canonical order is written by a way there and back. */
-const isReordered = (name: string) => name !== "plain";
+/** Canonical order is written by a way there and back. Codes of FP8 lie in it. */
+const isReordered = (name: string) => name !== "plain" && name !== "in FP8";
 
 describe.each(Object.entries(pairs))("%s", (name, { native, hf, config, key }) => {
   const options = { adapters, config };
@@ -78,16 +78,16 @@ describe.each(Object.entries(pairs))("%s", (name, { native, hf, config, key }) =
   }
 
   test("convert", () => {
-    // The root that the record gets is of the canonical view, which is planned apart; a target in codes has none.
+    // The root that the record gets is of the canonical view, which takes the plan over; a target in codes has none.
     const isInCodes = name === "in FP8" || name === "in MXFP4";
     planConversion(open(hf), undefined, options);
-    expect(counts).toEqual({ compiled: 1, toHf: back, fromHf: 2 });
+    expect(counts).toEqual({ compiled: 1, toHf: back, fromHf: 1 });
     reset();
     planConversion(open(native), undefined, options);
-    expect(counts).toEqual({ compiled: 1, toHf: isInCodes ? 1 : 2, fromHf: 0 });
+    expect(counts).toEqual({ compiled: 1, toHf: 1, fromHf: 0 });
     reset();
     planConversion(open(hf), undefined, { ...options, to: "hf" });
-    expect(counts).toEqual({ compiled: 1, toHf: isInCodes ? 0 : back, fromHf: isInCodes ? 1 : 2 });
+    expect(counts).toEqual({ compiled: 1, toHf: isInCodes ? 0 : back, fromHf: 1 });
   });
 
   test("diff, of a and b and of b and a", async () => {
@@ -142,10 +142,10 @@ test("from one native layout to another: a table each; rank shards are joined by
   const [meta, hf] = [join(FIXTURES, "meta/llama3"), join(scratch(), "hf")];
   await converted(meta, hf);
   reset();
-  // One more each for the root of the canonical view.
   planConversion(open(meta), undefined, { adapters, to: "torchtitan" });
-  expect(counts).toEqual({ compiled: 2, toHf: 2, fromHf: 1 });
+  expect(counts).toEqual({ compiled: 2, toHf: 1, fromHf: 1 });
   reset();
+  // One more for the root of the canonical view, which the model's own table tells.
   planConversion(open(hf), undefined, { adapters, to: "meta" });
   expect(counts).toEqual({ compiled: 2, toHf: 0, fromHf: 2 });
   reset();
