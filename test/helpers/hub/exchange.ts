@@ -16,6 +16,8 @@ export interface Seen {
   status: number;
   /** Bytes of the body that were sent; of what was cut off, those before the cut. */
   bytes: number;
+  /** Bytes of the request's body that arrived. */
+  received: number;
 }
 
 export interface File {
@@ -48,6 +50,7 @@ export class Exchange {
       agent: request.headers["user-agent"] ?? null,
       status: 0,
       bytes: 0,
+      received: 0,
     };
   }
 
@@ -62,8 +65,24 @@ export class Exchange {
 
   async body(): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    for await (const chunk of this.request) chunks.push(Buffer.from(chunk));
+    const taken = this.act !== undefined && "takeOnly" in this.act ? this.act.takeOnly : null;
+    for await (const chunk of this.request) {
+      chunks.push(Buffer.from(chunk));
+      this.seen.received += chunks.at(-1)!.length;
+      if (taken === null || this.seen.received < taken) continue;
+      if (this.act !== undefined && "hangs" in this.act)
+        await new Promise<void>((resolve) => this.request.once("close", resolve));
+      this.request.socket.destroy();
+      throw new Error("cut");
+    }
     return Buffer.concat(chunks);
+  }
+
+  /** Whether the connection is cut before or after what was asked for is done: the client cannot tell which. */
+  async isLost(when: "before" | "after"): Promise<boolean> {
+    const isNow = this.act !== undefined && "lost" in this.act && this.act.lost === when;
+    if (isNow) this.request.socket.destroy();
+    return isNow;
   }
 
   json(value: unknown, headers: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -132,8 +151,8 @@ export class Exchange {
     } else this.response.end();
   }
 
-  /** Whether the answer is a fault's, whole. */
-  private async isFaulty(): Promise<boolean> {
+  /** Whether the answer is a fault's, whole: nothing is done then of what was asked for. */
+  async isFaulty(): Promise<boolean> {
     const act = this.act;
     if (act === undefined) return false;
     if ("delayMs" in act) await new Promise((resolve) => setTimeout(resolve, act.delayMs));

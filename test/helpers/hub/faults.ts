@@ -33,6 +33,10 @@ export type Act =
   | { readonly shortBy: number }
   /** Another etag, of the answer and of the linked file. */
   | { readonly etag: string }
+  /** Of the request's body no more is taken than this; then the connection is cut, or nothing happens any more. */
+  | { readonly takeOnly: number; readonly hangs?: true }
+  /** The connection is cut before or after what was asked for is done. */
+  | { readonly lost: "before" | "after" }
   /** Nothing is answered for so long. */
   | { readonly delayMs: number };
 

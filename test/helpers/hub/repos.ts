@@ -80,6 +80,9 @@ export function bytesOf(content: Content, begin: number, end: number): Uint8Arra
   return bytes;
 }
 
+/** Whether the Hub keeps a file of this name and size apart from its commits. */
+export const hasLfsName = (path: string, size: number): boolean => LFS_NAME.test(path) || size >= LFS_FROM;
+
 export const pointerOf = (sha256: string, size: number): string =>
   `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${size}\n`;
 
@@ -90,7 +93,7 @@ export function hubFile(path: string, content: Content, isXet = false, isLfs?: b
   const sha256 = isHashed
     ? sha("sha256", bytesOf(content, 0, size))
     : sha("sha256", `${content.disk}:${size}:${statSync(content.disk).mtimeMs}`);
-  const lfs = isLfs ?? (LFS_NAME.test(path) || size >= LFS_FROM);
+  const lfs = isLfs ?? hasLfsName(path, size);
   const blob = lfs ? Buffer.from(pointerOf(sha256, size)) : bytesOf(content, 0, size);
   return {
     content,

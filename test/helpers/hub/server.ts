@@ -7,14 +7,20 @@ import { readRoutes } from "./read.ts";
 import { Repos } from "./repos.ts";
 import type { Route, State } from "./state.ts";
 import { casRoutes, cdnRoutes } from "./storage.ts";
+import { Stored, storeRoutes } from "./stored.ts";
+import { writeRoutes } from "./write.ts";
 
-/** Asked in turn; the write half has its own. */
-const HUB_ROUTES: readonly Route[] = [readRoutes];
-const CDN_ROUTES: readonly Route[] = [cdnRoutes];
+/** Asked in turn. */
+const HUB_ROUTES: readonly Route[] = [readRoutes, writeRoutes];
+const CDN_ROUTES: readonly Route[] = [cdnRoutes, storeRoutes];
 
 export interface HubOptions {
   readonly pageSize?: number;
   readonly resolveCache?: boolean;
+  /** An LFS object with more bytes is sent in parts of so many. */
+  readonly partBytes?: number;
+  /** Whether uploads go to Xet storage, where the client can. */
+  readonly xetUploads?: boolean;
 }
 
 export class HubServer {
@@ -26,10 +32,11 @@ export class HubServer {
   private readonly origins = new Map<string, string>();
   private readonly state: State;
 
-  constructor({ pageSize = 1000, resolveCache = true }: HubOptions) {
+  constructor({ pageSize = 1000, resolveCache = true, partBytes = 1 << 30, xetUploads = false }: HubOptions) {
     this.state = {
       repos: this.repos,
       tokens: this.tokens,
+      stored: new Stored(partBytes, xetUploads),
       pageSize,
       resolveCache,
       cdnOrigin: () => this.originOf("cdn"),
@@ -75,6 +82,7 @@ export class HubServer {
 }
 
 async function answer(exchange: Exchange, routes: readonly Route[], state: State): Promise<void> {
+  if (exchange.method !== "GET" && exchange.method !== "HEAD" && (await exchange.isFaulty())) return;
   for (const route of routes) if (await route(exchange, state)) return;
   await exchange.refuse(404, null, "Sorry, we can't find the page you are looking for.");
 }

@@ -1,9 +1,12 @@
 // What all routes of the loopback Hub share.
 import type { Exchange } from "./exchange.ts";
 import type { Repo, Repos } from "./repos.ts";
+import type { Stored } from "./stored.ts";
 
 export interface State {
   readonly repos: Repos;
+  /** What was uploaded, whether a commit names it or not. */
+  readonly stored: Stored;
   /** Tokens that are good, and what they may: `read` sees private and gated repositories, `write` changes all. */
   readonly tokens: Map<string, "read" | "write" | "ungranted">;
   /** Entries of a page of the tree; the Hub's own is 1000. */

@@ -7,7 +7,7 @@ import type { Route } from "./state.ts";
 const CHUNK = 1 << 16;
 const CHUNK_HEADER = 8;
 
-function objectWith(repos: Repos, matches: (file: HubFile) => boolean): HubFile | undefined {
+export function objectWith(repos: Repos, matches: (file: HubFile) => boolean): HubFile | undefined {
   for (const repo of repos.each()) {
     for (const { files } of repo.commits.values()) for (const file of files.values()) if (matches(file)) return file;
   }
