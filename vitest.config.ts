@@ -18,6 +18,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Dawn must live in a process of its own: several test files at once in threads of one process would share it.
     pool: "forks",
+    // Threads of the code under test begin with a file of TypeScript, which Node 20 does not run by itself.
+    execArgv: ["--import", new URL("./test/helpers/typescript/threads.mjs", import.meta.url).href],
     maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
   },

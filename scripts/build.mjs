@@ -9,4 +9,4 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 rmSync("dist", { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });
-await bundle("dist/src/cli/main.js", "dist/bin");
+await bundle("dist/src/cli/main.js", "dist/bin", { "hub-thread": "dist/src/hub/hub-thread.js" });

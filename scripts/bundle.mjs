@@ -3,9 +3,10 @@ import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-export async function bundle(entry, outdir) {
+/** @param threads modules that run as threads, by the names that those who start them know */
+export async function bundle(entry, outdir, threads = {}) {
   await build({
-    entryPoints: { "convert-checkpoint": entry },
+    entryPoints: { "convert-checkpoint": entry, ...threads },
     outdir,
     bundle: true,
     splitting: true,
@@ -13,7 +14,7 @@ export async function bundle(entry, outdir) {
     platform: "node",
     format: "esm",
     target: "node20",
-    external: ["webgpu", "sharp", "@huggingface/*"],
+    external: ["webgpu", "sharp", "undici", "@huggingface/*"],
     alias: {
       "string-width": "./scripts/string-width.cjs",
       // Its main file finds its parts by a `require` that esbuild cannot follow.

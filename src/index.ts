@@ -1,4 +1,5 @@
 // convert-checkpoint as a library: what the command does, without printing and exiting. docs/library.md shows each call.
+import "./hub/serve.ts";
 
 export { loadAdapters } from "../adapters/load.ts";
 export { adapters } from "../adapters/registry.ts";

@@ -1,7 +1,7 @@
 // What a run reads, noted where files are opened: no command can forget one.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash } from "node:crypto";
-import { resolve } from "node:path";
+import { wholePath } from "./addresses.ts";
 
 /** A file that a run read. */
 export class SeenFile {
@@ -14,6 +14,8 @@ export class SeenFile {
   /** Whether it was another file when it was opened again. */
   hasChanged = false;
   sha256: string | null = null;
+  /** The commit that it is of, where it lies in a repository. */
+  commit: string | null = null;
 
   constructor(
     private readonly witness: Witness,
@@ -91,7 +93,7 @@ export class Witness {
   }
 
   private noted(path: string, bytes: number, version: string | null): SeenFile {
-    const whole = resolve(path);
+    const whole = wholePath(path);
     const file = this.files.get(whole) ?? new SeenFile(this, whole, bytes, version);
     this.files.set(whole, file);
     return file;

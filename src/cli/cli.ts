@@ -1,5 +1,6 @@
 import yargs, { type Argv } from "yargs";
 import { VERSION } from "../base/version.ts";
+import "../hub/serve.ts";
 import { withAcceptances } from "./accept-known.ts";
 import { Arguments } from "./arguments.ts";
 import type { Command } from "./command.ts";

@@ -5,6 +5,7 @@ import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { witness } from "../base/witness.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import { commitOf } from "../formats/io/folder.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { checkTarget, firstNames } from "../output/safe-target.ts";
@@ -44,7 +45,8 @@ export interface CastReport extends Cast {
 export interface Conversion {
   readonly verdict: "pass";
   readonly family: string | null;
-  readonly from: { readonly path: string; readonly layout: string; readonly format: Format };
+  /** `commit`: of the repository that it was read from. */
+  readonly from: { readonly path: string; readonly commit?: string; readonly layout: string; readonly format: Format };
   readonly to: { readonly path: string; readonly layout: string; readonly format: Format };
   /** Number of tensors of the target, and of the source that they were made from. */
   readonly tensors: number;
@@ -128,7 +130,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   return {
     verdict: "pass",
     family: plan.family,
-    from: { path: source.path, layout: plan.from.name, format: source.format },
+    from: { path: source.path, ...commitOf(source), layout: plan.from.name, format: source.format },
     to: { path: target.path, layout: plan.to.name, format: target.format },
     tensors: mapping.tensors.size,
     sourceTensors: plan.mappings[0]!.source.tensors.size,

@@ -3,6 +3,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import type { Published } from "../formats/io/folder.ts";
 import type { Model } from "../model/model.ts";
 import { type ConversionRecord, type KeptTensor, keepBytes } from "../model/record.ts";
 import type { Target } from "../output/target.ts";
@@ -15,6 +16,7 @@ import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
 export interface Origin extends Pick<Checkpoint, "format"> {
   readonly safetensors: SafetensorsOrigin | null;
   readonly names: ReadonlyMap<string, string>;
+  readonly published: Published | undefined;
 }
 
 /** Of a model, or of a checkpoint that is taken as it is. */
@@ -22,6 +24,7 @@ export const originOf = (source: Checkpoint, model: Model | null): Origin => ({
   format: source.format,
   safetensors: model === null ? (source.safetensors ?? null) : model.stored.safetensors,
   names: model?.stored.names ?? new Map(),
+  published: source.folder.published,
 });
 
 /** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
@@ -39,7 +42,11 @@ export function recordOf(
   if (!isNative && !isRaw) return null;
   return {
     family,
-    from: { layout: from.name, format: source.format },
+    from: {
+      layout: from.name,
+      format: source.format,
+      ...(source.published === undefined ? {} : { source: source.published.address }),
+    },
     to: { layout: to.name, format: target.format },
     safetensors: source.safetensors,
     casts: originalDtypes(mapping),

@@ -44,7 +44,8 @@ export interface RecordSeal {
 export interface ConversionRecord {
   /** Null for a raw conversion. */
   readonly family: string | null;
-  readonly from: { readonly layout: string; readonly format: Format };
+  /** `source`: where it is published, with the commit that was read. */
+  readonly from: { readonly layout: string; readonly format: Format; readonly source?: string };
   readonly to: { readonly layout: string; readonly format: Format };
   /** Files of the source, where it was safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
@@ -137,7 +138,7 @@ export function parseRecord(text: string, file: string): ConversionRecord {
   });
   return {
     family: root.field("family").nullable((name) => name.text()),
-    from: place(root.field("from")),
+    from: { ...place(root.field("from")), ...sourceOf(root.field("from").optional("source")) },
     to: place(root.field("to")),
     safetensors: root.field("safetensors").nullable(parseOrigin),
     casts: root.field("casts").map(dtypeOf),
@@ -151,6 +152,8 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     seal: sealOf(root.optional("seal")),
   };
 }
+
+const sourceOf = (source: JsonReader | undefined) => (source === undefined ? {} : { source: source.text() });
 
 function sealOf(seal: JsonReader | undefined): RecordSeal | undefined {
   if (seal === undefined) return undefined;

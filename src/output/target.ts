@@ -1,4 +1,5 @@
 import { basename, extname } from "node:path";
+import { isAddress } from "../base/addresses.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { entryAt } from "./exchange.ts";
@@ -26,6 +27,7 @@ const OTHER_FILES: readonly string[] = [
  * endings of files that are never written; of what stands there already, `checkTarget` says more.
  */
 export function targetAt(path: string, format: Format | undefined, fallback: Format): Target {
+  refuseAddress(path);
   const extension = extname(path).toLowerCase();
   const byName = FILE_FORMATS[extension];
   if (entryAt(path) === null) refuseOtherFile(path);
@@ -36,6 +38,17 @@ export function targetAt(path: string, format: Format | undefined, fallback: For
     expected: byName,
     found: format,
     help: `leave out --format, or name a target without the extension ${extension}`,
+  });
+}
+
+/** Throws UsageError TARGET_ADDRESS for a place that is on no disk of this machine. */
+function refuseAddress(path: string): void {
+  if (!isAddress(path)) return;
+  throw new UsageError("TARGET_ADDRESS", `${path}: a target is a folder or a file on disk`, {
+    file: path,
+    expected: "a path",
+    found: "an address",
+    help: `name a folder, such as ${basename(path)}`,
   });
 }
 

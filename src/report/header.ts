@@ -22,8 +22,10 @@ export interface Header {
 }
 
 export interface FileRead {
-  /** Absolute. */
+  /** Absolute, or an address. */
   readonly path: string;
+  /** That it is of, where it lies in a repository. */
+  readonly commit?: string;
   readonly bytes: number;
   /** Of all its bytes; null where no more than headers were read, or for the reason in `unhashed`. */
   readonly sha256: string | null;

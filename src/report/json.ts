@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { wholePath } from "../base/addresses.ts";
 import { isJsonObject } from "../base/json.ts";
 import type { ReportDocument } from "./document.ts";
 import { visibleJson } from "./escape.ts";
@@ -42,7 +42,7 @@ function filesOf({ files: own }: Readonly<Record<string, unknown>>, read: readon
   if (!Array.isArray(own)) return { files: read };
   const hashes = new Map(read.map(({ path, sha256 }) => [path, sha256]));
   const files = own.map((each: unknown) => {
-    const sha256 = isJsonObject(each) && typeof each.path === "string" ? hashes.get(resolve(each.path)) : undefined;
+    const sha256 = isJsonObject(each) && typeof each.path === "string" ? hashes.get(wholePath(each.path)) : undefined;
     return sha256 === undefined || !isJsonObject(each) ? each : { ...each, sha256 };
   });
   return { files, filesRead: read };

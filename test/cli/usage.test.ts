@@ -236,9 +236,8 @@ describe("what was meant", () => {
   });
 
   it.each([
-    ["Qwen/Qwen3-0.6B", /hf download Qwen\/Qwen3-0\.6B --local-dir Qwen3-0\.6B; then give Qwen3-0\.6B$/],
-    ["hf://Qwen/Qwen3-0.6B@main/sub", /hf download Qwen\/Qwen3-0\.6B --local-dir Qwen3-0\.6B;/],
-    ["https://huggingface.co/Qwen/Qwen3-0.6B/tree/main", /hf download Qwen\/Qwen3-0\.6B --local-dir/],
+    ["Qwen/Qwen3-0.6B", /the model of that name on the Hub, write hf:\/\/Qwen\/Qwen3-0\.6B$/],
+    ["https://huggingface.co/Qwen/Qwen3-0.6B/tree/main/sub", /write hf:\/\/Qwen\/Qwen3-0\.6B@main\/sub$/],
     ["https://example.org/model.safetensors", /fetch it first/],
     ["~/no-such-model", /the shell leaves ~ as it is in quotes/],
     [`${hf}/modle.safetensors`, /did you mean .*\/model\.safetensors\?$/],

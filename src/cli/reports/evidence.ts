@@ -1,5 +1,6 @@
 // The header of a run's reports: what was called, and what was read.
-import { isAbsolute, relative, resolve } from "node:path";
+import { isAbsolute, relative } from "node:path";
+import { isAddress, wholePath } from "../../base/addresses.ts";
 import { VERSION } from "../../base/version.ts";
 import { type SeenConfig, type SeenFile, Witness, witnessed } from "../../base/witness.ts";
 import { FileHasher } from "../../formats/io/file-hasher.ts";
@@ -68,17 +69,18 @@ const isOnlyHeader = ({ isTensors, contentBytes, readBytes, bytes }: SeenFile): 
   isTensors && contentBytes === 0 && readBytes < bytes;
 
 function readOf(file: SeenFile): FileRead {
-  const { path, bytes, sha256, hasChanged } = file;
+  const { path, bytes, sha256, hasChanged, commit } = file;
   const read = isOnlyHeader(file) ? "header" : "content";
-  if (hasChanged) return { path, bytes, sha256: null, read, unhashed: "it changed while it was read" };
-  if (sha256 !== null || read === "header") return { path, bytes, sha256, read };
-  return { path, bytes, sha256: null, read, unhashed: "too little of it was read, or the run ended before" };
+  const about = { path, ...(commit === null ? {} : { commit }), bytes };
+  if (hasChanged) return { ...about, sha256: null, read, unhashed: "it changed while it was read" };
+  if (sha256 !== null || read === "header") return { ...about, sha256, read };
+  return { ...about, sha256: null, read, unhashed: "too little of it was read, or the run ended before" };
 }
 
 function inputsOf(args: Arguments, read: readonly FileRead[]): Header["inputs"] {
   const files = INPUTS.flatMap((option) =>
     args.list(option).flatMap((value) => {
-      const place = resolve(option === "prompt" ? value.replace(/^@/, "") : value);
+      const place = wholePath(option === "prompt" ? value.replace(/^@/, "") : value);
       return read.filter(({ path }) => isWithin(path, place)).map((file) => ({ option: `--${option}`, ...file }));
     }),
   );
@@ -86,6 +88,7 @@ function inputsOf(args: Arguments, read: readonly FileRead[]): Header["inputs"] 
 }
 
 const isWithin = (path: string, place: string): boolean => {
+  if (isAddress(place)) return path === place || path.startsWith(`${place}/`);
   const way = relative(place, path);
   return !way.startsWith("..") && !isAbsolute(way);
 };
@@ -108,7 +111,7 @@ function configsOf(args: Arguments, sides: readonly string[], seen: readonly See
 }
 
 const configIn = ({ path, sha256, mathematics }: SeenConfig): HeaderConfig => ({
-  path: resolve(path),
+  path: wholePath(path),
   sha256,
   mathematics: mathematics?.() ?? null,
 });

@@ -3,13 +3,18 @@ export interface ByteSource {
   /** For error messages. */
   readonly name: string;
   readonly byteLength: number;
-  /** Fills `target` with the bytes from `position`. Throws InputError where the file no longer has them. */
-  read(position: number, target: Uint8Array): void;
+  /**
+   * Fills `target` with the bytes from `position`. Throws InputError where the file no longer has them.
+   * @param until where the reads of which this is one will end, if they go on: a source that is far away fetches ahead
+   */
+  read(position: number, target: Uint8Array, until?: number): void;
 }
 
 /** A part of a source, with positions of its own. */
 export function subSource(source: ByteSource, begin: number, byteLength: number): ByteSource {
-  return { name: source.name, byteLength, read: (position, target) => source.read(begin + position, target) };
+  const read = (position: number, target: Uint8Array, until = byteLength): void =>
+    source.read(begin + position, target, begin + until);
+  return { name: source.name, byteLength, read };
 }
 
 /**

@@ -1,6 +1,7 @@
 // Folders on the disks of this machine.
 import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { schemeOf } from "../../base/addresses.ts";
 import { fileFault, isAbsence, orRefuse } from "./file-faults.ts";
 import { FilePool } from "./file-pool.ts";
 import type { EntryKind, Folder, Location, SourceFile } from "./folder.ts";
@@ -50,12 +51,24 @@ function kindOf(path: string): EntryKind | null {
   }
 }
 
-/** A path on the disks of this machine, or a location anywhere. */
+/** A path on the disks of this machine, an address whose scheme somebody serves, or a location anywhere. */
 export type PathOrLocation = string | Location;
+
+/** Where an address leads. */
+export type Locator = (address: string) => Location;
+
+const LOCATORS = new Map<string, Locator>();
+
+/** From now on, addresses `scheme://…` lead where `locator` says, wherever a path is given. */
+export function serveAddresses(scheme: string, locator: Locator): void {
+  LOCATORS.set(scheme, locator);
+}
 
 /** Where that is. That nothing is there shows when its file is asked for. */
 export function locate(at: PathOrLocation): Location {
   if (typeof at !== "string") return at;
+  const locator = LOCATORS.get(schemeOf(at) ?? "");
+  if (locator !== undefined) return locator(at);
   return kindOf(at) === "folder"
     ? { path: at, folder: new DiskFolder(at), file: null }
     : { path: at, folder: new DiskFolder(dirname(at)), file: basename(at) };

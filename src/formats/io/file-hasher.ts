@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import { isAddress } from "../../base/addresses.ts";
 import type { SeenFile } from "../../base/witness.ts";
 import { versionAt } from "./file-pool.ts";
 
@@ -22,6 +23,8 @@ export class FileHasher {
 
   /** Begins. Does not throw: a file that is gone has no hash. */
   hash(file: SeenFile): void {
+    // What lies elsewhere is hashed as it comes, or has its hash from there.
+    if (isAddress(file.path)) return;
     if (file.version === null || file.sha256 !== null || file.hasChanged || this.waiting.has(file.path)) return;
     if (file.bytes <= SMALL_BYTES) {
       settle(file, hashedNow(file));

@@ -15,6 +15,12 @@ export interface SourceFile extends ByteSource {
 /** What a name stands for, links followed; `other` is a pipe, a socket or a device. */
 export type EntryKind = "file" | "folder" | "other";
 
+export interface Published {
+  /** Of the folder, with the commit in it. */
+  readonly address: string;
+  readonly commit: string;
+}
+
 /**
  * Names are relative to the folder, with `/` between their parts. All calls are synchronous: a folder that is not on disk
  * fetches what is asked for before it is handed out (docs/decisions/012).
@@ -22,6 +28,8 @@ export type EntryKind = "file" | "folder" | "other";
 export interface Folder {
   /** The name in messages and reports. */
   readonly path: string;
+  /** Where this content, and no other, is published; absent where that is nowhere. */
+  readonly published?: Published;
   /** Names of what is directly inside, sorted by code units. Throws InputError, EnvironmentError. */
   list(): readonly string[];
   /** Null where nothing has that name. Throws EnvironmentError where that cannot be told. */
@@ -33,11 +41,17 @@ export interface Folder {
    */
   open(name: string, shown?: string): SourceFile;
   folder(name: string): Folder;
+  /** These files are going to be opened, and read from their beginning: what is far away is fetched at once. */
+  expect?(names: readonly string[]): void;
   /** The name in messages and reports of what is in it. */
   pathOf(name: string): string;
   /** Where a file, or the folder itself, lies on this machine's disks, so that nothing is written over it; else null. */
   diskPathOf(name?: string): string | null;
 }
+
+/** The commit of a repository that what lies in the folder is of, as a field of a document. */
+export const commitOf = ({ folder: { published } }: { readonly folder: Folder }): { readonly commit?: string } =>
+  published === undefined ? {} : { commit: published.commit };
 
 /** A folder, or one file in it. */
 export interface Location {

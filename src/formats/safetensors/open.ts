@@ -34,6 +34,7 @@ export function openSafetensors(at: PathOrLocation): Checkpoint {
   try {
     const parts = location.file === null ? dcpShardsIn(folder) : [];
     if (parts.length > 0) {
+      folder.expect?.(parts);
       const shards = parts.map((part) => openShard(folder, part, files, folder.pathOf(part)));
       return joinDcpShards(folder, shards, files);
     }
@@ -74,6 +75,7 @@ function openSharded(sharded: Sharded, files: OpenFiles, file: string): Opened {
   const weightMap = parseIndex(text, file);
   const names = [...new Set(weightMap.values())].sort();
   checkStrays(sharded, new Set(names), file);
+  folder.expect?.(names);
   const shards = names.map((shard) => openShard(folder, shard, files, folder.pathOf(shard)));
   checkWeightMap(weightMap, shards, file);
   return { shards, index: { name: index, text } };
@@ -174,7 +176,7 @@ function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
       if (begin < 0 || begin + target.length > place.byteLength) {
         throw new RangeError(`${key}: bytes ${begin} to ${begin + target.length} of ${place.byteLength}`);
       }
-      place.shard.file.read(place.begin + begin, target);
+      place.shard.file.read(place.begin + begin, target, place.begin + place.byteLength);
     },
     // The format has no checksums: all that shows is that the files are those whose headers were read.
     verify: () => files.check(),

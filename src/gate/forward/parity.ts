@@ -1,5 +1,6 @@
 // The block of a page that runs models forward: one side against the other, and against recorded logits.
-import { resolve, sep } from "node:path";
+import { sep } from "node:path";
+import { isAddress, wholePath } from "../../base/addresses.ts";
 import type { Check } from "../../base/check.ts";
 import { InputError } from "../../base/errors.ts";
 import type { Acceptance } from "../../parity/choices.ts";
@@ -168,7 +169,7 @@ function attempted<T>(name: string, sides: readonly OpenSide[], make: () => Prom
 
 function isOfUser({ details: { file } }: InputError, sides: readonly OpenSide[]): boolean {
   if (file === undefined) return false;
-  const place = resolve(file);
-  const roots = sides.flatMap(({ path, checkpoint: { folder } }) => [resolve(path), resolve(folder.path)]);
-  return !roots.some((root) => place === root || place.startsWith(root + sep));
+  const place = wholePath(file);
+  const roots = sides.flatMap(({ path, checkpoint: { folder } }) => [wholePath(path), wholePath(folder.path)]);
+  return !roots.some((root) => place === root || place.startsWith(root + (isAddress(root) ? "/" : sep)));
 }

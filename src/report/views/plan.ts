@@ -2,6 +2,7 @@
 import type { Check } from "../../base/check.ts";
 import type { Conversion } from "../../convert/convert.ts";
 import type { ConversionPlan } from "../../convert/plan.ts";
+import { commitOf } from "../../formats/io/folder.ts";
 import type { MappedTensor } from "../../views/mapping.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
 import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
@@ -240,7 +241,7 @@ function planJson(plan: ConversionPlan): object {
   return {
     verdict: "pass",
     family,
-    from: { path: source.path, layout: from.name, format: source.format },
+    from: { path: source.path, ...commitOf(source), layout: from.name, format: source.format },
     to: { path: target.path || null, layout: to.name, format: target.format },
     tensors: [...mapping.tensors.values()].map(({ info, move, sources }) => ({
       key: info.key,

@@ -1,0 +1,156 @@
+// The Hub through its own client: what a repository holds at a commit, and bytes of its files.
+import {
+  datasetInfo,
+  downloadFile,
+  type FileDownloadInfoOutput,
+  fileDownloadInfo,
+  listFiles,
+  modelInfo,
+} from "@huggingface/hub";
+import { ConvertCheckpointError } from "../base/errors.ts";
+import type { HubAddress } from "./address.ts";
+import type { HubSettings } from "./settings.ts";
+import { networkFetch } from "./web/network.ts";
+import { Reader } from "./web/reading.ts";
+import { type Asked, failing } from "./web/refusals.ts";
+import type { RemoteFile, Snapshot, SnapshotFile } from "./wire.ts";
+
+const COMMIT = /^[0-9a-f]{40}$/;
+
+export class HubClient {
+  private readonly reader: Reader;
+  /** What the Hub says of files that Xet storage keeps; null where they come by plain ranges. */
+  private readonly xet = new Map<string, Promise<FileDownloadInfoOutput | null>>();
+
+  constructor(private readonly settings: HubSettings) {
+    this.reader = new Reader(networkFetch(settings), settings);
+  }
+
+  /** The commit that a revision is at now, and all its files. Throws ConvertCheckpointError. */
+  async snapshot({ type, repository, revision }: HubAddress, shown: string): Promise<Snapshot> {
+    const asked = { file: shown, repository, revision };
+    const fetcher = this.reader.fetchFor(asked);
+    const { endpoint: hubUrl } = this.settings;
+    const about = { name: repository, revision: revision ?? "main", hubUrl, fetch: fetcher };
+    const info =
+      type === "dataset"
+        ? await datasetInfo({ ...about, additionalFields: ["sha"] })
+        : await modelInfo({ ...about, additionalFields: ["sha"] });
+    const commit = String(info.sha);
+    if (!COMMIT.test(commit)) throw failing(shown, hubUrl, `no commit, but ${JSON.stringify(info.sha)}`);
+    const files = new Map<string, SnapshotFile>();
+    const listed = listFiles({
+      repo: { type, name: repository },
+      recursive: true,
+      revision: commit,
+      hubUrl,
+      fetch: fetcher,
+    });
+    for await (const { type: kind, path, size, oid, lfs, xetHash } of listed) {
+      if (kind !== "file") continue;
+      files.set(path, {
+        size: lfs?.size ?? size,
+        sha256: lfs?.oid ?? null,
+        oid: oid ?? null,
+        xetHash: xetHash ?? null,
+      });
+    }
+    return { type, repository, revision, commit, files };
+  }
+
+  /** Bytes [begin, end) of a file, in their order, a piece at a time. Throws ConvertCheckpointError. */
+  async *bytes(file: RemoteFile, begin: number, end: number): AsyncGenerator<Uint8Array, undefined> {
+    let at = begin;
+    if (this.settings.usesXet && file.xetHash !== null) {
+      try {
+        for await (const bytes of this.part(file, at, end, true)) {
+          at += bytes.length;
+          yield bytes;
+        }
+        return undefined;
+      } catch (error) {
+        if (error instanceof ConvertCheckpointError && error.exitCode !== 4) throw error;
+        // Storage that cannot be reached from here: the Hub gives the same file by plain ranges.
+        this.xet.set(file.path, Promise.resolve(null));
+      }
+    }
+    yield* this.part(file, at, end, false);
+    return undefined;
+  }
+
+  private async *part(
+    file: RemoteFile,
+    begin: number,
+    end: number,
+    isXet: boolean,
+  ): AsyncGenerator<Uint8Array, undefined> {
+    const asked = this.expected(file);
+    let fault: ConvertCheckpointError | null = null;
+    const fetcher = this.reader.fetchFor(asked, (error) => {
+      fault = error;
+    });
+    const { snapshot, path, size, shown } = file;
+    const place = {
+      repo: { type: snapshot.type, name: snapshot.repository },
+      path: encoded(path),
+      revision: snapshot.commit,
+      hubUrl: this.settings.endpoint,
+      fetch: fetcher,
+    };
+    const plain = { size, etag: file.sha256 ?? file.oid ?? "", url: this.urlOf(file) };
+    let at = begin;
+    try {
+      const info = isXet ? await this.xetInfo(file, () => fileDownloadInfo(place)) : null;
+      const blob = await downloadFile({
+        ...place,
+        xet: info !== null,
+        parallelDownloads: false,
+        downloadInfo: info ?? plain,
+      });
+      const reader = blob!.slice(begin, end).stream().getReader();
+      try {
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          const bytes = value.subarray(0, end - at);
+          at += bytes.length;
+          if (bytes.length > 0) yield bytes;
+        }
+      } finally {
+        await reader.cancel().catch(() => {});
+      }
+      if (at < end) throw new Error(`${at - begin} of ${end - begin} bytes`);
+    } catch (error) {
+      if (fault !== null) throw fault;
+      if (error instanceof ConvertCheckpointError) throw error;
+      throw failing(shown, this.settings.endpoint, error instanceof Error ? error.message : String(error), error);
+    }
+    return undefined;
+  }
+
+  private xetInfo(file: RemoteFile, ask: () => Promise<FileDownloadInfoOutput | null>) {
+    const known = this.xet.get(file.path);
+    if (known !== undefined) return known;
+    const info = ask().then((each) => (each?.xet === undefined ? null : each));
+    this.xet.set(file.path, info);
+    info.catch(() => this.xet.delete(file.path));
+    return info;
+  }
+
+  private expected(file: RemoteFile): Asked {
+    const { shown, size, sha256, oid, xetHash, snapshot } = file;
+    const { repository, revision } = snapshot;
+    const hashes = [sha256, oid, xetHash].filter((hash) => hash !== null);
+    const asked = { file: shown, repository, revision };
+    this.reader.expect(this.urlOf(file), { ...asked, size, hashes });
+    return asked;
+  }
+
+  /** As the client makes it. */
+  private urlOf({ snapshot: { type, repository, commit }, path }: RemoteFile): string {
+    const place = `${type === "dataset" ? "datasets/" : ""}${repository}`;
+    return new URL(`${this.settings.endpoint}/${place}/resolve/${commit}/${encoded(path)}`).href;
+  }
+}
+
+const encoded = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
