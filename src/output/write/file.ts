@@ -21,6 +21,8 @@ const REPLAY_BYTES = 2 ** 20;
 /** Bytes of a tensor that are produced first: few, because a scale may stand for thousands of values. */
 const FIRST_PIECE = 2 ** 12;
 /** After this time, signals have their turn. */
+/** The largest element. */
+const ELEMENT_BYTES = 8;
 const TURN_MS = 100;
 
 export interface FileJob {
@@ -209,7 +211,7 @@ class FileWriter {
       case "copy":
         return this.#copy(part, from, to, sink);
       case "tensor":
-        return this.#produce(part.key, part.begin + from, part.begin + to, sink);
+        return this.#produce(part, part.begin + from, part.begin + to, sink);
       default:
         return part satisfies never;
     }
@@ -228,16 +230,23 @@ class FileWriter {
   }
 
   /** In pieces that are larger where bytes come quickly, and smaller where they have to be encoded. */
-  async #produce(key: string, from: number, end: number, sink: Sink): Promise<void> {
+  async #produce(
+    { key, end: most }: OutputPart & { kind: "tensor" },
+    from: number,
+    end: number,
+    sink: Sink,
+  ): Promise<void> {
     const { produce, stepBytes } = this.#job;
     const first = Math.min(FIRST_PIECE, stepBytes);
     let piece = first;
     for (let begin = from; begin < end; ) {
       // Not beyond the next request to the disk, and between elements.
       const room = this.#requested + stepBytes - this.#at;
-      const next = Math.min(end, begin + piece, begin + Math.ceil(room / first) * first);
+      const whole = begin - (begin % ELEMENT_BYTES);
+      const next = Math.min(end, whole + piece, whole + Math.ceil(room / first) * first);
       const started = performance.now();
-      produce(key, begin, next, sink);
+      const over = Math.min(most, Math.ceil(next / ELEMENT_BYTES) * ELEMENT_BYTES);
+      produce(key, whole, over, begin === whole && next === over ? sink : trimmed(sink, begin - whole, next - begin));
       const now = performance.now();
       if (now - started > TURN_MS) piece = Math.max(first, piece / 4);
       else if (now - started < TURN_MS / 4) piece = Math.min(stepBytes, 4 * piece);
@@ -305,6 +314,16 @@ class FileWriter {
     this.#hasher.load(state);
     return digest;
   }
+}
+
+/** Of what is given to it, bytes [begin, begin + length) alone go on: a range may begin or end within an element. */
+function trimmed(sink: Sink, begin: number, length: number): Sink {
+  let at = -begin;
+  return (bytes) => {
+    const wanted = bytes.subarray(Math.max(0, -at), Math.max(0, Math.min(bytes.length, length - at)));
+    at += bytes.length;
+    if (wanted.length > 0) sink(wanted);
+  };
 }
 
 function writeAll(fd: number, bytes: Uint8Array, position: number): void {

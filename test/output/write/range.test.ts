@@ -104,3 +104,26 @@ test("a range that is begun anew leaves what others wrote", async () => {
       .equals(expected.subarray(0, 8 + BYTES)),
   ).toBe(true);
 });
+
+test("cuts within elements: whole ones are asked for, and their bytes go to either side", async () => {
+  const asked: (readonly [number, number])[] = [];
+  const produce: FileJob["produce"] = (key, begin, end, sink) => {
+    asked.push([begin, end]);
+    // In pieces that end anywhere, too.
+    produceBytes(key, begin, end, (bytes) => {
+      for (let at = 0; at < bytes.length; at += 1021) sink(bytes.subarray(at, at + 1021));
+    });
+  };
+  const edges = [0, 8 + 5, 8 + 6, 8 + STEP + 1, 8 + 2 * STEP - 1, 8 + BYTES - 3, file.byteLength];
+  const sums = new Checksums(file);
+  for (const [i, end] of edges.slice(1).entries()) {
+    const range = [edges[i]!, end] as const;
+    const written = await writeOutputFile(job(range, { produce }));
+    if (written.left.length === 0) expect(written.xxh64).toBe(await xxhash64(expected.subarray(...range)));
+    for (const piece of written.sums) sums.add(piece);
+  }
+  writeLeft(path, file, sums);
+  expect(fs.readFileSync(path).equals(expected)).toBe(true);
+  const ends = file.parts.map((part) => (part.kind === "tensor" ? part.end : 0));
+  expect(asked.filter(([begin, end]) => begin % 8 !== 0 || (end % 8 !== 0 && !ends.includes(end)))).toEqual([]);
+});
