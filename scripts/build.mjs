@@ -1,6 +1,6 @@
-// Compiles to dist/ and bundles the command.
+// Compiles to dist/, bundles the command, writes its manual page.
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { bundle } from "./bundle.mjs";
@@ -10,3 +10,9 @@ rmSync("dist", { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });
 await bundle("dist/src/cli/main.js", "dist/bin", { "hub-thread": "dist/src/hub/hub-thread.js" });
+const [{ manPage }, { VERSION }] = await Promise.all([
+  import("../dist/src/cli/pages/man.js"),
+  import("../dist/src/base/version.js"),
+]);
+mkdirSync("dist/man");
+writeFileSync("dist/man/convert-checkpoint.1", manPage(VERSION));

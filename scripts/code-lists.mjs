@@ -83,6 +83,11 @@ class Tracer {
       const whole = (node.head.text + spans.join("")).replaceAll(/…{2,}/g, "…");
       return /\p{L}/u.test(whole) ? whole : undefined;
     }
+    if (ts.isConditionalExpression(node)) {
+      const [one, other] = [node.whenTrue, node.whenFalse].map((each) => this.text(each, texts));
+      // Not of an article.
+      return [one, other].every((text) => /\p{L}{3}/u.test(text ?? "")) ? `${one} or ${other}` : undefined;
+    }
     if (!ts.isIdentifier(node)) return undefined;
     const symbol = this.checker.getSymbolAtLocation(node);
     if (texts.has(symbol)) return texts.get(symbol);

@@ -1,7 +1,7 @@
-// Installs the command and says where it is. PACKAGE is what npm installs; without it, the code beside this file is built
-// where it is not built yet. CACHE keeps npm's downloads.
+// Installs the command with all that is optional, and says where it is. PACKAGE is what npm installs; without it, the code
+// beside this file is built where it is not built yet. CACHE keeps npm's downloads.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { need, setOutputs } from "./outputs.mjs";
@@ -23,7 +23,9 @@ mkdirSync(cache, { recursive: true });
 let home = root;
 if (wanted !== "") {
   const prefix = join(temporary, "convert-checkpoint");
-  npm("install", "--prefix", prefix, wanted, "onnxruntime-node@^1.22.0");
+  const { peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const optional = Object.entries(peerDependencies).map(([name, range]) => `${name}@${range}`);
+  npm("install", "--prefix", prefix, wanted, ...optional);
   home = join(prefix, "node_modules", "convert-checkpoint");
 } else if (!existsSync(join(root, "dist/bin/convert-checkpoint.js"))) {
   npm("ci"); // builds as well

@@ -7,10 +7,20 @@ import type { Command } from "./command.ts";
 import { commands } from "./commands.ts";
 import { sharedOptions } from "./options.ts";
 import { type Io, refuseCall, runCommand } from "./run.ts";
-import { inOptions, misspeltCommand, NAME, shortHelp, usageError } from "./usage.ts";
+import {
+  EXIT_CODES,
+  formsOf,
+  inOptions,
+  misspeltCommand,
+  NAME,
+  nameOf,
+  PATHS,
+  PURPOSE,
+  shortHelp,
+  usageError,
+} from "./usage.ts";
 
-const EPILOGUE = `A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth.
-Exit codes: 0 done, every check held · 1 a check failed · 2 wrong usage · 3 input not acceptable · 4 environment lacks something · 70 internal error`;
+const EPILOGUE = `${PATHS}\nExit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(" · ")}`;
 
 interface Selection {
   readonly command: Command;
@@ -66,9 +76,7 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
       "parse-positional-numbers": false,
       "strip-aliased": true,
     })
-    .usage(
-      "Convert model checkpoints between trainers' native layouts and Hugging Face, and prove that nothing changed.\n\n$0 <source> <target>   or   $0 <command> …",
-    )
+    .usage(`${PURPOSE}\n\n$0 <source> <target>   or   $0 <command> …`)
     .options(sharedOptions)
     .epilogue(EPILOGUE)
     .version(VERSION)
@@ -105,11 +113,10 @@ async function parse(argv: readonly string[], io: Io): Promise<Selection | undef
 }
 
 function register(parser: Argv, command: Command, select: (selection: Selection) => void): void {
-  const { usage, describe, positionals, options, examples } = command;
-  const forms = typeof usage === "string" ? [usage] : usage;
-  const name = forms[0]?.split(" ")[0] ?? "";
+  const { describe, positionals, options, examples } = command;
+  const name = nameOf(command);
   parser.command(
-    [...forms],
+    [...formsOf(command)],
     describe,
     (sub) => {
       for (const [key, about] of Object.entries(positionals)) sub.positional(key, { type: "string", describe: about });

@@ -8,9 +8,21 @@ import { commands } from "./commands.ts";
 import { sharedOptions } from "./options.ts";
 
 export const NAME = "convert-checkpoint";
+export const PURPOSE =
+  "Convert model checkpoints between trainers' native layouts and Hugging Face, and prove that nothing changed.";
+export const PATHS = "A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth.";
+export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
+  [0, "done, every check held"],
+  [1, "a check failed"],
+  [2, "wrong usage"],
+  [3, "input not acceptable"],
+  [4, "environment lacks something"],
+  [70, "internal error"],
+];
 
-const forms = ({ usage }: Command): readonly string[] => (typeof usage === "string" ? [usage] : usage);
-export const nameOf = (command: Command): string => forms(command)[0]?.split(" ", 1)[0] ?? "";
+/** How a command is called: most have one form. */
+export const formsOf = ({ usage }: Command): readonly string[] => (typeof usage === "string" ? [usage] : usage);
+export const nameOf = (command: Command): string => formsOf(command)[0]?.split(" ", 1)[0] ?? "";
 /** Words that are no commands of ours but of the parser. */
 const OTHER_WORDS = ["completion", "help", "version"];
 const names = (): string[] => [...commands.map(nameOf), ...OTHER_WORDS];
@@ -25,7 +37,7 @@ export function inOptions(argv: readonly string[]): readonly string[] {
 
 /** What a call without arguments shows: the forms of a call, one a line. */
 export function shortHelp(): string {
-  const lines = commands.map((command) => [forms(command)[0] ?? "", command.describe] as const);
+  const lines = commands.map((command) => [formsOf(command)[0] ?? "", command.describe] as const);
   const width = Math.max(...lines.map(([form]) => form.length));
   return lines.map(([form, about]) => `  ${NAME} ${form.padEnd(width)}  ${about.split(/[:;,]/, 1)[0]}`).join("\n");
 }
@@ -33,7 +45,9 @@ export function shortHelp(): string {
 /** The command that a call names, and `convert` where it names none. */
 function commandOf(argv: readonly string[]): Command | undefined {
   const [word] = argv.filter((arg) => !arg.startsWith("-"));
-  return commands.find((command) => nameOf(command) === word) ?? commands.find((command) => forms(command).length > 1);
+  return (
+    commands.find((command) => nameOf(command) === word) ?? commands.find((command) => formsOf(command).length > 1)
+  );
 }
 
 /** A word in the place of a source that is none, and nearly a command. */
@@ -75,7 +89,7 @@ export function usageError(message: string, argv: readonly string[]): UsageError
 /** The form of the command that was called. */
 function formHelp(argv: readonly string[]): string {
   const command = commandOf(argv);
-  return `write ${NAME} ${command === undefined ? "<command> …" : (forms(command)[0] ?? "")}`;
+  return `write ${NAME} ${command === undefined ? "<command> …" : (formsOf(command)[0] ?? "")}`;
 }
 
 function moreHelp(argv: readonly string[]): string {

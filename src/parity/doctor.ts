@@ -8,10 +8,15 @@ import type { AdapterDescription, MatrixUse } from "../../numerics/webgpu/device
 import { EnvironmentError } from "../base/errors.ts";
 import { LEAST_NODE, VERSION } from "../base/version.ts";
 import type { Adapter } from "../family/adapter.ts";
+import { loadSharp } from "./images/decode.ts";
 
-export type GpuDiagnosis =
-  | ({ readonly available: true; readonly matrices: MatrixUse } & AdapterDescription)
-  | { readonly available: false; readonly reason: string; readonly help: string };
+export type GpuDiagnosis = ({ readonly available: true; readonly matrices: MatrixUse } & AdapterDescription) | Missing;
+
+interface Missing {
+  readonly available: false;
+  readonly reason: string;
+  readonly help: string;
+}
 
 /** The JSON document of `doctor` (CONTRACT). Sizes are in bytes. */
 export interface Diagnosis {
@@ -31,6 +36,8 @@ export interface Diagnosis {
     readonly wasm: { readonly available: true } & ({ readonly library: string } | { readonly noLibrary: string });
     readonly cpu: { readonly available: true };
   };
+  /** Whether image files can be read. */
+  readonly images: { readonly available: true } | Missing;
   /** Names of families. */
   readonly adapters: readonly string[];
 }
@@ -49,10 +56,14 @@ export async function doctor(adapters: readonly Adapter[]): Promise<Diagnosis> {
     freeMemoryBytes: freemem(),
     freeDiskBytes: { here: freeDisk("."), temporary: freeDisk(tmpdir()) },
     backends: {
-      webgpu: await findGpu(),
+      webgpu: await orMissing(findGpu),
       wasm: { available: true, ...(found.library ? { library: found.library.name } : { noLibrary: found.reason }) },
       cpu: { available: true },
     },
+    images: await orMissing(async () => {
+      await loadSharp();
+      return { available: true };
+    }),
     adapters: adapters.map(({ family }) => family),
   };
 }
@@ -69,12 +80,15 @@ function isNodeNewEnough(version: string): boolean {
 }
 
 async function findGpu(): Promise<GpuDiagnosis> {
+  return { available: true, ...(await describeAdapter()), matrices: await describeMatrices() };
+}
+
+/** What the machine has, or what it lacks for that. */
+async function orMissing<T>(find: () => Promise<T>): Promise<T | Missing> {
   try {
-    return { available: true, ...(await describeAdapter()), matrices: await describeMatrices() };
+    return await find();
   } catch (error) {
-    if (error instanceof EnvironmentError) {
-      return { available: false, reason: error.message, help: error.details.help };
-    }
-    throw error;
+    if (!(error instanceof EnvironmentError)) throw error;
+    return { available: false, reason: error.message, help: error.details.help };
   }
 }

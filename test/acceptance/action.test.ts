@@ -88,7 +88,9 @@ function workspace(change: (folder: string) => void = () => {}): string {
 
 test("the action and its workflow are of the form that GitHub takes", () => {
   expect(validateAction(text("action.yml")).errors).toEqual([]);
-  expect(validateWorkflow(text(".github/workflows/gate.yml")).errors).toEqual([]);
+  for (const name of ["gate", "publish"]) {
+    expect(validateWorkflow(text(`.github/workflows/${name}.yml`)).errors, name).toEqual([]);
+  }
   expect(validateWorkflow(text(".github/workflows/gate.yml").replace("uses: ./", "use: ./")).errors).not.toEqual([]);
   expect(action.runs.using).toBe("composite");
   for (const { description } of Object.values(action.inputs)) expect(description).toMatch(/\.$/);
@@ -130,6 +132,21 @@ test("a gate file that cannot be read is an error, and no report of an earlier r
   const { status, outputs } = runAction(folder, { gate: "nowhere.json" });
   expect(status).toBe(3);
   expect(outputs).toMatchObject({ verdict: "error", "exit-code": "3" });
+});
+
+test("npm publishes from the workflow alone, with provenance", () => {
+  const { jobs, on } = parse(text(".github/workflows/publish.yml"));
+  expect(on).toEqual({ release: { types: ["published"] } });
+  expect(jobs.npm.permissions["id-token"]).toBe("write");
+  expect(JSON.parse(text("package.json")).publishConfig).toEqual({ access: "public", provenance: true });
+});
+
+test("what installs the package for others installs the optional ones that it needs, in versions that it takes", () => {
+  const { peerDependencies }: { peerDependencies: Readonly<Record<string, string>> } = JSON.parse(text("package.json"));
+  for (const [name, range] of Object.entries(peerDependencies)) {
+    expect(text("Containerfile")).toContain(`${name}@${range}`);
+    expect(text("docs/ci/gitlab.yml")).toContain(`"${name}@${range}"`);
+  }
 });
 
 test("the container runs the package, as nobody with rights", () => {

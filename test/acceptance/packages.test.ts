@@ -1,4 +1,4 @@
-// The command where npm could not install a package with a binary: it does without, and says what it cannot do.
+// The command where an optional package is not installed, or its binary is not: it does without, and says what it cannot do.
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,15 +42,19 @@ const image = ["--tokenizer", join(FIXTURES, "images/qwen2_vl"), "--chat-templat
 const both = ["parity", vision.native, vision.hf, "--config", vision.hf, "--accept-known"];
 
 describe("without sharp", () => {
-  test.each<[string, () => string]>([
-    ["not installed", () => installed([])],
-    ["without its binary", () => installed([], sharpAlone)],
-  ])("%s: exit 4 for an image, and nothing else is missing", (_, install) => {
+  test.each<[string, string, () => string]>([
+    ["not installed", "is not installed", () => installed([])],
+    ["without its binary", "does not load on this machine", () => installed([], sharpAlone)],
+  ])("%s: exit 4 for an image, and nothing else is missing", (_, state, install) => {
     const command = install();
     const { code, json, stderr } = runAt(command, ...both, ...image, join(FIXTURES, "images/wide.png"));
     expect(code).toBe(4);
     expect(json.error).toMatchObject({ code: "IMAGE_DECODER_MISSING", found: expect.stringMatching(/^.*sharp.*$/) });
-    expect(stderr).toMatch(/^error\[IMAGE_DECODER_MISSING\]: .*`sharp`.*\n +found: .*\nhelp: .*--inputs.*\n$/);
+    expect(stderr).toMatch(
+      /^error\[IMAGE_DECODER_MISSING\]: .*`sharp`.*\n +found: .*\nhelp: .*npm install sharp.*--inputs.*\n$/,
+    );
+    expect(json.error.message).toContain(state);
+    expect(runAt(command, "doctor").json.images).toMatchObject({ available: false, reason: json.error.message });
     const pixels = runAt(command, ...both, "--inputs", vision.inputs!, "--backend", "cpu");
     expect([pixels.code, pixels.json.inputs.images], pixels.stderr).toEqual([0, 2]);
   });
@@ -64,14 +68,16 @@ describe("without webgpu", () => {
     "--config",
     join(FIXTURES, "demo/hf"),
   ];
-  test.each<[string, () => string]>([
-    ["not installed", () => installed(["sharp"])],
-    ["without its binary", () => installed(["sharp"], dawnAlone)],
-  ])("%s: exit 4 where it is asked for, and auto goes without", (_, install) => {
+  test.each<[string, string, () => string]>([
+    ["not installed", "is not installed", () => installed(["sharp"])],
+    ["without its binary", "does not load on this machine", () => installed(["sharp"], dawnAlone)],
+  ])("%s: exit 4 where it is asked for, and auto goes without", (_, state, install) => {
     const command = install();
     const asked = runAt(command, ...demo, "--backend", "webgpu");
     expect(asked.code).toBe(4);
     expect(asked.json.error).toMatchObject({ code: "WEBGPU_NOT_LOADABLE", help: expect.stringContaining("wasm") });
+    expect(asked.json.error.message).toContain(state);
+    expect(asked.json.error.help).toContain("npm install webgpu");
     const auto = runAt(command, ...demo);
     expect(auto.code, auto.stderr).toBe(0);
     expect(auto.json.backend).toMatchObject({ name: "wasm", fallbackFrom: "webgpu" });

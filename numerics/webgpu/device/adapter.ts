@@ -1,5 +1,6 @@
 // Finding a GPU: the one Dawn instance of this process, its adapters, and which kernels suit them.
 import { EnvironmentError } from "../../../src/base/errors.ts";
+import { installLine, isMissing } from "../../../src/base/optional-packages.ts";
 import type { AdapterDescription, KernelFamily, MatrixShape } from "./description.ts";
 import { awaitGpu } from "./polling.ts";
 
@@ -23,11 +24,18 @@ async function loadDawn(): Promise<typeof import("webgpu")> {
   try {
     return await import("webgpu");
   } catch (cause) {
-    throw new EnvironmentError("WEBGPU_NOT_LOADABLE", "the npm package `webgpu` does not load on this machine", {
-      help: "it has binaries for Linux, macOS and Windows on x64 and arm64; reinstall with `npm ci`, or take --backend wasm",
-      found: String(cause).split("\n")[0]!,
-      cause,
-    });
+    const missing = isMissing("webgpu", cause);
+    throw new EnvironmentError(
+      "WEBGPU_NOT_LOADABLE",
+      `the npm package \`webgpu\` ${missing ? "is not installed" : "does not load on this machine"}`,
+      {
+        help: missing
+          ? `to run on a GPU install it (130 MB): ${installLine("webgpu")}; or take --backend wasm`
+          : `it has binaries for Linux, macOS and Windows on x64 and arm64; install it anew (${installLine("webgpu")}), or take --backend wasm`,
+        found: String(cause).split("\n")[0]!,
+        cause,
+      },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 // PNG and JPEG files as transformers sees them: upright, three colours, 8 bits each, no colour management.
 import type { Metadata } from "sharp";
 import { EnvironmentError, InputError } from "../../base/errors.ts";
+import { installLine, isMissing } from "../../base/optional-packages.ts";
 import { messageOf, readBytes } from "../inputs/text-files.ts";
 import type { RgbImage } from "./resize.ts";
 
@@ -39,15 +40,21 @@ function checkKind({ format, depth, space }: Metadata, file: string): void {
   if (space === "cmyk") refuse("four inks (CMYK)", "RGB or grey");
 }
 
-async function loadSharp() {
+/** @throws EnvironmentError IMAGE_DECODER_MISSING */
+export async function loadSharp() {
   try {
     return (await import("sharp")).default;
   } catch (cause) {
-    throw new EnvironmentError("IMAGE_DECODER_MISSING", "the npm package `sharp` does not load on this machine", {
-      cause,
-      // Its advice follows on further lines.
-      found: messageOf(cause).split("\n")[0]!,
-      help: "images need it: install with optional dependencies (npm install --include=optional), or give pixels with --inputs",
-    });
+    const missing = isMissing("sharp", cause);
+    throw new EnvironmentError(
+      "IMAGE_DECODER_MISSING",
+      `the npm package \`sharp\` ${missing ? "is not installed" : "does not load on this machine"}`,
+      {
+        cause,
+        // Its advice follows on further lines.
+        found: messageOf(cause).split("\n")[0]!,
+        help: `images need it${missing ? "" : ", with its own optional dependencies"}: ${installLine("sharp")}; or give pixels with --inputs`,
+      },
+    );
   }
 }

@@ -1,4 +1,5 @@
 import type { Check } from "../../base/check.ts";
+import { installLine } from "../../base/optional-packages.ts";
 import { LEAST_NODE } from "../../base/version.ts";
 import type { Diagnosis, GpuDiagnosis } from "../../parity/doctor.ts";
 import type { Fact, ReportDocument, Table } from "../document.ts";
@@ -33,11 +34,11 @@ const facts = (found: Diagnosis): Fact[] => [
   { label: "families", value: found.adapters.join(", ") },
 ];
 
-function checks({ verdict, node, cores, backends: { webgpu, wasm } }: Diagnosis): Check[] {
+function checks({ verdict, node, cores, images, backends: { webgpu, wasm } }: Diagnosis): Check[] {
   const library =
     "library" in wasm
       ? `matrix products by ${wasm.library}`
-      : `${wasm.noLibrary}, with it matrix products are several times as fast`;
+      : `${wasm.noLibrary}, with it matrix products are several times as fast: ${installLine("onnxruntime-node")}`;
   return [
     { name: `Node.js >= ${LEAST_NODE}`, status: verdict === "pass" ? "passed" : "failed", detail: node },
     { name: "backend wasm", status: "passed", detail: `f32, ${cores} threads; ${library}` },
@@ -45,6 +46,9 @@ function checks({ verdict, node, cores, backends: { webgpu, wasm } }: Diagnosis)
     webgpu.available
       ? { name: "backend webgpu", status: "passed", detail: gpuText(webgpu) }
       : { name: "backend webgpu", status: "not checked", detail: `${webgpu.reason}; ${webgpu.help}` },
+    images.available
+      ? { name: "images", status: "passed", detail: "PNG and JPEG files, by sharp" }
+      : { name: "images", status: "not checked", detail: `${images.reason}; ${images.help}` },
   ];
 }
 

@@ -128,6 +128,7 @@ describe("doctor", () => {
     expect(text).toMatch(/^✓ Node\.js >= 20\.19: 20\.\d+\.\d+$/m);
     expect(text).toMatch(/^✓ backend wasm: f32, 2 threads; matrix products by ONNX Runtime \S+$/m);
     expect(text).toMatch(/^✓ backend webgpu: llvmpipe.* \(software\), subgroup kernels, no subgroup matrices \(/m);
+    expect(text).toMatch(/^✓ images: PNG and JPEG/m);
     expect(text).toMatch(/^maxBufferSize +\d+$/m);
     expect(text).toMatch(/\nparity runs on WebGPU, by a driver on the CPU\n$/);
   });
@@ -138,10 +139,12 @@ describe("doctor", () => {
       webgpu: { available: false, reason: "no adapter", help: "install a driver" },
       wasm: { available: true, noLibrary: "npm package x is not installed" },
     } as const;
-    const document = doctorDocument({ ...found, backends });
+    const images = { available: false, reason: "no sharp", help: "install it" } as const;
+    const document = doctorDocument({ ...found, backends, images });
     expect(document).toMatchObject({ verdict: "pass", headline: "no GPU: parity runs on the CPU", tables: [] });
     expect(textOf(document)).toContain("– backend webgpu: no adapter; install a driver");
     expect(textOf(document)).toContain("; npm package x is not installed, with it matrix products are several");
+    expect(textOf(document)).toContain("– images: no sharp; install it");
   });
 
   it("an old Node.js is one", () => {
