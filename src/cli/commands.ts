@@ -12,6 +12,7 @@ import { seal } from "./commands/check/seal.ts";
 import { validate } from "./commands/check/validate.ts";
 import { clean } from "./commands/convert/clean.ts";
 import { convert } from "./commands/convert/convert.ts";
+import { finalize } from "./commands/convert/finalize.ts";
 import { init } from "./commands/convert/init.ts";
 import { mutate } from "./commands/convert/mutate.ts";
 import { plan } from "./commands/convert/plan.ts";
@@ -31,6 +32,7 @@ export const commands: readonly Command[] = [
   match,
   init,
   mutate,
+  finalize,
   clean,
   families,
   doctor,

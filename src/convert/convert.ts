@@ -1,24 +1,25 @@
 // Carries out a plan: checks values, writes beside the target, verifies what was read, and only then gives the names.
 import { join } from "node:path";
 import { elementCount } from "../base/dtype.ts";
-import { InputError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { witness } from "../base/witness.ts";
-import type { Checkpoint, Format } from "../formats/checkpoint.ts";
+import type { Format } from "../formats/checkpoint.ts";
 import { commitOf } from "../formats/io/folder.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
-import { checkTarget, firstNames } from "../output/safe-target.ts";
-import { type Committed, settleTarget } from "../output/staging.ts";
+import { replacedNotes } from "../output/replaced.ts";
+import { checkTarget } from "../output/safe-target.ts";
+import { settleTarget } from "../output/staging.ts";
 import { refuseOtherFile } from "../output/target.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
-import { Gatherer, type Sink } from "../views/gather.ts";
+import { Gatherer } from "../views/gather.ts";
 import { hashesFor } from "../views/identity/hash-thread.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { Producer } from "../views/produce.ts";
+import { refuseOverflow, refuseVanished } from "./bytes/casts.ts";
+import { producing } from "./bytes/producing.ts";
 import { checkInputs, identityOf, survives } from "./inputs.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
-import { producingShards } from "./rank-files.ts";
 import type { Result as SealResult } from "./target-seal.ts";
 
 export interface ConvertOptions extends StepOptions {
@@ -96,11 +97,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   plan.seal?.start(plan.diskBytes, memory);
   const files = await executeOutput({
     files: plan.files,
-    produce: producingShards(plan.shards, (key, first, end, sink) => {
-      if (mapping.tensors.has(key)) producer.produce(key, [first, end], watched(plan, key, first, sink));
-      else copyRange(source, key, [first, end], sink); // scales of what was decoded
-      checkCast(producer, key, mapping);
-    }),
+    produce: producing(plan, producer, (key) => checkCast(producer, key, mapping)),
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,
@@ -161,26 +158,6 @@ function noteConfig({ target, config }: ConversionPlan): void {
   witness()?.config(target.path, { path: join(target.path, config.name), text: config.text }, config.mathematics);
 }
 
-/** What passes by is hashed. */
-function watched({ seal }: ConversionPlan, key: string, begin: number, sink: Sink): Sink {
-  if (seal === null) return sink;
-  let at = begin;
-  return (bytes) => {
-    seal.passed(key, at, bytes);
-    at += bytes.length;
-    sink(bytes);
-  };
-}
-
-function replacedNotes({ stood, left }: Committed): string[] {
-  const rest = left === null ? [] : [`could not be deleted of what was replaced: ${left}`];
-  if (stood?.kind === "link") return ["replaced: a link; what it led to is as it was", ...rest];
-  if (stood === null || stood.contents === null) return rest;
-  const { files, bytes } = stood.contents;
-  const count = files.length === 1 ? "1 file" : `${files.length} files`;
-  return [`replaced: ${firstNames(files)} (${count}, ${(bytes / 1e6).toFixed(1)} MB)`, ...rest];
-}
-
 function encodingNote({ encoding }: ConversionPlan): string[] {
   if (encoding === null) return [];
   encoding.close();
@@ -188,48 +165,13 @@ function encodingNote({ encoding }: ConversionPlan): string[] {
   return [`${encoding.name}: ${kept} groups have the scales they had, ${canonical} the canonical ones`];
 }
 
-const COPY_BYTES = 1 << 20;
-
-function copyRange(
-  source: Pick<Checkpoint, "read">,
-  key: string,
-  [begin, end]: readonly [number, number],
-  sink: Sink,
-): void {
-  for (let at = begin; at < end; at += COPY_BYTES) {
-    const bytes = new Uint8Array(Math.min(COPY_BYTES, end - at));
-    source.read(key, at, bytes);
-    sink(bytes);
-  }
-}
-
 function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, void, void> {
   for (const mapping of mappings) yield* checkValues(mapping, isWaived);
 }
 
-/** Before what is written counts as done: a continued run does not see it again. */
 function checkCast({ casts }: Producer, key: string, { tensors }: Mapping): void {
   const stats = casts.get(key);
   if (stats === undefined) return;
-  const { elements, overflows, vanished, remains } = stats;
-  if (overflows > 0) {
-    throw new InputError("CAST_OVERFLOW", `"${key}": ${overflows} finite values would become infinite`, {
-      tensor: key,
-      expected: "values within the range of the type asked for",
-      found: `${overflows} beyond it`,
-      help: keepHelp(key),
-    });
-  }
-  // A part of a tensor may vanish; all of it is seen with the last part.
-  const isWhole = elements >= elementCount(tensors.get(key)?.info.shape ?? []);
-  if (!isWhole || vanished === 0 || remains) return;
-  throw new InputError("CAST_UNDERFLOW", `"${key}": all of its values would become zero`, {
-    tensor: key,
-    expected: "values within the range of the type asked for",
-    found: `${vanished} below it, no other than zeros beside`,
-    help: keepHelp(key),
-  });
+  refuseOverflow(key, stats);
+  refuseVanished(key, stats, elementCount(tensors.get(key)?.info.shape ?? []));
 }
-
-const keepHelp = (key: string): string =>
-  `cast to bf16, which has the range of f32, or keep this tensor with --dtype '${key}=keep'`;

@@ -26,7 +26,7 @@ export function identityOf({ source, inputs, mappings }: ConversionPlan): string
 }
 
 /** Of a file that was read whole; of weights their headers tell. */
-function digestOf({ folder, name, role }: PlannedInput): string | null {
+export function digestOf({ folder, name, role }: PlannedInput): string | null {
   if (role !== "description") return null;
   const file = folder.open(name);
   try {
@@ -39,7 +39,7 @@ function digestOf({ folder, name, role }: PlannedInput): string | null {
 }
 
 /** Keys in the order of the data, types, shapes and metadata: sizes and times can be those of another file. */
-function headerDigest({ tensors, safetensors, paths, chunks }: Checkpoint): string {
+export function headerDigest({ tensors, safetensors, paths, chunks }: Checkpoint): string {
   const hash = createHash("sha256");
   for (const { key, dtype, shape } of tensors.values()) hash.update(JSON.stringify([key, dtype, shape]));
   return hash.update(JSON.stringify([safetensors?.files, [...(paths ?? [])], chunks])).digest("hex");

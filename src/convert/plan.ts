@@ -22,6 +22,7 @@ import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
 import { type ConversionMemory, conversionMemory } from "./memory.ts";
 import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
+import { askedFor } from "./parts/asked.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
@@ -60,6 +61,8 @@ export interface ConversionPlan
   readonly source: Checkpoint;
   /** Keys in the source that the conversion reads. */
   readonly sourceKeys: readonly string[];
+  /** Keys in the source that hold a tensor of the model: several where codes and scales stand for it. */
+  readonly storedAs: (key: string) => readonly string[];
   /** Every file that it reads, as it is now. */
   readonly inputs: readonly PlannedInput[];
   /** Where these lie on disk, and the source itself: none of them may be replaced. */
@@ -75,6 +78,10 @@ export interface ConversionPlan
   readonly encoding: Route["encoding"];
   /** What the target is, which its writing finds; null where that is not found. */
   readonly seal: TargetSeal | null;
+  /** The record as it will be but for what the target turns out to be; null where it tells nothing of that. */
+  readonly recordText: string | null;
+  /** What was asked for, by the names of options. */
+  readonly asked: Readonly<Record<string, string>>;
   /** The target's config as it will be written; null where it has none. */
   readonly config: TargetConfig | null;
   /** Whether what is written gets SHA-256. */
@@ -139,6 +146,7 @@ export function planConversion(
   return {
     source,
     sourceKeys: route.model?.stored.keys ?? [...source.tensors.keys()],
+    storedAs: storedAs(route.model),
     inputs,
     reads: pathsOnDisk(source, inputs),
     target,
@@ -159,6 +167,8 @@ export function planConversion(
     encoding: route.encoding,
     seal,
     config: beside?.config ?? null,
+    recordText: beside?.recordText ?? null,
+    asked: askedFor(options),
     hashesFiles,
     memory,
     diskBytes,
@@ -192,6 +202,15 @@ function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null, { a
     ...(config === null ? [] : [input("description", config)]),
     ...along.map((file) => input("companion", file)),
   ];
+}
+
+function storedAs(model: Route["model"]): ConversionPlan["storedAs"] {
+  if (model === null) return (key) => [key];
+  const { encoded, stored } = model;
+  return (key) => {
+    const codes = encoded.get(key);
+    return codes === undefined ? [stored.placed.get(key) ?? key] : [codes.codes, codes.scales];
+  };
 }
 
 /** Indexes, records and the metadata of DCP, which are read whole when the plan is made. */
@@ -243,13 +262,15 @@ interface BesideOptions extends Pick<Choices, "isWaived"> {
   readonly seal: TargetSeal | null;
 }
 
+interface Beside extends Pick<ConversionPlan, "files" | "notes" | "config" | "recordText"> {}
+
 /** What lies beside the weights in a target directory. */
 function besideFiles(
   source: Checkpoint,
   target: Target,
   route: Route,
   { originals, isWaived, side, seal }: BesideOptions,
-): { readonly files: readonly OutputFile[]; readonly notes: readonly string[]; readonly config: TargetConfig | null } {
+): Beside {
   const { config, mapping, to, model } = route;
   // Nobody judges whether it is a model's.
   if (model === null && config !== null) refuseOutside(config);
@@ -263,7 +284,8 @@ function besideFiles(
   const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(recordFile(record, seal));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
-  return { files, notes, config: configs && targetConfig(configs, config, model) };
+  const recordText = record !== null && seal?.sealed ? encodeRecord({ ...record, seal: seal.sealed }) : null;
+  return { files, notes, config: configs && targetConfig(configs, config, model), recordText };
 }
 
 /** With what the target turns out to be. */

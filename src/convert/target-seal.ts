@@ -17,6 +17,7 @@ import { virtualSource } from "../views/produce.ts";
 import { castSource } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { ConversionMemory } from "./memory.ts";
+import { type Held, holders, type SealOutline, type SealShare } from "./parts/seal-share.ts";
 
 /** What is known of a conversion when it is planned. */
 export interface Sealing {
@@ -65,6 +66,8 @@ export class TargetSeal {
   /** All, in the types of the target. */
   readonly #target: readonly Hashed[];
   readonly #source: TensorSource;
+  /** Finds a tensor of the target that holds elements of one of the model. */
+  readonly #heldBy: () => (key: string) => string;
   /** All, in the types of the source, where the target is a rounding. */
   readonly #rounded: {
     readonly source: TensorSource;
@@ -72,6 +75,8 @@ export class TargetSeal {
     readonly dtypes: Dtype[];
   } | null;
   #hashes: Hashes | null = null;
+  /** Numbers of those that are hashed here; null for all. */
+  #only: ReadonlySet<number> | null = null;
   #reading: Generator<number, void, void> | null = null;
   /** Bytes to read for each byte that is written, and how many are due. */
   #pace = 0;
@@ -86,11 +91,14 @@ export class TargetSeal {
       this.#source = virtualSource(mapping, bufferBytes);
       this.#target = numbered(this.#source, 0);
       this.#rounded = null;
+      this.#heldBy = () => (key) => key;
       for (const each of this.#target) this.#passing.set(each.info.key, { ...each, done: 0 });
     } else {
       const options = { tolerate: true, mixedDtypes: true, bufferBytes };
       const view = plan === null ? asHf(model, options) : asHfPlanned(model, plan, options);
       const typeOf = targetTypes(view, mapping, record);
+      const toHf = mapping.to.side === "hf";
+      this.#heldBy = toHf ? () => (key) => targetKey(key, view, mapping, record) : () => holders(view, mapping);
       this.#source = castSource(wideWhereCast(view, typeOf).source, typeOf);
       this.#target = numbered(this.#source, 0);
       const types = [...view.source.tensors.values()].map(({ key, dtype }) => [dtype, typeOf(key) ?? dtype] as const);
@@ -106,8 +114,7 @@ export class TargetSeal {
         }
       }
     }
-    const sizes = [...this.#target, ...(this.#rounded?.all ?? [])].map(({ info }) => info.byteLength);
-    this.bytes = sizes.reduce((sum, size) => sum + size, 0);
+    this.bytes = this.#all().reduce((sum, { info }) => sum + info.byteLength, 0);
   }
 
   /** Memory that it takes beside that of the process. */
@@ -128,15 +135,31 @@ export class TargetSeal {
     );
   }
 
+  /** What each tensor is, in the order of their numbers. */
+  outline(): SealOutline {
+    const leaves = (all: readonly Hashed[]) =>
+      all.map(({ info: { key, dtype, shape } }) => ({ name: key, dtype, shape }));
+    const { all = null, dtypes = [] } = this.#rounded ?? {};
+    return { config: this.#config, dtypes, target: leaves(this.#target), rounded: all && leaves(all) };
+  }
+
+  /** Bytes of each tensor and one of the target that holds elements of it, in the order of their numbers. */
+  held(): readonly Held[] {
+    const heldBy = this.#heldBy();
+    return this.#all().map(({ info: { key, byteLength } }) => ({ key: heldBy(key), byteLength }));
+  }
+
   /**
    * @param outputBytes that will be written: what does not pass by is read in step with them
+   * @param share of a part that writes a share of the target
    */
-  start(outputBytes: number, { hashingApart, bufferBytes }: ConversionMemory): void {
+  start(outputBytes: number, { hashingApart, bufferBytes }: ConversionMemory, share?: SealShare): void {
+    if (share !== undefined) this.#narrow(share);
     this.#hashes = hashesFor(hashingApart ? this.bytes : 0);
     this.#blockBytes = Math.min(MOST_BLOCK_BYTES, 64 * Math.floor(bufferBytes / 128));
     this.#reading = this.#readRest();
     const passing = [...this.#passing.values()].reduce((sum, { info }) => sum + info.byteLength, 0);
-    this.#pace = (this.bytes - passing) / Math.max(1, outputBytes);
+    this.#pace = (this.#ownBytes() - passing) / Math.max(1, outputBytes);
     this.#ahead = 0;
     this.#result = null;
     for (const passing of this.#passing.values()) passing.done = 0;
@@ -161,15 +184,36 @@ export class TargetSeal {
     }
   }
 
-  async finish(): Promise<void> {
-    if (this.#result !== null || this.#hashes === null) return;
-    for (let next = this.#reading?.next(); next && !next.done; next = this.#reading?.next());
+  #ownBytes(): number {
+    const only = this.#only;
+    if (only === null) return this.bytes;
+    return this.#all().reduce((sum, { id, info }) => sum + (only.has(id) ? info.byteLength : 0), 0);
+  }
+
+  #all(): readonly Hashed[] {
+    return [...this.#target, ...(this.#rounded?.all ?? [])];
+  }
+
+  #narrow({ only, isWhole }: SealShare): void {
+    this.#only = only;
+    for (const [key, { id }] of this.#passing) if (!only.has(id) || !isWhole(key)) this.#passing.delete(key);
+  }
+
+  /** Of all that is hashed, by number, in hex; those without bytes have none. @param onStep called while it takes long */
+  async digests(onStep: () => void = () => undefined): Promise<ReadonlyMap<number, string>> {
+    if (this.#hashes === null) return new Map();
+    for (let next = this.#reading?.next(); next && !next.done; next = this.#reading?.next()) onStep();
     for (const { id, info, done } of this.#passing.values()) {
       if (done === info.byteLength) continue;
       this.#hashes.reset(id);
-      for (const _ of this.#read(this.#source, { id, info }));
+      for (const _ of this.#read(this.#source, { id, info })) onStep();
     }
-    const digests = await this.#hashes.digests();
+    return this.#hashes.digests();
+  }
+
+  async finish(): Promise<void> {
+    if (this.#result !== null || this.#hashes === null) return;
+    const digests = await this.digests();
     const root = (all: readonly Hashed[]) =>
       rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY_HASH })));
     const roundingOf = this.#rounded && { root: root(this.#rounded.all), dtypes: this.#rounded.dtypes };
@@ -189,9 +233,10 @@ export class TargetSeal {
 
   *#readRest(): Generator<number, void, void> {
     const passing = new Set([...this.#passing.values()].map(({ id }) => id));
-    for (const each of this.#target) if (!passing.has(each.id)) yield* this.#read(this.#source, each);
+    const isOwn = ({ id }: Hashed) => this.#only === null || this.#only.has(id);
+    for (const each of this.#target) if (isOwn(each) && !passing.has(each.id)) yield* this.#read(this.#source, each);
     if (this.#rounded === null) return;
-    for (const each of this.#rounded.all) yield* this.#read(this.#rounded.source, each);
+    for (const each of this.#rounded.all) if (isOwn(each)) yield* this.#read(this.#rounded.source, each);
   }
 
   *#read(source: TensorSource, { id, info: { key, byteLength } }: Hashed): Generator<number, void, void> {

@@ -10,13 +10,17 @@ const SUFFIX = ".convert-checkpoint-partial";
 const NAME_LIMIT = 143;
 const HASH_LENGTH = 12;
 
-/** Where the output for an absolute path is made. A long name is cut, and told from others by its hash. */
-export const homeOf = (target: string): string => join(dirname(target), `.${shortened(basename(target))}${SUFFIX}`);
+/** Where the output for an absolute path is made. */
+export const homeOf = (target: string): string => hiddenBeside(target, SUFFIX);
 
 export const isHomeName = (name: string): boolean => name.startsWith(".") && name.endsWith(SUFFIX);
 
-function shortened(name: string): string {
-  const room = NAME_LIMIT - 1 - SUFFIX.length;
+/** A hidden name beside an absolute path. A long one is cut, and told from others by its hash. */
+export const hiddenBeside = (target: string, suffix: string): string =>
+  join(dirname(target), `.${shortened(basename(target), suffix)}${suffix}`);
+
+function shortened(name: string, suffix: string): string {
+  const room = NAME_LIMIT - 1 - suffix.length;
   if (Buffer.byteLength(name) <= room) return name;
   let begin = "";
   for (const character of name) {

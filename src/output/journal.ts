@@ -84,7 +84,7 @@ export function readJournal(home: string): Journal {
   let progress = new Map<string, DatedProgress>();
   let plan: string | null = null;
   let target: string | null = null;
-  for (const line of linesOf(join(home, JOURNAL_NAME))) {
+  for (const line of journalLines(join(home, JOURNAL_NAME))) {
     const claim = claimOf(line.claim);
     if (claim !== null) claims.set(claim.run, claim);
     if (claim !== null && typeof line.target === "string") target = line.target;
@@ -95,19 +95,25 @@ export function readJournal(home: string): Journal {
     }
     const swap = swapOf(line.swap);
     if (swap !== null) swaps.push(swap);
-    const { file, of, bytes, xxh64 } = line;
-    if (typeof file === "string" && typeof of === "string" && isSize(bytes) && isDigest(xxh64)) {
-      progress.set(file, { of, bytes, xxh64 });
-    }
+    const { file, of } = line;
+    const reached = progressOf(line);
+    if (typeof file === "string" && typeof of === "string" && reached !== null) progress.set(file, { of, ...reached });
   }
   return { plan, progress, swaps, target, holder: [...claims.values()].find(isRunning) ?? null };
 }
+
+/** How far a line says that its file is. */
+export const progressOf = ({ bytes, xxh64 }: JournalLine): FileProgress | null =>
+  isSize(bytes) && isDigest(xxh64) ? { bytes, xxh64 } : null;
 
 const isSize = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 const isDigest = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{16}$/.test(value);
 
-function linesOf(path: string): Readonly<Record<string, unknown>>[] {
+export type JournalLine = Readonly<Record<string, unknown>>;
+
+/** Those that can be read. Throws InputError PARTIAL_CHANGED for what is no journal. */
+export function journalLines(path: string): JournalLine[] {
   const stats = fs.lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return [];
   if (!stats.isFile() || stats.size > SIZE_LIMIT) {
@@ -131,7 +137,8 @@ function linesOf(path: string): Readonly<Record<string, unknown>>[] {
     });
 }
 
-function claimOf(value: unknown): Claim | null {
+/** A claim that a line holds. */
+export function claimOf(value: unknown): Claim | null {
   if (typeof value !== "object" || value === null) return null;
   const { run, pid, started }: { run?: unknown; pid?: unknown; started?: unknown } = value;
   if (typeof run !== "string" || typeof pid !== "number" || typeof started !== "string") return null;
@@ -148,7 +155,8 @@ function swapOf(value: unknown): Swap | null {
   return { run, inode, file };
 }
 
-function isRunning({ pid, started }: Claim): boolean {
+/** Whether the process of a claim of this machine runs. */
+export function isRunning({ pid, started }: Claim): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {

@@ -3,6 +3,8 @@ import fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { entriesOf, foreignEntries, homeOf, isHomeName } from "./home.ts";
 import { appendRelease, JOURNAL_NAME, type Journal, readJournal } from "./journal.ts";
+import { leftParts, removeParts } from "./parts/leftover.ts";
+import { isPartsHomeName, partsHomeOf } from "./parts/place.ts";
 import { bytesBelow } from "./planned-files.ts";
 import { writing } from "./staging-errors.ts";
 import { claimHome, recoverTarget, removeHome } from "./swap.ts";
@@ -22,6 +24,8 @@ export interface Leftover {
   readonly former: string | null;
   /** Process that holds it. */
   readonly process: number | null;
+  /** Which parts are done and which are not, in words, where parts are made there; null of a whole output. */
+  readonly parts: string | null;
 }
 
 /**
@@ -32,12 +36,29 @@ export function leftoversAt(path: string): Leftover[] {
   const place = resolve(path);
   return writing(place, () => {
     const inside = fs.statSync(place, { throwIfNoEntry: false })?.isDirectory() ? fs.readdirSync(place) : [];
+    const isOurs = (name: string) => isHomeName(name) || isPartsHomeName(name);
     const homes = [
-      ...(isHomeName(basename(place)) ? [place] : [homeOf(place)]),
-      ...inside.filter(isHomeName).map((name) => join(place, name)),
+      ...(isOurs(basename(place)) ? [place] : [homeOf(place), partsHomeOf(place)]),
+      ...inside.filter(isOurs).map((name) => join(place, name)),
     ];
-    return homes.filter((home) => fs.lstatSync(home, { throwIfNoEntry: false })?.isDirectory()).map(leftoverIn);
+    return homes
+      .filter((home) => fs.lstatSync(home, { throwIfNoEntry: false })?.isDirectory())
+      .map((home) => (isPartsHomeName(basename(home)) ? partsIn(home, false) : leftoverIn(home)));
   });
+}
+
+function partsIn(home: string, touches: boolean): Leftover {
+  const { target, state, bytes, text } = leftParts(home, touches);
+  return {
+    path: home,
+    target: target ?? "",
+    state,
+    bytes,
+    resumableBytes: state === "foreign" ? 0 : bytes,
+    former: null,
+    process: null,
+    parts: text,
+  };
 }
 
 function leftoverIn(home: string): Leftover {
@@ -56,6 +77,7 @@ function leftoverIn(home: string): Leftover {
     resumableBytes: isOurs ? progress.reduce((sum, { bytes }) => sum + bytes, 0) : 0,
     former: former === undefined ? null : join(home, former),
     process: holder?.pid ?? null,
+    parts: null,
   };
 }
 
@@ -88,6 +110,7 @@ export interface Cleaned extends Leftover {
  */
 export function cleanLeftover(leftover: Leftover): Cleaned {
   const kept = (reason: string): Cleaned => ({ ...leftover, done: "kept", reason });
+  if (leftover.parts !== null && leftover.state !== "foreign") return cleanParts(leftover);
   const { path, target, state, process: holder } = leftover;
   if (state === "foreign") return kept("it holds what this tool does not make: look at it, and remove it yourself");
   if (state === "running") return kept(`process ${holder} is writing to it`);
@@ -101,4 +124,17 @@ export function cleanLeftover(leftover: Leftover): Cleaned {
     if (left !== null) return kept(`${left} cannot be deleted: check its permissions`);
     return kept(`${former} is what stood at ${target}, where something else stands now: move it to where you want it`);
   });
+}
+
+/** Looked at again: parts may have begun on other machines. */
+function cleanParts({ path }: Leftover): Cleaned {
+  const now = partsIn(path, true);
+  if (now.state === "unfinished") removeParts(path);
+  return now.state === "unfinished"
+    ? { ...now, done: "removed", reason: null }
+    : {
+        ...now,
+        done: "kept",
+        reason: `${now.parts}: stop what is under way, or wait until it has said nothing for two minutes`,
+      };
 }

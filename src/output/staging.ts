@@ -185,8 +185,8 @@ function refuseLink(out: string): void {
   });
 }
 
-/** `parent` may not exist yet: then its nearest ancestor counts. */
-function checkSpace(parent: string, totalBytes: number, alreadyThere: number): void {
+/** `parent` may not exist yet: then its nearest ancestor counts. Throws EnvironmentError DISK_FULL. */
+export function checkSpace(parent: string, totalBytes: number, alreadyThere: number): void {
   let folder = parent;
   while (!fs.existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
   const { bavail, bsize, blocks } = fs.statfsSync(folder);

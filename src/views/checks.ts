@@ -32,18 +32,30 @@ const valueFault = (
 /** Work that yields the bytes read by each of its steps. */
 type Steps<T> = Generator<number, T, void>;
 
+/** Of the aliases and dropped tensors that are to be checked. */
+type Wanted = (key: string) => boolean;
+const ALL: Wanted = () => true;
+
 /** Bytes that `checkValues` reads. */
-export function checkBytes({ source, equalities, dropped }: Mapping): number {
+export function checkBytes({ source, equalities, dropped }: Mapping, isWanted: Wanted = ALL): number {
   const size = (key: string) => source.tensors.get(key)?.byteLength ?? 0;
-  const ties = equalities.reduce((sum, { alias, of }) => sum + size(alias) + size(of), 0);
-  return ties + dropped.reduce((sum, drop) => sum + (isChecked(drop) ? size(drop.key) : 0), 0);
+  const ties = equalities.filter(({ alias }) => isWanted(alias));
+  const drops = dropped.filter((drop) => isChecked(drop) && isWanted(drop.key));
+  return (
+    ties.reduce((sum, { alias, of }) => sum + size(alias) + size(of), 0) +
+    drops.reduce((sum, { key }) => sum + size(key), 0)
+  );
 }
 
 const isChecked = ({ equals, derived }: Dropped): boolean => equals !== undefined || derived !== undefined;
 
 /** Throws InputError TIE_BROKEN, DROP_NOT_DEFAULT or DROP_NOT_FLOAT for the first value that is not as the plan needs it. */
-export function* checkValues(mapping: Mapping, isWaived: (key: string) => boolean): Steps<void> {
-  for (const check of valueChecks(mapping, isWaived)) {
+export function* checkValues(
+  mapping: Mapping,
+  isWaived: (key: string) => boolean,
+  isWanted: Wanted = ALL,
+): Steps<void> {
+  for (const check of valueChecks(mapping, (key) => isWaived(key) || !isWanted(key))) {
     const fault = yield* check;
     if (fault === null) continue;
     const { code, key: tensor, message, ...details } = fault;
@@ -63,11 +75,11 @@ export function* valueFaults(mapping: Mapping): Steps<ValueFault[]> {
 
 function valueChecks(
   { source, equalities, dropped, faults = [] }: Mapping,
-  isWaived: (key: string) => boolean = () => false,
+  isLeftOut: (key: string) => boolean = () => false,
 ): Steps<ValueFault | null>[] {
   const atFault = keysAtFault(faults);
-  const ties = equalities.filter(({ alias, of }) => !isWaived(alias) && !atFault.has(alias) && !atFault.has(of));
-  const drops = dropped.filter((drop) => isChecked(drop) && !isWaived(drop.key) && !atFault.has(drop.key));
+  const ties = equalities.filter(({ alias, of }) => !isLeftOut(alias) && !atFault.has(alias) && !atFault.has(of));
+  const drops = dropped.filter((drop) => isChecked(drop) && !isLeftOut(drop.key) && !atFault.has(drop.key));
   return [...ties.map((tie) => checkTie(source, tie)), ...drops.map((drop) => checkDrop(source, drop))];
 }
 

@@ -62,13 +62,14 @@ export function leftoverTable(leftovers: readonly Leftover[]): Table {
 }
 
 /** What it is, and what can be done with it. */
-export function describe({ state, target, resumableBytes, former, process }: Leftover): string {
+export function describe({ state, target, resumableBytes, former, process, parts }: Leftover): string {
   switch (state) {
     case "running":
-      return `process ${process} is writing ${target}`;
+      return parts !== null ? `parts of ${target}: ${parts}` : `process ${process} is writing ${target}`;
     case "foreign":
       return "not made by this tool";
     case "unfinished": {
+      if (parts !== null) return `parts of ${target}: ${parts}; \`finalize\` joins them`;
       const held = former === null ? "" : "; holds what stood there before";
       return `of ${target}; ${formatBytes(resumableBytes)} can be continued with --resume${held}`;
     }

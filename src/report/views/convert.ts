@@ -9,7 +9,12 @@ import { keptTable, leftOutTable, placesCheck, waivedWords } from "./plan.ts";
 export const notCheckedCheck = (notChecked: string | null): Check[] =>
   notChecked === null ? [] : [{ name: "CRC-32 of the source", status: "not checked", detail: notChecked }];
 
-export function convertDocument(result: Conversion): ReportDocument {
+/** Files that nobody read again have no hash. */
+type Converted = Omit<Conversion, "files"> & {
+  readonly files: readonly (Omit<Conversion["files"][number], "xxh64"> & { readonly xxh64: string | null })[];
+};
+
+export function convertDocument(result: Converted): ReportDocument {
   const { to, tensors, bytes, casts, kept, dropped, waived, ties, files, peakRamBytes, seconds, notes } = result;
   const hasSha256 = files.some(({ sha256 }) => sha256 !== undefined);
   const written = files.reduce((sum, file) => sum + file.bytes, 0);
@@ -61,7 +66,7 @@ export function convertDocument(result: Conversion): ReportDocument {
         rows: files.map(({ name, bytes: size, xxh64, sha256 }) => [
           name,
           formatBytes(size),
-          xxh64,
+          xxh64 ?? "not read",
           ...(hasSha256 ? [sha256 ?? "none"] : []),
         ]),
       },
@@ -70,7 +75,7 @@ export function convertDocument(result: Conversion): ReportDocument {
   };
 }
 
-function sealFacts({ seal }: Conversion): Fact[] {
+function sealFacts({ seal }: Pick<Conversion, "seal">): Fact[] {
   if (seal === null) return [];
   const { root, config, roundingOf } = seal;
   return [
@@ -91,7 +96,7 @@ function castChecks(casts: Conversion["casts"]): Check[] {
 }
 
 /** What transformers and the way back need beside the weights. */
-function companionChecks({ files }: Conversion): Check[] {
+function companionChecks({ files }: Converted): Check[] {
   const isThere = (wanted: string) => files.some(({ name }) => name === wanted);
   const config = { name: "a config goes along", status: "passed", detail: "config.json" } as const;
   const without = "none was written: a config has no place beside this target";

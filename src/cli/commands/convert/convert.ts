@@ -1,12 +1,17 @@
+import { UsageError } from "../../../base/errors.ts";
+import type { ConversionPlan } from "../../../convert/plan.ts";
 import type { Kept } from "../../../output/execute.ts";
+import type { PartNumber } from "../../../output/parts/place.ts";
 import { renderFacts } from "../../../report/text.ts";
 import { formatBytes } from "../../../report/units.ts";
 import { convertDocument } from "../../../report/views/convert.ts";
+import { partDocument } from "../../../report/views/parts.ts";
 import { planDocument, planFacts } from "../../../report/views/plan.ts";
-import type { Command } from "../../command.ts";
+import type { Arguments } from "../../arguments.ts";
+import type { Command, Context } from "../../command.ts";
 import { Unfinished } from "../../fail.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
-import { conversionOptionsOf, convertOptions, flag, listOptions } from "../../options.ts";
+import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -24,6 +29,9 @@ export const convert: Command = {
     resume: flag("Continue what a killed run of the same conversion left"),
     force: flag("Replace a target that is a checkpoint, once the new one is complete; nothing else is ever replaced"),
     "no-fsync": flag("Do not wait until the disk has everything"),
+    part: text(
+      "Write part i of n alone, such as 3/16, on any machine that sees the target's folder; `finalize` joins them",
+    ),
     "dry-run": flag("Only show the plan"),
   },
   examples: [
@@ -41,6 +49,8 @@ export const convert: Command = {
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
+      const part = args.text("part");
+      if (part !== undefined) return convertOnePart(plan, partNumber(part), args, context);
       let kept: Kept | null = null;
       const running = execute(plan, {
         onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
@@ -60,3 +70,31 @@ export const convert: Command = {
     });
   },
 };
+
+/** `3/16`; which parts there are is for `convertPart` to say. Throws UsageError PART_MALFORMED. */
+function partNumber(text: string): PartNumber {
+  const [, number, of] = /^([0-9]+)\/([0-9]+)$/.exec(text.trim()) ?? [];
+  if (number !== undefined && of !== undefined) return { number: Number(number), of: Number(of) };
+  throw new UsageError("PART_MALFORMED", `--part ${text}: names no part`, {
+    expected: "i/n, where the first part is 1/n and the last n/n",
+    found: text,
+    help: "write --part 1/3, for the first of three parts",
+  });
+}
+
+async function convertOnePart(plan: ConversionPlan, part: PartNumber, args: Arguments, context: Context) {
+  const { convertPart } = await import("../../../convert/parts/part.ts");
+  const again = `the same command${args.flag("resume") ? "" : " with --resume"} continues, \`clean ${plan.target.path}\` removes all parts`;
+  const running = convertPart(plan, part, {
+    onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
+    resume: args.flag("resume"),
+    force: args.flag("force"),
+    fsync: !args.flag("no-fsync"),
+    onProgress: context.progress,
+    signal: context.holdSignals(),
+  });
+  const result = await running.catch((error: unknown) => {
+    throw context.signal.aborted ? new Unfinished(error, again) : error;
+  });
+  return partDocument(result);
+}

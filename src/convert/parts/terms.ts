@@ -1,0 +1,87 @@
+// What a plan depends on, told alike on every machine: by what the headers say and what is planned, never by time or inode. Names
+// and paths may differ between machines; they are told, so that people see why two plans differ.
+import { createHash } from "node:crypto";
+import { basename, resolve } from "node:path";
+import { VERSION } from "../../base/version.ts";
+import { headersOnly } from "../../base/witness.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { lengthOf, type OutputFile } from "../../formats/output.ts";
+import type { PlanDocument, Term } from "../../output/parts/documents.ts";
+import { digestOf, headerDigest } from "../inputs.ts";
+import type { ConversionPlan } from "../plan.ts";
+
+export function planDocument(plan: ConversionPlan, of: number): PlanDocument {
+  const terms = termsOf(plan, of);
+  const counted = terms.filter(({ counts }) => counts).map(({ name, value }) => [name, value]);
+  return { plan: sha256(counted), target: basename(resolve(plan.target.path)), of, terms };
+}
+
+function termsOf({ source, inputs, mappings, files, asked, target, recordText }: ConversionPlan, of: number): Term[] {
+  const counted = (name: string, value: string): Term => ({ name, value, counts: true });
+  const told = (name: string, value: string): Term => ({ name, value, counts: false });
+  const weights = inputs.filter(({ role }) => role === "weights");
+  const descriptions = inputs.filter(({ role }) => role === "description");
+  const moves = mappings.map(({ from, to, tensors }) => [
+    from.name,
+    to.name,
+    [...tensors.values()].map(({ move, sources }) => [move.rule, sources]),
+  ]);
+  return [
+    counted("number of parts", `${of}`),
+    counted("version", VERSION),
+    told("source", source.path),
+    ...Object.entries(asked).map(([name, value]) => told(name, value)),
+    counted("source's files", sha256(weights.map((file) => [file.name, sizeOf(file)]))),
+    counted("source's config, index and metadata", sha256(descriptions.map((file) => [file.name, digestOf(file)]))),
+    counted("source's headers", headerDigest(source)),
+    counted("source's values", sampleOf(source)),
+    counted("mapping of tensors", sha256(moves)),
+    counted("format", target.format),
+    counted("files of the target", filesDigest(files, recordText)),
+  ];
+}
+
+const sha256 = (value: unknown): string => createHash("sha256").update(JSON.stringify(value)).digest("hex");
+
+function sizeOf({ folder, name }: ConversionPlan["inputs"][number]): number {
+  const file = folder.open(name);
+  try {
+    return file.byteLength;
+  } finally {
+    file.close();
+  }
+}
+
+/** Tensors that are looked into, and bytes of each. */
+const SAMPLES = 16;
+const SAMPLE_BYTES = 4096;
+
+/** Two steps of one training have the same headers, and hardly a value in common. */
+function sampleOf(source: Checkpoint): string {
+  const hash = createHash("sha256");
+  for (const rank of source.ranks ?? [source]) {
+    const tensors = [...rank.tensors.values()].filter(({ byteLength }) => byteLength > 0);
+    const step = Math.max(1, Math.floor(tensors.length / SAMPLES));
+    for (let i = 0; i < tensors.length; i += step) {
+      const { key, byteLength } = tensors[i]!;
+      const bytes = new Uint8Array(Math.min(SAMPLE_BYTES, byteLength));
+      headersOnly(() => rank.read(key, Math.floor((byteLength - bytes.length) / 16) * 8, bytes));
+      hash.update(bytes);
+    }
+  }
+  return hash.digest("hex");
+}
+
+/** Copies are told by their sizes. */
+function filesDigest(files: readonly OutputFile[], recordText: string | null): string {
+  const hash = createHash("sha256").update(JSON.stringify(recordText));
+  for (const { name, byteLength, parts } of files) {
+    hash.update(JSON.stringify([name, byteLength, parts.length]));
+    for (const part of parts) {
+      if (part.kind === "bytes") hash.update(part.bytes);
+      else if (part.kind === "tensor") hash.update(JSON.stringify([part.key, part.begin, part.end, part.sum ?? null]));
+      else hash.update(JSON.stringify([part.kind, lengthOf(part)]));
+    }
+  }
+  return hash.digest("hex");
+}
