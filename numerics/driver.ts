@@ -7,11 +7,12 @@ import type { Rows } from "./ops/call.ts";
 import type { Choice } from "./routing.ts";
 import { type Direct, type Handle, RowBlocks } from "./row-blocks.ts";
 import type { ForwardPlan } from "./shapes/plan.ts";
+import { copyOf, type MeasuredTap, measured, type TapValues, tapSums, type Values } from "./tap-sums.ts";
+
+export type { TapComparison, Values } from "./tap-sums.ts";
 
 /** Bytes of logits of one side that are computed and read back at a time. */
 export const LOGIT_BLOCK_BYTES = 64 << 20;
-/** Values of a tap that are compared at a time. */
-const TAP_BLOCK = 1 << 20;
 
 export interface ForwardSide {
   readonly forward: Forward;
@@ -23,17 +24,9 @@ export interface ForwardSide {
   readonly summation?: Summation;
 }
 
-export type Values = Float32Array | Float64Array;
-
-export interface TapComparison {
-  readonly tap: string;
-  /** √(Σ(x − r)² / Σr²) of the two sides' values, r being the reference; NaN or Infinity where a value is. */
-  readonly relativeRms: number;
-}
-
 export interface ForwardObserver {
   /** One call for each tap that both sides have. */
-  tap?(comparison: TapComparison): void;
+  tap?(measured: MeasuredTap): void;
   /** Values of each tap of the reference, row-major; a copy. */
   record?(tap: string, values: Values): void;
   /** Logits of positions from `first` on: one row-major [rows, V] block per side. */
@@ -53,6 +46,18 @@ export interface DriveOptions {
   readonly recorded?: Recorded | undefined;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned?: boolean;
+  /** Positions that are compared, of an input whose later ones are left out; all unless given. */
+  readonly counted?: Rows | undefined;
+  /** The run goes on from recorded values at each tap that has some. */
+  readonly restart?: Restart | undefined;
+}
+
+/** A stretch of a forward pass between recorded taps. */
+export interface Restart {
+  /** The recorded tap where it begins; null for the beginning. */
+  readonly from: string | null;
+  /** The recorded tap where it ends; null for the logits. */
+  readonly to: string | null;
 }
 
 /**
@@ -64,12 +69,13 @@ export async function runForwards<N extends Node>(
   sides: readonly ForwardSide[],
   input: ForwardInput,
   observer: ForwardObserver,
-  { reference = 0, pinned = false, recorded }: DriveOptions = {},
+  options: DriveOptions = {},
 ): Promise<void> {
+  const { reference = 0, pinned = false, recorded, counted, restart } = options;
   const choices = new Choices(sides.length, pinned, observer);
   const runners = sides.map((side, i) => new Runner(backend, side, input, choices.of(i)));
   const held = () => runners.flatMap((runner) => runner.held);
-  const totalFlops = sides.reduce((sum, side) => sum + side.plan.flops, 0);
+  const totalFlops = sides.reduce((sum, side) => sum + flopsBetween(side.plan, restart), 0);
   let flops = 0;
   const advance = async (runner: Runner<N>) => {
     flops += runner.advance();
@@ -81,34 +87,67 @@ export async function runForwards<N extends Node>(
   };
 
   const [first, second] = reference === 0 ? runners : runners.toReversed();
-  for (const tap of commonTaps(sides, recorded)) {
+  if (restart?.from) for (const runner of runners) runner.skipTo(restart.from, recorded!.get(restart.from)!);
+  for (const tap of tapsBetween(commonTaps(sides, recorded), restart)) {
     for (const runner of runners) while (runner.tap !== tap) await advance(runner);
-    const r = recorded ? recordedTap(recorded.get(tap)!) : tapOf(backend, first!.value!);
-    const x = recorded ? first : second;
-    if (x) observer.tap?.({ tap, relativeRms: await relativeRms(r, tapOf(backend, x.value!)) });
-  }
-  for (const runner of runners) while (!runner.atLastTap) await advance(runner);
-
-  for (const rows of logitBlocks(backend, sides[0]!.plan)) {
-    const blocks: Float32Array[] = [];
-    for (const runner of runners) {
-      const logits = runner.logits(rows);
-      await backend.evaluate([...held(), logits]);
-      blocks.push(Float32Array.from(await backend.readback(logits)));
-      await backend.evaluate(held());
+    const values = recorded?.get(tap);
+    const r = values ? recordedTap(values) : tapOf(backend, first!.value!);
+    const x = values ? first : second;
+    if (x && observer.tap) {
+      const [rows] = x.value!.shape;
+      // A tap of other rows than tokens, as in front of a tower's merger, is of whole inputs.
+      const own = rows === input.ids_T.length ? counted : undefined;
+      observer.tap(measured(tap, await tapSums(r, tapOf(backend, x.value!), { rows: rows!, counted: own })));
     }
-    observer.logits(rows.begin, blocks);
-    const share = rows.end / input.ids_T.length;
-    observer.progress?.({ tap: "logits", flops: flops + (totalFlops - flops) * share, totalFlops });
+    if (restart && values && tap !== restart.to) for (const runner of runners) runner.goOnFrom(values);
   }
+  if (!restart?.to) await finish();
   await backend.evaluate([]);
+
+  async function finish(): Promise<void> {
+    for (const runner of runners) while (!runner.atLastTap) await advance(runner);
+    const { begin = 0, end = input.ids_T.length } = counted ?? {};
+    for (const rows of logitBlocks(backend, sides[0]!.plan, { begin, end })) {
+      const blocks: Float32Array[] = [];
+      for (const runner of runners) {
+        const logits = runner.logits(rows);
+        await backend.evaluate([...held(), logits]);
+        blocks.push(Float32Array.from(await backend.readback(logits)));
+        await backend.evaluate(held());
+      }
+      observer.logits(rows.begin, blocks);
+      const share = (rows.end - begin) / (end - begin);
+      observer.progress?.({ tap: "logits", flops: flops + (totalFlops - flops) * share, totalFlops });
+    }
+  }
 }
 
-function* logitBlocks({ capabilities }: Backend, { logits }: ForwardPlan): Generator<Rows> {
-  const [tokens, vocab] = [logits[0]!, logits[1]!];
+/** FLOPs of a stretch of a pass. */
+export function flopsBetween({ steps }: ForwardPlan, restart: Restart | undefined): number {
+  const own = stepsBetween(steps, restart);
+  return own.reduce((sum, step) => sum + step.flops, 0);
+}
+
+/** The steps of a stretch of a pass. */
+export function stepsBetween<S extends { readonly tap: string }>(
+  steps: readonly S[],
+  restart: Restart | undefined,
+): readonly S[] {
+  const at = (tap: string) => steps.findIndex((step) => step.tap === tap) + 1;
+  return steps.slice(restart?.from ? at(restart.from) : 0, restart?.to ? at(restart.to) : steps.length);
+}
+
+function tapsBetween(taps: readonly string[], restart: Restart | undefined): readonly string[] {
+  return stepsBetween(
+    taps.map((tap) => ({ tap })),
+    restart,
+  ).map(({ tap }) => tap);
+}
+
+function* logitBlocks({ capabilities }: Backend, { logits }: ForwardPlan, { begin, end }: Rows): Generator<Rows> {
   const { valueBytes } = capabilities;
-  const size = Math.max(1, Math.floor(LOGIT_BLOCK_BYTES / (vocab * valueBytes)));
-  for (let begin = 0; begin < tokens; begin += size) yield { begin, end: Math.min(begin + size, tokens) };
+  const size = Math.max(1, Math.floor(LOGIT_BLOCK_BYTES / (logits[1]! * valueBytes)));
+  for (let at = begin; at < end; at += size) yield { begin: at, end: Math.min(at + size, end) };
 }
 
 /** Taps of the first side that every side has, in order. */
@@ -157,6 +196,8 @@ class Runner<N extends Node> {
   private readonly generator: Generator<Tap<Handle<N>>, Handle<N>, void>;
   private result: Handle<N> | null = null;
   private step = 0;
+  /** Behind the last tap, as the graph has it. */
+  private handles: readonly Handle<N>[] = [];
 
   constructor(
     backend: Backend<N>,
@@ -178,12 +219,40 @@ class Runner<N extends Node> {
 
   /** Records the ops up to the next tap; returns their FLOPs. */
   advance(): number {
+    const { value, keep = [] } = this.next();
+    this.handles = [value, ...keep];
+    this.hold();
+    return this.side.plan.steps[this.step++]!.flops;
+  }
+
+  /** Goes on behind a tap that was recorded, without computing what stands before it. */
+  skipTo(tap: string, values: Values): void {
+    this.blocks.skip();
+    while (this.tap !== tap) {
+      this.handles = [this.next().value];
+      this.step++;
+    }
+    this.blocks.goOn();
+    this.goOnFrom(values);
+  }
+
+  /** Takes these for the values of the tap that it stands at. */
+  goOnFrom(values: Values): void {
+    this.blocks.replace(this.handles[0]!, values);
+    this.hold();
+  }
+
+  private hold(): void {
+    const nodes = this.blocks.hold(this.handles);
+    this.value = nodes[0]!;
+    this.held = nodes;
+  }
+
+  private next(): Tap<Handle<N>> {
     const next = this.generator.next();
     if (next.done) throw new Error("a forward pass ended before a tap that its plan has");
     this.tap = next.value.name;
-    this.value = next.value.value.node!;
-    this.held = [this.value, ...(next.value.keep ?? []).map((handle) => handle.node!)];
-    return this.side.plan.steps[this.step++]!.flops;
+    return next.value;
   }
 
   /** Logits of some positions, recorded. */
@@ -200,12 +269,6 @@ class Runner<N extends Node> {
   }
 }
 
-/** Values of a tap, wherever they are. */
-interface TapValues {
-  readonly size: number;
-  read(begin: number, end: number): Promise<Values>;
-}
-
 const tapOf = <N extends Node>(backend: Backend<N>, value: N): TapValues => ({
   size: elementCount(value.shape),
   read: (begin, end) => backend.readback(value, begin, end),
@@ -215,32 +278,3 @@ const recordedTap = (values: Values): TapValues => ({
   size: values.length,
   read: async (begin, end) => values.subarray(begin, end),
 });
-
-/** All values, read back in blocks as for a comparison. */
-async function copyOf({ size, read }: TapValues): Promise<Values> {
-  const first = await read(0, Math.min(TAP_BLOCK, size));
-  if (size <= TAP_BLOCK) return first;
-  const values = first instanceof Float64Array ? new Float64Array(size) : new Float32Array(size);
-  values.set(first);
-  for (let begin = TAP_BLOCK; begin < size; begin += TAP_BLOCK) {
-    values.set(await read(begin, Math.min(begin + TAP_BLOCK, size)), begin);
-  }
-  return values;
-}
-
-/** Of two values of the same shape, the first being the reference. */
-async function relativeRms(reference: TapValues, candidate: TapValues): Promise<number> {
-  const { size } = reference;
-  if (size !== candidate.size) return Number.POSITIVE_INFINITY;
-  let [difference, total] = [0, 0];
-  for (let begin = 0; begin < size; begin += TAP_BLOCK) {
-    const end = Math.min(begin + TAP_BLOCK, size);
-    const r = await reference.read(begin, end);
-    const x = await candidate.read(begin, end);
-    for (let i = 0; i < r.length; i++) {
-      difference += (x[i]! - r[i]!) ** 2;
-      total += r[i]! ** 2;
-    }
-  }
-  return difference === 0 ? 0 : Math.sqrt(difference / total);
-}

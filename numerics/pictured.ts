@@ -37,18 +37,18 @@ const LIKELIEST = 100;
 
 const rounded = (x: number): number => (Number.isFinite(x) ? Number(x.toPrecision(4)) : x);
 
-/** @param prompts KL of each input by position; those at the same position of several inputs fall into the same bin */
-export function klBins(prompts: readonly Float64Array[]): KlBins {
-  const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
+/**
+ * @param longest positions of the longest input
+ * @param between KL at positions [begin, end) of every input: those at the same position of several fall into the same bin
+ */
+export function klBins(longest: number, between: (begin: number, end: number) => Float64Array): KlBins {
   const width = Math.max(1, Math.ceil(longest / BINS));
-  const bins = Array.from({ length: Math.ceil(longest / width) }, (_, i) =>
-    Float64Array.from(prompts.flatMap((kl) => [...kl.subarray(i * width, (i + 1) * width)])).sort(),
-  );
+  const bins = Array.from({ length: Math.ceil(longest / width) }, (_, i) => between(i * width, (i + 1) * width).sort());
   return {
     width,
-    // Sorting puts NaN last: a bin that has one shows it.
-    klMedianNats: bins.map((sorted) => rounded(sorted[(sorted.length - 1) >> 1]!)),
-    klMaxNats: bins.map((sorted) => rounded(sorted.at(-1)!)),
+    // Sorting puts NaN last: a bin that has one shows it. One without a position has no number.
+    klMedianNats: bins.map((sorted) => rounded(sorted[(sorted.length - 1) >> 1] ?? Number.NaN)),
+    klMaxNats: bins.map((sorted) => rounded(sorted.at(-1) ?? Number.NaN)),
   };
 }
 
@@ -58,25 +58,31 @@ export class LogitSampler {
   private readonly likeliest = { reference: [] as number[], candidate: [] as number[] };
   private readonly stretch: number;
   private readonly rowsApart: number;
-  private next: number;
+  /** How many stretches, and how many of the rows whose likeliest token is shown, lie behind. */
+  private stretches = 0;
+  private shown = 0;
 
+  /** @param first the row that comes first: a part of a run samples what the whole of it would there */
   constructor(
     rows: number,
     private readonly vocab: number,
+    first = 0,
   ) {
     this.stretch = Math.max(1, (rows * vocab) / SPREAD);
     this.rowsApart = Math.max(1, rows / LIKELIEST);
-    this.next = this.placeOf(0);
+    while (this.placeOf(this.stretches) < first * vocab) this.stretches++;
+    while (this.shown < LIKELIEST && Math.floor(this.shown * this.rowsApart) < first) this.shown++;
   }
 
   /** Rows come in order. @param top the reference's likeliest token */
   addRow(row: number, reference: Values, candidate: Values, top: number): void {
     const end = (row + 1) * this.vocab;
-    for (; this.next < end; this.next = this.placeOf(this.spread.reference.length)) {
-      add(this.spread, reference, candidate, this.next - row * this.vocab);
+    for (; this.placeOf(this.stretches) < end; this.stretches++) {
+      add(this.spread, reference, candidate, this.placeOf(this.stretches) - row * this.vocab);
     }
-    const due = Math.floor(this.likeliest.reference.length * this.rowsApart);
-    if (row >= due && this.likeliest.reference.length < LIKELIEST) add(this.likeliest, reference, candidate, top);
+    if (row < Math.floor(this.shown * this.rowsApart) || this.shown === LIKELIEST) return;
+    add(this.likeliest, reference, candidate, top);
+    this.shown++;
   }
 
   sample(): LogitSample {

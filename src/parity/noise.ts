@@ -1,6 +1,6 @@
 // What rounding alone does on this backend: one side against itself, its linear maps summed in another order.
 import type { Backend } from "../../numerics/backend.ts";
-import { runForwards } from "../../numerics/driver.ts";
+import { flopsBetween, type Recorded, type Restart, runForwards } from "../../numerics/driver.ts";
 import { type Forward, type ForwardInput, SHORT_CHAIN } from "../../numerics/graph.ts";
 import { LogitComparison } from "../../numerics/metrics.ts";
 import type { SideWeights } from "./side.ts";
@@ -30,15 +30,26 @@ export interface NoiseSide {
 }
 
 /** FLOPs of the two passes. */
-export const noiseFlops = ({ weights, forward }: NoiseSide, whole: ForwardInput): number =>
-  2 * weights.plan(forward, beginning(whole)).flops;
+export const noiseFlops = (
+  { weights, forward }: NoiseSide,
+  whole: ForwardInput,
+  restart: Restart | undefined,
+): number => 2 * flopsBetween(weights.plan(forward, beginning(whole)), restart);
+
+export interface NoiseOptions {
+  /** With those done. */
+  readonly onFlops: (flops: number) => void;
+  /** Of a run by layers: the stretch before the logits, which begins with recorded values. */
+  readonly restart?: Restart;
+  readonly recorded?: Recorded;
+}
 
 /** Null where logits are not finite: rounding explains none of that. */
 export async function measureNoise(
   backend: Backend,
   { weights, forward, at }: NoiseSide,
   whole: ForwardInput,
-  onProgress: (flops: number) => void,
+  { onFlops, restart, recorded }: NoiseOptions,
 ): Promise<NoiseFloor | null> {
   const input = beginning(whole);
   const plan = weights.plan(forward, input);
@@ -56,9 +67,9 @@ export async function measureNoise(
     input,
     {
       logits: (_, [usual, short]) => comparison.add(usual!, short!),
-      progress: ({ flops }) => onProgress(flops),
+      progress: ({ flops }) => onFlops(flops),
     },
-    { pinned: true },
+    { pinned: true, restart, recorded: recorded && beginningOf(recorded, whole, input) },
   );
   const { klMeanNats, klMaxNats, maxAbsDiff, top1 } = comparison.metrics();
   if (!Number.isFinite(klMeanNats)) return null;
@@ -72,6 +83,15 @@ export async function measureNoise(
     method: METHOD,
   };
 }
+
+/** What was recorded of the tokens that are run. */
+const beginningOf = (recorded: Recorded, { ids_T: whole }: ForwardInput, { ids_T: run }: ForwardInput): Recorded => ({
+  keys: () => recorded.keys(),
+  get(tap) {
+    const values = recorded.get(tap);
+    return values?.subarray(0, (values.length / whole.length) * run.length);
+  },
+});
 
 /** Images belong to all of their tokens: an input that has some is used whole. */
 function beginning(input: ForwardInput): ForwardInput {

@@ -20,7 +20,8 @@ import { isRoomFor, recordingBytes } from "./recording.ts";
 import { type ParityModel, parityView, SideWeights } from "./side.ts";
 import { acceptancesOf, checkCodes } from "./verdict/accepted.ts";
 import { mayRunAgain } from "./verdict/experiments.ts";
-import { type Judgement, judge } from "./verdict/judgement.ts";
+import { judge } from "./verdict/judge.ts";
+import type { Judgement } from "./verdict/judgement.ts";
 import type { JudgeOptions, Trial } from "./verdict/trial.ts";
 import { atVersions, type VersionsReport } from "./versions.ts";
 

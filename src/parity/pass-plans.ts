@@ -2,6 +2,7 @@
 import type { TapComparison } from "../../numerics/driver.ts";
 import type { Forward } from "../../numerics/graph.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import type { MeasuredTap } from "../../numerics/tap-sums.ts";
 import { InputError } from "../base/errors.ts";
 import type { ResolvedInputs } from "./inputs/resolved.ts";
 import type { SideWeights } from "./side.ts";
@@ -27,9 +28,15 @@ export const sum = (values: readonly number[]): number => values.reduce((a, b) =
 
 export const flopsOf = (plans: readonly ForwardPlan[]): number => sum(plans.map(({ flops }) => flops));
 
+/** The taps of one input, by its number among those of the run. */
+export interface InputTaps {
+  readonly prompt: number;
+  readonly taps: readonly MeasuredTap[];
+}
+
 /** Each tap with its largest error over the inputs, in the order of the input that has most taps. */
 export function worstTaps(inputs: readonly (readonly TapComparison[])[]): TapComparison[] {
-  const longest = inputs.reduce((a, b) => (b.length > a.length ? b : a));
+  const longest = inputs.reduce((a, b) => (b.length > a.length ? b : a), []);
   return longest.map(({ tap }) => {
     const errors = inputs.flatMap((taps) => taps.filter((other) => other.tap === tap));
     return { tap, relativeRms: errors.reduce((most, { relativeRms: x }) => Math.max(most, x), 0) };

@@ -1,50 +1,33 @@
 // Forward passes of the sides of a parity run, and their logits compared.
 import type { Backend } from "../../numerics/backend.ts";
-import { type ForwardObserver, runForwards, type TapComparison } from "../../numerics/driver.ts";
+import { type ForwardObserver, flopsBetween, runForwards } from "../../numerics/driver.ts";
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { LogitComparison } from "../../numerics/metrics.ts";
 import type { ForwardPlan } from "../../numerics/shapes/plan.ts";
+import type { MeasuredTap } from "../../numerics/tap-sums.ts";
 import { InputError } from "../base/errors.ts";
 import { LogitFile } from "../output/logits.ts";
+import {
+  type ForwardOptions,
+  type ForwardOutcome,
+  type Pass,
+  type PassWork,
+  progressOf,
+  type RoutingOfInput,
+  type Running,
+} from "./forward/outcome.ts";
 import { checkGolden, type Golden, type GoldenRounding } from "./inputs/golden.ts";
 import type { ResolvedInputs } from "./inputs/resolved.ts";
 import { type NextTokens, nextTokens } from "./next-tokens.ts";
 import { measureNoise, type NoiseFloor, type NoiseSide, noiseFlops } from "./noise.ts";
-import { flopsOf, planOf, sum, worstTaps } from "./pass-plans.ts";
+import { type Cut, uncut } from "./parts/cut.ts";
+import { planOf, sum, worstTaps } from "./pass-plans.ts";
 import { Recording } from "./recording.ts";
-import { compareChoices, type RoutingComparison } from "./routing.ts";
-import { type Chosen, chosenIn, type PassChoice } from "./seen/chosen.ts";
+import { compareChoices, countedOf, usedIn } from "./routing.ts";
+import { chosenIn, type PassChoice } from "./seen/chosen.ts";
 import { hfPlans } from "./seen/hf-plans.ts";
 import type { SideWeights } from "./side.ts";
 import type { RecordedTaps } from "./verdict/limits.ts";
-
-export interface ForwardOptions {
-  /** Path for the logits that the metrics are computed from. */
-  readonly saveLogits?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((event: ForwardProgress) => void) | undefined;
-}
-
-export interface ForwardProgress {
-  readonly label: string;
-  readonly done: number;
-  readonly total: number;
-  /** Bytes, of weights that are compared, unless given. */
-  readonly unit?: "FLOP";
-}
-
-export interface ForwardOutcome {
-  readonly comparison: LogitComparison;
-  /** Of two sides, the logits as the last tap. */
-  readonly taps: readonly TapComparison[];
-  /** Of the sides on the first input, then on the second, … */
-  readonly plans: readonly ForwardPlan[];
-  readonly routing: readonly RoutingComparison[];
-  /** Experts that some token of some input chose, of each side that ran. */
-  readonly chosen: Chosen;
-  /** Behind the last input. */
-  readonly nextTokens: NextTokens;
-}
 
 export interface PassesOf {
   /** Two checkpoints, or one and a golden. */
@@ -59,6 +42,8 @@ export interface PassesOf {
   readonly everyModality: ForwardInput | null;
   /** Whether the second side takes the experts that the first one chose. */
   readonly pinned: boolean;
+  /** Where this is a part of a run: what of it, and the passes of all of it. Then `inputs` are those of the part. */
+  readonly part?: { readonly cut: Cut; readonly whole: Passes } | undefined;
 }
 
 /** Forward passes of one checkpoint beside another on given inputs, or beside a golden. */
@@ -68,6 +53,7 @@ export class Passes {
   readonly sides: readonly SideWeights[];
   readonly forwards: readonly Forward[];
   private readonly inputs: readonly ForwardInput[];
+  private readonly cut: Cut;
   /** Recordings of the reference on each input; null where the reference runs anew each time. */
   private recordings: readonly Recording[] | null = null;
 
@@ -75,8 +61,29 @@ export class Passes {
     this.sides = of.sides;
     this.forwards = of.forwards;
     this.inputs = of.inputs.map(({ input }) => input);
+    this.cut = of.part?.cut ?? uncut(of.inputs);
     const [a, b] = of.sides;
     this.reference = of.golden !== null || (b?.layout.side === "hf" && a?.layout.side !== "hf") ? 1 : 0;
+  }
+
+  /** All of the run that this is a part of. */
+  get whole(): Passes {
+    return this.of.part?.whole ?? this;
+  }
+
+  /** @param inputs those of the part, cut as it says */
+  part(inputs: readonly ResolvedInputs[], cut: Cut): Passes {
+    return new Passes({ ...this.of, inputs, part: { cut, whole: this } });
+  }
+
+  /** FLOPs of what is run. */
+  flops(plans: readonly ForwardPlan[]): number {
+    return sum(plans.map((plan) => flopsBetween(plan, this.cut.restart)));
+  }
+
+  /** The row where each input of the run begins, and how many rows there are. */
+  get rows(): { readonly starts: readonly number[]; readonly rows: number } {
+    return { starts: this.cut.starts, rows: this.cut.ids.length };
   }
 
   /**
@@ -88,7 +95,7 @@ export class Passes {
       this.sides.map((side, s) => planOf(side, forwards[s]!, resolved, this.inputs.length > 1 ? i : null)),
     );
     const [vocab, other] = plans.slice(0, this.sides.length).map((plan) => plan.logits[1]!);
-    if (this.of.golden) checkGolden(this.of.golden, this.inputs[0]!.ids_T, plans[0]!);
+    if (this.of.golden && this.of.part === undefined) checkGolden(this.of.golden, this.inputs[0]!.ids_T, plans[0]!);
     if (other === undefined || other === vocab) return plans;
     throw new InputError("VOCAB_MISMATCH", "the two sides have vocabularies of different sizes", {
       file: this.sides[1]!.path,
@@ -149,19 +156,40 @@ export class Passes {
     return rounding ? { type: rounding.type, klMeanNats: rounding.klMeanNats } : null;
   }
 
-  /** The golden, and the input that it is of; null where there is none. */
+  /** The golden, and the input that it is of; null where there is none, and in a part of a run. */
   get goldenRun(): { readonly golden: Golden; readonly input: ForwardInput } | null {
-    const { golden } = this.of;
-    return golden && { golden, input: this.inputs[0]! };
+    const { golden, part } = this.of;
+    return part === undefined ? golden && { golden, input: this.inputs[0]! } : null;
+  }
+
+  /** What rounding made of each row that was run, in nats, beside a golden of a narrow type; else null. */
+  get roundedRows(): Float64Array | null {
+    return this.of.golden?.rounding?.klNats ?? null;
+  }
+
+  get isByLayers(): boolean {
+    return this.cut.restart !== undefined;
+  }
+
+  get isPart(): boolean {
+    return this.of.part !== undefined;
   }
 
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
-    return measureNoise(backend, this.noiseSide, this.longest, onFlops);
+    return measureNoise(backend, this.noiseSide, this.longest, { onFlops, ...this.noiseOf });
   }
 
   get noiseFlops(): number {
-    return noiseFlops(this.noiseSide, this.longest);
+    return noiseFlops(this.noiseSide, this.longest, this.noiseOf.restart);
+  }
+
+  private get noiseOf() {
+    const { restart } = this.cut;
+    const { golden } = this.of;
+    if (!restart || !golden) return {};
+    const from = [...golden.taps.keys()].at(-1) ?? null;
+    return { restart: { from, to: null }, recorded: golden.taps };
   }
 
   get images(): number {
@@ -174,6 +202,7 @@ export class Passes {
   }
 
   private get longest(): ForwardInput {
+    if (this.whole !== this) return this.whole.longest;
     return this.inputs.reduce((a, b) => (b.ids_T.length > a.ids_T.length ? b : a));
   }
 
@@ -220,14 +249,14 @@ export class Passes {
     const { signal } = options;
     const plans = this.plan(forwards);
     const vocab = plans[0]!.logits[1]!;
-    const ids = this.inputs.flatMap(({ ids_T }) => ids_T);
-    const starts = this.inputs.map((_, i) => sum(this.inputs.slice(0, i).map(({ ids_T }) => ids_T.length)));
-    const comparison = new LogitComparison(ids, vocab, starts);
+    const { ids, starts, range } = this.cut;
+    const comparison = new LogitComparison(ids, vocab, starts, range);
+    this.of.golden?.rounding?.begin(range);
     const file = options.saveLogits === undefined ? null : new LogitFile(options.saveLogits, ids, vocab, starts);
     // At once: the step under way may take long, and whoever stops the run need not wait for it.
     signal?.addEventListener("abort", () => file?.discard(), { once: true });
     const plansOf = this.byInput(plans).map((sides) => running.map((at) => sides[at]!));
-    const total = flopsOf(plansOf.flat());
+    const total = this.flops(plansOf.flat());
     const passes: Pass[] = [];
     try {
       let done = 0;
@@ -240,7 +269,7 @@ export class Passes {
           running,
           plans: own,
           forwards,
-          begin: starts[i]!,
+          at: i,
           comparison,
           file,
           progress,
@@ -248,21 +277,22 @@ export class Passes {
           signal,
         };
         passes.push(await this.pass(backend, work));
-        done += flopsOf(own);
+        done += this.flops(own);
       }
       file?.finish();
     } catch (error) {
       file?.discard();
       throw error;
     }
+    const measured = passes.map(({ taps }, i) => ({ prompt: this.cut.inputs[i]!.prompt, taps }));
     const taps = worstTaps(passes.map((pass) => pass.taps));
     if (this.sides.length > 1) taps.push({ tap: "logits", relativeRms: comparison.relativeRms() });
-    const routing = passes.flatMap((pass) => pass.routing);
     return {
       comparison,
       taps,
+      measured,
       plans,
-      routing,
+      routing: passes.flatMap((pass) => pass.routing),
       chosen: chosenIn(passes.flatMap((pass) => pass.choices)),
       nextTokens: passes.at(-1)!.nextTokens,
     };
@@ -270,12 +300,13 @@ export class Passes {
 
   /** The sides that run, on one input. */
   private async pass(backend: Backend, work: PassWork): Promise<Pass> {
-    const { input, running, plans, forwards, begin, comparison, file, progress, recording, signal } = work;
+    const { input, running, plans, forwards, at, comparison, file, progress, recording, signal } = work;
     const { reference } = this;
+    const { prompt, start, counted } = this.cut.inputs[at]!;
     const isRecorded = recording !== null && !running.includes(reference);
-    const routing: RoutingComparison[] = [];
+    const routing: RoutingOfInput[] = [];
     const choices: PassChoice[] = [];
-    const taps: TapComparison[] = [];
+    const taps: MeasuredTap[] = [];
     let next: NextTokens = { a: [], b: [] };
     const observer: ForwardObserver = {
       tap: (tap) => taps.push(tap),
@@ -289,14 +320,15 @@ export class Passes {
         comparison.add(reference === 0 ? a : b, reference === 0 ? b : a);
         this.of.golden?.rounding?.add(first, end, a);
         signal?.throwIfAborted();
-        file?.write(begin + first, a, b);
+        file?.write(start + first, a, b);
         if (end === input.ids_T.length) {
           next = { a: nextTokens(a.subarray(-vocab)), b: nextTokens(b.subarray(-vocab)) };
         }
       },
       routing: (name, made) => {
-        routing.push(compareChoices(name, made));
-        choices.push({ name, experts: made.map(({ experts }) => experts) });
+        const own = made.map((choice) => countedOf(choice, counted));
+        routing.push({ prompt, compared: compareChoices(name, own), used: usedIn(own[0]!) });
+        choices.push({ name, experts: own.map(({ experts }) => experts) });
       },
       progress,
     };
@@ -307,43 +339,14 @@ export class Passes {
       has: (key: string) => this.sides[at]!.has(key),
     }));
     const recorded = isRecorded ? recording.taps : this.goldenTaps === null ? undefined : this.of.golden?.taps;
-    await runForwards(backend, sides, input, observer, { reference, pinned: this.of.pinned, recorded });
+    const { restart } = this.cut;
+    await runForwards(backend, sides, input, observer, {
+      reference,
+      pinned: this.of.pinned,
+      recorded,
+      counted,
+      restart,
+    });
     return { taps, routing, choices, nextTokens: next };
   }
-}
-
-interface Running {
-  readonly forwards: readonly Forward[];
-  /** Indices of the sides that run; of the others there is a golden or a recording. */
-  readonly running: readonly number[];
-  /** Of the reference on each input: filled where it runs. */
-  readonly recordings: readonly Recording[] | null;
-}
-
-interface PassWork {
-  readonly input: ForwardInput;
-  /** Indices of the sides that run, and the plan of each. */
-  readonly running: readonly number[];
-  readonly plans: readonly ForwardPlan[];
-  /** Of the reference, filled where it runs. */
-  readonly recording: Recording | null;
-  readonly forwards: readonly Forward[];
-  /** Row of the input's first logits among those of all inputs. */
-  readonly begin: number;
-  readonly comparison: LogitComparison;
-  readonly file: LogitFile | null;
-  readonly progress: NonNullable<ForwardObserver["progress"]>;
-  readonly signal: AbortSignal | undefined;
-}
-
-interface Pass extends Pick<ForwardOutcome, "taps" | "routing" | "nextTokens"> {
-  readonly choices: readonly PassChoice[];
-}
-
-/** @param before FLOPs of the inputs before this one; the driver counts anew for each */
-function progressOf({ signal, onProgress }: ForwardOptions, before: number, total: number) {
-  return ({ tap, flops }: { readonly tap: string; readonly flops: number }): void => {
-    signal?.throwIfAborted();
-    onProgress?.({ label: tap, done: before + flops, total, unit: "FLOP" });
-  };
 }

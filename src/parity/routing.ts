@@ -1,4 +1,5 @@
 // Whether both sides sent tokens to the same experts. Rounding may flip a near-tie, which is no fault of a conversion.
+import type { Rows } from "../../numerics/ops/call.ts";
 import type { Choice } from "../../numerics/routing.ts";
 import type { RoutingChoice } from "./choices.ts";
 
@@ -26,8 +27,22 @@ export interface RoutingReport {
   readonly layers: readonly RoutingComparison[];
 }
 
+/** The choices of some positions. */
+export function countedOf({ k, experts, weights, margins }: Choice, { begin, end }: Rows): Choice {
+  const [first, last] = [begin * k, end * k];
+  return {
+    k,
+    experts: experts.subarray(first, last),
+    weights: weights.subarray(first, last),
+    margins: margins.subarray(begin, end),
+  };
+}
+
+/** Experts that some token chose, in order. */
+export const usedIn = ({ experts }: Choice): number[] => [...new Set(experts)].sort((a, b) => a - b);
+
 export function compareChoices(name: string, [first, second]: readonly Choice[]): RoutingComparison {
-  const { k, experts, margins } = first!;
+  const { k, margins } = first!;
   const tokens = margins.length;
   const row = (choice: Choice, t: number) =>
     [...choice.experts.subarray(t * k, (t + 1) * k)].sort((a, b) => a - b).join();
@@ -39,7 +54,7 @@ export function compareChoices(name: string, [first, second]: readonly Choice[])
     flipped: flipped?.length ?? null,
     largestFlippedMargin: flipped?.length ? flipped.reduce((most, t) => Math.max(most, margins[t]!), 0) : null,
     smallestMargin: margins.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
-    expertsUsed: new Set(experts).size,
+    expertsUsed: usedIn(first!).length,
   };
 }
 

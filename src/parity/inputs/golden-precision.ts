@@ -1,5 +1,6 @@
 // In which type a golden was computed. transformers computes in the type of the checkpoint unless it is told another: a
 // bf16 forward pass leaves logits whose f32 has 16 zero low bits.
+import type { RowRange } from "../../../numerics/logit-rows.ts";
 import { LogitComparison } from "../../../numerics/metrics.ts";
 import { cast } from "../../views/cast.ts";
 
@@ -31,17 +32,25 @@ function roundedTo(values: Float32Array | Float64Array, type: Rounded): Float32A
 
 /** What rounding logits to a type alone makes of them: the least that a forward pass in that type costs. */
 export class RoundingOfLogits {
-  readonly #comparison: LogitComparison;
-  readonly #tokens: number;
+  #comparison: LogitComparison;
   #done = 0;
+  #range: RowRange;
 
   constructor(
     readonly type: Rounded,
-    ids: readonly number[],
-    vocab: number,
+    private readonly ids: readonly number[],
+    private readonly vocab: number,
   ) {
+    this.#range = { begin: 0, end: ids.length };
     this.#comparison = new LogitComparison(ids, vocab);
-    this.#tokens = ids.length;
+  }
+
+  /** Of these rows, in a part of a run. Rows that were added before stay. */
+  begin(range: RowRange): void {
+    if (range.begin === this.#range.begin && range.end === this.#range.end) return;
+    this.#range = range;
+    this.#done = range.begin;
+    this.#comparison = new LogitComparison(this.ids, this.vocab, [0], range);
   }
 
   /** Logits of rows from `first` on. Each row counts once, however often it is run. */
@@ -51,8 +60,14 @@ export class RoundingOfLogits {
     this.#done = end;
   }
 
+  /** Of each row, in nats. */
+  get klNats(): Float64Array {
+    return this.#comparison.rows().numbers.kl;
+  }
+
   /** Nats per token; null before every row was added. */
   get klMeanNats(): number | null {
-    return this.#done === this.#tokens ? this.#comparison.metrics().klMeanNats : null;
+    const { begin, end } = this.#range;
+    return this.#done === end && end > begin ? this.#comparison.metrics().klMeanNats : null;
   }
 }

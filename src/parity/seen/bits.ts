@@ -5,7 +5,8 @@ import type { TensorInfo } from "../../formats/checkpoint.ts";
 import { castingRead } from "../../views/cast.ts";
 import { narrower } from "../../views/rounding.ts";
 import type { TensorSource } from "../../views/tensor-source.ts";
-import type { Exercised, NotRun, Partial } from "./exercised.ts";
+import type { Chosen } from "./chosen.ts";
+import { type NotRun, type Partial, partialOf, type Reader, type Readers } from "./exercised.ts";
 
 export interface DifferentWeight {
   /** Hugging Face key. */
@@ -32,28 +33,66 @@ export interface WeightBits {
 export const weightsNotRun = (weights: WeightBits | null): string[] =>
   (weights?.different ?? []).flatMap(({ key, notRun }) => (notRun && notRun.why !== "row" ? [key] : []));
 
-export const bytesOfBoth = (a: TensorSource, b: TensorSource): number =>
-  [...a.tensors.values(), ...b.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+export const bytesOfBoth = (a: TensorSource, b: TensorSource, share: (key: string) => boolean = () => true): number =>
+  [...a.tensors.values(), ...b.tensors.values()].reduce(
+    (sum, { key, byteLength }) => sum + (share(key) ? byteLength : 0),
+    0,
+  );
 
-/** Yields the bytes that it reads of both. */
+/** What is unlike in two sets of weights, before it is asked what of it was run. */
+export interface RawBits {
+  readonly equal: number;
+  readonly rounded: number;
+  readonly different: readonly RawDifference[];
+}
+
+export interface RawDifference {
+  readonly key: string;
+  readonly reader: Reader;
+  /** Indices of the first axis; one of them where the pass reads the whole of it, or nothing. */
+  readonly rows: readonly number[];
+}
+
+/** Of some of the tensors that both have. Yields the bytes that it reads of both. */
 export function* compareBits(
   a: TensorSource,
   b: TensorSource,
-  exercised: Exercised,
-): Generator<number, WeightBits, void> {
-  const [different, counts]: [DifferentWeight[], { equal: number; rounded: number }] = [[], { equal: 0, rounded: 0 }];
+  readers: Readers,
+  share: (key: string) => boolean = () => true,
+): Generator<number, RawBits, void> {
+  const [different, counts]: [RawDifference[], { equal: number; rounded: number }] = [[], { equal: 0, rounded: 0 }];
   for (const [key, info] of a.tensors) {
     const other = b.tensors.get(key);
-    if (other === undefined) continue;
-    const partial = exercised.partial(key);
-    const rows = yield* differentRows([a, b], info, other, partial);
+    if (other === undefined || !share(key)) continue;
+    const reader = readers(key);
+    const rows = yield* differentRows([a, b], info, other, reader.kind === "whole" || reader.kind === "nothing");
     if (rows === "equal" || rows === "rounded") counts[rows]++;
-    else different.push({ key, notRun: partial && notRun(partial, rows) });
+    else different.push({ key, reader, rows });
   }
+  return { ...counts, different };
+}
+
+/** @param onlyIn keys of tensors without a counterpart */
+export const judgedBits = (
+  { equal, rounded, different }: RawBits,
+  chosen: Chosen,
+  onlyIn: WeightBits["onlyIn"],
+): WeightBits => ({
+  tensors: equal + rounded + different.length,
+  equal,
+  rounded,
+  different: different.map(({ key, reader, rows }) => {
+    const partial = partialOf(reader, chosen);
+    return { key, notRun: partial && notRun(partial, rows) };
+  }),
+  onlyIn,
+});
+
+/** Keys of tensors that one side has and the other does not. */
+export function onlyInOne(a: TensorSource, b: TensorSource): WeightBits["onlyIn"] {
   const missing = (from: TensorSource, of: TensorSource) =>
     [...of.tensors.keys()].filter((key) => !from.tensors.has(key));
-  const onlyIn = { a: missing(b, a), b: missing(a, b) };
-  return { tensors: a.tensors.size - onlyIn.a.length, ...counts, different, onlyIn };
+  return { a: missing(b, a), b: missing(a, b) };
 }
 
 function notRun(partial: Partial, rows: readonly number[]): DifferentWeight["notRun"] {
@@ -63,22 +102,18 @@ function notRun(partial: Partial, rows: readonly number[]): DifferentWeight["not
 
 const BLOCK_BYTES = 1 << 20;
 
-/**
- * Indices of the first axis at which two tensors differ. Of a tensor that was run as a whole, or not at all, one of them is
- * enough.
- */
+/** Indices of the first axis at which two tensors differ. */
 function* differentRows(
   [a, b]: readonly [TensorSource, TensorSource],
   x: TensorInfo,
   y: TensorInfo,
-  partial: Partial | null,
+  isOneEnough: boolean,
 ): Generator<number, "equal" | "rounded" | number[], void> {
   if (`${x.shape}` !== `${y.shape}`) return [0];
   const alike = inOneType([a, b], x, y);
   if (alike === null) return [0];
   const { read, byteLength, isRounded } = alike;
   const rowBytes = byteLength / (x.shape[0] ?? 1);
-  const isOneEnough = partial === null || partial.why === "tensor";
   const rows = new Set<number>();
   const size = Math.min(BLOCK_BYTES, byteLength);
   const [left, right] = [Buffer.alloc(size), Buffer.alloc(size)];

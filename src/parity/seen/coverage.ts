@@ -1,14 +1,16 @@
 // What a run could see of the model: what its input exercised, and which weights are equal whether they ran or not.
 import type { AttentionMask } from "../../../numerics/graph.ts";
+import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import { runSteps, type StepOptions } from "../../base/steps.ts";
 import type { LongOnly } from "../../family/family.ts";
 import type { HfView } from "../../views/as-hf.ts";
 import { configsOf, type SideConfigs } from "../configs.ts";
-import type { ForwardOutcome, Passes } from "../passes.ts";
+import type { Passes } from "../passes.ts";
 import type { ParityModel, SideWeights } from "../side.ts";
-import { bytesOfBoth, compareBits, type WeightBits } from "./bits.ts";
-import { type Exercised, exercisedBy } from "./exercised.ts";
-import { type ExpertUse, expertUse } from "./experts.ts";
+import { bytesOfBoth, compareBits, judgedBits, onlyInOne, type RawBits, type WeightBits } from "./bits.ts";
+import type { Chosen } from "./chosen.ts";
+import { type Readers, readersOf } from "./exercised.ts";
+import { type ExpertUse, expertUse, mixturesOf } from "./experts.ts";
 
 export interface Coverage {
   /** Tokens of the longest input. */
@@ -35,52 +37,81 @@ export interface PickedTable {
   readonly picked: number;
 }
 
-/** Where Hugging Face's pass does not run on these tensors, nothing tells what was left out. */
-const EVERYTHING: Exercised = { partial: () => null };
+/** What headers and the input alone tell of a run, before it is run: the same in each part of it. */
+export interface Outlook extends Omit<Coverage, "experts" | "weights"> {
+  /** How many experts each mixture has, by its name. */
+  readonly mixtures: ReadonlyMap<string, number>;
+  readonly onlyIn: WeightBits["onlyIn"];
+}
 
-export async function coverageOf(
-  sides: readonly ParityModel[],
-  passes: Passes,
-  { plans, chosen }: ForwardOutcome,
-  options: StepOptions,
-): Promise<Coverage> {
-  const inHf = passes.hfPlans();
-  const exercised = inHf === null ? EVERYTHING : exercisedBy(inHf, chosen);
+/** Where Hugging Face's pass does not run on these tensors, nothing tells what was left out. */
+const EVERYTHING: Readers = () => ({ kind: "whole" });
+
+/** @param plans of all sides on all inputs of the run */
+export function outlookOf(sides: readonly ParityModel[], passes: Passes, plans: readonly ForwardPlan[]): Outlook {
+  const readers = readersFor(passes);
   const views = passes.sides.map(({ view }) => view);
   return {
     tokens: passes.tokens,
     images: passes.images,
     seesImages: sides[0]!.family.vision !== undefined,
     configs: configsOf(sides),
-    masks: plans.flatMap(({ reads }) => reads.masks),
+    masks: limitedMasks(plans),
     longOnly: sides[0]!.family.longOnly?.() ?? [],
     unexercised: passes.unexercised(plans),
-    experts: expertUse(passes.ofSide(plans, 0), chosen),
-    tables: tablesOf(views[0]!, exercised),
-    weights: await weightsOf(passes.sides, exercised, options),
+    tables: tablesOf(views[0]!, readers),
+    mixtures: mixturesOf(passes.ofSide(plans, 0)),
+    onlyIn: onlyIn(passes.sides),
   };
 }
 
-function tablesOf({ source }: HfView, exercised: Exercised): PickedTable[] {
+/** What tokens do not see all before them by, each once. */
+function limitedMasks(plans: readonly ForwardPlan[]): AttentionMask[] {
+  const masks = plans.flatMap(({ reads }) => reads.masks.filter(({ kind }) => kind === "window" || kind === "chunk"));
+  return [...new Map(masks.map((mask) => [JSON.stringify(mask), mask])).values()];
+}
+
+/** What a run could see, from what it chose and which weights differ. */
+export function coverageOf({ mixtures, onlyIn, ...outlook }: Outlook, chosen: Chosen, bits: RawBits | null): Coverage {
+  return {
+    ...outlook,
+    experts: expertUse(mixtures, chosen),
+    weights: bits && judgedBits(bits, chosen, onlyIn),
+  };
+}
+
+function readersFor(passes: Passes): Readers {
+  const inHf = passes.hfPlans();
+  return inHf === null ? EVERYTHING : readersOf(inHf);
+}
+
+function tablesOf({ source }: HfView, readers: Readers): PickedTable[] {
   return [...source.tensors.values()].flatMap(({ key, shape: [rows = 0] }) => {
-    const partial = exercised.partial(key);
-    if (partial?.why !== "row") return [];
-    const picked = Array.from({ length: rows }, (_, row) => row).filter((row) => partial.has(row)).length;
+    const reader = readers(key);
+    if (reader.kind !== "rows") return [];
+    const picked = [...reader.rows].filter((row) => row < rows).length;
     return picked === rows ? [] : [{ key, rows, picked }];
   });
 }
 
-async function weightsOf(
-  [a, b]: readonly SideWeights[],
-  exercised: Exercised,
+/** Null beside a golden. @param share the tensors that are compared here; all unless given */
+export async function bitsOf(
+  passes: Passes,
   options: StepOptions,
-): Promise<WeightBits | null> {
+  share?: (key: string) => boolean,
+): Promise<RawBits | null> {
+  const [a, b] = passes.sides;
   if (a === undefined || b === undefined) return null;
   const [one, other] = [a.view.source, b.view.source];
-  const found = await runSteps(compareBits(one, other, exercised), "weights", bytesOfBoth(one, other), options);
+  const comparing = compareBits(one, other, readersFor(passes), share);
+  return await runSteps(comparing, "weights", bytesOfBoth(one, other, share), options);
+}
+
+function onlyIn([a, b]: readonly SideWeights[]): WeightBits["onlyIn"] {
+  if (a === undefined || b === undefined) return { a: [], b: [] };
+  const found = onlyInOne(a.view.source, b.view.source);
   // A tensor that only repeats one of its side's is compared with that one.
   const without = (keys: readonly string[], repeated: readonly string[]) =>
     keys.filter((key) => !repeated.includes(key));
-  const onlyIn = { a: without(found.onlyIn.a, a.repeatsOf(b)), b: without(found.onlyIn.b, b.repeatsOf(a)) };
-  return { ...found, onlyIn };
+  return { a: without(found.a, a.repeatsOf(b)), b: without(found.b, b.repeatsOf(a)) };
 }

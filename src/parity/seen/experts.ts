@@ -17,14 +17,12 @@ export interface ExpertsOfLayer {
   readonly notChosen: { readonly a: readonly number[]; readonly b: readonly number[] | null };
 }
 
-/**
- * Null for a model without mixtures of experts.
- * @param plans of one side on each input; mixtures that the other side lacks were not compared and are left out
- */
-export function expertUse(plans: readonly ForwardPlan[], chosen: Chosen): ExpertUse | null {
-  const sizes = new Map(
-    plans.flatMap(({ reads }) => reads.mixtures.map(({ name, experts }) => [name, experts.length])),
-  );
+/** How many experts each mixture of a pass has, by its name. @param plans of one side on each input */
+export const mixturesOf = (plans: readonly ForwardPlan[]): ReadonlyMap<string, number> =>
+  new Map(plans.flatMap(({ reads }) => reads.mixtures.map(({ name, experts }) => [name, experts.length])));
+
+/** Null for a model without mixtures of experts. Mixtures that the other side lacks were not compared and are left out. */
+export function expertUse(sizes: ReadonlyMap<string, number>, chosen: Chosen): ExpertUse | null {
   const compared = [...sizes].filter(([name]) => chosen.has(name));
   if (compared.length === 0) return null;
   const layers = compared.map(([name, experts]): ExpertsOfLayer => {

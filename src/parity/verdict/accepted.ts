@@ -19,7 +19,10 @@ export function acceptancesOf(asked: boolean | readonly Acceptance[] | undefined
   return asked === true ? [{ code: null }] : asked === undefined || asked === false ? [] : asked;
 }
 
-const codesOf = (sides: readonly ParityModel[]): ReadonlyMap<string, Pick<KnownCode, "smallKlNats">> =>
+/** Known differences by their codes, and the KL that some are measured to be at most. */
+export type KnownCodes = ReadonlyMap<string, Pick<KnownCode, "smallKlNats">>;
+
+export const codesOf = (sides: readonly ParityModel[]): KnownCodes =>
   new Map(
     sides.flatMap(({ family, layout }) => [
       ...(layout.side === "native" ? layout.differences().map(({ code }) => [code, {}] as const) : []),
@@ -50,9 +53,8 @@ export function checkCodes(acceptances: readonly Acceptance[], sides: readonly P
 export function acceptedShares(
   shares: readonly KnownShare[],
   acceptances: readonly Acceptance[],
-  sides: readonly ParityModel[],
+  codes: KnownCodes,
 ): AcceptedShare[] {
-  const codes = codesOf(sides);
   return shares.map((share) => {
     const reason = refusal(share, acceptances, codes.get(share.code)?.smallKlNats);
     return { ...share, accepted: reason === null, reason };
@@ -87,10 +89,9 @@ export function isRefused(
   shares: readonly AcceptedShare[],
   limit: number,
   showsInMtp: boolean,
-  sides: readonly ParityModel[],
+  codes: KnownCodes,
 ): boolean {
   const refused = shares.filter(({ accepted }) => !accepted);
-  const codes = codesOf(sides);
   const moved = refused.reduce((sum, { klMeanNats }) => sum + Math.max(0, klMeanNats), 0);
   return moved > limit || (showsInMtp && refused.some(({ code }) => codes.get(code)?.smallKlNats === 0));
 }

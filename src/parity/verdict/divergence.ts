@@ -13,13 +13,13 @@ export interface Divergence {
   readonly tensors: readonly string[];
 }
 
-export function firstDivergence({ taps, plans, exact, goldenTaps }: Evidence): Divergence | null {
+export function firstDivergence({ taps, plans, exact, goldenTaps, isByLayers }: Evidence): Divergence | null {
   const limit = tapLimit(exact, goldenTaps);
   const at = taps.findIndex(({ relativeRms }) => !(relativeRms <= limit));
   if (at < 0) return null;
   const { tap, relativeRms } = taps[at]!;
   const before = taps[at - 1];
-  const inherited = before?.relativeRms ?? 0;
+  const inherited = isByLayers ? 0 : (before?.relativeRms ?? 0);
   const tensors = plans.flatMap((plan) => {
     const taps = plan.steps.map((step) => step.tap);
     const first = before === undefined ? 0 : taps.indexOf(before.tap) + 1;

@@ -1,19 +1,29 @@
 // What the passes of a parity run showed. Findings, divergence and cause are derived from it.
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Metrics, NonFinite } from "../../../numerics/metrics.ts";
-import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import type { ConfigDifference } from "../../family/config-differences.ts";
 import type { SideCast } from "../casts.ts";
 import type { GoldenRounding } from "../inputs/golden.ts";
 import type { Coverage } from "../seen/coverage.ts";
 import type { RecordedTaps, Thresholds } from "./limits.ts";
 
+/** A step of a pass, as far as reports tell of it. */
+export interface StepReads {
+  readonly tap: string;
+  /** Keys. */
+  readonly weights: readonly string[];
+}
+
+export interface PassReads {
+  readonly steps: readonly StepReads[];
+}
+
 export interface Evidence {
   readonly metrics: Metrics;
   readonly nonFinite: { readonly first: NonFinite; readonly positions: number } | null;
   readonly thresholds: Thresholds;
   readonly taps: readonly TapComparison[];
-  readonly plans: readonly ForwardPlan[];
+  readonly plans: readonly PassReads[];
   readonly configDifferences: readonly ConfigDifference[];
   readonly unusedTensors: readonly string[];
   readonly brokenTies: readonly { readonly alias: string; readonly of: string }[];
@@ -28,6 +38,8 @@ export interface Evidence {
   readonly goldenRounding: GoldenRounding | null;
   /** Of a golden that has hidden states, too. */
   readonly goldenTaps?: RecordedTaps;
+  /** Whether each step between recorded hidden states began with these, and inherited nothing. */
+  readonly isByLayers: boolean;
 }
 
 /** Taps of layers that predict further tokens: no logit of the model shows them. */

@@ -5,7 +5,7 @@ import { compareConfigs } from "../../family/config-differences.ts";
 import type { UpstreamChange } from "../../family/upstream.ts";
 import type { ParityModel } from "../side.ts";
 import { changesOf, otherVersions } from "../versions.ts";
-import { isBesideHf, type Laboratory, type Rerun } from "./laboratory.ts";
+import { isBesideHf, type Laboratory, type MeasuredRun, type Rerun } from "./laboratory.ts";
 
 export interface KnownShare {
   readonly code: string;
@@ -18,6 +18,8 @@ export interface KnownShare {
 
 export interface WithoutKnown {
   readonly shares: readonly KnownShare[];
+  /** Of this machine, with the first of them undone, then with the second, too, … */
+  readonly runs?: readonly MeasuredRun[];
   /** With all of them undone. */
   readonly without: Rerun;
 }
@@ -48,13 +50,15 @@ export async function withoutKnown(
   laboratory: Laboratory,
 ): Promise<WithoutKnown | null> {
   const shares: KnownShare[] = [];
+  const runs: MeasuredRun[] = [];
   let without = before;
   for (const { undone, ...difference } of knownOf(sides)) {
     const after = await laboratory.measuredAs(undone);
     shares.push({ ...difference, klMeanNats: without.metrics.klMeanNats - after.metrics.klMeanNats });
     without = after;
+    runs.push(after);
   }
-  return shares.length > 0 ? { shares, without } : null;
+  return shares.length > 0 ? { shares, runs, without } : null;
 }
 
 export interface OtherVersion {

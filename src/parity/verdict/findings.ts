@@ -9,6 +9,7 @@ export interface Finding {
     | "TOP1"
     | "NON_FINITE"
     | "MTP"
+    | "LAYERS"
     | "UNUSED_TENSORS"
     | "WEIGHTS_NOT_RUN"
     | "NOT_THE_CAST"
@@ -16,6 +17,9 @@ export interface Finding {
     | "CONFIG";
   readonly message: string;
 }
+
+/** The logits have limits of their own. */
+const isLayer = (tap: string): boolean => tap !== "logits";
 
 /** Nothing means that every check held. */
 export const find = (evidence: Evidence): readonly Finding[] => [...findings(evidence)];
@@ -39,6 +43,18 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
     if (relativeRms <= tapLimit(rest.exact)) continue;
     const message = `the hidden states of ${tap} (multi-token prediction) differ by ${relativeRms.toExponential(2)} of their size`;
     yield { code: "MTP", message };
+  }
+  const apart = rest.isByLayers
+    ? rest.taps.filter(
+        ({ tap, relativeRms }) => isLayer(tap) && !(relativeRms <= tapLimit(rest.exact, rest.goldenTaps)),
+      )
+    : [];
+  if (apart.length > 0) {
+    const layers = apart.map(({ tap, relativeRms }) => `${tap} by ${relativeRms.toExponential(2)} of its size`);
+    yield {
+      code: "LAYERS",
+      message: `not the recorded hidden states, from recorded ones before them: ${layers.join(", ")}`,
+    };
   }
   if (rest.configDifferences.length > 0) {
     const fields = rest.configDifferences.map(({ field }) => field).join(", ");

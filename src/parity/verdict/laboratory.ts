@@ -1,14 +1,16 @@
 // Further runs of a parity that did not come out even, each with something changed on one side or on both.
 import type { TapComparison } from "../../../numerics/driver.ts";
 import type { Forward } from "../../../numerics/graph.ts";
+import type { LogitRows } from "../../../numerics/logit-rows.ts";
 import type { Metrics } from "../../../numerics/metrics.ts";
-import type { ForwardPlan } from "../../../numerics/shapes/plan.ts";
 import { InputError } from "../../base/errors.ts";
 import { bound, type Family } from "../../family/family.ts";
 import type { Layout } from "../../family/layout.ts";
 import { inOneType } from "../casts.ts";
+import type { InputTaps } from "../pass-plans.ts";
 import type { Passes } from "../passes.ts";
 import type { SideWeights } from "../side.ts";
+import type { PassReads } from "./evidence.ts";
 import type { Trial } from "./trial.ts";
 
 /** What a run showed. */
@@ -16,7 +18,13 @@ export interface Rerun {
   readonly metrics: Metrics;
   readonly taps: readonly TapComparison[];
   /** Of the passes that it ran: a step with something undone may read other tensors. */
-  readonly plans: readonly ForwardPlan[];
+  readonly plans: readonly PassReads[];
+}
+
+/** A run of this machine, and all that it measured. */
+export interface MeasuredRun extends Rerun {
+  readonly rows: LogitRows;
+  readonly measured: readonly InputTaps[];
 }
 
 /** What is changed; known upstream differences are always undone. */
@@ -65,7 +73,7 @@ export class Laboratory {
   }
 
   /** Runs with another pass of the side that is measured. */
-  async measuredAs(forward: Forward): Promise<Rerun> {
+  async measuredAs(forward: Forward): Promise<MeasuredRun> {
     const { passes } = this.trial;
     const measured = passes.sides.length === 1 ? 0 : 1 - passes.reference;
     return await this.runOn(passes, passes.forwards.with(measured, forward));
@@ -78,11 +86,12 @@ export class Laboratory {
     return await this.runOn(passes.having([passes.sides[side]!, this.inOneType[side]!], forwards), forwards);
   }
 
-  private async runOn(passes: Passes, forwards: readonly Forward[]): Promise<Rerun> {
+  private async runOn(passes: Passes, forwards: readonly Forward[]): Promise<MeasuredRun> {
     const { options, backend } = this.trial;
     const { signal, onProgress } = options;
-    const { comparison, taps, plans } = await passes.runAgain(backend, forwards, { signal, onProgress });
-    return { metrics: comparison.metrics(), taps, plans };
+    const { comparison, taps, measured, plans } = await passes.runAgain(backend, forwards, { signal, onProgress });
+    const rows = comparison.rows();
+    return { metrics: rows.metrics(), taps, plans, rows, measured };
   }
 
   /** The pass of a side at another config, as transformers computes it. */

@@ -31,6 +31,12 @@ export function thresholds(
   };
 }
 
+/** In a part of a run that did not measure what rounding makes: beyond this, the whole of it fails whatever that is. */
+export function unmeasuredThresholds(given: Parameters<typeof thresholds>[0]): Thresholds {
+  const limits = thresholds(given, null);
+  return limits.origin === "given" ? limits : { ...limits, klMeanNats: LARGEST_MEASURED_LIMIT };
+}
+
 /** Mean KL in nats per token that rounding logits to f32 leaves where both sides compute the same. */
 const LARGEST_OF_ROUNDED_LOGITS = 1e-12;
 

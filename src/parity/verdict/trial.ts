@@ -3,7 +3,8 @@ import type { Backend } from "../../../numerics/backend.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import type { SideCast } from "../casts.ts";
 import type { Acceptance, RoutingChoice } from "../choices.ts";
-import type { ForwardOptions, Passes } from "../passes.ts";
+import type { ForwardOptions } from "../forward/outcome.ts";
+import type { Passes } from "../passes.ts";
 import type { ParityModel } from "../side.ts";
 
 export interface JudgeOptions extends ForwardOptions {
@@ -17,6 +18,16 @@ export interface JudgeOptions extends ForwardOptions {
   readonly routing?: RoutingChoice | undefined;
 }
 
+/** Which part of a run this is, and what it does that is done once. */
+export interface Share {
+  /** From 1 on. */
+  readonly part: number;
+  readonly parts: number;
+  readonly measuresNoise: boolean;
+  /** Whether this part compares a tensor of both sides bit for bit, by its Hugging Face key. */
+  readonly owns: (key: string) => boolean;
+}
+
 /** What is judged. */
 export interface Trial {
   readonly options: JudgeOptions;
@@ -25,6 +36,8 @@ export interface Trial {
   readonly backend: Backend;
   /** What lies between the types of the sides as they are stored; null where they are the same. */
   readonly cast: SideCast | null;
+  /** Where this is a part of a run. */
+  readonly share?: Share | undefined;
 }
 
 /** For steps that read weights. */
