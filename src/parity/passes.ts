@@ -81,11 +81,6 @@ export class Passes {
     return sum(plans.map((plan) => flopsBetween(plan, this.cut.restart)));
   }
 
-  /** The row where each input of the run begins, and how many rows there are. */
-  get rows(): { readonly starts: readonly number[]; readonly rows: number } {
-    return { starts: this.cut.starts, rows: this.cut.ids.length };
-  }
-
   /**
    * What the passes need, from shapes alone: of the sides on the first input, then on the second, …
    * @throws InputError where they do not fit the weights or each other
@@ -171,9 +166,6 @@ export class Passes {
     return this.cut.restart !== undefined;
   }
 
-  get isPart(): boolean {
-    return this.of.part !== undefined;
-  }
 
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {

@@ -1,4 +1,5 @@
 // Every check of a parity run, in the order of reports: one name here for each.
+import { chain } from "./chain.ts";
 import type { Examine, ParityCheck, Run } from "./check.ts";
 import { configs } from "./configs.ts";
 import { experts } from "./experts.ts";
@@ -13,7 +14,16 @@ import { vocabulary } from "./vocabulary.ts";
 import { weights } from "./weights.ts";
 
 const OF_LOGITS: readonly Examine[] = [meanKl, known, top1, finite, multiTokenPrediction];
-const OF_SIDES: readonly Examine[] = [goldenPrecision, goldenTaps, configs, ties, everyTensorRead, weights, vocabulary];
+const OF_SIDES: readonly Examine[] = [
+  goldenPrecision,
+  goldenTaps,
+  chain,
+  configs,
+  ties,
+  everyTensorRead,
+  weights,
+  vocabulary,
+];
 /** What the input could not show. */
 const OF_INPUT: readonly Examine[] = [positions, windows, experts, tower];
 

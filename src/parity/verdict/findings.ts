@@ -18,6 +18,11 @@ export interface Finding {
   readonly message: string;
 }
 
+const SHOWN = 8;
+
+const few = (words: readonly string[]): string =>
+  words.length <= SHOWN ? words.join(", ") : `${words.slice(0, SHOWN).join(", ")} and ${words.length - SHOWN} more`;
+
 /** The logits have limits of their own. */
 const isLayer = (tap: string): boolean => tap !== "logits";
 
@@ -53,7 +58,7 @@ function* findings({ metrics, nonFinite, thresholds, ...rest }: Evidence): Gener
     const layers = apart.map(({ tap, relativeRms }) => `${tap} by ${relativeRms.toExponential(2)} of its size`);
     yield {
       code: "LAYERS",
-      message: `not the recorded hidden states, from recorded ones before them: ${layers.join(", ")}`,
+      message: `not the recorded hidden states, from recorded ones before them: ${few(layers)}`,
     };
   }
   if (rest.configDifferences.length > 0) {

@@ -83,7 +83,11 @@ export async function conclude(trial: Trial, observed: Observed): Promise<Judgem
   const views = passes.sides.map(({ view }) => view);
   const steps =
     findings.length > 0 && causes.length === 0
-      ? [...(await nextSteps(views, evidence, inBytes(options))), ...(search?.steps ?? [])]
+      ? [
+          ...(evidence.isByLayers ? [WITHOUT_LAYERS] : []),
+          ...(await nextSteps(views, evidence, inBytes(options))),
+          ...(search?.steps ?? []),
+        ]
       : [];
   const judged = {
     ...{ evidence, noiseFloor, known, settled, search, causes, divergence },
@@ -97,6 +101,9 @@ export async function conclude(trial: Trial, observed: Observed): Promise<Judgem
   };
   return judgementOf(judged, options.localise ?? false);
 }
+
+const WITHOUT_LAYERS =
+  "run it once more without --by layers: known faults of the first layer that parts are then undone on trial";
 
 interface FirstRun {
   readonly outcome: ForwardOutcome;

@@ -1,11 +1,14 @@
 import { parseUpstream } from "../../../family/upstream.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../../parity/choices.ts";
+import type { ForwardProgress } from "../../../parity/forward/outcome.ts";
+import type { ParityReport } from "../../../parity/forward/report.ts";
+import { savedTapsDocument } from "../../../report/views/parity/saved-taps.ts";
 import { backendNotes, parityDocument } from "../../../report/views/parity.ts";
 import { acceptancesIn } from "../../accept-known.ts";
 import type { Command } from "../../command.ts";
 import { inputsOf, tokenizerBeside } from "../../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
-import { flag, pairOptions, sideOptionsOf, text } from "../../options.ts";
+import { choice, flag, pairOptions, sideOptionsOf, text } from "../../options.ts";
 import { inputOptions, runOptions } from "../../parity-options.ts";
 import { untilAborted } from "../../signals.ts";
 
@@ -18,12 +21,18 @@ export const parity: Command = {
     ...inputOptions,
     golden: text("safetensors with input_ids and logits to compare with"),
     localise: flag("Name the first place where the sides part, whatever the verdict"),
+    by: choice("Begin each layer with the hidden states that the golden has, not with those computed before it", [
+      "layers",
+    ]),
+    "save-taps": text("Write what <a> computes as a golden with hidden states; nothing is compared"),
     ...runOptions,
     ...pairOptions,
   },
   examples: [
     ["parity step-1000 my-model --config Qwen3-8B", "what a trainer saved against what was converted"],
     ["parity my-model --golden golden.safetensors", "against logits that transformers computed"],
+    ["parity my-model --save-taps golden.safetensors", "what the next one begins its layers with"],
+    ["parity step-1000 --golden golden.safetensors --by layers", "each layer from what was recorded before it"],
     ['parity step-1000 my-model --prompt "The quick brown fox"', "on a text"],
     ['parity a b --chat-template --image cat.jpg --prompt "What is this?"', "on a question about an image"],
   ],
@@ -33,17 +42,19 @@ export const parity: Command = {
       import("../../../model/model.ts"),
       import("../../../parity/parity.ts"),
     ]);
+    const taps = args.text("save-taps");
     const paths = [args.required("a"), args.text("b")].filter((path) => path !== undefined);
     return withCheckpoints(paths, async (checkpoints) => {
       const [a, b] = checkpoints.map((checkpoint, i) =>
         openModel(checkpoint, sideOptionsOf(args, adapters, i === 0 ? "a" : "b")),
       );
       const saveLogits = args.text("save-logits");
-      const signal = saveLogits === undefined ? context.signal : context.holdSignals();
-      const running = runParity({
+      const signal = saveLogits === undefined && taps === undefined ? context.signal : context.holdSignals();
+      const options = {
         a: a!,
         b,
         golden: args.text("golden"),
+        byLayers: args.choice("by", ["layers"]) === "layers",
         input: await inputsOf(args, checkpoints),
         backend: args.choice("backend", BACKEND_CHOICES),
         maxKlNats: args.number("max-kl", 0),
@@ -56,12 +67,17 @@ export const parity: Command = {
         upstream: parseUpstream(args.list("upstream")),
         routing: args.choice("routing", ROUTING_CHOICES),
         signal,
-        onBackend: (backend) => {
+        onBackend: (backend: ParityReport["backend"]) => {
           for (const note of backendNotes(backend)) context.print(`${note}\n\n`);
         },
-        onProgress: (event) => context.progress({ ...event, label: event.unit === "FLOP" ? "forward" : event.label }),
-      });
-      const report = await untilAborted(signal, running);
+        onProgress: (event: ForwardProgress) =>
+          context.progress({ ...event, label: event.unit === "FLOP" ? "forward" : event.label }),
+      };
+      if (taps !== undefined) {
+        const { saveTaps } = await import("../../../parity/forward/save-taps.ts");
+        return savedTapsDocument(await untilAborted(signal, saveTaps({ ...options, saveTaps: taps })));
+      }
+      const report = await untilAborted(signal, runParity(options));
       const tokenizer = tokenizerBeside(args, checkpoints);
       const { tokenTexts } = await import("../../../parity/inputs/token-texts.ts");
       const { nextTokens, positions } = report;
