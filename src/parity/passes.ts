@@ -166,7 +166,6 @@ export class Passes {
     return this.cut.restart !== undefined;
   }
 
-
   /** What rounding alone makes of the reference, or of the only side, on the longest input. @param onFlops with those done */
   noise(backend: Backend, onFlops: (flops: number) => void): Promise<NoiseFloor | null> {
     return measureNoise(backend, this.noiseSide, this.longest, { onFlops, ...this.noiseOf });
