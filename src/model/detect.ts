@@ -117,7 +117,7 @@ function refuseOtherFamily(
 ): void {
   const [own] = settled;
   const fits = (adapter: Adapter) =>
-    layoutsOf(adapter).some((layout) => isWhole(judge(adapter, layout, kinds, null, false)));
+    layoutsOf(adapter).some((layout) => probedKinds(adapter, layout).some((known) => known.areAll(kinds)));
   const found = adapters.filter((adapter) => adapter.generic !== true && !settled.includes(adapter) && fits(adapter));
   if (own === undefined || found.length === 0) return;
   const names = found.map(({ family }) => family).join(" or ");

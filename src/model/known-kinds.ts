@@ -74,6 +74,17 @@ export class KnownKinds {
     return this.passed.some((pattern) => passesKind(pattern, kind)) ? [kind] : undefined;
   }
 
+  /** Whether kinds are all known, and all that is required. */
+  areAll(kinds: Iterable<string>): boolean {
+    const found: string[] = [];
+    for (const kind of kinds) {
+      const own = this.canonical(kind);
+      if (own === undefined) return false;
+      found.push(...own);
+    }
+    return this.presence(found, false) === 1;
+  }
+
   /** Share of the required kinds that are there. Where the family is settled, a tower may be absent as a whole. */
   presence(found: readonly string[], isSettled: boolean): number {
     const towers = new Set(found.map((kind) => this.required.get(kind)));

@@ -40,7 +40,17 @@ export const refusalOf = (rules: readonly Rule[], side: Side, key: string): Refu
 
 const isRefusal = (rule: Rule, side: Side): rule is RefuseRule => rule.kind === "refuse" && rule.side === side;
 
+/** By text and index: as many as rules have patterns, each asked about every key. */
+const PATTERNS = new Map<string, RegExp>();
+
 function patternOf(text: string, index: string): RegExp {
+  const name = `${index} ${text}`;
+  const known = PATTERNS.get(name) ?? compiled(text, index);
+  PATTERNS.set(name, known);
+  return known;
+}
+
+function compiled(text: string, index: string): RegExp {
   const escaped = text.split(/(\{\w+\})/).map((part) => {
     if (part === "{key}") return "(?<rest>.+)";
     return AXIS.test(part) ? `(?<index>${index})` : part.replaceAll(/[.*+?^$|()[\]\\]/g, String.raw`\$&`);

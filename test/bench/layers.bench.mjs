@@ -33,7 +33,7 @@ async function bench(choice, layers) {
   const input = { ids_T: Array.from({ length: tokens }, (_, i) => (i * 7919 + 13) % shape.vocab) };
   const plan = planForward(forward, (key) => headers.get(key), { ...input, has: (key) => headers.has(key) });
   const weightBytes = plan.steps.reduce((sum, step) => sum + step.weightBytes, 0);
-  const { backend } = await openBackend(choice, plan.flops);
+  const { backend } = await openBackend(choice, { flops: plan.flops, mayMeasure: false });
   const side = {
     forward,
     plan,

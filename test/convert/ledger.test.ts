@@ -1,6 +1,7 @@
 // The ledger, on every checkpoint that upstream wrote: whatever is done to one tensor, the conversion is refused, and says
 // which tensor it was. Headers are edited, as what is refused here is refused before a byte is read.
 import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
@@ -9,7 +10,6 @@ import { planConversion } from "../../src/convert/plan.ts";
 import type { Checkpoint, TensorInfo } from "../../src/formats/checkpoint.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { encodedCases, type FixtureCase, tableCases } from "../helpers/fixtures.ts";
-import { scratch } from "../helpers/scratch.ts";
 
 type Tensors = Map<string, TensorInfo>;
 
@@ -32,6 +32,9 @@ function kindsOf(path: string): TensorInfo[] {
   return [...new Map(ofModel.map((info) => [info.key.replace(/\d+/g, "#"), info])).values()];
 }
 
+/** Nothing is there: a plan writes none. */
+const TARGET = join(tmpdir(), "convert-checkpoint-ledger", "out");
+
 /** The failure that planning a conversion of edited headers ends with; null where there is none. */
 function failure(checkpoint: Checkpoint, { hf, layout }: FixtureCase, edit: (tensors: Tensors) => void) {
   const tensors: Tensors = new Map(checkpoint.tensors);
@@ -41,7 +44,7 @@ function failure(checkpoint: Checkpoint, { hf, layout }: FixtureCase, edit: (ten
   try {
     // Its methods stand in a class: a copy by fields would have none.
     const edited: Checkpoint = Object.create(checkpoint, { tensors: { value: tensors } });
-    planConversion(edited, join(scratch(), "out"), options);
+    planConversion(edited, TARGET, options);
     return null;
   } catch (error) {
     if (error instanceof InputError) return error;

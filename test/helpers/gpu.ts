@@ -22,3 +22,8 @@ if (reason !== undefined && !isRequired) process.stderr.write(`GPU tests NOT RUN
 export function describeGpu(name: string, suite: () => void): void {
   describe.skipIf(reason !== undefined && !isRequired)(`[gpu] ${name}`, suite);
 }
+
+/** … of kernels that this adapter would not take: `npm run test:gpu` leaves them out on drivers that take minutes to compile them. */
+export function describeOtherWidths(name: string, suite: () => void): void {
+  describeGpu(`[other widths] ${name}`, suite);
+}

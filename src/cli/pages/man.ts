@@ -24,7 +24,7 @@ export function manPage(version: string, of: readonly Command[] = commands): str
     section("NAME"),
     `${escaped(NAME)} \\- ${escaped(PURPOSE.replace(/^./, (c) => c.toLowerCase()).replace(/\.$/, ""))}`,
     section("SYNOPSIS"),
-    ...of.flatMap(synopses),
+    ...of.flatMap((command, i) => [...(i > 0 ? [".br"] : []), ...synopses(command)]),
     section("DESCRIPTION"),
     escaped(PURPOSE),
     ".PP",
@@ -53,7 +53,7 @@ const section = (title: string): string => `.SH ${title}`;
 function synopses(command: Command): string[] {
   const forms = formsOf(command);
   const words = (form: string) => (form === "$0" ? (forms[0] ?? "").slice(nameOf(command).length + 1) : form);
-  return forms.flatMap((form) => [`.B ${escaped(NAME)}`, escaped(words(form)), ".br"]);
+  return forms.flatMap((form, i) => [...(i > 0 ? [".br"] : []), `.B ${escaped(NAME)}`, escaped(words(form))]);
 }
 
 function commandPage(command: Command): string[] {

@@ -76,9 +76,10 @@ export async function conclude(trial: Trial, observed: Observed): Promise<Judgem
         : { causes: [], divergence: firstDivergence(evidence) };
   const isUnknown =
     findings.length > 0 && explained.length === 0 && passes.goldenRun !== null && evidence.nonFinite === null;
-  const search = isUnknown
-    ? await searchGolden(passes, evidence, outcome.comparison, known, { ...options, backend: trial.backend })
-    : null;
+  const search =
+    isUnknown && options.search !== false
+      ? await searchGolden(passes, evidence, outcome.comparison, known, { ...options, backend: trial.backend })
+      : null;
   const causes = [...explained, ...(search?.causes ?? [])];
   const views = passes.sides.map(({ view }) => view);
   const steps =

@@ -16,6 +16,8 @@ export interface JudgeOptions extends ForwardOptions {
   readonly acceptKnown?: boolean | readonly Acceptance[] | undefined;
   /** Whether the second side takes the experts that the first one chose; free unless given. */
   readonly routing?: RoutingChoice | undefined;
+  /** Whether known faults are undone on trial where nothing else explains why a golden differs, some seconds; true unless given. */
+  readonly search?: boolean | undefined;
 }
 
 /** Which part of a run this is, and what it does that is done once. */

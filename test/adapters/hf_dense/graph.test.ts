@@ -12,6 +12,7 @@ import { planForward } from "../../../numerics/shapes/plan.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { FIXTURES, fixtureCases } from "../../helpers/fixtures.ts";
+import { judged } from "../../helpers/judged.ts";
 import { layoutOf, runBy } from "../../helpers/layouts.ts";
 import { fixtureCase, hfSide, nativeSide } from "../../helpers/models.ts";
 import { refusal } from "../refuse.ts";
@@ -27,7 +28,7 @@ async function klOf(name: string, change: (decoder: Decoder) => Partial<Decoder>
   const side = hfSide(`hf_dense/${name}`);
   const a = { ...side, layout: runBy(side.layout, hfForward({ ...decoder, ...change(decoder) })) };
   const { golden } = fixtureCase(`hf_dense/${name}`);
-  return (await runParity({ a, golden, backend: "cpu" })).metrics.klMeanNats;
+  return (await judged({ a, golden })).metrics.klMeanNats;
 }
 
 const attention = (change: (was: Decoder["attention"]) => Partial<Decoder["attention"]>) => (decoder: Decoder) => ({

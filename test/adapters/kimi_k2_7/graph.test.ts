@@ -5,6 +5,7 @@ import { kimiK27 } from "../../../adapters/kimi_k2_7/index.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { toHalves } from "../../../src/faults/kinds/axes.ts";
 import { runParity } from "../../../src/parity/parity.ts";
+import { judged } from "../../helpers/judged.ts";
 import { bytesOf, fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
 
@@ -87,7 +88,7 @@ describe("configs", () => {
     ["another scale of the softmax", text({ rope_parameters: { ...rope, mscale: 1, mscale_all_dim: 0.5 } })],
   ])("%s fails against transformers' logits", async (_name, change) => {
     const input = { kind: "inputs", file: inputs ?? "" } as const;
-    const report = await runParity({ a: hfSide(NAME, change), golden, backend, input });
+    const report = await judged({ a: hfSide(NAME, change), golden, input });
     expect(report).toMatchObject({ verdict: "fail", findings: [{ code: "KL" }] });
   });
 

@@ -7,6 +7,7 @@ import type { Upstream } from "../../../src/family/upstream.ts";
 import { toPairs } from "../../../src/faults/kinds/axes.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
+import { judged } from "../../helpers/judged.ts";
 import { layoutOf } from "../../helpers/layouts.ts";
 import { bytesOf, fixtureCase, hfSide, modelOf, mutated, nativeSide } from "../../helpers/models.ts";
 import { inputsWith, rearranged } from "../../helpers/vision.ts";
@@ -123,7 +124,7 @@ describe("a config of other mathematics fails against transformers' logits", () 
     readFileSync(`${folder}/config.json`, "utf8"),
   );
   const against = (change: JsonObject) =>
-    runParity({ a: hfSide(NAME, change), golden, backend, input: { kind: "inputs", file: inputs ?? "" } });
+    judged({ a: hfSide(NAME, change), golden, input: { kind: "inputs", file: inputs ?? "" } });
   const text = (fields: JsonObject) => ({ text_config: { ...json.text_config, ...fields } });
   const vision = (fields: JsonObject) => ({ vision_config: { ...json.vision_config, ...fields } });
 

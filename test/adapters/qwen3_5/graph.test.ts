@@ -10,6 +10,7 @@ import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
+import { judged } from "../../helpers/judged.ts";
 import { differencesOf, layoutOf, runBy } from "../../helpers/layouts.ts";
 import { bytesOf, fixtureCase, hfSide, modelOf, mutated, nativeSide, type TestModel } from "../../helpers/models.ts";
 import { scratch } from "../../helpers/scratch.ts";
@@ -109,7 +110,7 @@ describe.each([DENSE, MOE])("%s", (name) => {
     const state = readState(inputs ?? "");
     const positions = state.get("position_ids")!;
     const against = async (changed: State) =>
-      (await runParity({ a, golden: truth, backend, input: inputsOf(changed) })).metrics.klMeanNats;
+      (await judged({ a, golden: truth, input: inputsOf(changed) })).metrics.klMeanNats;
     const turned = [...new BigInt64Array(positions.bytes.slice().buffer)].map(Number);
     for (let t = 0; t < turned.length; t += 3) [turned[t + 1], turned[t + 2]] = [turned[t + 2]!, turned[t + 1]!];
     expect(await against(new Map([...state].filter(([key]) => key !== "position_ids")))).toBeLessThan(1e-13);
@@ -334,7 +335,7 @@ describe.each<[string, Fault, readonly string[]]>([
     ])("%s: fails", async (_side, right, truth) => {
       const forward = faulty(right.layout.forward(), fault);
       const layout = runBy(right.layout, forward);
-      const report = await runParity({ a: { ...right, layout }, golden: truth, backend, input: given(name) });
+      const report = await judged({ a: { ...right, layout }, golden: truth, input: given(name) });
       expect(report).toMatchObject({
         verdict: "fail",
         findings: expect.arrayContaining([expect.objectContaining({ code: "KL" })]),

@@ -10,6 +10,7 @@ import { openCheckpoint } from "../../../src/model/open.ts";
 import { runParity } from "../../../src/parity/parity.ts";
 import { readState, type State, type Stored, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
+import { judged } from "../../helpers/judged.ts";
 import { compiledTable, differencesOf, layoutOf, nativeNames, runBy } from "../../helpers/layouts.ts";
 import {
   bytesOf,
@@ -88,7 +89,7 @@ describe.each([DENSE, MOE])("%s", (name) => {
     const state = readState(inputs ?? "");
     const positions = state.get("position_ids")!;
     const against = async (changed: State) =>
-      (await runParity({ a, golden: truth, backend, input: inputsOf(changed) })).metrics.klMeanNats;
+      (await judged({ a, golden: truth, input: inputsOf(changed) })).metrics.klMeanNats;
     const turned = [...new BigInt64Array(positions.bytes.slice().buffer)].map(Number);
     for (let t = 0; t < turned.length; t += 3) [turned[t + 1], turned[t + 2]] = [turned[t + 2]!, turned[t + 1]!];
     expect(await against(new Map([...state].filter(([key]) => key !== "position_ids")))).toBeLessThan(1e-13);
@@ -275,7 +276,7 @@ describe("a config of other mathematics fails against transformers' logits", () 
     ["DeepStack in another order", vision({ deepstack_visual_indexes: [2, 0] })],
     ["another base of the tower's rotation", vision({ rope_parameters: { rope_type: "axial", rope_theta: 100 } })],
   ])("%s", async (_name, change) => {
-    const report = await runParity({ a: hfSide(DENSE!, change), golden, backend, input: given(DENSE!) });
+    const report = await judged({ a: hfSide(DENSE!, change), golden, input: given(DENSE!) });
     expect(report).toMatchObject({ verdict: "fail", findings: [{ code: "KL" }] });
   });
 });
@@ -311,7 +312,7 @@ describe.each(["merger", "deepstack_merger_list.0"] as const)(
     ])("%s: fails", async (_side, right, truth) => {
       const forward = normsMoved(right.layout.forward(), merger);
       const layout = runBy(right.layout, forward);
-      const report = await runParity({ a: { ...right, layout }, golden: truth, backend, input: given(DENSE!) });
+      const report = await judged({ a: { ...right, layout }, golden: truth, input: given(DENSE!) });
       expect(report).toMatchObject({ verdict: "fail", findings: [{ code: "KL" }] });
     });
   },

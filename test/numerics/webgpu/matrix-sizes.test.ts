@@ -5,7 +5,7 @@ import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from "../
 import type { MatrixShape } from "../../../numerics/webgpu/device/description.ts";
 import { checkProducts } from "../../../numerics/webgpu/device/matrices.ts";
 import type { GemmKernel } from "../../../numerics/webgpu/kernels/gemm.ts";
-import { describeGpu } from "../../helpers/gpu.ts";
+import { describeOtherWidths } from "../../helpers/gpu.ts";
 import { errorOf, values, weight } from "../harness.ts";
 
 /**
@@ -48,7 +48,7 @@ vi.mock("../../../numerics/webgpu/kernels/gemm-matrix.ts", async (original) => {
   };
 });
 
-describeGpu("matrix units of all sizes", () => {
+describeOtherWidths("matrix units of all sizes", () => {
   let backend: WebGpuBackend | undefined;
   afterEach(() => backend?.close());
 

@@ -3,14 +3,14 @@
 import { expect, it, vi } from "vitest";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { describeAdapter } from "../../../numerics/webgpu/device/adapter.ts";
-import { describeGpu } from "../../helpers/gpu.ts";
+import { describeOtherWidths } from "../../helpers/gpu.ts";
 import { errorOf, weight } from "../harness.ts";
 
 vi.hoisted(() => {
   process.env.LP_NATIVE_VECTOR_WIDTH = "128";
 });
 
-describeGpu("subgroups of 4", () => {
+describeOtherWidths("subgroups of 4", () => {
   it("products and attention", async () => {
     const adapter = await describeAdapter();
     if (adapter.name.includes("llvmpipe")) expect(adapter.subgroupSizes).toEqual([4, 4]);

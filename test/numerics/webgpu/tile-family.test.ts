@@ -3,7 +3,7 @@ import { expect, it, vi } from "vitest";
 import { createWebGpuBackend } from "../../../numerics/webgpu/backend.ts";
 import { tileFor } from "../../../numerics/webgpu/kernels/gemm-tile.ts";
 import { runParity } from "../../../src/parity/parity.ts";
-import { describeGpu } from "../../helpers/gpu.ts";
+import { describeOtherWidths } from "../../helpers/gpu.ts";
 import { fixtureCase, hfSide } from "../../helpers/models.ts";
 import { largestError } from "../../helpers/tensors.ts";
 import { chains, floats } from "../chains.ts";
@@ -20,7 +20,7 @@ vi.mock("../../../numerics/webgpu/device/adapter.ts", async (original) => ({
 /** lavapipe takes ten seconds to compile one such kernel. */
 const timeout = 600_000;
 
-describeGpu("kernels of real GPUs", () => {
+describeOtherWidths("kernels of real GPUs", () => {
   it.each([
     [70, "F32", [64, 64, 16]],
     [257, "BF16", [128, 128, 16]],
