@@ -10,7 +10,8 @@ import { sharedOptions } from "./options.ts";
 export const NAME = "convert-checkpoint";
 export const PURPOSE =
   "Convert model checkpoints between trainers' native layouts and Hugging Face, and prove that nothing changed.";
-export const PATHS = "A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth.";
+export const PATHS =
+  "A path is a directory or a file: safetensors, sharded safetensors, torch DCP, .pt/.pth, or hf://owner/name[@revision][/folder] on the Hub.";
 export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
   [0, "done, every check held"],
   [1, "a check failed"],

@@ -1,6 +1,7 @@
 // Memory of a conversion, known before it starts: it depends on the plan, not on the size of the model.
 import { EnvironmentError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Folder } from "../formats/io/folder.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { DEFAULT_BUFFER_BYTES } from "../views/gather.ts";
 import type { Mapping } from "../views/mapping.ts";
@@ -27,7 +28,7 @@ const LEAST_BUFFER_BYTES = 2 ** 20;
 /** What a conversion keeps track of. */
 export interface Workload {
   readonly mappings: readonly Mapping[];
-  readonly source: Pick<Checkpoint, "chunks">;
+  readonly source: Pick<Checkpoint, "chunks"> & { readonly folder?: Pick<Folder, "workBytes"> };
   readonly files: readonly OutputFile[];
   /** What decoding and encoding take beside the working buffers. */
   readonly encodingBytes?: number;
@@ -43,7 +44,7 @@ export function conversionMemory(
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
   const parts = files.reduce((sum, file) => sum + file.parts.length, 0);
   const records = tensors * TENSOR_BYTES + (source.chunks ?? 0) * CHUNK_BYTES + parts * PART_BYTES;
-  const fixed = PROCESS_BYTES + encodingBytes + records;
+  const fixed = PROCESS_BYTES + encodingBytes + records + (source.folder?.workBytes ?? 0);
   const least = fixed + mappings.length * LEAST_BUFFER_BYTES;
   if (maxRamBytes !== undefined && maxRamBytes < least) {
     throw new EnvironmentError("MAX_RAM_IMPOSSIBLE", `--max-ram: this conversion takes at least ${least} bytes`, {

@@ -15,8 +15,6 @@ import { Reader } from "./web/reading.ts";
 import { type Asked, failing } from "./web/refusals.ts";
 import type { RemoteFile, Snapshot, SnapshotFile } from "./wire.ts";
 
-const COMMIT = /^[0-9a-f]{40}$/;
-
 export class HubClient {
   private readonly reader: Reader;
   /** What the Hub says of files that Xet storage keeps; null where they come by plain ranges. */
@@ -36,8 +34,8 @@ export class HubClient {
       type === "dataset"
         ? await datasetInfo({ ...about, additionalFields: ["sha"] })
         : await modelInfo({ ...about, additionalFields: ["sha"] });
-    const commit = String(info.sha);
-    if (!COMMIT.test(commit)) throw failing(shown, hubUrl, `no commit, but ${JSON.stringify(info.sha)}`);
+    const commit: unknown = info.sha;
+    if (typeof commit !== "string" || commit === "") throw failing(shown, hubUrl, "a repository without a commit");
     const files = new Map<string, SnapshotFile>();
     const listed = listFiles({
       repo: { type, name: repository },

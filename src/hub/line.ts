@@ -36,7 +36,12 @@ export class Line {
     const workerData: ThreadData = { port: port2, settings, words: this.#words, slots: this.slots };
     // Beside this module, in the language that this one is in.
     const file = new URL(`./hub-thread${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
-    const worker = new Worker(file, { workerData, transferList: [port2] });
+    const worker = new Worker(file, {
+      workerData,
+      transferList: [port2],
+      // What it reads goes into the slots: the rest is short-lived.
+      resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 256 },
+    });
     // A process that has nothing left to do does not wait for it.
     worker.unref();
     port1.unref();

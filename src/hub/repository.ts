@@ -135,7 +135,8 @@ function snapshotOf(settings: HubSettings, address: HubAddress, shown: string): 
 }
 
 function connected(settings: HubSettings) {
-  const key = JSON.stringify(settings);
+  // Where the cache is does not matter to the thread.
+  const key = JSON.stringify({ ...settings, cache: "", offline: null });
   const there = connections.get(key);
   if (there !== undefined) return there;
   const line = new Line(settings);

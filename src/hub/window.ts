@@ -10,8 +10,8 @@ const REQUEST_SLOTS = 8;
 const AHEAD_SLOTS = 24;
 /** A read of so much is one of a run: single rows are smaller. */
 const RUN_BYTES = 1 << 17;
-/** What a lonely small read asks for. */
-const LEAST_BYTES = 1 << 14;
+/** What a lonely small read asks for: little more time than for less, and its neighbours are often next. */
+const LEAST_BYTES = 1 << 18;
 /** Reads so close to each other are a run with gaps. */
 const GAP_BYTES = 1 << 16;
 /** A run that grows asks for so many times what it had. */
@@ -72,6 +72,8 @@ export class Window {
       extent.read = Math.max(extent.read, last);
       at = last;
     }
+    // Another stream's turn to go far ahead.
+    if (end === until) this.#streams.delete(`${file.key} ${until}`);
   }
 
   /** The extent that holds this byte. What the reader needs next was asked for by then. */

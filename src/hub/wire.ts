@@ -1,5 +1,5 @@
 // What the thread that speaks to the Hub is asked, and what it answers.
-import type { MessagePort } from "node:worker_threads";
+import { isMainThread, type MessagePort } from "node:worker_threads";
 import type { HubAddress } from "./address.ts";
 import type { SentFailure } from "./failures.ts";
 import type { HubSettings } from "./settings.ts";
@@ -79,5 +79,5 @@ export const HAPPENED = 0;
 export const HEARTBEAT = 1;
 export const FILLED = 2;
 export const SLOT_BYTES = 1 << 20;
-/** 40 MiB. */
-export const SLOTS = 40;
+/** 40 MiB; of threads that read beside others, 16 each. */
+export const SLOTS = isMainThread ? 40 : 16;

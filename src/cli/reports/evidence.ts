@@ -73,7 +73,8 @@ function readOf(file: SeenFile): FileRead {
   const read = isOnlyHeader(file) ? "header" : "content";
   const about = { path, ...(commit === null ? {} : { commit }), bytes };
   if (hasChanged) return { ...about, sha256: null, read, unhashed: "it changed while it was read" };
-  if (sha256 !== null || read === "header") return { ...about, sha256, read };
+  if (read === "header") return { ...about, sha256: null, read };
+  if (sha256 !== null) return { ...about, sha256, read };
   return { ...about, sha256: null, read, unhashed: "too little of it was read, or the run ended before" };
 }
 

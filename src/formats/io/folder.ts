@@ -1,6 +1,6 @@
 // The folder of a checkpoint, wherever it is kept. All that lies beside a checkpoint is read through it.
 
-import { type ByteSource, readBytes } from "./byte-source.ts";
+import { type ByteSource, readBytes as readAt } from "./byte-source.ts";
 import { textNotUtf8, textTooLarge } from "./file-faults.ts";
 
 /** A file of a folder, ready to be read. */
@@ -28,6 +28,8 @@ export interface Published {
 export interface Folder {
   /** The name in messages and reports. */
   readonly path: string;
+  /** Memory that reading from it takes beside the process; none unless given. */
+  readonly workBytes?: number;
   /** Where this content, and no other, is published; absent where that is nowhere. */
   readonly published?: Published;
   /** Names of what is directly inside, sorted by code units. Throws InputError, EnvironmentError. */
@@ -117,11 +119,15 @@ export const CONFIG_LIMIT = 1 << 24;
  * Text of a file of at most `limit` bytes, which must be below the length of a string in V8, 2^29 − 24.
  * @throws InputError TEXT_TOO_LARGE, TEXT_NOT_UTF8, and what opening throws
  */
-export function readText(folder: Folder, name: string, limit: number, shown?: string): string {
+export const readText = (folder: Folder, name: string, limit: number, shown: string = folder.pathOf(name)): string =>
+  decodeUtf8(readBytes(folder, name, limit, shown), (cause) => textNotUtf8(shown, cause));
+
+/** All of a file of at most `limit` bytes. Throws InputError TEXT_TOO_LARGE, and what opening throws. */
+export function readBytes(folder: Folder, name: string, limit: number, shown?: string): Buffer {
   const file = folder.open(name, shown);
   try {
     if (file.byteLength > limit) throw textTooLarge(file.name, file.byteLength, limit);
-    return decodeUtf8(readBytes(file, 0, file.byteLength), (cause) => textNotUtf8(file.name, cause));
+    return readAt(file, 0, file.byteLength);
   } finally {
     file.close();
   }

@@ -23,6 +23,7 @@ export function openRanks(folder: Folder, files: readonly string[]): Checkpoint 
     if (rankOf(name) !== rank) throw rankMissing(folder, rank, `${names.length} files, ${name} next`);
   });
   const ranks: Checkpoint[] = [];
+  folder.expect?.(names);
   try {
     for (const name of names) ranks.push(openTorchFile(inFolder(folder, name)));
     return joinFiles(folder, ranks);

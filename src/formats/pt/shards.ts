@@ -56,6 +56,7 @@ export const isTorchShard = (name: string): boolean =>
  */
 export function openTorchShards(folder: Folder, { index, names }: TorchShards, path: string): Checkpoint {
   const shards: Checkpoint[] = [];
+  folder.expect?.(names);
   try {
     for (const name of names) {
       if (folder.kind(name) === null) throw shardMissing(folder, name, index);

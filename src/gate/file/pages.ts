@@ -1,5 +1,5 @@
 // What a gate file asks of each of its checkpoints, with paths as they are from the file's folder.
-import { dirname, isAbsolute, join } from "node:path";
+import { pathFrom } from "../../base/addresses.ts";
 import type { Adapter } from "../../family/adapter.ts";
 import { parseUpstream } from "../../family/upstream.ts";
 import { locate } from "../../formats/io/disk-folder.ts";
@@ -49,10 +49,10 @@ export function pagesOf(
 type At = (path: string) => string;
 
 /** Paths of a gate file are from its folder on; addresses stay. */
-export const placeOf = (file: string): At => {
-  const folder = dirname(file);
-  return (path) => (isAbsolute(path) || /^[a-z]+:\/\//.test(path) ? path : join(folder, path));
-};
+export const placeOf =
+  (file: string): At =>
+  (path) =>
+    pathFrom(file, path);
 
 const optionsOf = (
   { family, layout, config }: GateCheckpoint,

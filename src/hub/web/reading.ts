@@ -25,6 +25,7 @@ interface Range {
 const MOST_SKIPPED = 1 << 24;
 /** A name that is wrong, or no network, shows at once. */
 const TRIES_TO_MEET = 3;
+const JOINED_BYTES = 1 << 18;
 const HASH = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 /** Asks what a file is, not for a part of it. */
 const IS_QUESTION = /vnd\.xet-fileinfo|application\/json/;
@@ -133,8 +134,14 @@ export class Reader {
           const headers = new Headers(init?.headers);
           headers.set("Range", `bytes=${at}-${end - 1}`);
           const followed = await this.ask(url, { ...init, headers }, asked);
-          this.compare(url, followed.etag);
-          return { body: followed.response.body, ...this.placeOf(followed, { begin: at, end }, asked) };
+          const { body } = followed.response;
+          try {
+            this.compare(url, followed.etag);
+            return { body, ...this.placeOf(followed, { begin: at, end }, asked) };
+          } catch (error) {
+            await body?.cancel();
+            throw error;
+          }
         },
         failures,
       );
@@ -265,14 +272,30 @@ function rangeOf(init: RequestInit | undefined): Range | null {
   return first === undefined ? null : { begin: Number(first), end: Number(last) + 1 };
 }
 
+/** Joined to some hundred kilobytes: each hop of a chunk from stream to stream costs as much as copying that. */
 async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
   const reader = body?.getReader();
   if (reader === undefined) return;
+  let joined = new Uint8Array(JOINED_BYTES);
+  let length = 0;
+  const take = () => {
+    const taken = joined.subarray(0, length);
+    [joined, length] = [new Uint8Array(JOINED_BYTES), 0];
+    return taken;
+  };
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      yield value;
+      const { done, value } = await reader.read().catch((error: unknown) => ({ done: error, value: undefined }));
+      if (value !== undefined && value.length + length <= JOINED_BYTES) {
+        joined.set(value, length);
+        length += value.length;
+        continue;
+      }
+      // What came before an answer broke was right.
+      if (length > 0) yield take();
+      if (value !== undefined) yield value;
+      else if (done === true) return;
+      else throw done;
     }
   } finally {
     await reader.cancel().catch(() => {});

@@ -1,25 +1,43 @@
 // Reads small text files of inputs: those that the user names, and those beside a checkpoint.
 import { readFileSync } from "node:fs";
-import { InputError } from "../../base/errors.ts";
+import { isAddress } from "../../base/addresses.ts";
+import { ConvertCheckpointError, InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../../base/json.ts";
 import { witness } from "../../base/witness.ts";
-import { CONFIG_LIMIT, type Folder, has, readText as readTextIn } from "../../formats/io/folder.ts";
+import { locate } from "../../formats/io/disk-folder.ts";
+import {
+  CONFIG_LIMIT,
+  type Folder,
+  has,
+  readBytes as readBytesIn,
+  readText as readTextIn,
+} from "../../formats/io/folder.ts";
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** A file that the user names; it may be a pipe. Throws what the file system does. */
+/** Whatever a person makes for a run to read at once; what is larger is a checkpoint. */
+const NAMED_LIMIT = 1 << 28;
+
+/** A file that the user names; it may be a pipe, or lie elsewhere. Throws what the file system does, or whoever has it. */
 export function readBytes(file: string): Buffer {
+  if (isAddress(file)) return readElsewhere(file);
   const content = readFileSync(file);
   witness()?.took(file, content);
   return content;
 }
 
-/** @throws InputError NOT_FOUND */
+function readElsewhere(address: string): Buffer {
+  const { folder, file } = locate(address);
+  if (file === null || !has(folder, file)) throw notFound(address);
+  return readBytesIn(folder, file, NAMED_LIMIT, address);
+}
+
+/** @throws InputError NOT_FOUND, and what whoever has it throws */
 export function readText(file: string): string {
   try {
     return readBytes(file).toString("utf8");
   } catch (cause) {
-    throw notFound(file, cause);
+    throw cause instanceof ConvertCheckpointError ? cause : notFound(file, cause);
   }
 }
 

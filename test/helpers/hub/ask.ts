@@ -9,6 +9,7 @@ export type Ask =
   | { readonly kind: "token"; readonly token: string; readonly right: "read" | "write" | "ungranted" | null }
   | { readonly kind: "faults"; readonly faults: readonly Fault[] }
   | { readonly kind: "seen" }
+  | { readonly kind: "proxied" }
   | { readonly kind: "forget" }
   | { readonly kind: "repo"; readonly type: Repo["type"]; readonly id: string }
   | { readonly kind: "stop" };

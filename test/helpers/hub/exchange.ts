@@ -123,8 +123,10 @@ export class Exchange {
       this.response.end();
       return;
     }
-    const other = "wrongBytes" in act ? Math.min(1, size - end) : 0;
-    await this.write(end - begin, (from, to) => bytesOf(content, begin + other + from, begin + other + to));
+    const change = "wrongBytes" in act ? 1 : 0;
+    await this.write(end - begin, (from, to) =>
+      bytesOf(content, begin + from, begin + to).map((byte) => byte ^ change),
+    );
   }
 
   private plain(status: number, headers: Readonly<Record<string, string>>): void {

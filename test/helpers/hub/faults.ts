@@ -25,7 +25,7 @@ export type Act =
   | { readonly reset: true }
   /** Another range than the one that was asked for, with the headers of that other one. */
   | { readonly shiftRange: number }
-  /** The right headers, and bytes of another place. */
+  /** The right headers, and other bytes. */
   | { readonly wrongBytes: true }
   /** All of the file with status 200, as if the header `Range` were not there. */
   | { readonly ignoreRange: true }

@@ -42,6 +42,8 @@ export interface RepoSetup {
   readonly id: string;
   readonly type?: "model" | "dataset";
   readonly files: FileContents;
+  /** The branch, or `refs/pr/N`, that the commit is for; `main` unless given. */
+  readonly ref?: string;
   readonly private?: boolean;
   readonly gated?: boolean;
   /** Whether LFS files are kept in Xet storage, too. */
@@ -124,12 +126,12 @@ export class Repos {
   }
 
   /** A repository with one commit on `main`; one more commit where it is there already. */
-  put({ id, type = "model", files, xet = false, ...access }: RepoSetup): Commit {
+  put({ id, type = "model", files, ref = "main", xet = false, ...access }: RepoSetup): Commit {
     const repo = this.find(type, id) ?? this.create(type, id);
     repo.isPrivate = access.private ?? repo.isPrivate;
     repo.isGated = access.gated ?? repo.isGated;
     const entries = Object.entries(files).map(([path, content]) => [path, hubFile(path, content, xet)] as const);
-    return commit(repo, "main", "files", new Map(entries));
+    return commit(repo, ref, "files", new Map(entries));
   }
 }
 

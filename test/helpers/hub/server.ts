@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Exchange, type Seen } from "./exchange.ts";
 import { type Door, Faults } from "./faults.ts";
+import { HttpProxy } from "./proxy.ts";
 import { readRoutes } from "./read.ts";
 import { Repos } from "./repos.ts";
 import type { Route, State } from "./state.ts";
@@ -27,6 +28,7 @@ export class HubServer {
   readonly repos = new Repos();
   readonly tokens: State["tokens"] = new Map();
   readonly faults = new Faults();
+  readonly proxy = new HttpProxy();
   seen: Seen[] = [];
   private readonly servers: Server[] = [];
   private readonly origins = new Map<string, string>();
@@ -44,7 +46,7 @@ export class HubServer {
     };
   }
 
-  originOf(name: "hub" | "cdn" | "cas"): string {
+  originOf(name: "hub" | "cdn" | "cas" | "proxy"): string {
     return this.origins.get(name) ?? "";
   }
 
@@ -53,9 +55,11 @@ export class HubServer {
     await this.listen("hub", "127.0.0.1", HUB_ROUTES, (path) => (/^\/api\//.test(path) ? "api" : "resolve"));
     await this.listen("cdn", "localhost", CDN_ROUTES, () => "cdn");
     await this.listen("cas", "localhost", [casRoutes], () => "cas");
+    this.origins.set("proxy", await this.proxy.start());
   }
 
   async stop(): Promise<void> {
+    await this.proxy.stop();
     for (const server of this.servers) {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

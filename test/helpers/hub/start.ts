@@ -23,6 +23,8 @@ export class Hub {
   /** Where LFS objects are fetched from. */
   cdn = "";
   cas = "";
+  /** What a variable like `HTTP_PROXY` may be. */
+  proxy = "";
   private readonly worker: Worker;
   private readonly waiting = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void }>();
   private asked = 0;
@@ -67,6 +69,11 @@ export class Hub {
   /** Bytes of all answers' bodies since the last `forget`. */
   async bytes(): Promise<number> {
     return (await this.seen()).reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** What the proxy was asked for since the last `forget`. */
+  async proxied(): Promise<readonly string[]> {
+    return (await this.ask({ kind: "proxied" })) as readonly string[];
   }
 
   async forget(): Promise<void> {

@@ -9,7 +9,12 @@ async function act(ask: Ask): Promise<unknown> {
   if (ask.kind === "start") {
     server = new HubServer(ask.options);
     await server.start();
-    return { url: server.originOf("hub"), cdn: server.originOf("cdn"), cas: server.originOf("cas") };
+    return {
+      url: server.originOf("hub"),
+      cdn: server.originOf("cdn"),
+      cas: server.originOf("cas"),
+      proxy: server.originOf("proxy"),
+    };
   }
   if (server === undefined) throw new Error("the Hub was not started");
   switch (ask.kind) {
@@ -24,8 +29,11 @@ async function act(ask: Ask): Promise<unknown> {
       return null;
     case "seen":
       return server.seen;
+    case "proxied":
+      return server.proxy.seen;
     case "forget":
       server.seen = [];
+      server.proxy.seen = [];
       return null;
     case "repo": {
       const repo = server.repos.find(ask.type, ask.id);

@@ -1,3 +1,4 @@
+import { isAddress } from "../../../base/addresses.ts";
 import { InputError } from "../../../base/errors.ts";
 import { SMALLEST } from "../../../gate/file/smallest.ts";
 import { readText } from "../../../parity/inputs/text-files.ts";
@@ -72,5 +73,6 @@ function textOf(file: string): string {
 function targetOf(report: string, at: (path: string) => string): string | null {
   const [, name] = /^\$\{?(\w+)\}?$/.exec(report) ?? [];
   if (name !== undefined) return process.env[name] || null;
-  return report === "-" ? report : at(report);
+  // Beside a gate file that is on no disk, nothing can be written.
+  return report === "-" || isAddress(at(report)) ? report : at(report);
 }
