@@ -75,6 +75,11 @@ export interface StrictJsonOptions {
    * memory as a whole: what is returned has its keys only.
    */
   readonly entry?: (key: string, value: JsonValue) => void;
+  /**
+   * Asked first for each value of the outermost object: the offset after it where the callee has taken it from the text by
+   * itself, as JSON; else null. Then `entry` gets the parsed value.
+   */
+  readonly taken?: (key: string, begin: number) => number | null;
 }
 
 /** Throws JsonSyntaxError, JsonDuplicateKeyError or JsonKeysError. */
@@ -90,11 +95,13 @@ class Scanner {
 
   readonly #innerKeys: number;
   readonly #entry: StrictJsonOptions["entry"];
+  readonly #taken: StrictJsonOptions["taken"];
 
-  constructor(text: string, { innerKeys = Number.POSITIVE_INFINITY, entry }: StrictJsonOptions) {
+  constructor(text: string, { innerKeys = Number.POSITIVE_INFINITY, entry, taken }: StrictJsonOptions) {
     this.#text = text;
     this.#innerKeys = innerKeys;
     this.#entry = entry;
+    this.#taken = taken;
   }
 
   document(): JsonValue {
@@ -150,16 +157,24 @@ class Scanner {
       if (this.#text.charCodeAt(this.#at) !== COLON) this.#fail("expected ':'");
       this.#at += 1;
       this.#skipSpace();
-      this.#path.push(key);
-      const value = this.#value();
-      this.#path.pop();
-      if (this.#depth > 1 || this.#entry === undefined) map.set(key, value);
-      else {
-        map.set(key, null);
-        this.#entry(key, value);
-      }
+      map.set(key, this.#member(key));
       if (this.#ends(CLOSE_BRACE)) return map;
     }
+  }
+
+  /** The value of a key; null of one that was given away. */
+  #member(key: string): JsonValue {
+    const after = this.#depth > 1 ? null : (this.#taken?.(key, this.#at) ?? null);
+    if (after !== null) {
+      this.#at = after;
+      return null;
+    }
+    this.#path.push(key);
+    const value = this.#value();
+    this.#path.pop();
+    if (this.#depth > 1 || this.#entry === undefined) return value;
+    this.#entry(key, value);
+    return null;
   }
 
   #array(): JsonValue[] {

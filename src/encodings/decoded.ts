@@ -32,25 +32,20 @@ const WINDOW = 1 << 16;
  * Throws InputError SCALE_MISSING, SCALE_WITHOUT_WEIGHT, SCALE_SHAPE, naming the tensor.
  */
 export function decodedSource(source: Source, config: JsonObject | null, where: string): DecodedSource | null {
-  const encoded = findEncoded(source, config, where);
+  const found = findEncoded(source, config, where);
+  const { encoded } = found;
   if (encoded.size === 0) return null;
   const declared = decodedDtype(declaredDtype(config), where);
-  const view = (wide: ReadonlySet<string>) => decodedView(source, encoded, (key) => (wide.has(key) ? "F32" : declared));
+  const view = (wide: ReadonlySet<string>) => decodedView(source, found, (key) => (wide.has(key) ? "F32" : declared));
   return { ...view(new Set()), encoded, unrounded: view };
 }
 
-function decodedView(
-  source: Source,
-  encoded: ReadonlyMap<string, EncodedTensor>,
-  dtypeOf: (key: string) => Decoded,
-): Source {
-  const hidden = new Set([...encoded.values()].flatMap(({ codes, scales }) => [codes, scales]));
-  const byCodes = new Map([...encoded.values()].map((tensor) => [tensor.codes, tensor]));
+function decodedView(source: Source, { encoded, byPart }: Found, dtypeOf: (key: string) => Decoded): Source {
   const tensors = new Map<string, TensorInfo>();
   for (const info of source.tensors.values()) {
-    const tensor = byCodes.get(info.key);
-    if (tensor) tensors.set(tensor.key, logicalInfo(tensor, dtypeOf(tensor.key)));
-    else if (!hidden.has(info.key)) tensors.set(info.key, info);
+    const tensor = byPart.get(info.key);
+    if (tensor === undefined) tensors.set(info.key, info);
+    else if (tensor.codes === info.key) tensors.set(tensor.key, logicalInfo(tensor, dtypeOf(tensor.key)));
   }
   const decoders = new Map<string, Decoder>();
   const workspace = new Workspace();
@@ -148,12 +143,19 @@ function readScales(
 /** Memory that decoding takes beside the buffers of the conversion. */
 export const decodingBytes = (tensors: Iterable<EncodedTensor>): number => 7 * WINDOW + largestScales(tensors);
 
-function findEncoded(source: Source, config: JsonObject | null, where: string): Map<string, EncodedTensor> {
-  const found = new Map<string, EncodedTensor>();
-  const used = new Set<string>();
+interface Found {
+  /** By the key of the logical tensor. */
+  readonly encoded: ReadonlyMap<string, EncodedTensor>;
+  /** By the keys of its codes and of its scales. */
+  readonly byPart: ReadonlyMap<string, EncodedTensor>;
+}
+
+function findEncoded(source: Source, config: JsonObject | null, where: string): Found {
+  const encoded = new Map<string, EncodedTensor>();
+  const byPart = new Map<string, EncodedTensor>();
   const add = (tensor: EncodedTensor) => {
-    found.set(tensor.key, tensor);
-    used.add(tensor.codes).add(tensor.scales);
+    encoded.set(tensor.key, tensor);
+    byPart.set(tensor.codes, tensor).set(tensor.scales, tensor);
   };
   const fp8 = fp8Blocks(blockSize(config, where));
   for (const { key, dtype, shape } of source.tensors.values()) {
@@ -169,9 +171,9 @@ function findEncoded(source: Source, config: JsonObject | null, where: string): 
       add(tensor);
     }
   }
-  const orphan = [...source.tensors.keys()].find((key) => /_(scale_inv|scales)$/.test(key) && !used.has(key));
-  if (orphan !== undefined) throw orphaned(orphan, where);
-  return found;
+  for (const key of source.tensors.keys())
+    if (/_(?:scale_inv|scales)$/.test(key) && !byPart.has(key)) throw orphaned(key, where);
+  return { encoded, byPart };
 }
 
 function blockSize(config: JsonObject | null, where: string): readonly [number, number] {
@@ -194,7 +196,8 @@ function checkScales(source: Source, tensor: EncodedTensor, where: string): void
     throw scaleFault(scales, where, "of a matrix", `of "${codes}" [${tensor.shape.join(", ")}]`);
   }
   const expected = encoding.stored(tensor).scales;
-  if (info.dtype === expected.dtype && `${info.shape}` === `${expected.shape}`) return;
+  const isSame = info.shape.length === expected.shape.length && info.shape.every((n, i) => n === expected.shape[i]);
+  if (info.dtype === expected.dtype && isSame) return;
   const show = ({ dtype, shape }: Pick<TensorInfo, "dtype" | "shape">) => `${dtype} [${shape.join(", ")}]`;
   throw scaleFault(
     scales,

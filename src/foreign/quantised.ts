@@ -102,6 +102,8 @@ const METHODS: readonly Method[] = [
   { name: "HIGGS", configs: ["higgs"], key: /\.tables2?$/ },
 ];
 
+const ANY_KEY = new RegExp(METHODS.map(({ key }) => key?.source ?? "(?!)").join("|"));
+
 export interface Quantised {
   /** In words. */
   readonly method: string;
@@ -152,6 +154,7 @@ function methodOf(tensors: Tensors): { readonly method: Method; readonly example
   const found = new Map<Method, string>();
   for (const info of tensors.values()) {
     // Of most keys this is all that is looked at.
+    if (!ANY_KEY.test(info.key)) continue;
     const method = METHODS.find(({ key, is }) => key?.test(info.key) === true && (is?.(info, tensors) ?? true));
     if (method !== undefined && !found.has(method)) found.set(method, info.key);
   }

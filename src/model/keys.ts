@@ -28,17 +28,38 @@ export interface ModelKeys {
   readonly notes: readonly string[];
 }
 
-/** Keys of the model's tensors in the checkpoint. */
-export const modelKeys = (checkpoint: Checkpoint): string[] =>
-  [...checkpoint.tensors.keys()].filter((key) => !isTrainerState(checkpoint, key));
+/** The model's tensors, by their keys in the checkpoint. */
+export function modelTensors(checkpoint: Checkpoint): Checkpoint["tensors"] {
+  const { tensors } = checkpoint;
+  for (const key of tensors.keys())
+    if (isTrainerState(checkpoint, key))
+      return new Map([...tensors].filter(([key]) => !isTrainerState(checkpoint, key)));
+  return tensors;
+}
+
+/** Their keys. */
+export const modelKeys = (checkpoint: Checkpoint): string[] => Array.from(modelTensors(checkpoint).keys());
 
 /** Whether an entry, tensor or not, belongs to optimizer, schedule, data loader or step counter. */
 export function isTrainerState(checkpoint: Pick<Checkpoint, "paths">, key: string): boolean {
   const path = checkpoint.paths?.get(key) ?? [];
-  const root = path.length > 1 ? String(path[0]) : (key.split(".", 1)[0] ?? "");
-  if (TRAINER_ROOT.test(root)) return true;
+  const root = path.length > 1 ? String(path[0]) : beforeDot(key);
+  if (isTrainerRoot(root)) return true;
   // `{"app": {"model": …, "optim": …}}`, as the DCP tutorial saves it
   return root === "app" && TRAINER_ROOT.test(key.split(".", 2)[1] ?? "");
+}
+
+function beforeDot(key: string): string {
+  const dot = key.indexOf(".");
+  return dot < 0 ? key : key.slice(0, dot);
+}
+
+/** One root comes for tens of thousands of keys, one after the other. */
+let last = { root: "", isTrainers: false };
+
+function isTrainerRoot(root: string): boolean {
+  if (root !== last.root) last = { root, isTrainers: TRAINER_ROOT.test(root) };
+  return last.isTrainers;
 }
 
 /** Entries outside the model: trainer state, and what is no tensor. */

@@ -17,7 +17,7 @@ import { type ConfigOptions, type ConfiguredAs, configUnknown, configuredAs } fr
 import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
 import { renamedCheckpoint } from "./keys/renamed.ts";
-import { isTrainerState } from "./keys.ts";
+import { modelTensors } from "./keys.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
@@ -71,14 +71,12 @@ export function identify(checkpoint: Checkpoint, options: ModelOptions): Identif
 
 /** Throws InputError for weights of a kind that is known and not read: quantised, unmerged, partitioned. */
 export function refuseUnread(checkpoint: Checkpoint, config: JsonObject | null): void {
-  const own = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
-  refuseForeign(checkpoint, new Map(own), config);
+  refuseForeign(checkpoint, modelTensors(checkpoint), config);
 }
 
 /** The method, in words, of weights in codes that are not read here; null for others. */
 export function quantisationIn(checkpoint: Checkpoint, config: JsonObject | null): string | null {
-  const own = [...checkpoint.tensors].filter(([key]) => !isTrainerState(checkpoint, key));
-  return quantisedBy(new Map(own), config)?.method ?? null;
+  return quantisedBy(modelTensors(checkpoint), config)?.method ?? null;
 }
 
 /** As `recognise`, but keys of a trainer that is known and not read are called by its name. */

@@ -21,7 +21,7 @@ export function renamedSource(source: TensorSource, stored: ReadonlyMap<string, 
   for (const [key, from] of stored) {
     const info = source.tensors.get(from);
     if (info === undefined) throw new RangeError(`no tensor ${JSON.stringify(from)}`);
-    tensors.set(key, { ...info, key });
+    tensors.set(key, info.key === key ? info : { ...info, key });
   }
   return {
     tensors,

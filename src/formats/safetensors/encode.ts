@@ -2,7 +2,7 @@
 
 import { byteLengthOf, DTYPES, type Dtype } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
-import { type HeaderTensor, LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from "./header.ts";
+import { type Header, type HeaderTensor, LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from "./header.ts";
 
 export type Metadata = Readonly<Record<string, string>>;
 
@@ -22,13 +22,13 @@ export function compareKeys(a: string, b: string): number {
 
 const SURROGATE = /[\ud800-\udfff]/;
 const RANK = new Map(DTYPES.map((dtype, rank) => [dtype, rank]));
+const rankOf = ({ dtype }: NewTensor): number => RANK.get(dtype) ?? 0;
 
 /** Places tensors as the official writer does: larger alignment first, then by name. */
 export function placeTensors(tensors: readonly NewTensor[]): HeaderTensor[] {
-  const rank = ({ dtype }: NewTensor) => RANK.get(dtype) ?? 0;
   let at = 0;
   return [...tensors]
-    .sort((a, b) => rank(b) - rank(a) || compareKeys(a.key, b.key))
+    .sort((a, b) => rankOf(b) - rankOf(a) || compareKeys(a.key, b.key))
     .map((tensor) => {
       const begin = at;
       at += byteLengthOf(tensor.dtype, tensor.shape);
@@ -45,8 +45,44 @@ export function encodeHeaderText(tensors: readonly HeaderTensor[], metadata: Met
   return text + paddingOf(text);
 }
 
+/** Whether a header's text is what `encodeHeaderText` gives for its tensors, placed as the official writer does. */
+export function isCanonical(text: string, { tensors, metadata, plainLength }: Header): boolean {
+  return (
+    (isPlain(text, tensors, metadata, plainLength) && isInOrder(tensors)) ||
+    isHeaderText(text, placeTensors(tensors), metadata)
+  );
+}
+
+/**
+ * Whether a header's text has nothing beside the entries of its tensors, with plain keys and in the order of the data, and
+ * what belongs between them. Where it does not, it may be canonical all the same.
+ */
+function isPlain(
+  text: string,
+  tensors: readonly HeaderTensor[],
+  metadata: Metadata | null,
+  plainLength: number,
+): boolean {
+  const [first] = tensors;
+  const begin = metadata === null ? "{" : `{"${METADATA_KEY}":${JSON.stringify(metadata)},`;
+  if (first === undefined || !text.startsWith(`${begin}"${first.key}":{`)) return false;
+  // A key in quotes, a colon, and the comma or brace behind the entry.
+  let length = begin.length + plainLength + 4 * tensors.length;
+  for (const { key } of tensors) length += key.length;
+  return text.startsWith("}", length - 1) && text.slice(length) === paddingOf(text.slice(0, length));
+}
+
+/** Strictly: then there is no other order of the official writer. */
+const isInOrder = (tensors: readonly HeaderTensor[]): boolean =>
+  tensors.every((tensor, i) => {
+    const before = tensors[i - 1];
+    if (before === undefined) return true;
+    const ranks = rankOf(before) - rankOf(tensor);
+    return ranks > 0 || (ranks === 0 && compareKeys(before.key, tensor.key) < 0);
+  });
+
 /** Whether `text` is what `encodeHeaderText` gives; up to the first difference. */
-export function isHeaderText(text: string, tensors: readonly HeaderTensor[], metadata: Metadata | null): boolean {
+function isHeaderText(text: string, tensors: readonly HeaderTensor[], metadata: Metadata | null): boolean {
   let at = 0;
   let before = "{";
   for (const entry of entryTexts(tensors, metadata)) {

@@ -1,17 +1,17 @@
 // The header of a safetensors file: u64 length, JSON, data. Rules of huggingface/safetensors@v0.8.0:safetensors/src/tensor.rs
 // (`read_metadata`, `validate`), and stricter where that lets a fault pass: duplicate keys, text before the first `{`.
 
-import { bitsOf, type Dtype, elementCount, isDtype } from "../../base/dtype.ts";
-import { InputError } from "../../base/errors.ts";
 import {
   JsonDuplicateKeyError,
   JsonKeysError,
-  type JsonMap,
-  JsonNumber,
   JsonSyntaxError,
   type JsonValue,
   parseStrictJson,
+  type StrictJsonOptions,
 } from "../../base/strict-json.ts";
+import { type HeaderTensor, parseEntry } from "./entry.ts";
+import { Faults, kindOf } from "./header-faults.ts";
+import { PlainEntries } from "./plain-entry.ts";
 
 /** Bytes of the length field. */
 export const LENGTH_BYTES = 8;
@@ -24,36 +24,18 @@ const MAX_METADATA_KEYS = 100_000;
 const MAX_NAME_LENGTH = 4096;
 const MAX_METADATA_LENGTH = 1 << 25;
 
-export interface HeaderTensor {
-  readonly key: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  /** Byte range in the data section. */
-  readonly begin: number;
-  readonly end: number;
-}
+export type { HeaderTensor } from "./entry.ts";
 
 export interface Header {
   readonly metadata: Readonly<Record<string, string>> | null;
   /** In the order of the data, which they cover without hole or overlap. */
   readonly tensors: readonly HeaderTensor[];
   readonly dataBytes: number;
-}
-
-type Fault = { tensor?: string; expected?: string; found?: string; help?: string };
-
-/** Builds the errors of one file. */
-class Faults {
-  readonly #file: string;
-  constructor(file: string) {
-    this.#file = file;
-  }
-
-  fail(code: string, problem: string, fault: Fault = {}): never {
-    const { help = "download or write the file again: no reader can use it safely", ...rest } = fault;
-    const subject = fault.tensor === undefined ? this.#file : `${this.#file}: tensor ${JSON.stringify(fault.tensor)}`;
-    throw new InputError(code, `${subject}: ${problem}`, { ...rest, file: this.#file, help });
-  }
+  /**
+   * Characters of the text that are entries of tensors, as far as the official writer spells them so; 0 where they are in
+   * another order than the data.
+   */
+  readonly plainLength: number;
 }
 
 /**
@@ -129,14 +111,27 @@ export function parseHeaderText(text: string, file: string): Header {
     faults.fail("SAFETENSORS_HEADER_START", "the header does not begin with '{'", { expected: "'{'", found });
   }
   let metadata: Header["metadata"] = null;
+  let plainLength = 0;
   const tensors: HeaderTensor[] = [];
-  const root = parseJson(text, faults, (key, value) => {
-    if (key === METADATA_KEY) metadata = parseMetadata(value, faults);
-    else tensors.push(parseEntry(checkedName(key, faults), value, faults));
+  const plain = new PlainEntries(text);
+  const root = parseJson(text, faults, {
+    taken(key, begin) {
+      const tensor = key === METADATA_KEY || key.length > MAX_NAME_LENGTH ? null : plain.take(key, begin);
+      if (tensor === null) return null;
+      tensors.push(tensor);
+      plainLength += plain.at - begin;
+      return plain.at;
+    },
+    entry(key, value) {
+      if (key === METADATA_KEY) metadata = parseMetadata(value, faults);
+      else tensors.push(parseEntry(checkedName(key, faults), value, faults));
+    },
   });
   if (!(root instanceof Map)) return faults.fail("SAFETENSORS_HEADER_NOT_OBJECT", "the header is no JSON object");
-  tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
-  return { metadata, tensors, dataBytes: checkCoverage(tensors, faults) };
+  const isSorted = tensors.every(({ begin }, i) => i === 0 || begin > tensors[i - 1]!.begin);
+  if (!isSorted) tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  const dataBytes = checkCoverage(tensors, faults);
+  return { metadata, tensors, dataBytes, plainLength: isSorted ? plainLength : 0 };
 }
 
 function checkedName(key: string, faults: Faults): string {
@@ -147,9 +142,9 @@ function checkedName(key: string, faults: Faults): string {
   });
 }
 
-function parseJson(text: string, faults: Faults, entry: (key: string, value: JsonValue) => void): JsonValue {
+function parseJson(text: string, faults: Faults, options: StrictJsonOptions): JsonValue {
   try {
-    return parseStrictJson(text, { innerKeys: MAX_METADATA_KEYS, entry });
+    return parseStrictJson(text, { innerKeys: MAX_METADATA_KEYS, ...options });
   } catch (error) {
     if (error instanceof JsonSyntaxError)
       faults.fail("SAFETENSORS_HEADER_JSON", `the header is not valid JSON: ${error.message}`);
@@ -204,147 +199,17 @@ function parseMetadata(value: JsonValue, faults: Faults): Header["metadata"] {
   return Object.fromEntries(entries);
 }
 
-/** Fields that the format does not know are ignored, as in the library. */
-function parseEntry(key: string, entry: JsonValue, faults: Faults): HeaderTensor {
-  if (!(entry instanceof Map)) {
-    return faults.fail("SAFETENSORS_ENTRY_NOT_OBJECT", "its entry is no object", {
-      tensor: key,
-      expected: '{"dtype":…,"shape":…,"data_offsets":…}',
-      found: kindOf(entry),
-    });
-  }
-  const dtype = parseDtype(key, field(key, entry, "dtype", faults), faults);
-  const shape = parseShape(key, field(key, entry, "shape", faults), faults);
-  const [begin, end] = parseOffsets(key, field(key, entry, "data_offsets", faults), faults);
-  const bytes = payloadBytes(key, dtype, shape, faults);
-  if (BigInt(end - begin) !== BigInt(bytes)) {
-    faults.fail(
-      "SAFETENSORS_SIZE_MISMATCH",
-      `${dtype} [${shape.join(", ")}] takes ${bytes} bytes, its offsets give ${end - begin}`,
-      {
-        tensor: key,
-        expected: `${bytes} bytes`,
-        found: `${end - begin} bytes`,
-      },
-    );
-  }
-  return { key, dtype, shape, begin, end };
-}
-
-function field(tensor: string, entry: JsonMap, name: string, faults: Faults): JsonValue {
-  const value = entry.get(name);
-  if (value !== undefined) return value;
-  return faults.fail("SAFETENSORS_FIELD_MISSING", `its entry has no ${name}`, {
-    tensor,
-    expected: "dtype, shape and data_offsets",
-    found: [...entry.keys()].join(", ") || "no field",
-  });
-}
-
-function parseDtype(tensor: string, value: JsonValue, faults: Faults): Dtype {
-  if (typeof value !== "string") {
-    return faults.fail("SAFETENSORS_DTYPE_NOT_STRING", "its dtype is no string", { tensor, found: kindOf(value) });
-  }
-  if (!isDtype(value)) {
-    return faults.fail("SAFETENSORS_DTYPE_UNKNOWN", `unknown dtype ${JSON.stringify(value)}`, {
-      tensor,
-      expected: "a dtype of safetensors 0.8",
-      found: value,
-      help: "the file was written for a later version of the format, or is damaged",
-    });
-  }
-  return value;
-}
-
-function parseShape(tensor: string, value: JsonValue, faults: Faults): number[] {
-  if (!Array.isArray(value)) {
-    return faults.fail("SAFETENSORS_SHAPE_NOT_LIST", "its shape is no list", { tensor, found: kindOf(value) });
-  }
-  return value.map((n: JsonValue) => size(tensor, n, "SAFETENSORS_SHAPE_INVALID", "its shape", faults));
-}
-
-function parseOffsets(tensor: string, value: JsonValue, faults: Faults): [number, number] {
-  if (!Array.isArray(value) || value.length !== 2) {
-    const found = Array.isArray(value) ? `${value.length} items` : kindOf(value);
-    return faults.fail("SAFETENSORS_OFFSETS_NOT_PAIR", "its data_offsets are no pair", {
-      tensor,
-      expected: "[begin, end]",
-      found,
-    });
-  }
-  const begin = size(tensor, value[0], "SAFETENSORS_OFFSETS_INVALID", "its data_offsets", faults);
-  const end = size(tensor, value[1], "SAFETENSORS_OFFSETS_INVALID", "its data_offsets", faults);
-  if (end >= begin) return [begin, end];
-  return faults.fail("SAFETENSORS_OFFSETS_REVERSED", "its data_offsets run backwards", {
-    tensor,
-    found: `[${begin}, ${end}]`,
-  });
-}
-
-/** A whole number from 0 to 2^53 - 1. */
-function size(tensor: string, value: JsonValue, code: string, where: string, faults: Faults): number {
-  if (typeof value === "number" && value >= 0) return value;
-  const found = value instanceof JsonNumber ? value.text : typeof value === "number" ? String(value) : kindOf(value);
-  if (value instanceof JsonNumber && /^\d+$/.test(value.text)) {
-    return faults.fail("SAFETENSORS_NUMBER_TOO_LARGE", `${where} holds ${found}, more than any file can have`, {
-      tensor,
-      expected: `at most ${Number.MAX_SAFE_INTEGER}`,
-      found,
-    });
-  }
-  return faults.fail(code, `${where} holds ${found}`, { tensor, expected: "whole numbers from 0", found });
-}
-
-/** Overflow is counted in u64, as the library does; BigInt only where the size passes 2^53. */
-function payloadBytes(tensor: string, dtype: Dtype, shape: readonly number[], faults: Faults): number | bigint {
-  const quickBits = elementCount(shape) * bitsOf(dtype);
-  const exact = shape.every((n) => n > 0) && Number.isSafeInteger(quickBits);
-  if (exact && quickBits % 8 === 0) return quickBits / 8;
-  const limit = 2n ** 64n;
-  let elements = 1n;
-  for (const n of shape) {
-    elements *= BigInt(n);
-    if (elements >= limit) break;
-  }
-  const bits = elements * BigInt(bitsOf(dtype));
-  if (bits >= limit) {
-    return faults.fail("SAFETENSORS_SHAPE_OVERFLOW", `the size of ${dtype} [${shape.join(", ")}] overflows`, {
-      tensor,
-    });
-  }
-  if (bits % 8n !== 0n) {
-    return faults.fail(
-      "SAFETENSORS_SUB_BYTE_MISALIGNED",
-      `${dtype} [${shape.join(", ")}] does not end at a byte boundary`,
-      {
-        tensor,
-        expected: "a multiple of 8 bits",
-        found: `${bits} bits`,
-      },
-    );
-  }
-  return bits / 8n;
-}
-
 /** `tensors` by their offsets. Gives the bytes that they cover. */
 function checkCoverage(tensors: readonly HeaderTensor[], faults: Faults): number {
   let at = 0;
-  let before = "the header";
-  for (const { key, begin, end } of tensors) {
+  for (const [i, { key, begin, end }] of tensors.entries()) {
     if (begin !== at) {
+      const before = i === 0 ? "the header" : JSON.stringify(tensors[i - 1]!.key);
       const places = { tensor: key, expected: `begin at ${at}`, found: `begin at ${begin}` };
       if (begin < at) faults.fail("SAFETENSORS_OVERLAP", `its data overlaps that of ${before}`, places);
       faults.fail("SAFETENSORS_HOLE", `${begin - at} bytes before it belong to no tensor`, places);
     }
     at = end;
-    before = JSON.stringify(key);
   }
   return at;
-}
-
-function kindOf(value: JsonValue): string {
-  if (value === null) return "null";
-  if (value instanceof Map) return "an object";
-  if (value instanceof JsonNumber) return `the number ${value.text}`;
-  return Array.isArray(value) ? "a list" : `the ${typeof value} ${JSON.stringify(value)}`;
 }

@@ -1,7 +1,13 @@
 // The index of a sharded checkpoint: { "metadata"?: {…}, "weight_map": { key: file } }.
 import { posix, win32 } from "node:path";
 import { InputError } from "../../base/errors.ts";
-import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "../../base/strict-json.ts";
+import {
+  JsonDuplicateKeyError,
+  type JsonMap,
+  JsonSyntaxError,
+  type JsonValue,
+  parseStrictJson,
+} from "../../base/strict-json.ts";
 import { readBytes } from "../io/byte-source.ts";
 import { decodeUtf8, type Folder } from "../io/folder.ts";
 import { compareKeys } from "./encode.ts";
@@ -59,9 +65,7 @@ export function parseIndex(text: string, file: string): WeightMap {
   if (!(map instanceof Map))
     return fail("SAFETENSORS_INDEX_WEIGHT_MAP_NOT_OBJECT", file, "its weight_map is no object");
   if (map.size === 0) return fail("SAFETENSORS_INDEX_EMPTY", file, "its weight_map lists no tensor");
-  const weightMap = new Map<string, string>();
-  for (const [tensor, name] of map) weightMap.set(tensor, shardName(tensor, name, file));
-  return weightMap;
+  return namesShards(map, file) ? map : new Map();
 }
 
 function parseJson(text: string, file: string): JsonValue {
@@ -91,7 +95,18 @@ function parseJson(text: string, file: string): JsonValue {
   }
 }
 
-function shardName(tensor: string, name: JsonValue, file: string): string {
+/** True, or throws. Some hundred names come for as many as 100,000 tensors: each is looked at once. */
+function namesShards(map: JsonMap, file: string): map is WeightMap {
+  const seen = new Set<JsonValue>();
+  for (const [tensor, name] of map) {
+    if (seen.has(name)) continue;
+    checkShardName(tensor, name, file);
+    seen.add(name);
+  }
+  return true;
+}
+
+function checkShardName(tensor: string, name: JsonValue, file: string): void {
   if (typeof name !== "string") {
     return fail("SAFETENSORS_INDEX_FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, {
       tensor,
@@ -123,7 +138,6 @@ function shardName(tensor: string, name: JsonValue, file: string): string {
       help,
     });
   }
-  return name;
 }
 
 /**

@@ -4,6 +4,7 @@ import { parseIndexName, parseShardName } from "../index-name.ts";
 import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { type Folder, type Location, OpenFiles } from "../io/folder.ts";
 import { dcpShardsIn, joinDcpShards, refusePart } from "./dcp-shards.ts";
+import type { HeaderTensor } from "./header.ts";
 import { parseIndex, readIndex, type WeightMap } from "./index-file.ts";
 import { locateWeights } from "./locate.ts";
 import { openShard, type Shard } from "./shard.ts";
@@ -11,8 +12,7 @@ import { openShard, type Shard } from "./shard.ts";
 /** Where a tensor lies in its file. */
 interface Range {
   readonly shard: Shard;
-  readonly begin: number;
-  readonly byteLength: number;
+  readonly tensor: HeaderTensor;
 }
 
 /** What a checkpoint is made of. */
@@ -105,6 +105,13 @@ function checkStrays({ folder, index, stem, isNamed }: Sharded, names: ReadonlyS
 
 /** Index and headers must say the same: each tensor in exactly the file that the index names. */
 function checkWeightMap(weightMap: WeightMap, shards: readonly Shard[], file: string): void {
+  // A header has each key once: none is in two shards if each is where the index says.
+  const isAsListed = shards.every(({ name, header }) => header.tensors.every(({ key }) => weightMap.get(key) === name));
+  const listed = shards.reduce((sum, { header }) => sum + header.tensors.length, 0);
+  if (!isAsListed || listed !== weightMap.size) failAt(weightMap, shards, file);
+}
+
+function failAt(weightMap: WeightMap, shards: readonly Shard[], file: string): void {
   const found = new Map<string, string>();
   for (const { name, header } of shards) {
     for (const { key } of header.tensors) {
@@ -152,16 +159,17 @@ function failTensor(
   });
 }
 
+const placesIn = (shards: readonly Shard[]): ReadonlyMap<string, Range> =>
+  new Map(shards.flatMap((shard) => shard.header.tensors.map((tensor) => [tensor.key, { shard, tensor }] as const)));
+
 function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
   const { path, folder } = location;
   const tensors = new Map<string, TensorInfo>();
-  const places = new Map<string, Range>();
-  for (const shard of shards) {
-    for (const { key, dtype, shape, begin, end } of shard.header.tensors) {
+  for (const { header } of shards)
+    for (const { key, dtype, shape, begin, end } of header.tensors)
       tensors.set(key, { key, dtype, shape, byteLength: end - begin });
-      places.set(key, { shard, begin: shard.dataBegin + begin, byteLength: end - begin });
-    }
-  }
+  // Nobody asks where they lie before bytes are read.
+  let places: ReadonlyMap<string, Range> | undefined;
   return {
     path,
     folder,
@@ -171,12 +179,14 @@ function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
     others: [],
     safetensors: { files: shards.map(({ origin }) => origin), index },
     read(key, begin, target) {
+      places ??= placesIn(shards);
       const place = places.get(key);
       if (place === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)} in ${path}`);
-      if (begin < 0 || begin + target.length > place.byteLength) {
-        throw new RangeError(`${key}: bytes ${begin} to ${begin + target.length} of ${place.byteLength}`);
-      }
-      place.shard.file.read(place.begin + begin, target, place.begin + place.byteLength);
+      const { shard, tensor } = place;
+      const byteLength = tensor.end - tensor.begin;
+      if (begin < 0 || begin + target.length > byteLength)
+        throw new RangeError(`${key}: bytes ${begin} to ${begin + target.length} of ${byteLength}`);
+      shard.file.read(shard.dataBegin + tensor.begin + begin, target, shard.dataBegin + tensor.end);
     },
     // The format has no checksums: all that shows is that the files are those whose headers were read.
     verify: () => files.check(),

@@ -3,7 +3,7 @@ import { InputError } from "../../base/errors.ts";
 import type { SafetensorsOrigin } from "../checkpoint.ts";
 import { readBytes } from "../io/byte-source.ts";
 import type { Folder, OpenFiles, SourceFile } from "../io/folder.ts";
-import { isHeaderText, placeTensors } from "./encode.ts";
+import { isCanonical } from "./encode.ts";
 import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
 
 type OriginFile = SafetensorsOrigin["files"][number];
@@ -47,7 +47,8 @@ function checkKind(folder: Folder, name: string, file: string): void {
   });
 }
 
-function originOf(name: string, { metadata, tensors }: Header, text: string): OriginFile {
-  const canonical = isHeaderText(text, placeTensors(tensors), metadata);
+function originOf(name: string, header: Header, text: string): OriginFile {
+  const { metadata, tensors } = header;
+  const canonical = isCanonical(text, header);
   return { name, metadata, keys: tensors.map(({ key }) => key), canonical, ...(canonical ? {} : { header: text }) };
 }

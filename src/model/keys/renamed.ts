@@ -12,14 +12,17 @@ export interface Renamed {
 /** @param rename key in the files → key as the layout spells it; no two become one */
 export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => string): Renamed {
   const own = (key: string) => (isTrainerState(stored, key) ? key : rename(key));
-  const tensors = new Map<string, TensorInfo>();
   const names = new Map<string, string>();
+  for (const stands of stored.tensors.keys()) {
+    const key = own(stands);
+    if (key !== stands) names.set(key, stands);
+  }
+  if (names.size === 0) return { checkpoint: stored, names };
+  const tensors = new Map<string, TensorInfo>();
   for (const info of stored.tensors.values()) {
     const key = own(info.key);
     tensors.set(key, { ...info, key });
-    if (key !== info.key) names.set(key, info.key);
   }
-  if (names.size === 0) return { checkpoint: stored, names };
   const storedKey = (key: string) => names.get(key) ?? key;
   const { path, folder, files, format, others, chunks, safetensors, ranks } = stored;
   const checkpoint: Checkpoint = {
