@@ -108,7 +108,7 @@ function namesShards(map: JsonMap, file: string): map is WeightMap {
 
 function checkShardName(tensor: string, name: JsonValue, file: string): void {
   if (typeof name !== "string") {
-    return fail("SAFETENSORS_INDEX_FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, {
+    fail("SAFETENSORS_INDEX_FILE_NOT_STRING", file, `tensor ${JSON.stringify(tensor)}: its file is no string`, {
       tensor,
     });
   }
@@ -116,7 +116,7 @@ function checkShardName(tensor: string, name: JsonValue, file: string): void {
   const subject = `tensor ${JSON.stringify(tensor)}: its file ${shown}`;
   const help = "a shard must lie in the folder of its index; correct the weight_map if you trust this checkpoint";
   if (posix.isAbsolute(name) || win32.isAbsolute(name) || /^[a-z]:/i.test(name)) {
-    return fail("SAFETENSORS_INDEX_ABSOLUTE_PATH", file, `${subject} is an absolute path`, {
+    fail("SAFETENSORS_INDEX_ABSOLUTE_PATH", file, `${subject} is an absolute path`, {
       tensor,
       found: name,
       help,
@@ -124,7 +124,7 @@ function checkShardName(tensor: string, name: JsonValue, file: string): void {
   }
   const parts = name.split(/[/\\]/);
   if (parts.includes("..")) {
-    return fail("SAFETENSORS_INDEX_PATH_ESCAPES", file, `${subject} leads out of the folder`, {
+    fail("SAFETENSORS_INDEX_PATH_ESCAPES", file, `${subject} leads out of the folder`, {
       tensor,
       found: name,
       help,
@@ -132,7 +132,7 @@ function checkShardName(tensor: string, name: JsonValue, file: string): void {
   }
   // One spelling per file, so that no shard is counted twice.
   if (name.includes("\0") || name.includes("\\") || parts.includes("") || parts.includes(".")) {
-    return fail("SAFETENSORS_INDEX_PATH_INVALID", file, `${subject} is no plain relative path`, {
+    fail("SAFETENSORS_INDEX_PATH_INVALID", file, `${subject} is no plain relative path`, {
       tensor,
       found: name,
       help,
