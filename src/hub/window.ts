@@ -48,15 +48,18 @@ interface Stretch {
   readonly run: number;
 }
 
+/** What the window needs of the line to the thread. */
+export type Filler = Pick<Line, "ask" | "until" | "filled" | "empty" | "slots">;
+
 export class Window {
-  readonly #line: Line;
+  readonly #line: Filler;
   readonly #extents = new Set<Extent>();
   /** When each stream was last read: a file, and where its reader is going to end. */
   readonly #streams = new Map<string, number>();
   #last: Extent | undefined;
   #clock = 0;
 
-  constructor(line: Line) {
+  constructor(line: Filler) {
     this.#line = line;
   }
 
@@ -82,6 +85,8 @@ export class Window {
     if (last !== undefined && last.file === file.key && last.begin <= at && at < last.end) return last;
     this.#clock += 1;
     this.#streams.set(`${file.key} ${until}`, this.#clock);
+    // What is there already must not make room for what comes after it.
+    this.#last = this.#at(file.key, at);
     this.#ask(this.#stretch(file, at, end, until));
     const extent = this.#at(file.key, at);
     if (extent === undefined) throw new Error(`${file.shown}: nothing was asked for at byte ${at}`);
