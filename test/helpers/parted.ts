@@ -1,4 +1,5 @@
 // Conversions by parts, as library calls.
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { adapters } from "../../adapters/registry.ts";
@@ -36,10 +37,12 @@ export async function convertedByParts(
   return finalize(to, { fsync: false, force: options.force ?? false });
 }
 
-/** Every file of a folder, or a file, by its path. */
-export function filesOf(path: string, isFile = false): Map<string, Buffer> {
-  if (isFile) return new Map([["", readFileSync(path)]]);
+export const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+/** SHA-256 of every file of a folder, or of a file, by its path. */
+export function filesOf(path: string, isFile = false): Map<string, string> {
+  if (isFile) return new Map([["", hashOf(readFileSync(path))]]);
   const entries = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const names = entries.map(({ parentPath, name }) => join(parentPath, name)).toSorted();
-  return new Map(names.map((name) => [name.slice(path.length + 1), readFileSync(name)]));
+  return new Map(names.map((name) => [name.slice(path.length + 1), hashOf(readFileSync(name))]));
 }

@@ -1,5 +1,4 @@
 // The bytes of a target, made as they are asked for: shards from whole tensors, and what passes by is hashed.
-import { bitsOf } from "../../base/dtype.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { Produce } from "../../output/write/file.ts";
 import type { Sink } from "../../views/gather.ts";
@@ -14,24 +13,6 @@ export const producing = (plan: ConversionPlan, producer: Producer, onProduced: 
     else copyRange(plan.source, key, [first, end], sink); // scales of what was decoded
     onProduced(key);
   });
-
-/** For ranges whose ends may cut an element: what lies outside is made, and left out. */
-export const producingAny =
-  ({ mapping, shards }: ConversionPlan, produce: Produce): Produce =>
-  (part, begin, end, sink) => {
-    const info = mapping.tensors.get(shards.get(part)?.key ?? part)?.info;
-    const width = info === undefined ? 1 : Math.ceil(bitsOf(info.dtype) / 8);
-    const first = Math.floor(begin / width) * width;
-    const last = Math.ceil(end / width) * width;
-    if (first === begin && last === end) return produce(part, begin, end, sink);
-    let at = first;
-    produce(part, first, last, (bytes) => {
-      const from = Math.min(bytes.length, Math.max(0, begin - at));
-      const to = Math.max(from, Math.min(bytes.length, end - at));
-      at += bytes.length;
-      if (to > from) sink(bytes.subarray(from, to));
-    });
-  };
 
 /** What passes by is hashed. */
 function watched({ seal }: ConversionPlan, key: string, begin: number, sink: Sink): Sink {

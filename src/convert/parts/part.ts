@@ -16,7 +16,7 @@ import { checkBytes, checkValues } from "../../views/checks.ts";
 import { Gatherer } from "../../views/gather.ts";
 import { Producer } from "../../views/produce.ts";
 import { refuseOverflow } from "../bytes/casts.ts";
-import { producing, producingAny } from "../bytes/producing.ts";
+import { producing } from "../bytes/producing.ts";
 import type { Conversion, ConvertOptions } from "../convert.ts";
 import { checkInputs } from "../inputs.ts";
 import type { ConversionPlan } from "../plan.ts";
@@ -150,10 +150,7 @@ class PartMaker {
         files: plan.files,
         part,
         attempts,
-        produce: producingAny(
-          plan,
-          producing(plan, producer, (key) => refuseOverflowIn(producer, key)),
-        ),
+        produce: producing(plan, producer, (key) => refuseOverflowIn(producer, key)),
         fsync: options.fsync ?? true,
         finish: (result) => this.#finish(result, producer),
         onProgress: (bytes, total) => {

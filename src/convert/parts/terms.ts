@@ -5,6 +5,7 @@ import { basename, resolve } from "node:path";
 import { VERSION } from "../../base/version.ts";
 import { headersOnly } from "../../base/witness.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { commitOf } from "../../formats/io/folder.ts";
 import { lengthOf, type OutputFile } from "../../formats/output.ts";
 import type { PlanDocument, Term } from "../../output/parts/documents.ts";
 import { digestOf, headerDigest } from "../inputs.ts";
@@ -31,6 +32,7 @@ function termsOf({ source, inputs, mappings, files, asked, target, recordText }:
     counted("version", VERSION),
     told("source", source.path),
     ...Object.entries(asked).map(([name, value]) => told(name, value)),
+    counted("source's commit", commitOf(source).commit ?? "none"),
     counted("source's files", sha256(weights.map((file) => [file.name, sizeOf(file)]))),
     counted("source's config, index and metadata", sha256(descriptions.map((file) => [file.name, digestOf(file)]))),
     counted("source's headers", headerDigest(source)),

@@ -5,19 +5,21 @@ import { numbersText, type PlanState } from "./survey.ts";
 
 const isShown = (value: string): boolean => value.length <= 60 && !/^[0-9a-f]{64}$/.test(value);
 
+/** Told where what is read differs: the same checkpoint may have another path on another machine. */
+const PLACES: ReadonlySet<string> = new Set(["source", "--config"]);
+
 /** What people can change first, then what it changes. */
 export function differences(there: PlanDocument, here: PlanDocument): string[] {
-  const values = new Map(there.terms.map(({ name, value }) => [name, value]));
-  const changed = here.terms.filter(({ name, value }) => values.get(name) !== value);
-  const own = new Set(here.terms.map(({ name }) => name));
-  const words = changed.map(({ name, value }) => {
-    const other = values.get(name) ?? "not given";
-    return isShown(value) && isShown(other) ? `${name} (${other} there, ${value} here)` : name;
+  const [before, now] = [there, here].map(({ terms }) => new Map(terms.map(({ name, value }) => [name, value])));
+  const differ = (name: string) => before!.get(name) !== now!.get(name);
+  const isRead = here.terms.some(({ name }) => name.startsWith("source's") && differ(name));
+  const all = new Map([...there.terms, ...here.terms].map(({ name, counts }) => [name, counts]));
+  const changed = [...all].filter(([name]) => differ(name) && (isRead || !PLACES.has(name)));
+  const [words, effects] = [false, true].map((kind) => changed.filter(([, counts]) => counts === kind));
+  return [...words!, ...effects!].map(([name]) => {
+    const values = [before!, now!].map((terms) => terms.get(name) ?? "not given");
+    return values.every(isShown) ? `${name} (${values[0]} there, ${values[1]} here)` : name;
   });
-  const gone = there.terms.filter(({ name }) => !own.has(name)).map(({ name, value }) => `${name} (${value} there)`);
-  const isWord = (text: string) => here.terms.some(({ name, counts }) => !counts && text.startsWith(`${name} (`));
-  const all = [...words, ...gone];
-  return [...all.filter(isWord), ...all.filter((text) => !isWord(text))];
 }
 
 /** Throws InputError PARTS_OF_ANOTHER_PLAN where parts of another plan are there. */
@@ -36,7 +38,7 @@ export function anotherPlan(target: string, other: PlanState, here: PlanDocument
     {
       file: target,
       expected: "parts of one plan: the same source, options, number of parts and version",
-      found: `another ${differences(other, here).join(", ")}`,
+      found: `others in ${differences(other, here).join(", ")}`,
       help: `run every part as the first one was run; or begin anew after \`convert-checkpoint clean ${target}\``,
     },
   );
