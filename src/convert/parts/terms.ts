@@ -20,6 +20,7 @@ export function planDocument(plan: ConversionPlan, of: number): PlanDocument {
 function termsOf({ source, inputs, mappings, files, asked, target, recordText }: ConversionPlan, of: number): Term[] {
   const counted = (name: string, value: string): Term => ({ name, value, counts: true });
   const told = (name: string, value: string): Term => ({ name, value, counts: false });
+  const { published } = source.folder;
   const weights = inputs.filter(({ role }) => role === "weights");
   const descriptions = inputs.filter(({ role }) => role === "description");
   const moves = mappings.map(({ from, to, tensors }) => [
@@ -30,7 +31,8 @@ function termsOf({ source, inputs, mappings, files, asked, target, recordText }:
   return [
     counted("number of parts", `${of}`),
     counted("version", VERSION),
-    told("source", source.path),
+    // A commit of the Hub is known wherever it is read; a path says nothing on another machine.
+    published === undefined ? told("source", source.path) : counted("source", published.address),
     ...Object.entries(asked).map(([name, value]) => told(name, value)),
     counted("source's commit", commitOf(source).commit ?? "none"),
     counted("source's files", sha256(weights.map((file) => [file.name, sizeOf(file)]))),

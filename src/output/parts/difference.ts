@@ -3,7 +3,10 @@ import { InputError } from "../../base/errors.ts";
 import type { PlanDocument } from "./documents.ts";
 import { numbersText, type PlanState } from "./survey.ts";
 
-const isShown = (value: string): boolean => value.length <= 60 && !/^[0-9a-f]{64}$/.test(value);
+/** The address of a commit on the Hub, and most paths. */
+const MOST_SHOWN = 200;
+
+const isShown = (value: string): boolean => value.length <= MOST_SHOWN && !/^[0-9a-f]{64}$/.test(value);
 
 /** Told where what is read differs: the same checkpoint may have another path on another machine. */
 const PLACES: ReadonlySet<string> = new Set(["source", "--config"]);
