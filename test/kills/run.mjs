@@ -1,24 +1,18 @@
 // Kills conversions at random moments and looks at what is there: node test/kills/run.mjs [--kills 300] [--seed N]
 // Needs the built command. At every moment the target is the old one or the new one, whole; what a killed run left is
 // continued to the same bytes, or gone.
-import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { command, convert, digestOf, glance, must, randomOf } from "./place.mjs";
 
 const { values } = parseArgs({
   options: { kills: { type: "string", default: "300" }, seed: { type: "string", default: "1" } },
 });
-const command = fileURLToPath(new URL("../../dist/bin/convert-checkpoint.js", import.meta.url));
 const place = mkdtempSync(join(tmpdir(), "kills-"));
-let state = Number(values.seed);
-const random = () => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state / 2 ** 32;
-};
+const random = randomOf(Number(values.seed));
 
 /** A llama of some 90 MB with pseudo-random weights, in the layout of Hugging Face. */
 function makeModel(directory, seed) {
@@ -75,39 +69,6 @@ function makeModel(directory, seed) {
   writeFileSync(join(directory, "config.json"), JSON.stringify(config));
   writeFileSync(join(directory, "tokenizer.json"), JSON.stringify({ filler: "x".repeat(100_000) }));
   return directory;
-}
-
-const filesOf = (path) =>
-  statSync(path).isDirectory()
-    ? readdirSync(path, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map((entry) => join(entry.parentPath, entry.name).slice(path.length + 1))
-        .sort()
-    : [""];
-
-const digestOf = (path) => {
-  const hash = createHash("sha256");
-  for (const name of filesOf(path)) hash.update(`${name}\0`).update(readFileSync(join(path, name)));
-  return hash.digest("hex");
-};
-
-/** What a reader sees at a glance: names and sizes; null where there is nothing. */
-function glance(path) {
-  try {
-    return filesOf(path)
-      .map((name) => `${name}:${statSync(join(path, name)).size}`)
-      .join("|");
-  } catch (error) {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
-    throw error;
-  }
-}
-
-const convert = (args) => spawnSync(process.execPath, [command, ...args], { encoding: "utf8" });
-
-function must(args) {
-  const { status, stderr } = convert(args);
-  if (status !== 0) throw new Error(`${args.join(" ")}: exit ${status}\n${stderr}`);
 }
 
 const a = makeModel(join(place, "a"), 1);
