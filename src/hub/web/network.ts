@@ -1,4 +1,5 @@
 // `fetch` by way of the proxies that the environment names. Node's own knows none before version 24.
+import { channel } from "node:diagnostics_channel";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch as undiciFetch } from "undici";
 import type { HubSettings } from "../settings.ts";
 
@@ -28,7 +29,11 @@ export function networkFetch({ proxies, timeoutMs, agent }: Pick<HubSettings, "p
     else plain ??= through(proxies.http);
     const headers = new Headers(init?.headers as ConstructorParameters<typeof Headers>[0]);
     if (!headers.has("user-agent")) headers.set("user-agent", agent);
-    return undiciFetch(input, { ...init, headers: [...headers], dispatcher: (isSecure ? secure : plain)! });
+    const asked = { ...init, headers: [...headers], dispatcher: (isSecure ? secure : plain)! };
+    if (!isSecure || proxies.https === null) return undiciFetch(input, asked);
+    return unlessHungUp(new URL(addressOf(input)).host, init?.signal ?? null, (signal) =>
+      undiciFetch(input, { ...asked, signal }),
+    );
   };
   // The types of the package and those of Node's own differ in names alone.
   return fetcher as unknown as typeof fetch;
@@ -37,3 +42,30 @@ export function networkFetch({ proxies, timeoutMs, agent }: Pick<HubSettings, "p
 /** The address of what `fetch` is given. */
 export const addressOf = (input: string | URL | { readonly url: string }): string =>
   typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
+
+/** Of a proxy that is asked to connect and hangs up. */
+const MOST_HANG_UPS = 3;
+const CONNECT_ERRORS = "undici:client:connectError";
+
+/** undici asks such a proxy again at once, and for ever: here that is an error like that of a host that is not there. */
+async function unlessHungUp<T>(
+  host: string,
+  given: AbortSignal | null,
+  ask: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  let hangUps = 0;
+  const count = (message: unknown): void => {
+    const { connectParams, error } = message as { connectParams: { host: string }; error: Error };
+    if (connectParams.host !== host) return;
+    hangUps += 1;
+    if (hangUps >= MOST_HANG_UPS) controller.abort(new TypeError("fetch failed", { cause: error }));
+  };
+  const errors = channel(CONNECT_ERRORS);
+  errors.subscribe(count);
+  try {
+    return await ask(given === null ? controller.signal : AbortSignal.any([given, controller.signal]));
+  } finally {
+    errors.unsubscribe(count);
+  }
+}
