@@ -71,18 +71,19 @@ const gpuFiles = () =>
     .map((name) => join("test", name))
     .filter((file) => /\bdescribe(Gpu|MatrixUnits|OtherWidths)\(/.test(readFileSync(file, "utf8")));
 
-/** Largest mean KL of the whole models, by what was compared. */
+/** The largest mean KLs of whole models, by what was compared. */
 function showFigures(tests) {
-  const figures = new Map();
-  for (const { fullName, meta } of tests) {
-    if (meta?.klMeanNats === undefined) continue;
-    const largest = figures.get(meta.of);
-    if (largest === undefined || largest.kl < meta.klMeanNats) figures.set(meta.of, { kl: meta.klMeanNats, fullName });
+  const measured = tests.filter(({ meta }) => meta?.klMeanNats !== undefined);
+  for (const of of new Set(measured.map(({ meta }) => meta.of))) {
+    const most = measured
+      .filter(({ meta }) => meta.of === of)
+      .toSorted((a, b) => b.meta.klMeanNats - a.meta.klMeanNats);
+    const told = most.slice(0, 3).map(({ fullName, meta }) => {
+      const [name] = fullName.replace(/^.*whole models /, "").split(":");
+      return `${meta.klMeanNats.toExponential(1)} (${name})`;
+    });
+    console.log(`${of}: mean KL in nats/token up to ${told.join(", ")}`);
   }
-  for (const [of, { kl, fullName }] of figures)
-    console.log(
-      `${of}: mean KL up to ${kl.toExponential(1)} nats/token (${fullName.replace(/^.*models /, "").split(":")[0]})`,
-    );
 }
 
 const { values, positionals } = parseArgs({ options: { driver: { type: "string" } }, allowPositionals: true });
