@@ -5,7 +5,7 @@ import type { Rows } from "./ops/call.ts";
 export type Values = Float32Array | Float64Array;
 
 /** Tokens whose sums are one number. A run that is cut by tokens is cut between such groups. */
-const GROUP_TOKENS = 16;
+export const GROUP_TOKENS = 16;
 /** Values that are compared at a time, and no less than a group. */
 const BLOCK_VALUES = 1 << 20;
 
@@ -39,6 +39,12 @@ export function measured(tap: string, sums: TapSums): MeasuredTap {
   const difference = sum(sums.difference);
   return { tap, relativeRms: difference === 0 ? 0 : Math.sqrt(difference / sum(sums.reference)), sums };
 }
+
+/** Sums of the same tap on some tokens and on those behind them. */
+export const joinedSums = (parts: readonly TapSums[]): TapSums => ({
+  difference: parts.flatMap(({ difference }) => difference),
+  reference: parts.flatMap(({ reference }) => reference),
+});
 
 const APART: TapSums = { difference: [Number.POSITIVE_INFINITY], reference: [1] };
 

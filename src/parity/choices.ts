@@ -15,3 +15,7 @@ export interface Acceptance {
   /** The most that it may move the mean KL by, in nats per token. */
   readonly klNats?: number | undefined;
 }
+
+/** What parts of a run are of. */
+export const BY_CHOICES = ["tokens", "layers"] as const;
+export type By = (typeof BY_CHOICES)[number];

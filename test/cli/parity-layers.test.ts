@@ -1,7 +1,7 @@
 // `--save-taps` of one side, and `--by layers` of the other.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { FIXTURES } from "../helpers/fixtures.ts";
 import { scratch } from "../helpers/scratch.ts";
 import { run } from "./command.ts";
@@ -31,4 +31,38 @@ it("says what is missing, and writes nothing", async () => {
   const logits = await run("parity", native, "--config", hf, "--golden", join(FIXTURES, "demo/golden.safetensors"), "--by", "layers", "--json"); // biome-ignore format: one call
   expect([logits.code, logits.json.error.code]).toEqual([3, "GOLDEN_WITHOUT_TAPS"]);
   expect(existsSync(golden)).toBe(false);
+});
+
+describe("parts", () => {
+  const parity = ["parity", native, hf, "--config", hf, "--backend", "cpu", "--max-kl", "1e-9"];
+
+  it("leave what finalize joins into one verdict, in the document of a parity", async () => {
+    const into = join(scratch(), "proof");
+    const first = await run(...parity, "--part", "1/2", "--into", into, "--json");
+    expect(first.json).toMatchObject({ verdict: "pass", number: 1, of: 2, by: "tokens", covers: "tokens 0 to 255" });
+    const missing = await run("finalize", into, "--json");
+    expect([missing.code, missing.json.error.code]).toEqual([3, "PARTS_MISSING"]);
+    expect((await run(...parity, "--part", "2/2", "--into", into)).stdout).toMatch(
+      /^– the whole run: one of 2 parts$/m,
+    );
+    const { code, json } = await run("finalize", into, "--json");
+    expect(code).toBe(0);
+    expect(json).toMatchObject({ verdict: "pass", metrics: { tokens: 512 }, thresholds: { origin: "given" } });
+    expect(json.parts).toMatchObject([{ covers: "tokens 0 to 255" }, { covers: "tokens 256 to 511" }]);
+    expect((await run("finalize", into)).stdout).toMatch(/^2 +tokens 256 to 511 +pass /m);
+  });
+
+  it.each([
+    ["no folder", ["--part", "1/2"], "PART_USAGE"],
+    ["a folder without a part", ["--into", "x"], "PART_USAGE"],
+    ["a part that is none", ["--part", "3/2", "--into", "x"], "PART_NUMBER"],
+    ["no number", ["--part", "one", "--into", "x"], "PART_MALFORMED"],
+    ["logits of a part", ["--part", "1/2", "--into", "x", "--save-logits", "y"], "PART_USAGE"],
+    ["layers of two checkpoints", ["--part", "1/2", "--into", "x", "--by", "layers"], "PARITY_USAGE"],
+    ["too many parts", ["--part", "1/99", "--into", "x"], "PARTS_TOO_MANY"],
+  ])("%s is wrong usage, and makes no folder", async (_, options, error) => {
+    const { code, json } = await run(...parity, ...options, "--json");
+    expect([code, json.error.code]).toEqual([2, error]);
+    expect(existsSync("x")).toBe(false);
+  });
 });

@@ -103,11 +103,14 @@ export function writePart(home: string, part: PartDocument): void {
   });
 }
 
-function writeDocument(path: string, json: object): void {
+const writeDocument = (path: string, json: object): void => writeText(path, `${JSON.stringify(json)}\n`);
+
+/** A document appears whole, or not at all. */
+export function writeText(path: string, text: string): void {
   const temporary = join(dirname(path), `${randomUUID()}.tmp`);
   writing(path, () => {
     try {
-      fs.writeFileSync(temporary, `${JSON.stringify(json)}\n`, { flag: "wx", flush: true });
+      fs.writeFileSync(temporary, text, { flag: "wx", flush: true });
       fs.renameSync(temporary, path);
       syncFolder(dirname(path));
     } finally {

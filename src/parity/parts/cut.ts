@@ -53,3 +53,38 @@ export function cutByLayers(inputs: readonly ResolvedInputs[], restart: Restart)
   const { end } = whole.range;
   return { ...whole, range: restart.to === null ? whole.range : { begin: end, end }, restart };
 }
+/**
+ * The inputs that some rows are of, up to the last row that counts: later tokens are not seen by earlier ones.
+ * @param range rows of all inputs; an input with images is in it whole, or not at all
+ */
+export function cutByTokens(
+  inputs: readonly ResolvedInputs[],
+  range: RowRange,
+): { readonly inputs: readonly ResolvedInputs[]; readonly cut: Cut } {
+  const whole = uncut(inputs);
+  const own = inputs.flatMap((resolved, prompt) => {
+    const start = whole.starts[prompt]!;
+    const length = resolved.input.ids_T.length;
+    const [begin, end] = [Math.max(0, range.begin - start), Math.min(length, range.end - start)];
+    if (begin >= end) return [];
+    return [{ resolved: upTo(resolved, end), of: { prompt, start, counted: { begin, end } } }];
+  });
+  return {
+    inputs: own.map(({ resolved }) => resolved),
+    cut: { ...whole, range, inputs: own.map(({ of }) => of) },
+  };
+}
+
+function upTo({ input, about }: ResolvedInputs, end: number): ResolvedInputs {
+  const { ids_T, positions_T3 } = input;
+  if (end === ids_T.length) return { input, about };
+  return {
+    about,
+    input: {
+      ...input,
+      ids_T: ids_T.slice(0, end),
+      wholeLength: input.wholeLength ?? ids_T.length,
+      ...(positions_T3 ? { positions_T3: positions_T3.slice(0, end) } : {}),
+    },
+  };
+}

@@ -1,6 +1,13 @@
-// Hidden states that a golden has beside its logits: each stretch of a pass between them can be run on its own.
+// What lies between recorded hidden states: each such stretch of a pass can be run on its own.
+import type { Restart } from "../../../numerics/driver.ts";
 import { InputError } from "../../base/errors.ts";
 import type { Golden } from "../inputs/golden.ts";
+
+/** @param recorded taps in the order of the pass */
+export const stretchesOf = (recorded: readonly string[]): Restart[] => {
+  const ends = [...recorded, null];
+  return ends.map((to, i) => ({ from: i === 0 ? null : ends[i - 1]!, to }));
+};
 
 const LAYER = /^layers\.(\d+)\.ffn$/;
 
@@ -8,6 +15,15 @@ const LAYER = /^layers\.(\d+)\.ffn$/;
 export function layerOfTap(tap: string): number | null {
   const layer = LAYER.exec(tap)?.[1];
   return layer === undefined ? null : Number(layer);
+}
+
+/** `layers 3 to 17`, `everything before layer 4`, `layer 5, the final norm and the logits`. */
+export function stretchText({ from, to }: Restart): string {
+  const first = from === null ? 0 : (layerOfTap(from) ?? -1) + 1;
+  const last = to === null ? null : layerOfTap(to);
+  const begin = from === null ? "the embedding, " : "";
+  if (last === null) return `${begin}layers from ${first} on, the final norm and the logits`;
+  return `${begin}${first === last ? `layer ${first}` : `layers ${first} to ${last}`}`;
 }
 
 /** @throws InputError GOLDEN_WITHOUT_TAPS */

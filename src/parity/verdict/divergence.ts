@@ -1,6 +1,6 @@
 // Where two forward passes part.
 import type { Evidence } from "./evidence.ts";
-import { tapLimit } from "./limits.ts";
+import { isBeyondTap, tapLimit } from "./limits.ts";
 
 /** The first tap where the sides differ by more than rounding. Errors are relative, root mean square. */
 export interface Divergence {
@@ -15,7 +15,7 @@ export interface Divergence {
 
 export function firstDivergence({ taps, plans, exact, goldenTaps, isByLayers }: Evidence): Divergence | null {
   const limit = tapLimit(exact, goldenTaps);
-  const at = taps.findIndex(({ relativeRms }) => !(relativeRms <= limit));
+  const at = taps.findIndex(({ relativeRms }) => isBeyondTap(relativeRms, limit));
   if (at < 0) return null;
   const { tap, relativeRms } = taps[at]!;
   const before = taps[at - 1];

@@ -2,6 +2,7 @@
 import { type ConfigDifference, compareConfigs } from "../../family/config-differences.ts";
 import type { ForwardOutcome } from "../forward/outcome.ts";
 import { searchGolden } from "../hypotheses/cause.ts";
+import type { GoldenRounding } from "../inputs/golden.ts";
 import type { NoiseFloor } from "../noise.ts";
 import { routingReport } from "../routing.ts";
 import type { RawBits } from "../seen/bits.ts";
@@ -26,6 +27,8 @@ export interface Foreseen
     "plans" | "configDifferences" | "unusedTensors" | "cast" | "golden" | "goldenTaps" | "exact" | "isByLayers"
   > {
   readonly outlook: Outlook;
+  /** Of a golden that was computed in a narrow type. */
+  readonly goldenType: GoldenRounding["type"] | null;
 }
 
 /** What was measured, of a run or of a part of one. */
@@ -44,9 +47,8 @@ export interface Observed {
 export const judge = async (trial: Trial): Promise<Judgement> => await conclude(trial, await observe(trial));
 
 /** Runs the passes, and those with known upstream differences undone where it takes them. */
-export async function observe(trial: Trial): Promise<Observed> {
+export async function observe(trial: Trial, foreseen = foresee(trial)): Promise<Observed> {
   const { options, sides, passes, share } = trial;
-  const foreseen = foresee(trial);
   const { outcome, noiseFloor } = await firstRun(trial);
   const bits = await bitsOf(passes.whole, inBytes(options), share?.owns);
   // In one part of several: whoever joins them needs it once.
@@ -141,6 +143,7 @@ export function foresee({ sides, passes, backend, cast }: Trial): Foreseen {
     exact: backend.capabilities.exact,
     golden: b === undefined,
     goldenTaps: passes.goldenTaps,
+    goldenType: passes.goldenRounding?.type ?? null,
     isByLayers: passes.isByLayers,
     outlook: outlookOf(sides, whole, plans),
   };
@@ -148,7 +151,7 @@ export function foresee({ sides, passes, backend, cast }: Trial): Foreseen {
 
 function evidenceOf(
   { options, passes, share }: Trial,
-  { outlook, ...foreseen }: Foreseen,
+  { outlook, goldenType: _, ...foreseen }: Foreseen,
   { outcome, noiseFloor, bits, brokenTies }: Pick<Observed, "outcome" | "noiseFloor" | "bits" | "brokenTies">,
 ): Evidence {
   const rows = outcome.comparison.rows();

@@ -60,5 +60,8 @@ export function tapLimit(exact: boolean, recorded: RecordedTaps = null): number 
   return exact && recorded === null ? TAP_ROUNDING.f64 : TAP_ROUNDING.f32;
 }
 
+/** Whether a tap's error is more than rounding; one that is no number is. */
+export const isBeyondTap = (relativeRms: number, limit: number): boolean => !(relativeRms <= limit);
+
 /** Types of the hidden states beside a golden: F32, or such with few digits; null where it has none. */
 export type RecordedTaps = "wide" | "narrow" | null;

@@ -1,4 +1,3 @@
-import { UsageError } from "../../../base/errors.ts";
 import type { ConversionPlan } from "../../../convert/plan.ts";
 import type { Kept } from "../../../output/execute.ts";
 import type { PartNumber } from "../../../output/parts/place.ts";
@@ -9,9 +8,11 @@ import { partDocument } from "../../../report/views/parts.ts";
 import { planDocument, planFacts } from "../../../report/views/plan.ts";
 import type { Arguments } from "../../arguments.ts";
 import type { Command, Context } from "../../command.ts";
+
 import { Unfinished } from "../../fail.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
+import { partNumber } from "../../part-number.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -70,17 +71,6 @@ export const convert: Command = {
     });
   },
 };
-
-/** `3/16`; which parts there are is for `convertPart` to say. Throws UsageError PART_MALFORMED. */
-function partNumber(text: string): PartNumber {
-  const [, number, of] = /^([0-9]+)\/([0-9]+)$/.exec(text.trim()) ?? [];
-  if (number !== undefined && of !== undefined) return { number: Number(number), of: Number(of) };
-  throw new UsageError("PART_MALFORMED", `--part ${text}: names no part`, {
-    expected: "i/n, where the first part is 1/n and the last n/n",
-    found: text,
-    help: "write --part 1/3, for the first of three parts",
-  });
-}
 
 async function convertOnePart(plan: ConversionPlan, part: PartNumber, args: Arguments, context: Context) {
   const { convertPart } = await import("../../../convert/parts/part.ts");

@@ -1,3 +1,4 @@
+import { parityDocument } from "../../../report/views/parity.ts";
 import { joinedDocument, partsDocument } from "../../../report/views/parts.ts";
 import type { Command } from "../../command.ts";
 import { flag } from "../../options.ts";
@@ -5,18 +6,26 @@ import { flag } from "../../options.ts";
 /** Looks at what lies beside the target alone: neither the source nor a plan is needed. */
 export const finalize: Command = {
   usage: "finalize <target>",
-  describe: "Join and check the parts that `convert --part i/n` made, and give the target its name",
-  positionals: { target: "the target that the parts were made for" },
+  describe: "Join and check the parts that `convert --part i/n` made, or `parity --part i/n`",
+  positionals: { target: "the target that the parts were made for, or the folder of a parity's" },
   options: {
     verify: flag("Read all bytes again and compare them with what the parts wrote; up to 8 GB that is done unasked"),
     force: flag("Replace a target that is a checkpoint; nothing else is ever replaced"),
     "no-fsync": flag("Do not wait until the disk has everything"),
     "dry-run": flag("Only tell which parts are there; exit 1 where one is missing"),
   },
-  examples: [["finalize initial-weights", "once convert … --part 1/16 to --part 16/16 have run, on any machine"]],
+  examples: [
+    ["finalize initial-weights", "once convert … --part 1/16 to --part 16/16 have run, on any machine"],
+    ["finalize proof", "once parity … --part 1/16 --into proof to --part 16/16 have run: one verdict"],
+  ],
   async run(args, context) {
-    const { finalize: join, partsAt } = await import("../../../convert/parts/finalize.ts");
     const target = args.required("target");
+    const { holdsParity } = await import("../../../parity/parts/folder.ts");
+    if (holdsParity(target)) {
+      const { joinParity } = await import("../../../parity/parts/join.ts");
+      return parityDocument(joinParity(target));
+    }
+    const { finalize: join, partsAt } = await import("../../../convert/parts/finalize.ts");
     if (args.flag("dry-run")) return partsDocument(target, partsAt(target) ?? []);
     const result = await join(target, {
       force: args.flag("force"),

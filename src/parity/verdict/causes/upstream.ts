@@ -8,7 +8,11 @@ import { withOtherVersion } from "../experiments.ts";
 import { type Case, nats } from "./cause.ts";
 
 /** Where nothing is wrong with known differences undone. */
-export function knownUpstream({ evidence: { metrics, taps }, known, remaining }: Case): Cause[] {
+export function knownUpstream({
+  evidence: { metrics, taps },
+  known,
+  remaining,
+}: Pick<Case, "evidence" | "known" | "remaining">): Cause[] {
   if (known === null || remaining.length > 0) return [];
   const { shares, without } = known;
   const { code, explanation, fix, klMeanNats } = shares.reduce((a, b) => (b.klMeanNats > a.klMeanNats ? b : a));

@@ -4,7 +4,7 @@ import type { NextTokens } from "../../../parity/next-tokens.ts";
 import type { ParityReport } from "../../../parity/parity.ts";
 import type { RoutingReport } from "../../../parity/routing.ts";
 import type { Table } from "../../document.ts";
-import { formatCount } from "../../units.ts";
+import { formatBytes, formatCount, formatSeconds } from "../../units.ts";
 import { tokenName } from "./names.ts";
 
 const beginning = (text: string): string => {
@@ -13,6 +13,29 @@ const beginning = (text: string): string => {
 };
 
 export const tables = (report: ParityReport, texts: ReadonlyMap<number, string>): Table[] => [
+  {
+    title: "Parts",
+    columns: [
+      { name: "" },
+      { name: "covers" },
+      { name: "verdict" },
+      { name: "mean KL (nats)", align: "right" },
+      { name: "parts at" },
+      { name: "backend" },
+      { name: "took", align: "right" },
+      { name: "memory", align: "right" },
+    ],
+    rows: (report.parts ?? []).map((part) => [
+      `${part.part}`,
+      part.covers,
+      part.verdict,
+      part.klMeanNats === null ? "no logits" : scientific(part.klMeanNats),
+      part.firstDivergence ?? "nowhere",
+      part.backend.adapter ?? part.backend.library ?? part.backend.name,
+      formatSeconds(part.seconds),
+      formatBytes(part.peakRamBytes),
+    ]),
+  },
   {
     title: "KL by position",
     columns: [
