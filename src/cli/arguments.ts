@@ -1,4 +1,5 @@
 import { UsageError } from "../base/errors.ts";
+import type { PartNumber } from "../output/parts/place.ts";
 import { parseSize } from "./size.ts";
 
 const emptyOption = (name: string): UsageError =>
@@ -77,6 +78,19 @@ export class Arguments {
       expected: `a whole number of at least ${least}`,
       found: value,
       help: `write --${name} ${Math.max(least, 1)}, for example`,
+    });
+  }
+
+  /** `3/16`; which parts there are is for the work at hand to say. Throws UsageError PART_MALFORMED. */
+  part(name: string): PartNumber | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const [, number, of] = /^([0-9]+)\/([0-9]+)$/.exec(value.trim()) ?? [];
+    if (number !== undefined && of !== undefined) return { number: Number(number), of: Number(of) };
+    throw new UsageError("PART_MALFORMED", `--${name} ${value}: names no part`, {
+      expected: "i/n, where the first part is 1/n and the last n/n",
+      found: value,
+      help: `write --${name} 1/3, for the first of three parts`,
     });
   }
 

@@ -31,7 +31,7 @@ export interface PartsOfPlan {
 /** Whether parts of a parity are in a folder. */
 export function holdsParity(at: PathOrLocation): boolean {
   const { folder, file } = locate(at);
-  return file === null && folder.kind("") !== null && folder.list().some((name) => PLAN.test(name) || PART.test(name));
+  return file === null && folder.list().some((name) => PLAN.test(name) || PART.test(name));
 }
 
 /** Plans of which there is something. @throws InputError PARTS_DAMAGED */

@@ -21,8 +21,8 @@ import type { PartFigures, PartResult } from "./result.ts";
  * @throws InputError PARTS_NONE, PARTS_MISSING, PARTS_OF_ANOTHER_PLAN, PARTS_DAMAGED
  */
 export function joinParity(path: string): ParityReport {
-  const { folder } = locate(path);
-  const { plan, parts } = theOnly(path, folder.kind("") === null ? [] : plansIn(folder));
+  const { folder, file } = locate(path);
+  const { plan, parts } = theOnly(path, file === null ? plansIn(folder) : []);
   const results = Array.from({ length: plan.of }, (_, i) => i + 1).map((number) => {
     const { name } = parts.find((part) => part.number === number)!;
     return resultIn(folder, name, plan);

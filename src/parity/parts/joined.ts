@@ -85,10 +85,12 @@ function bothOf(a: RoutingComparison, b: RoutingComparison): RoutingComparison {
   };
 }
 
-/** Each reason once, with the tensors that any part named; in the words of the first, which are of its own figures. */
+/** Each reason once, with the tensors that any part named; in the words of the part that it shows most in. */
 export function joinedCauses(parts: readonly PartResult[]): Cause[] {
   const all = new Map<string, Cause>();
-  for (const cause of parts.flatMap(({ causes, number }) => causes.map((each) => ofPart(each, number)))) {
+  const klOf = ({ rows }: PartResult) => (rows.length === 0 ? 0 : rows.metrics().klMeanNats);
+  const worstFirst = parts.toSorted((a, b) => klOf(b) - klOf(a));
+  for (const cause of worstFirst.flatMap(({ causes, number }) => causes.map((each) => ofPart(each, number)))) {
     const name = `${cause.code} ${cause.fields}`;
     const known = all.get(name) ?? cause;
     all.set(name, { ...known, tensors: [...new Set([...known.tensors, ...cause.tensors])] });

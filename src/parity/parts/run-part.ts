@@ -1,8 +1,10 @@
 // `parity --part i/n`: a part of a run on one machine, and what it leaves for whoever joins them.
 
 import type { Metrics } from "../../../numerics/metrics.ts";
+import { schemeOf } from "../../base/addresses.ts";
 import { UsageError } from "../../base/errors.ts";
 import { locate } from "../../formats/io/disk-folder.ts";
+import type { Folder } from "../../formats/io/folder.ts";
 import type { PartNumber } from "../../output/parts/place.ts";
 import type { By } from "../choices.ts";
 import type { ComputedOn, ParityOptions } from "../forward/report.ts";
@@ -55,6 +57,7 @@ export async function runPart({ part, by, into, ...given }: PartOptions): Promis
   const options = { ...given, byLayers: by === "layers" };
   checkUsage(options);
   checkNumber(part);
+  const folder = folderOf(into);
   const division = { by, parts: part.of, into, asked: askedOf(options) };
   let covers = "";
   const choose = (prepared: Prepared): Chosen => {
@@ -65,14 +68,14 @@ export async function runPart({ part, by, into, ...given }: PartOptions): Promis
   return await withRun(options, choose, async (run) => {
     const foreseen = foresee(run.trial);
     const plan = planOf(run, foreseen, division);
-    const folder = locate(into).folder;
-    const there = folder.kind("") === null ? [] : plansIn(folder);
+    const there = folder === null ? [] : plansIn(folder);
     refuseOthers(into, plan, there);
     const own = there.find((each) => each.plan.plan === plan.plan);
     const done = own?.parts.find(({ number }) => number === part.number);
     if (own === undefined) writePlan(into, plan);
     const wasThere = done !== undefined;
-    const result = done ? resultIn(folder, done.name, plan) : await computed(run, foreseen, { plan, part, covers });
+    const result =
+      done && folder ? resultIn(folder, done.name, plan) : await computed(run, foreseen, { plan, part, covers });
     if (!wasThere) writeResult(into, result);
     return { ...seenBy(result), by, covers, folder: into, wasThere };
   });
@@ -89,6 +92,20 @@ const seenBy = ({ number, of, rows, taps, verdict, findings, divergence, ...rest
   peakRamBytes: rest.peakRamBytes,
   seconds: rest.seconds,
 });
+
+/** Null where it is not there yet. */
+function folderOf(into: string): Folder | null {
+  const { folder, file } = schemeOf(into) === null ? locate(into) : NOWHERE;
+  if (folder !== null && file === null) return folder;
+  if (folder !== null && folder.kind(file!) === null) return null;
+  throw new UsageError("PART_USAGE", `--into ${into}: not a folder that parts can be written to`, {
+    expected: "a folder on a disk that all machines see, or a path that does not exist",
+    found: folder === null ? "an address" : "a file",
+    help: "give --into another folder; what is in it already stays",
+  });
+}
+
+const NOWHERE = { folder: null, file: null };
 
 function checkNumber({ number, of }: PartNumber): void {
   if (number >= 1 && number <= of) return;

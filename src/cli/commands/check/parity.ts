@@ -14,7 +14,6 @@ import { inputsOf, tokenizerBeside } from "../../input-options.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { choice, flag, pairOptions, sideOptionsOf, text } from "../../options.ts";
 import { inputOptions, runOptions } from "../../parity-options.ts";
-import { partNumber } from "../../part-number.ts";
 import { untilAborted } from "../../signals.ts";
 
 /** Runs one or two checkpoints forward and compares the logits: the proof that a conversion is right. */
@@ -104,7 +103,7 @@ export const parity: Command = {
 
 /** Null where all of the run is run here. */
 function divisionOf(args: Arguments): { readonly part: PartNumber; readonly into: string } | null {
-  const [part, into] = [args.text("part"), args.text("into")];
+  const [part, into] = [args.part("part"), args.text("into")];
   const fail = (message: string, help: string): never => {
     throw new UsageError("PART_USAGE", message, { help });
   };
@@ -115,5 +114,5 @@ function divisionOf(args: Arguments): { readonly part: PartNumber; readonly into
   if (other !== undefined)
     fail(`--${other} writes all positions, and a part has some`, `leave out --part, or --${other}`);
   if (into === undefined) return fail("--part needs a folder in which the parts meet", "give --into FOLDER");
-  return { part: partNumber(part), into };
+  return { part, into };
 }

@@ -12,7 +12,6 @@ import type { Command, Context } from "../../command.ts";
 import { Unfinished } from "../../fail.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
-import { partNumber } from "../../part-number.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -50,8 +49,8 @@ export const convert: Command = {
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
-      const part = args.text("part");
-      if (part !== undefined) return convertOnePart(plan, partNumber(part), args, context);
+      const part = args.part("part");
+      if (part !== undefined) return convertOnePart(plan, part, args, context);
       let kept: Kept | null = null;
       const running = execute(plan, {
         onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
