@@ -183,7 +183,10 @@ class PartMaker {
   async #finish({ bytes, isContinued, beat }: PartWritten, producer: Producer): Promise<PartAbout> {
     const { plan, options } = this;
     const hashes = (await plan.seal?.digests(beat)) ?? new Map<number, string>();
-    plan.source.verify(this.#verified);
+    for (const keys of inSteps(this.#verified, plan.source.tensors)) {
+      plan.source.verify(keys);
+      beat();
+    }
     checkInputs(plan.inputs);
     return {
       bytes,
@@ -218,6 +221,22 @@ class PartMaker {
       about,
     };
   }
+}
+
+/** Read between two signs that an attempt goes on. */
+const STEP_BYTES = 4e9;
+
+/** Keys in groups of tensors of about so many bytes; one of none where there are none. */
+function* inSteps(keys: readonly string[], tensors: ConversionPlan["source"]["tensors"]): Generator<string[]> {
+  let [group, bytes]: [string[], number] = [[], 0];
+  for (const key of keys) {
+    group.push(key);
+    bytes += tensors.get(key)?.byteLength ?? 0;
+    if (bytes < STEP_BYTES) continue;
+    yield group;
+    [group, bytes] = [[], 0];
+  }
+  yield group;
 }
 
 function refuseOverflowIn({ casts }: Producer, key: string): void {
