@@ -167,7 +167,9 @@ export function planConversion(
     encoding: route.encoding,
     seal,
     config: beside?.config ?? null,
-    recordText: beside?.recordText ?? null,
+    get recordText() {
+      return beside?.recordText() ?? null;
+    },
     asked: askedFor(options),
     hashesFiles,
     memory,
@@ -262,7 +264,10 @@ interface BesideOptions extends Pick<Choices, "isWaived"> {
   readonly seal: TargetSeal | null;
 }
 
-interface Beside extends Pick<ConversionPlan, "files" | "notes" | "config" | "recordText"> {}
+interface Beside extends Pick<ConversionPlan, "files" | "notes" | "config"> {
+  /** Megabytes of a large model, and asked for by parts alone. */
+  readonly recordText: () => string | null;
+}
 
 /** What lies beside the weights in a target directory. */
 function besideFiles(
@@ -284,18 +289,20 @@ function besideFiles(
   const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
   if (record !== null) files.push(recordFile(record, seal));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
-  const recordText = record !== null && seal?.sealed ? encodeRecord({ ...record, seal: seal.sealed }) : null;
+  // As it is now: once there is a seal, it is another.
+  const sealed = seal?.sealed ?? null;
+  const recordText = () => (record !== null && sealed !== null ? encodeRecord({ ...record, seal: sealed }) : null);
   return { files, notes, config: configs && targetConfig(configs, config, model), recordText };
 }
 
 /** With what the target turns out to be. */
 function recordFile(record: ConversionRecord, seal: TargetSeal | null): OutputFile {
   if (seal === null || seal.sealed === null) return textFile(RECORD_NAME, encodeRecord(record));
-  const text = () => Buffer.from(encodeRecord({ ...record, seal: seal.sealed ?? undefined }));
-  const { length: byteLength } = text();
+  const text = () => encodeRecord({ ...record, seal: seal.sealed ?? undefined });
+  const byteLength = Buffer.byteLength(text());
   const make = async () => {
     await seal.finish();
-    return text();
+    return Buffer.from(text());
   };
   return { name: RECORD_NAME, byteLength, parts: [{ kind: "late", byteLength, make }] };
 }
