@@ -8,7 +8,7 @@ const FLOORS = [
   ["src/model", "src/output", "src/faults"],
   ["src/convert"],
   ["src/verify", "src/parity", "src/mutate"],
-  ["src/gate"],
+  ["src/gate", "src/push"],
   ["src/report"],
   ["src/cli"],
 ];

@@ -20,6 +20,8 @@ export interface Context {
   /** Writes a report beside those of --report, when the command has ended. Throws UsageError for a name of no format. */
   report(target: string): void;
   readonly color: boolean;
+  /** The command line, quoted as a shell takes it. */
+  readonly command: string;
   /** Aborted by SIGINT, SIGTERM and SIGHUP while they are held. */
   readonly signal: AbortSignal;
   /** For work that leaves something to be put in order: until the command ends, a signal aborts `signal`, and no more. */

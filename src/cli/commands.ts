@@ -16,6 +16,7 @@ import { finalize } from "./commands/convert/finalize.ts";
 import { init } from "./commands/convert/init.ts";
 import { mutate } from "./commands/convert/mutate.ts";
 import { plan } from "./commands/convert/plan.ts";
+import { push } from "./commands/convert/push.ts";
 
 /** In the order of `--help`. */
 export const commands: readonly Command[] = [
@@ -33,6 +34,7 @@ export const commands: readonly Command[] = [
   init,
   mutate,
   finalize,
+  push,
   clean,
   families,
   doctor,

@@ -9,7 +9,7 @@ import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
 import { commandFailure } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
-import { Evidence } from "./reports/evidence.ts";
+import { commandLine, Evidence } from "./reports/evidence.ts";
 import { ReportTargets } from "./reports/targets.ts";
 import type { Signals } from "./signals.ts";
 
@@ -48,6 +48,7 @@ export async function runCommand(
       return hasDocument();
     },
     color: color && io.stdoutColor,
+    command: commandLine(argv),
     signal: io.signals.signal,
     holdSignals: () => {
       io.signals.hold();
@@ -90,6 +91,7 @@ export async function runCommand(
 const PLACES = [
   "source",
   "path",
+  "folder",
   "a",
   "b",
   "config",

@@ -48,7 +48,7 @@ function refuseAddress(path: string): void {
     file: path,
     expected: "a path",
     found: "an address",
-    help: `name a folder, such as ${basename(path)}`,
+    help: `name a folder, such as ${basename(path)}; with --push ${path} it is uploaded, too`,
   });
 }
 

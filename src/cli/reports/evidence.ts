@@ -49,7 +49,7 @@ export class Evidence {
     return {
       tool: NAME,
       version: VERSION,
-      command: [NAME, ...this.argv].map(quoted).join(" "),
+      command: commandLine(this.argv),
       time: this.time,
       host: { node: process.version, platform: `${process.platform} ${process.arch}` },
       inputs: args === null ? null : inputsOf(args, read),
@@ -118,4 +118,6 @@ const configIn = ({ path, sha256, mathematics }: SeenConfig): HeaderConfig => ({
 });
 
 /** As a POSIX shell takes it. */
+export const commandLine = (argv: readonly string[]): string => [NAME, ...argv].map(quoted).join(" ");
+
 const quoted = (word: string): string => (/^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);

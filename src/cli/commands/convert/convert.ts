@@ -10,6 +10,7 @@ import type { Arguments } from "../../arguments.ts";
 import type { Command, Context } from "../../command.ts";
 
 import { Unfinished } from "../../fail.ts";
+import { publicationOf, publicationOptions } from "../../hub/publication.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
 
@@ -28,6 +29,7 @@ export const convert: Command = {
     ...listOptions,
     resume: flag("Continue what a killed run of the same conversion left"),
     force: flag("Replace a target that is a checkpoint, once the new one is complete; nothing else is ever replaced"),
+    ...publicationOptions,
     "no-fsync": flag("Do not wait until the disk has everything"),
     part: text(
       "Write part i of n alone, such as 3/16, on any machine that sees the target's folder; `finalize` joins them",
@@ -37,6 +39,7 @@ export const convert: Command = {
   examples: [
     ["outputs/checkpoint/step-1000 model --config Qwen3-8B", "what torchtitan saved → a model for transformers"],
     ["Qwen3-8B initial-weights", "a Hugging Face model → DCP for torchtitan"],
+    ["convert step-1000 my-model --push hf://me/my-model", "and its upload, with a model card"],
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
   async run(args, context) {
@@ -45,12 +48,15 @@ export const convert: Command = {
       import("../../../convert/plan.ts"),
       import("../../../convert/convert.ts"),
     ]);
-    const options = { ...conversionOptionsOf(args, adapters), sha256: context.hasDocument };
+    const publication = await publicationOf(args, context);
+    const sha256 = context.hasDocument || publication !== null;
+    const options = { ...conversionOptionsOf(args, adapters), sha256 };
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
       const part = args.part("part");
       if (part !== undefined) return convertOnePart(plan, part, args, context);
+      await publication?.check(plan);
       let kept: Kept | null = null;
       const running = execute(plan, {
         onStart: () => context.print(`${renderFacts(planFacts(plan), { color: context.color })}\n\n`),
@@ -66,7 +72,8 @@ export const convert: Command = {
       const result = await running.catch((error: unknown) => {
         throw kept === null ? error : new Unfinished(error, howToContinue(kept, plan.target.path));
       });
-      return convertDocument(result);
+      const document = convertDocument(result);
+      return publication === null ? document : publication.carriedOut(document, plan.target.path, adapters);
     });
   },
 };
