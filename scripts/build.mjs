@@ -9,7 +9,10 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 rmSync("dist", { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });
-await bundle("dist/src/cli/main.js", "dist/bin", { "hub-thread": "dist/src/hub/hub-thread.js" });
+await bundle("dist/src/cli/main.js", "dist/bin", {
+  "hub-thread": "dist/src/hub/hub-thread.js",
+  "convert-thread": "dist/src/cli/threads/convert.js",
+});
 const [{ manPage }, { VERSION }] = await Promise.all([
   import("../dist/src/cli/pages/man.js"),
   import("../dist/src/base/version.js"),

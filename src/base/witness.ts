@@ -65,6 +65,13 @@ export class Witness {
     return file;
   }
 
+  /** A file that another thread of the run has opened, which tells what it read of it. */
+  elsewhere(path: string, bytes: number, version: string): SeenFile {
+    const file = this.noted(path, bytes, version);
+    if (file.version !== version) file.hasChanged = true;
+    return file;
+  }
+
   closes(file: SeenFile): void {
     const times = this.open.get(file) ?? 0;
     if (times > 1) this.open.set(file, times - 1);

@@ -66,6 +66,8 @@ export const convertOptions = {
   "max-shard-size": text("Largest safetensors shard [5GB]"),
   ranks: text("Number of ranks that a DCP or meta target is cut for, a file each [1]"),
   "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
+  workers: text("Threads that read, move, hash and write: a number, or auto for as many as pay, up to 4 [auto]"),
+  "no-seal": flag("Do not hash the tensors of the target: faster, and the record does not say which model it is"),
   "allow-drop": text("Let tensors without a place be dropped: GLOB; repeatable"),
   "no-buffers": flag("Leave out native buffers that would be re-created"),
   ...sideOptions,
@@ -93,6 +95,8 @@ export function conversionOptionsOf(args: Arguments, adapters: readonly Adapter[
     maxShardSize: args.size("max-shard-size"),
     ranks: args.count("ranks"),
     maxRamBytes: args.size("max-ram"),
+    workers: args.text("workers") === "auto" ? "auto" : (args.count("workers") ?? "auto"),
+    seal: !args.flag("no-seal"),
     allowDrop: args.list("allow-drop"),
     buffers: !args.flag("no-buffers"),
   };

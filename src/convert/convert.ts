@@ -5,12 +5,14 @@ import { runSteps, type StepOptions } from "../base/steps.ts";
 import { witness } from "../base/witness.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { commitOf } from "../formats/io/folder.ts";
+import { sharing } from "../formats/zip/shared-sums.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { replacedNotes } from "../output/replaced.ts";
 import { checkTarget } from "../output/safe-target.ts";
 import { settleTarget } from "../output/staging.ts";
 import { refuseOtherFile } from "../output/target.ts";
+import { addStats, type CastStats } from "../views/cast.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { Gatherer } from "../views/gather.ts";
 import { hashesFor } from "../views/identity/hash-thread.ts";
@@ -18,6 +20,7 @@ import type { Mapping } from "../views/mapping.ts";
 import { Producer } from "../views/produce.ts";
 import { refuseOverflow, refuseVanished } from "./bytes/casts.ts";
 import { producing } from "./bytes/producing.ts";
+import { type CrewOptions, ThreadCrew } from "./crew/crew.ts";
 import { checkInputs, identityOf, survives } from "./inputs.ts";
 import type { Cast, ConversionPlan } from "./plan.ts";
 import type { Result as SealResult } from "./target-seal.ts";
@@ -33,6 +36,8 @@ export interface ConvertOptions extends StepOptions {
   readonly onStart?: () => void;
   /** Makes the output durable before it gets its name; true unless given. */
   readonly fsync?: boolean;
+  /** How the threads that the plan has room for come to the same plan; without it this one does all. */
+  readonly crew?: CrewOptions | undefined;
 }
 
 export interface CastReport extends Cast {
@@ -63,6 +68,8 @@ export interface Conversion {
   readonly kept: ConversionPlan["kept"];
   /** What the target is, as \`seal\` finds it; null of a target that is stored in codes. */
   readonly seal: SealResult | null;
+  /** Whether the user did without (--no-seal). */
+  readonly isUnsealed?: boolean;
   readonly peakRamBytes: number;
   readonly seconds: number;
   readonly files: readonly WrittenFile[];
@@ -92,12 +99,16 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   await runSteps(checkAll(plan), "checking", total, options);
   const hashes = plan.hashesFiles ? hashesFor(memory.hashingApart ? plan.diskBytes : 0) : undefined;
   const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
+  const casts = new Map<string, CastStats>();
+  const crew = crewFor(plan, options, casts);
   const replaced: string[] = [];
   let written = 0;
-  plan.seal?.start(plan.diskBytes, memory);
+  if (crew === undefined) plan.seal?.start(plan.diskBytes, memory);
+  else plan.seal?.startApart(crew);
   const files = await executeOutput({
     files: plan.files,
-    produce: producing(plan, producer, (key) => checkCast(producer, key, mapping)),
+    produce: producing(plan, producer, (key) => checkCast(producer.casts.get(key), key, mapping)),
+    crew,
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
     resume: options.resume ?? false,
@@ -107,7 +118,10 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     onReplaced: (committed) => replaced.push(...replacedNotes(committed)),
     verify: async () => {
       await plan.seal?.finish();
-      source.verify(plan.sourceKeys);
+      await crew?.finish();
+      const verify = () => source.verify(plan.sourceKeys);
+      if (crew === undefined) verify();
+      else sharing(crew.sums, verify);
       checkInputs(plan.inputs);
     },
     isUseful: (error) => survives(plan.inputs, error),
@@ -119,10 +133,12 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(target.fileName === null ? { targetDir: target.path } : { targetFile: target.path }),
-  }).finally(() => {
+  }).finally(async () => {
     plan.seal?.close();
     hashes?.close();
+    await crew?.stop();
   });
+  const stats = crew === undefined ? producer.casts : casts;
   noteConfig(plan);
   return {
     verdict: "pass",
@@ -137,19 +153,32 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     waived: plan.waived,
     casts: plan.casts.map((cast) => ({
       ...cast,
-      maxRelativeError: producer.casts.get(cast.key)?.maxRelativeError ?? null,
-      vanished: producer.casts.get(cast.key)?.vanished ?? null,
+      maxRelativeError: stats.get(cast.key)?.maxRelativeError ?? null,
+      vanished: stats.get(cast.key)?.vanished ?? null,
     })),
     kept: plan.kept,
     seal: plan.seal?.result ?? null,
+    ...(plan.isUnsealed ? { isUnsealed: true } : {}),
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,
     files,
     leftBehind: plan.leftBehind,
-    notChecked: source.notChecked?.() ?? null,
+    notChecked: source.notChecked?.() ?? crew?.notChecked ?? null,
     durable: options.fsync ?? true,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
+}
+
+/** Undefined where one thread does all. */
+function crewFor(plan: ConversionPlan, options: ConvertOptions, casts: Map<string, CastStats>): ThreadCrew | undefined {
+  if (options.crew === undefined || plan.memory.workers < 2) return undefined;
+  const onCasts = (found: Iterable<readonly [string, CastStats]>): void => {
+    for (const [key, stats] of found) {
+      casts.set(key, addStats(casts.get(key), stats));
+      checkCast(casts.get(key), key, plan.mapping);
+    }
+  };
+  return new ThreadCrew(options.crew, { plan, signal: options.signal, onCasts });
 }
 
 /** For the header of a report, beside the source's. */
@@ -169,8 +198,7 @@ function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, vo
   for (const mapping of mappings) yield* checkValues(mapping, isWaived);
 }
 
-function checkCast({ casts }: Producer, key: string, { tensors }: Mapping): void {
-  const stats = casts.get(key);
+function checkCast(stats: CastStats | undefined, key: string, { tensors }: Mapping): void {
   if (stats === undefined) return;
   refuseOverflow(key, stats);
   refuseVanished(key, stats, elementCount(tensors.get(key)?.info.shape ?? []));

@@ -6,6 +6,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { readBytes } from "../formats/io/byte-source.ts";
 import { fileChanged } from "../formats/io/file-faults.ts";
 import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
+import { planDigest } from "../output/execute.ts";
 import type { ConversionPlan, PlannedInput } from "./plan.ts";
 
 /**
@@ -24,6 +25,9 @@ export function identityOf({ source, inputs, mappings }: ConversionPlan): string
     ]),
   ]);
 }
+
+/** Of all that the output depends on. */
+export const planDigestOf = (plan: ConversionPlan): string => planDigest(plan.files, identityOf(plan));
 
 /** Of a file that was read whole; of weights their headers tell. */
 export function digestOf({ folder, name, role }: PlannedInput): string | null {

@@ -1,4 +1,5 @@
 // Memory of a conversion, known before it starts: it depends on the plan, not on the size of the model.
+import { availableParallelism } from "node:os";
 import { EnvironmentError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Folder } from "../formats/io/folder.ts";
@@ -13,6 +14,8 @@ export interface ConversionMemory {
   readonly bufferBytes: number;
   /** Whether there is memory for hashing in a thread of its own. */
   readonly hashingApart: boolean;
+  /** Threads that make the output; 1 where the first one does all. */
+  readonly workers: number;
 }
 
 /** Node itself with this program, its heap warm: 70 to 85 MB measured on Node 20. */
@@ -25,6 +28,34 @@ const PART_BYTES = 512;
 /** The smallest buffer that still moves a plain copy at full speed. */
 const LEAST_BUFFER_BYTES = 2 ** 20;
 
+/** Below this, threads take longer to begin than they save. */
+const WORKERS_FROM_BYTES = 5e8;
+/** More of them wait for the disk, or for each other. */
+const MOST_AUTO_WORKERS = 4;
+
+/** What is known when it is asked how many threads make an output. */
+export interface Effort {
+  readonly bytes: number;
+  /** Whether a thread beside the first one hashes. */
+  readonly isSealed: boolean;
+  /** Whether every thread would have to fetch the source by itself. */
+  readonly isFar: boolean;
+  /** Whether what one thread encodes tells what another one does. */
+  readonly isEncoded: boolean;
+}
+
+/**
+ * How many threads make an output, where there is memory for them. Two cores are full with one thread and the one that
+ * hashes: two threads took 10 % longer there, as each of them plans, and what they write is read again.
+ */
+export function workersFor(asked: number | "auto" | undefined, { bytes, isSealed, isFar, isEncoded }: Effort): number {
+  if (isEncoded) return 1;
+  if (asked !== "auto") return asked ?? 1;
+  const cores = availableParallelism();
+  const isWorth = bytes >= WORKERS_FROM_BYTES && !isFar && cores > (isSealed ? 2 : 1);
+  return isWorth ? Math.min(cores, MOST_AUTO_WORKERS) : 1;
+}
+
 /** What a conversion keeps track of. */
 export interface Workload {
   readonly mappings: readonly Mapping[];
@@ -34,11 +65,16 @@ export interface Workload {
   readonly encodingBytes?: number;
   /** What hashing takes beside the process, if it is to be had. */
   readonly hashingBytes?: number;
+  /** Threads that make the output, as far as there is memory for them. */
+  readonly workers?: number;
 }
+
+/** A thread itself, with this program and its heap. */
+const WORKER_BYTES = 45e6;
 
 /** Fits the working buffers into `maxRamBytes`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
 export function conversionMemory(
-  { mappings, source, files, encodingBytes = 0, hashingBytes = 0 }: Workload,
+  { mappings, source, files, encodingBytes = 0, hashingBytes = 0, workers = 1 }: Workload,
   maxRamBytes: number | undefined,
 ): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
@@ -53,9 +89,21 @@ export function conversionMemory(
       help: `give --max-ram ${Math.ceil(least / 1e6)}MB or more`,
     });
   }
+  // Each thread has its own plan, and hashes what it makes.
+  const ofWorker = WORKER_BYTES + encodingBytes + records + mappings.length * DEFAULT_BUFFER_BYTES;
+  const most = maxRamBytes === undefined ? workers : Math.floor((maxRamBytes - fixed) / ofWorker);
+  if (workers > 1 && most > 1) {
+    const count = Math.min(workers, most);
+    return {
+      peakBytes: fixed + count * ofWorker,
+      bufferBytes: DEFAULT_BUFFER_BYTES,
+      hashingApart: true,
+      workers: count,
+    };
+  }
   const hashingApart = maxRamBytes === undefined || maxRamBytes >= least + hashingBytes;
   const base = fixed + (hashingApart ? hashingBytes : 0);
   const room = maxRamBytes === undefined ? Number.POSITIVE_INFINITY : (maxRamBytes - base) / mappings.length;
   const bufferBytes = Math.min(DEFAULT_BUFFER_BYTES, Math.floor(room / 8) * 8);
-  return { peakBytes: base + mappings.length * bufferBytes, bufferBytes, hashingApart };
+  return { peakBytes: base + mappings.length * bufferBytes, bufferBytes, hashingApart, workers: 1 };
 }

@@ -2,7 +2,8 @@
 
 import { elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
-import type { SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
+import { isSameLayout } from "../family/layout.ts";
+import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
 import { planDcp, rowChunks } from "../formats/dcp/plan.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { planTorchFile } from "../formats/pt/plan.ts";
@@ -11,6 +12,7 @@ import type { RankedTensor } from "../model/ranks.ts";
 import type { Target } from "../output/target.ts";
 import type { MappedTensor, Mapping } from "../views/mapping.ts";
 import { planRankFiles, type Shard } from "./rank-files.ts";
+import type { Route } from "./route.ts";
 
 export interface SizeOptions {
   /** Bytes of tensor data in a safetensors shard. */
@@ -127,4 +129,27 @@ function withUsualName({ files, index }: SafetensorsOrigin): SafetensorsOrigin {
 function holdsTensorsOf({ tensors }: Mapping, { files }: SafetensorsOrigin): boolean {
   const keys = new Set(files.flatMap((file) => file.keys));
   return keys.size === tensors.size && [...keys].every((key) => tensors.has(key));
+}
+
+/** The files that the target's tensors once lay in: those of the source, or those that the record tells of. */
+export function originalsOf(source: Checkpoint, { mapping, record }: Route, isCast: boolean): Originals | null {
+  if (record !== null) {
+    if (record.safetensors === null) return null;
+    const keys = new Map([...record.names].map(([key, stored]) => [stored, key]));
+    const cast = [...mapping.tensors.values()].some(({ info, sources }) => {
+      const before =
+        record.casts.get(keys.get(info.key) ?? info.key) ?? mapping.source.tensors.get(sources[0] ?? "")?.dtype;
+      return before !== undefined && before !== info.dtype;
+    });
+    return { files: record.safetensors, cast };
+  }
+  if (!isSameLayout(mapping.from, mapping.to) || source.safetensors === undefined) return null;
+  return { files: source.safetensors, cast: isCast };
+}
+
+/** What all files say; transformers asks for `format: pt`. */
+export function commonMetadata({ files }: Originals["files"]): Readonly<Record<string, string>> | null {
+  const [first, ...others] = files.map(({ metadata }) => metadata);
+  const same = others.every((metadata) => JSON.stringify(metadata) === JSON.stringify(first));
+  return first !== undefined && same ? first : { format: "pt" };
 }

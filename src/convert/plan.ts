@@ -2,7 +2,7 @@
 import type { Dtype } from "../base/dtype.ts";
 import { decodingBytes } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { isSameLayout, type LayoutFile, RAW } from "../family/layout.ts";
+import { type LayoutFile, RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
@@ -20,8 +20,8 @@ import { hashingBytes } from "../views/identity/hash-thread.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
-import { type ConversionMemory, conversionMemory } from "./memory.ts";
-import { type Originals, outputFiles, type SizeOptions } from "./outputs.ts";
+import { type ConversionMemory, conversionMemory, workersFor } from "./memory.ts";
+import { commonMetadata, type Originals, originalsOf, outputFiles, type SizeOptions } from "./outputs.ts";
 import { askedFor } from "./parts/asked.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
@@ -33,6 +33,10 @@ import { waiversOf } from "./waivers.ts";
 export interface ConversionOptions extends RouteOptions, SizeOptions {
   readonly format?: Format | undefined;
   readonly maxRamBytes?: number | undefined;
+  /** Threads that make the output; as many as pay, up to four, for `auto`. One unless given. */
+  readonly workers?: number | "auto" | undefined;
+  /** Whether it is found what the target is; true unless given. */
+  readonly seal?: boolean | undefined;
   /** Whether `files` of the conversion get SHA-256, of what is written. */
   readonly sha256?: boolean | undefined;
 }
@@ -78,6 +82,7 @@ export interface ConversionPlan
   readonly encoding: Route["encoding"];
   /** What the target is, which its writing finds; null where that is not found. */
   readonly seal: TargetSeal | null;
+  readonly isUnsealed: boolean;
   /** The record as it will be but for what the target turns out to be; null where it tells nothing of that. */
   readonly recordText: string | null;
   /** What was asked for, by the names of options. */
@@ -120,19 +125,22 @@ export function planConversion(
   const target = targetAt(targetPath ?? "", options.format, fallback);
   const route = spelledAsBefore(settled, target, options);
   const casts = castsOf(route.mapping);
-  const originals = originalsOf(source, route, casts);
+  const originals = originalsOf(source, route, casts.length > 0);
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
   const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
   const side = sideFilesOf(source.folder, source.files, route.config?.folder ?? null);
   const { model, plan, record, encoding } = route;
   const [isEncoded, isCut] = [encoding !== null, outputs.shards !== undefined];
-  const seal = targetSeal({ model, plan, mapping: route.mapping, record, isEncoded, isCut, bufferBytes });
-  const beside =
-    target.fileName === null ? besideFiles(source, target, route, { originals, isWaived, side, seal }) : null;
+  const isUnsealed = options.seal === false;
+  const sealing = { model, plan, mapping: route.mapping, record, isEncoded, isCut, bufferBytes };
+  const seal = isUnsealed ? null : targetSeal(sealing);
+  const asides = { originals, isWaived, side, seal, isUnsealed };
+  const beside = target.fileName === null ? besideFiles(source, target, route, asides) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
   const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
   if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
+  if (isUnsealed) notes.push(NO_SEAL);
   source.sample?.();
   const { family, from, to, mappings, mapping, dropped, waived } = route;
   const inputs = filesRead(source, route.config, side);
@@ -141,7 +149,9 @@ export function planConversion(
   const diskBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const hashesFiles = options.sha256 ?? false;
   const ofHashing = (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0);
-  const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing };
+  const isFar = source.folder.diskPathOf() === null;
+  const workers = workersFor(options.workers, { bytes: diskBytes, isSealed: seal !== null, isFar, isEncoded });
+  const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing, workers };
   const memory = conversionMemory(work, options.maxRamBytes);
   return {
     source,
@@ -166,6 +176,7 @@ export function planConversion(
     isWaived,
     encoding: route.encoding,
     seal,
+    isUnsealed,
     config: beside?.config ?? null,
     get recordText() {
       return beside?.recordText() ?? null;
@@ -178,6 +189,8 @@ export function planConversion(
     notes,
   };
 }
+
+const NO_SEAL = "the target is not sealed (--no-seal): nothing will tell whether it still is this model";
 
 /** Where the files of the record are written again, with the keys that they had. */
 function spelledAsBefore(route: Route, { format, fileName }: Target, { maxShardSize }: ConversionOptions): Route {
@@ -235,33 +248,11 @@ function castsOf({ tensors, source }: Mapping): Cast[] {
   });
 }
 
-/** The files that the target's tensors once lay in: those of the source, or those that the record tells of. */
-function originalsOf(source: Checkpoint, { mapping, record }: Route, casts: readonly Cast[]): Originals | null {
-  if (record !== null) {
-    if (record.safetensors === null) return null;
-    const keys = new Map([...record.names].map(([key, stored]) => [stored, key]));
-    const cast = [...mapping.tensors.values()].some(({ info, sources }) => {
-      const before =
-        record.casts.get(keys.get(info.key) ?? info.key) ?? mapping.source.tensors.get(sources[0] ?? "")?.dtype;
-      return before !== undefined && before !== info.dtype;
-    });
-    return { files: record.safetensors, cast };
-  }
-  if (!isSameLayout(mapping.from, mapping.to) || source.safetensors === undefined) return null;
-  return { files: source.safetensors, cast: casts.length > 0 };
-}
-
-/** What all files say; transformers asks for `format: pt`. */
-function commonMetadata({ files }: Originals["files"]): Readonly<Record<string, string>> | null {
-  const [first, ...others] = files.map(({ metadata }) => metadata);
-  const same = others.every((metadata) => JSON.stringify(metadata) === JSON.stringify(first));
-  return first !== undefined && same ? first : { format: "pt" };
-}
-
 interface BesideOptions extends Pick<Choices, "isWaived"> {
   readonly originals: Originals | null;
   readonly side: SideFiles;
   readonly seal: TargetSeal | null;
+  readonly isUnsealed: boolean;
 }
 
 interface Beside extends Pick<ConversionPlan, "files" | "notes" | "config"> {
@@ -274,7 +265,7 @@ function besideFiles(
   source: Checkpoint,
   target: Target,
   route: Route,
-  { originals, isWaived, side, seal }: BesideOptions,
+  { originals, isWaived, side, seal, isUnsealed }: BesideOptions,
 ): Beside {
   const { config, mapping, to, model } = route;
   // Nobody judges whether it is a model's.
@@ -287,7 +278,7 @@ function besideFiles(
     notes.push("no tokenizer beside the source: what is written is not ready for the Hub");
   const encoded = model?.encoded ?? new Map();
   const record = recordOf(originOf(source, model), target, route.family, mapping, encoded, isWaived);
-  if (record !== null) files.push(recordFile(record, seal));
+  if (record !== null) files.push(recordFile({ ...record, isUnsealed }, seal));
   if (record !== null && encoded.size > 0) files.push(...scalesFile(source, [...encoded.values()]));
   // As it is now: once there is a seal, it is another.
   const sealed = seal?.sealed ?? null;

@@ -1,14 +1,14 @@
 // What a target is, found while it is written: the hash of every tensor as Hugging Face has it, of bytes that pass by where
 // they pass whole, and of the source read once more, in step with the writing, where they do not.
-import { type Dtype, elementCount } from "../base/dtype.ts";
+import { createHash } from "node:crypto";
+import type { Dtype } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord, RecordSeal } from "../model/record.ts";
-import type { Piece } from "../table/move.ts";
-import { asHf, asHfPlanned, type HfView, hasOwnDims } from "../views/as-hf.ts";
+import { asHf, asHfPlanned, type HfView } from "../views/as-hf.ts";
 import { rounds } from "../views/cast.ts";
 import { EMPTY_HASH, type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
 import { rootOf } from "../views/identity/merkle.ts";
@@ -18,6 +18,7 @@ import { castSource } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { ConversionMemory } from "./memory.ts";
 import { type Held, holders, type SealOutline, type SealShare } from "./parts/seal-share.ts";
+import { copiesIn, mayPass, passingKey, targetKey, targetTypes } from "./seal-keys.ts";
 
 /** What is known of a conversion when it is planned. */
 export interface Sealing {
@@ -75,6 +76,8 @@ export class TargetSeal {
     readonly dtypes: Dtype[];
   } | null;
   #hashes: Hashes | null = null;
+  /** What other threads find, in place of `#hashes`. */
+  #given: { readonly sha256: Map<number, string>; readonly crew: Finishing } | null = null;
   /** Numbers of those that are hashed here; null for all. */
   #only: ReadonlySet<number> | null = null;
   #reading: Generator<number, void, void> | null = null;
@@ -114,7 +117,7 @@ export class TargetSeal {
         }
       }
     }
-    this.bytes = this.#all().reduce((sum, { info }) => sum + info.byteLength, 0);
+    this.bytes = this.all.reduce((sum, { info }) => sum + info.byteLength, 0);
   }
 
   /** Memory that it takes beside that of the process. */
@@ -146,7 +149,39 @@ export class TargetSeal {
   /** Bytes of each tensor and one of the target that holds elements of it, in the order of their numbers. */
   held(): readonly Held[] {
     const heldBy = this.#heldBy();
-    return this.#all().map(({ info: { key, byteLength } }) => ({ key: heldBy(key), byteLength }));
+    return this.all.map(({ info: { key, byteLength } }) => ({ key: heldBy(key), byteLength }));
+  }
+
+  /** @param crew others that hash all tensors */
+  startApart(crew: Finishing): void {
+    this.#result = null;
+    this.#given = { sha256: new Map(), crew };
+  }
+
+  /** All tensors that are hashed, by their numbers. */
+  get all(): readonly Hashed[] {
+    return [...this.#target, ...(this.#rounded?.all ?? [])];
+  }
+
+  /** Number of the tensor that a target's bytes are hashed as; undefined where they are not. */
+  passingAs(key: string): number | undefined {
+    return this.#passing.get(key)?.id;
+  }
+
+  /** SHA-256 of a tensor, of the source. */
+  hashed(id: number): string {
+    const count = this.#target.length;
+    const [source, tensor] =
+      id < count ? [this.#source, this.#target[id]] : [this.#rounded?.source, this.#rounded?.all[id - count]];
+    if (source === undefined || tensor === undefined) throw new RangeError(`the seal has no tensor ${id}`);
+    const hash = createHash("sha256");
+    for (const bytes of this.#blocks(source, tensor)) hash.update(bytes);
+    return hash.digest("hex");
+  }
+
+  /** What another thread found. */
+  given(id: number, sha256: string): void {
+    this.#given?.sha256.set(id, sha256);
   }
 
   /**
@@ -162,6 +197,7 @@ export class TargetSeal {
     this.#pace = (this.#ownBytes() - passing) / Math.max(1, outputBytes);
     this.#ahead = 0;
     this.#result = null;
+    this.#given = null;
     for (const passing of this.#passing.values()) passing.done = 0;
   }
 
@@ -187,11 +223,7 @@ export class TargetSeal {
   #ownBytes(): number {
     const only = this.#only;
     if (only === null) return this.bytes;
-    return this.#all().reduce((sum, { id, info }) => sum + (only.has(id) ? info.byteLength : 0), 0);
-  }
-
-  #all(): readonly Hashed[] {
-    return [...this.#target, ...(this.#rounded?.all ?? [])];
+    return this.all.reduce((sum, { id, info }) => sum + (only.has(id) ? info.byteLength : 0), 0);
   }
 
   #narrow({ only, isWhole }: SealShare): void {
@@ -212,8 +244,12 @@ export class TargetSeal {
   }
 
   async finish(): Promise<void> {
-    if (this.#result !== null || this.#hashes === null) return;
-    const digests = await this.digests();
+    if (this.#result !== null) return;
+    if (this.#given !== null) await this.#given.crew.finish();
+    else if (this.#hashes === null) return;
+    const digests = this.#given?.sha256 ?? (await this.digests());
+    const lacking = this.all.find(({ id, info }) => info.byteLength > 0 && !digests.has(id));
+    if (lacking !== undefined) throw new Error(`"${lacking.info.key}": was not hashed`);
     const root = (all: readonly Hashed[]) =>
       rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY_HASH })));
     const roundingOf = this.#rounded && { root: root(this.#rounded.all), dtypes: this.#rounded.dtypes };
@@ -239,15 +275,27 @@ export class TargetSeal {
     for (const each of this.#rounded.all) if (isOwn(each)) yield* this.#read(this.#rounded.source, each);
   }
 
-  *#read(source: TensorSource, { id, info: { key, byteLength } }: Hashed): Generator<number, void, void> {
+  *#read(source: TensorSource, tensor: Hashed): Generator<number, void, void> {
+    for (const bytes of this.#blocks(source, tensor)) {
+      this.#hashes?.update(tensor.id, bytes);
+      yield bytes.length;
+    }
+  }
+
+  /** Bytes of a tensor, each block there until the next one is. */
+  *#blocks(source: TensorSource, { info: { key, byteLength } }: Hashed): Generator<Uint8Array, void, void> {
     const block = new Uint8Array(Math.min(this.#blockBytes, byteLength));
     for (let begin = 0; begin < byteLength; begin += block.length) {
       const bytes = block.subarray(0, Math.min(block.length, byteLength - begin));
       source.read(key, begin, bytes);
-      this.#hashes?.update(id, bytes);
-      yield bytes.length;
+      yield bytes;
     }
   }
+}
+
+/** Others that hash. */
+interface Finishing {
+  finish(): Promise<void>;
 }
 
 /** What a conversion tells of its target: the config's hash is null where no family is known. */
@@ -265,64 +313,4 @@ function wideWhereCast(view: HfView, typeOf: (key: string) => Dtype | undefined)
   );
   const keys = cast.flatMap(({ key }) => view.origins.get(key) ?? [key]);
   return keys.length === 0 ? view : view.widened(new Set(keys));
-}
-
-/** The key that a tensor has in files of `hf`. */
-function targetKey(key: string, view: HfView, { from }: Mapping, record: ConversionRecord | null): string {
-  if (from.side === "hf") return view.origins.get(key)?.[0] ?? key;
-  const spelled = record?.spelling.get(key) ?? key;
-  return record?.names.get(spelled) ?? spelled;
-}
-
-/** The type that each tensor has in the target. */
-function targetTypes(view: HfView, mapping: Mapping, record: ConversionRecord | null) {
-  const types = new Map<string, Dtype>();
-  const toHf = mapping.to.side === "hf";
-  for (const [key, { info, sources }] of mapping.tensors) {
-    for (const name of toHf ? [key] : sources) types.set(name, info.dtype);
-  }
-  return (key: string): Dtype | undefined => {
-    if (toHf) return types.get(targetKey(key, view, mapping, record));
-    return types.get(key) ?? types.get(view.origins.get(key)?.[0] ?? "");
-  };
-}
-
-/** Whether anything is written in the order of dims in which it is hashed. */
-const mayPass = (view: HfView, mapping: Mapping): boolean =>
-  mapping.order === null && view.plan.order === null && (mapping.from.side !== "hf" || !hasOwnDims(view.model));
-
-/** The target's key of a tensor that is written there as it is hashed; null of one that is not. */
-function passingKey(
-  info: TensorInfo,
-  view: HfView,
-  mapping: Mapping,
-  record: ConversionRecord | null,
-  copies: ReadonlyMap<string, string>,
-): string | null {
-  if (mapping.from.side === "hf" && view.origins.get(info.key)?.length !== 1) return null;
-  const own = targetKey(info.key, view, mapping, record);
-  // Of two steps through Hugging Face the second one's source is not what is looked at here.
-  const key = mapping.to.side === "hf" ? own : view.model.layout.side === "hf" ? copies.get(own) : undefined;
-  const made = mapping.tensors.get(key ?? "")?.info;
-  const isSame = made !== undefined && made.dtype === info.dtype && `${made.shape}` === `${info.shape}`;
-  return isSame && key !== undefined ? key : null;
-}
-
-/** By key of the source: the target's tensor that has its elements in its order, in whatever type. */
-function copiesIn({ tensors, source }: Mapping): ReadonlyMap<string, string> {
-  return new Map(
-    [...tensors].flatMap(([key, { move, sources }]) => {
-      const [only, ...others] = sources;
-      const info = others.length === 0 ? source.tensors.get(only ?? "") : undefined;
-      return info !== undefined && isCopy(move.pieces, elementCount(info.shape)) ? [[info.key, key] as const] : [];
-    }),
-  );
-}
-
-function isCopy(pieces: readonly Piece[], elements: number): boolean {
-  const [piece, ...others] = pieces;
-  if (piece === undefined || others.length > 0) return false;
-  const { sourceOffset, targetOffset, sizes, sourceStrides, targetStrides } = piece;
-  const isPlain = sizes.length === 1 && sourceStrides[0] === 1 && targetStrides[0] === 1;
-  return isPlain && sizes[0] === elements && sourceOffset === 0 && targetOffset === 0;
 }

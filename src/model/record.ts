@@ -66,6 +66,8 @@ export interface ConversionRecord {
   readonly dropped: readonly KeptTensor[];
   /** Absent in records of raw conversions, and of versions that wrote none. */
   readonly seal?: RecordSeal | undefined;
+  /** Whether the user did without one. */
+  readonly isUnsealed?: boolean;
 }
 
 /** The bytes of dropped tensors in the order given, up to the limit of a record. */
@@ -102,6 +104,7 @@ export function encodeRecord(record: ConversionRecord): string {
     ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
     ...(names.size === 0 ? {} : { names: Object.fromEntries(names) }),
     ...(seal === undefined ? {} : { seal }),
+    ...(record.isUnsealed === true ? { sealed: "not checked: --no-seal" } : {}),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),

@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { InputError } from "../base/errors.ts";
 import { lengthOf, type OutputFile } from "../formats/output.ts";
 import { EMPTY_HASH, type Hashes } from "../views/identity/hash-thread.ts";
-import { appendProgress } from "./journal.ts";
+import { appendProgress, type DatedProgress } from "./journal.ts";
 import {
   type Committed,
   commitStaging,
@@ -18,6 +18,8 @@ import {
   syncFolder,
 } from "./staging.ts";
 import { writing } from "./staging-errors.ts";
+import type { Crew } from "./write/ahead.ts";
+import { makeReady } from "./write/bytes.ts";
 import { type Produce, STEP_BYTES, writeOutputFile } from "./write/file.ts";
 
 export interface WrittenFile {
@@ -66,6 +68,8 @@ interface ExecuteOptions {
   readonly isUseful?: (error: unknown) => boolean | undefined;
   /** Told what is kept, before the error that stopped the run is thrown. */
   readonly onKept?: (kept: Kept) => void;
+  /** Others that write the tensors, in place of `produce`: the output is the same. */
+  readonly crew?: Crew | undefined;
   /** Takes the bytes of each file, by its index: then what was written has SHA-256. */
   readonly hashes?: Hashes | undefined;
   /** Bytes between two points that a run can be continued from; a multiple of 8. */
@@ -100,6 +104,8 @@ export async function executeOutput(job: ExecuteJob): Promise<WrittenFile[]> {
     if (committed.stood !== null) job.onReplaced?.(committed);
     return written;
   } catch (error) {
+    // What is left is nobody's to write to any more.
+    await job.crew?.stop();
     leave(job, staging, error);
     throw error;
   }
@@ -116,18 +122,26 @@ function leave(job: ExecuteJob, staging: Staging, error: unknown): void {
 }
 
 async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number): Promise<WrittenFile[]> {
-  const { files, produce, fsync = true, stepBytes = STEP_BYTES, hashes, onProgress, signal } = job;
+  const { files, produce, fsync = true, stepBytes = STEP_BYTES, hashes, onProgress, signal, crew } = job;
   const written: WrittenFile[] = [];
   let before = 0;
-  for (const [index, file] of files.entries()) {
+  const drafts = files.map((file) => draftOf(file, staging));
+  if (crew !== undefined) {
+    for (const draft of drafts) {
+      prepare(draft);
+      makeReady(draft.path, draft.file, draft.done);
+    }
+    crew.start(
+      staging.out,
+      drafts.map(({ done }) => done?.bytes ?? 0),
+    );
+  }
+  for (const [index, draft] of drafts.entries()) {
+    const { file, path, of, done } = draft;
     const { name, byteLength } = file;
-    const path = join(staging.out, name);
     const start = before;
     signal?.throwIfAborted();
-    const of = fileDigest(file);
-    const known = staging.progress.get(name);
-    const done = known?.of === of && fs.existsSync(path) ? known : undefined;
-    prepare(path, done !== undefined);
+    if (crew === undefined) prepare(draft);
     const { xxh64 } = await writeOutputFile({
       path,
       file,
@@ -136,6 +150,7 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
       stepBytes,
       done,
       signal,
+      ahead: crew && ((end) => crew.written(index, end)),
       onBytes: hashes && ((bytes) => hashes.update(index, bytes)),
       onProgress: (bytes) => onProgress?.({ bytes: start + bytes, totalBytes, file: name }),
       onDurable: (progress) => writing(path, () => appendProgress(staging.home, name, { of, ...progress })),
@@ -152,11 +167,26 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
   return sums === undefined ? written : written.map((file, i) => ({ ...file, sha256: sums.get(i) ?? EMPTY_HASH }));
 }
 
+/** A file as it will be, and what is kept of it. */
+interface Draft {
+  readonly file: OutputFile;
+  readonly path: string;
+  readonly of: string;
+  readonly done: DatedProgress | undefined;
+}
+
+function draftOf(file: OutputFile, { out, progress }: Staging): Draft {
+  const path = join(out, file.name);
+  const of = fileDigest(file);
+  const known = progress.get(file.name);
+  return { file, path, of, done: known?.of === of && fs.existsSync(path) ? known : undefined };
+}
+
 /** Makes way for a file that is begun anew. */
-function prepare(path: string, keep: boolean): void {
+function prepare({ path, done }: Draft): void {
   writing(path, () => {
     fs.mkdirSync(dirname(path), { recursive: true });
-    if (!keep) fs.rmSync(path, { force: true });
+    if (done === undefined) fs.rmSync(path, { force: true });
   });
 }
 
@@ -186,7 +216,7 @@ function checkFiles(files: readonly OutputFile[], single: boolean): void {
 }
 
 /** Of the files that depend on all that is read; the others are told apart by their own digests. */
-function planDigest(files: readonly OutputFile[], identity: string): string {
+export function planDigest(files: readonly OutputFile[], identity: string): string {
   const hash = createHash("sha256").update(JSON.stringify(identity));
   for (const file of files) if (file.copyOf === undefined) hash.update(fileDigest(file));
   return hash.digest("hex");

@@ -39,6 +39,15 @@ export const newCastStats = (): CastStats => ({
   remains: false,
 });
 
+/** Of two parts of a tensor, what is known of both. */
+export const addStats = (a: CastStats = newCastStats(), b: CastStats): CastStats => ({
+  elements: a.elements + b.elements,
+  maxRelativeError: Math.max(a.maxRelativeError, b.maxRelativeError),
+  overflows: a.overflows + b.overflows,
+  vanished: a.vanished + b.vanished,
+  remains: a.remains || b.remains,
+});
+
 /** Elements converted at once: their intermediate forms stay in the L2 cache. */
 const BATCH = 2 ** 15;
 

@@ -1,44 +1,72 @@
-// A 1.5 GB bf16 Llama (10 layers, dim 2048, ffn 8192, vocab 32000) both ways: time as a ratio to `cp` of the same bytes
-// in the same run, and peak resident memory. Target: at most 250 MB.
+// A 1.5 GB bf16 Llama (10 layers, dim 2048, ffn 8192, vocab 32000) both ways, as ratios to `cp` and to `cp` + `sync` of the same
+// bytes in the same round, and peak resident memory: with and without threads, a seal, and waiting for the disk. With
+// PYTHON=… (torch, safetensors) what one writes by hand stands beside it; with ROUNDS=5 medians are of so many.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { command, measure, median } from "./measure.mjs";
 import { writeRandomLlama } from "./random-llama.mjs";
 
 const shape = { dim: 2048, ffn: 8192, vocab: 32000, layers: 10, heads: 16, kvHeads: 8, tied: false };
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
+const byHand = fileURLToPath(new URL("convert-by-hand.py", import.meta.url));
+
+const ours = (...options) => [process.execPath, (from, to) => [command, from, to, "--quiet", ...options]];
+
+function variantsOf(way) {
+  const python = process.env.PYTHON;
+  const { heads, kvHeads } = shape;
+  const target = (to) => (way === "there" ? to : `${to}.safetensors`);
+  return {
+    cp: ["cp", (from, to) => ["-r", from, to]],
+    "cp + sync": ["sh", (from, to) => ["-c", 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} +', from, to]],
+    default: ours(),
+    "no fsync": ours("--no-fsync"),
+    "no fsync, 1 thread": ours("--no-fsync", "--workers", "1"),
+    "no fsync, 2 threads": ours("--no-fsync", "--workers", "2"),
+    "no fsync, no seal": ours("--no-fsync", "--no-seal"),
+    ...(python && { "by hand": [python, (from, to) => [byHand, way, from, target(to), `${heads}`, `${kvHeads}`]] }),
+  };
+}
 
 export async function run() {
   const directory = mkdtempSync(join(tmpdir(), "convert-checkpoint-bench-"));
   try {
     const hf = join(directory, "hf");
     const bytes = 2 * writeRandomLlama(hf, shape);
-    console.log(`${(bytes / 1e9).toFixed(2)} GB bf16`);
-    const ratios = { "HF → DCP": [], "DCP → HF": [] };
-    const peaks = { "HF → DCP": 0, "DCP → HF": 0 };
-    for (let round = 0; round < 3; round++) {
-      const steps = [
-        ["HF → DCP", hf, join(directory, "dcp")],
-        ["DCP → HF", join(directory, "dcp"), join(directory, "back")],
-      ];
-      for (const [name, from, to] of steps) {
-        const copy = await measure("cp", ["-r", from, join(directory, "copy")]);
-        rmSync(join(directory, "copy"), { recursive: true });
-        const ours = await measure(process.execPath, [command, from, to, "--quiet", "--no-fsync"]);
-        ratios[name].push(ours.seconds / copy.seconds);
-        peaks[name] = Math.max(peaks[name], ours.peakBytes);
-        console.log(`${name}: ${ours.seconds.toFixed(2)} s, cp ${copy.seconds.toFixed(2)} s`);
-      }
-      const same = await measure("cmp", [join(hf, "model.safetensors"), join(directory, "back", "model.safetensors")]);
-      if (same.out !== "") throw new Error("the file did not come back byte for byte");
-      rmSync(join(directory, "dcp"), { recursive: true });
-      rmSync(join(directory, "back"), { recursive: true });
-    }
-    for (const name of Object.keys(ratios)) {
-      const peak = (peaks[name] / 1e6).toFixed(0);
-      console.log(`${name}: median ${median(ratios[name]).toFixed(2)}× cp, peak resident memory ${peak} MB`);
-    }
+    console.log(`${(bytes / 1e9).toFixed(2)} GB bf16, medians of ${ROUNDS}`);
+    const dcp = join(directory, "dcp");
+    await measure(process.execPath, [command, hf, dcp, "--quiet"]);
+    await measure(process.execPath, [command, dcp, join(directory, "back"), "--quiet"]);
+    const same = await measure("cmp", [join(hf, "model.safetensors"), join(directory, "back", "model.safetensors")]);
+    if (same.out !== "") throw new Error("the file did not come back byte for byte");
+    await table("HF → DCP", hf, join(directory, "out"), variantsOf("there"));
+    await table("DCP → HF", dcp, join(directory, "out"), variantsOf("back"));
   } finally {
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Every variant in every round, in another order each time. */
+async function table(name, from, to, variants) {
+  const runs = Object.fromEntries(Object.keys(variants).map((key) => [key, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    const names = Object.keys(variants);
+    for (const key of [...names.slice(round % names.length), ...names.slice(0, round % names.length)]) {
+      const [program, args] = variants[key];
+      for (const path of [to, `${to}.safetensors`]) rmSync(path, { recursive: true, force: true });
+      runs[key].push(await measure(program, args(from, to)));
+    }
+  }
+  for (const path of [to, `${to}.safetensors`]) rmSync(path, { recursive: true, force: true });
+  console.log(`${name.padEnd(22)} seconds  CPU   × cp  × cp + sync  peak MB`);
+  for (const [key, all] of Object.entries(runs)) {
+    const ratio = (other) => median(all.map(({ seconds }, i) => seconds / runs[other][i].seconds)).toFixed(2);
+    const [seconds, cpu] = ["seconds", "cpuSeconds"].map((field) => median(all.map((one) => one[field])).toFixed(2));
+    const peak = Math.max(...all.map(({ peakBytes }) => peakBytes)) / 1e6;
+    console.log(
+      `${key.padEnd(22)} ${seconds.padStart(7)} ${cpu.padStart(5)} ${ratio("cp").padStart(6)} ${ratio("cp + sync").padStart(12)} ${peak.toFixed(0).padStart(8)}`,
+    );
   }
 }

@@ -67,7 +67,7 @@ test("what is missing, overlaps or lies outside is refused", () => {
     [4, 6],
     [9, 10],
   ] as const)
-    expect(() => sums.add({ sum: 0, begin, end, crc32: 0 })).toThrow("checksum 0");
+    expect(() => sums.add({ sum: 0, begin, end, crc32: 0 })).toThrow(RangeError);
   sums.update(0, 2, new Uint8Array(2));
   expect(sums.canMake(first!)).toBe(true);
   expect(sums.pieces).toEqual([{ sum: 0, begin: 0, end: 5, crc32: crc32(new Uint8Array(5)) }]);

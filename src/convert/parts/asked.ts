@@ -3,7 +3,7 @@ import type { Format } from "../../formats/checkpoint.ts";
 import type { SizeOptions } from "../outputs.ts";
 import type { RouteOptions } from "../route.ts";
 
-type Asked = RouteOptions & SizeOptions & { readonly format?: Format | undefined };
+type Asked = RouteOptions & SizeOptions & { readonly format?: Format | undefined; readonly seal?: boolean | undefined };
 
 /** As on the command line. */
 export function askedFor(options: Asked): Readonly<Record<string, string>> {
@@ -16,6 +16,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
     ranks,
     allowDrop = [],
     buffers = true,
+    seal = true,
     family,
     layout,
     config,
@@ -36,6 +37,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
   return {
     ...Object.fromEntries(given.map(([name, value]) => [`--${name}`, `${value}`])),
     ...(buffers ? {} : { "--no-buffers": "given" }),
+    ...(seal ? {} : { "--no-seal": "given" }),
     ...(path === undefined ? {} : { "--config": path }),
   };
 }

@@ -3,6 +3,8 @@ export interface ByteSource {
   /** For error messages. */
   readonly name: string;
   readonly byteLength: number;
+  /** Where it begins in the file of that name; undefined where there is no such file. */
+  readonly at?: number;
   /**
    * Fills `target` with the bytes from `position`. Throws InputError where the file no longer has them.
    * @param until where the reads of which this is one will end, if they go on: a source that is far away fetches ahead
@@ -14,8 +16,11 @@ export interface ByteSource {
 export function subSource(source: ByteSource, begin: number, byteLength: number): ByteSource {
   const read = (position: number, target: Uint8Array, until = byteLength): void =>
     source.read(begin + position, target, begin + until);
-  return { name: source.name, byteLength, read };
+  return { name: source.name, byteLength, ...placedAt(source, begin), read };
 }
+
+const placedAt = ({ at }: ByteSource, begin: number): Pick<ByteSource, "at"> =>
+  at === undefined ? {} : { at: at + begin };
 
 /**
  * Calls `use` with a source whose first and last `byteLength` bytes are read once, however often they are asked for.
@@ -35,7 +40,7 @@ export function withBufferedEnds<T>(source: ByteSource, byteLength: number, use:
       target.set(ends.tail.subarray(position - tailBegin, end - tailBegin));
     } else source.read(position, target);
   };
-  const result = use({ name: source.name, byteLength: source.byteLength, read });
+  const result = use({ name: source.name, byteLength: source.byteLength, ...placedAt(source, 0), read });
   ends = undefined;
   return result;
 }

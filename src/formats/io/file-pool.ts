@@ -51,6 +51,7 @@ export class FilePool {
 const NOT_OPEN = -1;
 
 class PooledFile implements SourceFile {
+  readonly at = 0;
   readonly byteLength: number;
   readonly version: string;
   private readonly modified: Date;

@@ -2,12 +2,12 @@
 import fs from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { createXXHash64 } from "hash-wasm";
-import { InputError } from "../../base/errors.ts";
 import { Checksums, type SumPiece } from "../../formats/checksums.ts";
 import { type OutputFile, type OutputPart, type PlacedPart, partsWithin } from "../../formats/output.ts";
 import type { Sink } from "../../views/gather.ts";
 import type { FileProgress } from "../journal.ts";
 import { writeError, writing } from "../staging-errors.ts";
+import { cut, cutShort, partialChanged, writeAll } from "./bytes.ts";
 
 /** Gives row-major bytes [begin, end) of a target tensor to `sink`, in ascending order. */
 export type Produce = (key: string, begin: number, end: number, sink: Sink) => void;
@@ -38,6 +38,11 @@ export interface FileJob {
   readonly stepBytes: number;
   /** What an earlier run left of this file, or of the same range. */
   readonly done: FileProgress | undefined;
+  /**
+   * Resolves when others have written the file's tensors up to a byte of it, with what they found: then they are only read
+   * here. The file is there, cut to what is kept.
+   */
+  readonly ahead?: ((end: number) => Promise<readonly SumPiece[]>) | undefined;
   /** Given every byte that is written in order, those of an earlier run too. */
   readonly onBytes?: ((bytes: Uint8Array) => void) | undefined;
   /** Bytes that are written now, after each step. */
@@ -68,24 +73,11 @@ export async function writeOutputFile(job: FileJob): Promise<Written> {
   }
 }
 
-function flagsOf({ range, done }: FileJob): string | number {
+function flagsOf({ range, done, ahead }: FileJob): string | number {
   // Whoever comes first creates it.
   if (range !== undefined) return fs.constants.O_RDWR | fs.constants.O_CREAT;
-  return done === undefined ? "wx" : "r+";
-}
-
-/** Writes what writers of ranges left out, of what is known now. Throws Error where that is not enough. */
-export function writeLeft(path: string, file: OutputFile, sums: Checksums): void {
-  const fd = writing(path, () => fs.openSync(path, "r+"));
-  try {
-    for (const { part, begin } of partsWithin(file)) {
-      if (part.kind !== "sums") continue;
-      const bytes = sums.make(part);
-      writing(path, () => writeAll(fd, bytes, begin));
-    }
-  } finally {
-    fs.closeSync(fd);
-  }
+  // What is written is read again.
+  return done === undefined && ahead === undefined ? "wx" : "r+";
 }
 
 type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
@@ -165,10 +157,10 @@ class FileWriter {
   }
 
   #open({ bytes }: FileProgress): void {
-    const { path, range } = this.#job;
+    const { path, range, ahead } = this.#job;
     const end = this.#begin + bytes;
-    if (end > this.#end || fs.fstatSync(this.#fd).size < end) this.#failPartial();
-    if (range === undefined) writing(path, () => fs.ftruncateSync(this.#fd, end));
+    if (end > this.#end || fs.fstatSync(this.#fd).size < end) throw partialChanged(path);
+    if (range === undefined && ahead === undefined) cut(path, this.#fd, bytes, this.#end);
     this.#requested = end;
   }
 
@@ -177,7 +169,7 @@ class FileWriter {
     this.#buffer ??= new Uint8Array(REPLAY_BYTES);
     for (let left = piece.to - piece.from; left > 0; ) {
       const count = fs.readSync(this.#fd, this.#buffer, 0, Math.min(left, this.#buffer.length), this.#at);
-      if (count === 0) this.#failPartial();
+      if (count === 0) throw partialChanged(this.#job.path);
       this.#take(piece, this.#buffer.subarray(0, count));
       left -= count;
       this.#tell();
@@ -187,15 +179,7 @@ class FileWriter {
   }
 
   #checkReplay({ xxh64 }: FileProgress): void {
-    if (this.#digest() !== xxh64) this.#failPartial();
-  }
-
-  #failPartial(): never {
-    const { path } = this.#job;
-    throw new InputError("PARTIAL_CHANGED", `${path}: no longer holds what an earlier run wrote`, {
-      file: path,
-      help: "run again without --resume",
-    });
+    if (this.#digest() !== xxh64) throw partialChanged(this.#job.path);
   }
 
   async #write(piece: Piece): Promise<void> {
@@ -211,9 +195,25 @@ class FileWriter {
       case "copy":
         return this.#copy(part, from, to, sink);
       case "tensor":
+        if (this.#job.ahead !== undefined) return this.#follow(piece, this.#job.ahead);
         return this.#produce(part, part.begin + from, part.begin + to, sink);
       default:
         return part satisfies never;
+    }
+  }
+
+  /** Reads what others wrote: it is hashed as it is there. */
+  async #follow(piece: Piece, ahead: NonNullable<FileJob["ahead"]>): Promise<void> {
+    this.#buffer ??= new Uint8Array(REPLAY_BYTES);
+    const end = this.#at + piece.to - piece.from;
+    for (const sum of await ahead(end)) this.#sums.add(sum);
+    while (this.#at < end) {
+      const bytes = this.#buffer.subarray(0, Math.min(end - this.#at, this.#buffer.length));
+      if (fs.readSync(this.#fd, bytes, 0, bytes.length, this.#at) < bytes.length) throw cutShort(this.#job.path);
+      this.#pass(bytes);
+      this.#tell();
+      if (performance.now() - this.#turnedAt > TURN_MS) await this.#turn();
+      await this.#step();
     }
   }
 
@@ -263,10 +263,14 @@ class FileWriter {
   }
 
   #take({ part, begin, sumBegin }: Piece, bytes: Uint8Array): void {
-    this.#hasher.update(bytes);
-    this.#job.onBytes?.(bytes);
     if (part.kind === "tensor" && part.sum !== undefined)
       this.#sums.update(part.sum, sumBegin + this.#at - begin, bytes);
+    this.#pass(bytes);
+  }
+
+  #pass(bytes: Uint8Array): void {
+    this.#hasher.update(bytes);
+    this.#job.onBytes?.(bytes);
     this.#at += bytes.length;
   }
 
@@ -324,10 +328,4 @@ function trimmed(sink: Sink, begin: number, length: number): Sink {
     at += bytes.length;
     if (wanted.length > 0) sink(wanted);
   };
-}
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) {
-    done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
-  }
 }

@@ -37,6 +37,7 @@ export function convertDocument(result: Converted): ReportDocument {
       ...notCheckedCheck(result.notChecked),
       ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "passed" as const })),
       ...castChecks(casts),
+      ...(result.isUnsealed === true ? [UNSEALED] : []),
       ...companionChecks(result),
       result.durable
         ? { name: "the disk had everything before it got its name", status: "passed" }
@@ -74,6 +75,9 @@ export function convertDocument(result: Converted): ReportDocument {
     notes,
   };
 }
+
+/** Nobody can tell later whether the target still is this model. */
+const UNSEALED: Check = { name: "the seal of the target", status: "not checked", detail: "--no-seal" };
 
 function sealFacts({ seal }: Pick<Conversion, "seal">): Fact[] {
   if (seal === null) return [];

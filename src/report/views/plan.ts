@@ -115,6 +115,7 @@ export function planFacts({
         ]
       : []),
     { label: "writes", value: `${formatBytes(plan.diskBytes)} in ${plural(plan.files.length, "file")}` },
+    ...(plan.memory.workers > 1 ? [{ label: "threads", value: `${plan.memory.workers}` }] : []),
     { label: "peak memory", value: `at most ${formatBytes(plan.memory.peakBytes)}` },
   ];
 }

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { Checksums } from "../../../src/formats/checksums.ts";
 import type { OutputFile } from "../../../src/formats/output.ts";
 import type { FileProgress } from "../../../src/output/journal.ts";
-import { type FileJob, type Written, writeLeft, writeOutputFile } from "../../../src/output/write/file.ts";
+import { writeLeft } from "../../../src/output/write/bytes.ts";
+import { type FileJob, type Written, writeOutputFile } from "../../../src/output/write/file.ts";
 import { expectedFiles, plannedFiles, produceBytes, STEP } from "../execute-plan.ts";
 
 const BYTES = STEP * 3.5;

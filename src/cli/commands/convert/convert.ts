@@ -13,6 +13,7 @@ import { Unfinished } from "../../fail.ts";
 import { publicationOf, publicationOptions } from "../../hub/publication.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
+import { crewOf } from "../../threads/crew.ts";
 
 const howToContinue = ({ path, bytes }: Kept, target: string): string =>
   `${formatBytes(bytes)} are kept in ${path}: the same command with --resume continues, \`clean ${target}\` removes them`;
@@ -50,7 +51,9 @@ export const convert: Command = {
     ]);
     const publication = await publicationOf(args, context);
     const sha256 = context.hasDocument || publication !== null;
-    const options = { ...conversionOptionsOf(args, adapters), sha256 };
+    const asked = { ...conversionOptionsOf(args, adapters), sha256 };
+    // Each part has its own machine, or its own process.
+    const options = args.part("part") === undefined ? asked : { ...asked, workers: 1 };
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
@@ -65,6 +68,7 @@ export const convert: Command = {
         fsync: !args.flag("no-fsync"),
         onProgress: context.progress,
         signal: context.holdSignals(),
+        crew: crewOf(args, plan.target.path, options),
         onKept: (each) => {
           kept = each;
         },

@@ -1,0 +1,1 @@
+export function bundle(entry: string, outdir: string, threads?: Readonly<Record<string, string>>): Promise<void>;

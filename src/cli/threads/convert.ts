@@ -1,0 +1,16 @@
+// A thread of `convert`: plans the same again, and makes what nobody has taken.
+import { parentPort, workerData } from "node:worker_threads";
+import "../../hub/serve.ts";
+import { loadAdapters } from "../../../adapters/load.ts";
+import type { CrewData } from "../../convert/crew/messages.ts";
+import { serveCrew } from "../../convert/crew/serve.ts";
+import { planConversion } from "../../convert/plan.ts";
+import { openCheckpoint } from "../../model/open.ts";
+
+const data: CrewData = workerData;
+if (parentPort !== null) {
+  await serveCrew(parentPort, data, async () => {
+    const { source, target, adapters, options } = data.from;
+    return planConversion(openCheckpoint(source), target, { ...options, adapters: await loadAdapters(adapters) });
+  });
+}
