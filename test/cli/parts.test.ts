@@ -135,6 +135,19 @@ test.each(["0/3", "4/3", "3", "a/b", "-1/3", "1/0", "1/200000"])("--part %s is w
   expect(json.error.help).toMatch(/1\/3/);
 });
 
+test("a part is wrong usage before anything is read, with --dry-run, too, and is no whole checkpoint to upload", async () => {
+  const target = join(scratch(), "native");
+  for (const [options, code] of [
+    [["--part", "4/3", "--dry-run"], "PART_NUMBER"],
+    [["--part", "1/3", "--push", "hf://me/model"], "OPTION_MEANINGLESS"],
+    [["--part", "1/3", "--card"], "OPTION_MEANINGLESS"],
+  ] as const) {
+    const result = await run("convert", join(scratch(), "nowhere"), target, ...options, "--json");
+    expect(result.code).toBe(2);
+    expect(result.json.error.code).toBe(code);
+  }
+});
+
 test("inspect and clean tell of parts, and clean removes them", async () => {
   const target = join(scratch(), "native");
   await part(hf, target, "2/3");

@@ -1,3 +1,4 @@
+import { UsageError } from "../../../base/errors.ts";
 import type { ConversionPlan } from "../../../convert/plan.ts";
 import type { Kept } from "../../../output/execute.ts";
 import type { PartNumber } from "../../../output/parts/place.ts";
@@ -49,15 +50,15 @@ export const convert: Command = {
       import("../../../convert/plan.ts"),
       import("../../../convert/convert.ts"),
     ]);
+    const part = await partOf(args);
     const publication = await publicationOf(args, context);
     const sha256 = context.hasDocument || publication !== null;
     const asked = { ...conversionOptionsOf(args, adapters), sha256 };
     // Each part has its own machine, or its own process.
-    const options = args.part("part") === undefined ? asked : { ...asked, workers: 1 };
+    const options = part === undefined ? asked : { ...asked, workers: 1 };
     return withCheckpoints([args.required("source")], async ([source]) => {
       const plan = planConversion(source!, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
-      const part = args.part("part");
       if (part !== undefined) return convertOnePart(plan, part, args, context);
       await publication?.check(plan);
       let kept: Kept | null = null;
@@ -81,6 +82,19 @@ export const convert: Command = {
     });
   },
 };
+
+/** Throws UsageError before anything is read. */
+async function partOf(args: Arguments): Promise<PartNumber | undefined> {
+  const part = args.part("part");
+  if (part === undefined) return undefined;
+  const { checkPart } = await import("../../../convert/parts/part.ts");
+  checkPart(part);
+  const name = args.text("push") !== undefined ? "push" : args.flag("card") ? "card" : undefined;
+  if (name === undefined) return part;
+  throw new UsageError("OPTION_MEANINGLESS", `--${name}: a part is no whole checkpoint`, {
+    help: `leave out --${name}; once \`finalize\` has joined the parts, \`push <target> hf://…\` uploads them`,
+  });
+}
 
 async function convertOnePart(plan: ConversionPlan, part: PartNumber, args: Arguments, context: Context) {
   const { convertPart } = await import("../../../convert/parts/part.ts");
