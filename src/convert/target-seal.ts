@@ -18,7 +18,8 @@ import { castSource } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { ConversionMemory } from "./memory.ts";
 import { type Held, holders, type SealOutline, type SealShare } from "./parts/seal-share.ts";
-import { copiesIn, mayPass, passingKey, targetKey, targetTypes } from "./seal-keys.ts";
+import { Passing } from "./passing.ts";
+import { copiesIn, mayPass, passingAt, targetKey, targetTypes } from "./seal-keys.ts";
 
 /** What is known of a conversion when it is planned. */
 export interface Sealing {
@@ -62,8 +63,8 @@ export class TargetSeal {
   /** Bytes that are hashed. */
   readonly bytes: number;
   readonly #config: string | null;
-  /** By key of the target: those whose bytes pass by as they are hashed, and how far they did. */
-  readonly #passing = new Map<string, Hashed & { done: number }>();
+  /** Those whose bytes pass by as they are hashed. */
+  readonly #passing: Passing;
   /** All, in the types of the target. */
   readonly #target: readonly Hashed[];
   readonly #source: TensorSource;
@@ -95,7 +96,9 @@ export class TargetSeal {
       this.#target = numbered(this.#source, 0);
       this.#rounded = null;
       this.#heldBy = () => (key) => key;
-      for (const each of this.#target) this.#passing.set(each.info.key, { ...each, done: 0 });
+      this.#passing = new Passing(
+        this.#target.map((each) => ({ ...each, key: each.info.key, begin: 0, isWhole: true })),
+      );
     } else {
       const options = { tolerate: true, mixedDtypes: true, bufferBytes };
       const view = plan === null ? asHf(model, options) : asHfPlanned(model, plan, options);
@@ -109,13 +112,14 @@ export class TargetSeal {
       const dtypes = [...new Set(casts.map(([, to]) => to))];
       const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
       this.#rounded = all && { source: view.source, all, dtypes };
-      const copies: ReadonlyMap<string, string> = isCut ? new Map() : copiesIn(mapping);
-      if (mayPass(view, mapping)) {
-        for (const each of this.#target) {
-          const key = passingKey(each.info, view, mapping, record, copies);
-          if (key !== null) this.#passing.set(key, { ...each, done: 0 });
-        }
-      }
+      const copies = isCut ? new Map<never, never>() : copiesIn(mapping);
+      const passing = !mayPass(view, mapping)
+        ? []
+        : this.#target.flatMap((each) => {
+            const at = passingAt(each.info, view, mapping, record, copies);
+            return at === null ? [] : [{ ...each, ...at }];
+          });
+      this.#passing = new Passing(passing);
     }
     this.bytes = this.all.reduce((sum, { info }) => sum + info.byteLength, 0);
   }
@@ -165,7 +169,7 @@ export class TargetSeal {
 
   /** Number of the tensor that a target's bytes are hashed as; undefined where they are not. */
   passingAs(key: string): number | undefined {
-    return this.#passing.get(key)?.id;
+    return this.#passing.wholeOf(key);
   }
 
   /** SHA-256 of a tensor, of the source. */
@@ -193,21 +197,16 @@ export class TargetSeal {
     this.#hashes = hashesFor(hashingApart ? this.bytes : 0);
     this.#blockBytes = Math.min(MOST_BLOCK_BYTES, 64 * Math.floor(bufferBytes / 128));
     this.#reading = this.#readRest();
-    const passing = [...this.#passing.values()].reduce((sum, { info }) => sum + info.byteLength, 0);
-    this.#pace = (this.#ownBytes() - passing) / Math.max(1, outputBytes);
+    this.#pace = (this.#ownBytes() - this.#passing.bytes) / Math.max(1, outputBytes);
     this.#ahead = 0;
     this.#result = null;
     this.#given = null;
-    for (const passing of this.#passing.values()) passing.done = 0;
+    this.#passing.reset();
   }
 
   /** Bytes of a target tensor, as they are produced. */
   passed(key: string, begin: number, bytes: Uint8Array): void {
-    const passing = this.#passing.get(key);
-    // From a run that was killed, or written twice: what did not pass whole is read again.
-    if (passing === undefined || passing.done !== begin) return;
-    this.#hashes?.update(passing.id, bytes);
-    passing.done += bytes.length;
+    this.#passing.take(key, begin, bytes, (id, own) => this.#hashes?.update(id, own));
   }
 
   /** Reads as much of the source as was written. */
@@ -228,14 +227,14 @@ export class TargetSeal {
 
   #narrow({ only, isWhole }: SealShare): void {
     this.#only = only;
-    for (const [key, { id }] of this.#passing) if (!only.has(id) || !isWhole(key)) this.#passing.delete(key);
+    this.#passing.keep(({ id, key }) => only.has(id) && isWhole(key));
   }
 
   /** Of all that is hashed, by number, in hex; those without bytes have none. @param onStep called while it takes long */
   async digests(onStep: () => void = () => undefined): Promise<ReadonlyMap<number, string>> {
     if (this.#hashes === null) return new Map();
     for (let next = this.#reading?.next(); next && !next.done; next = this.#reading?.next()) onStep();
-    for (const { id, info, done } of this.#passing.values()) {
+    for (const { id, info, done } of this.#passing.all) {
       if (done === info.byteLength) continue;
       this.#hashes.reset(id);
       for (const _ of this.#read(this.#source, { id, info })) onStep();
@@ -268,7 +267,7 @@ export class TargetSeal {
   }
 
   *#readRest(): Generator<number, void, void> {
-    const passing = new Set([...this.#passing.values()].map(({ id }) => id));
+    const passing = new Set(this.#passing.all.map(({ id }) => id));
     const isOwn = ({ id }: Hashed) => this.#only === null || this.#only.has(id);
     for (const each of this.#target) if (isOwn(each) && !passing.has(each.id)) yield* this.#read(this.#source, each);
     if (this.#rounded === null) return;
