@@ -1,5 +1,5 @@
 // Several threads that carry out one plan: each has planned it again, takes what nobody has taken, and writes it to its
-// place. The first thread follows in order (docs/decisions/030).
+// place. The first thread follows in order (docs/decisions/032).
 import { Worker } from "node:worker_threads";
 import { EnvironmentError, InputError, UsageError } from "../../base/errors.ts";
 import { witness } from "../../base/witness.ts";
