@@ -16,16 +16,22 @@ const fieldsOf = (section: string): ReadonlyMap<string, readonly string[]> =>
   );
 
 const common = [...fieldsOf(everywhere).keys()].flatMap(named);
-const own = new Map([...fieldsOf(each)].map(([command, fields]) => [named(command)[0]!, fields]));
+const own = new Map([...fieldsOf(each)].map(([command, fields]) => [command.replaceAll("`", ""), fields]));
 
 const split = join(FIXTURES, "llama3/split");
 const [native, hf] = [join(split, "native"), join(split, "hf")];
-const calls: Readonly<Record<string, () => readonly string[]>> = {
+const calls: Readonly<Record<string, () => readonly string[] | Promise<readonly string[]>>> = {
   clean: () => [scratch()],
   convert: () => [native, join(scratch(), "out"), "--config", hf],
+  "convert --part": () => [hf, join(scratch(), "out"), "--part", "1/2"],
   diff: () => [native, hf, "--config", hf],
   doctor: () => [],
   families: () => [],
+  finalize: async () => {
+    const target = join(scratch(), "out");
+    await run("convert", hf, target, "--part", "1/1");
+    return [target];
+  },
   inspect: () => [native, "--config", hf],
   parity: () => [native, hf, "--config", hf, "--tokens", "40", "--backend", "cpu"],
   plan: () => [native, "--config", hf],
@@ -39,7 +45,8 @@ test("each command of the page has a call here", () => {
 });
 
 test.each(Object.keys(calls))("%s", async (command) => {
-  const { json } = await run(command, ...calls[command]!(), "--json");
+  const [name = ""] = command.split(" ");
+  const { json } = await run(name, ...(await calls[command]!()), "--json");
   const all = [...common, ...own.get(command)!, ...(json.filesRead === undefined ? [] : ["filesRead"])];
   const expected = all.filter((name) => command !== "inspect" || name !== "verdict");
   expect(Object.keys(json).toSorted()).toEqual([...new Set(expected)].toSorted());
