@@ -150,7 +150,7 @@ export function planConversion(
   const hashesFiles = options.sha256 ?? false;
   const ofHashing = (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0);
   const isFar = source.folder.diskPathOf() === null;
-  const workers = workersFor(options.workers, { bytes: diskBytes, isSealed: seal !== null, isFar, isEncoded });
+  const workers = workersFor(options.workers, { bytes: diskBytes, isFar, isEncoded });
   const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing, workers };
   const memory = conversionMemory(work, options.maxRamBytes);
   return {

@@ -63,8 +63,9 @@ export class TargetSeal {
   /** Bytes that are hashed. */
   readonly bytes: number;
   readonly #config: string | null;
-  /** Those whose bytes pass by as they are hashed. */
-  readonly #passing: Passing;
+  /** Those whose bytes pass by as they are hashed: found when they are asked for, which a plan alone never does. */
+  readonly #findPassing: () => Passing;
+  #found: Passing | undefined;
   /** All, in the types of the target. */
   readonly #target: readonly Hashed[];
   readonly #source: TensorSource;
@@ -96,9 +97,8 @@ export class TargetSeal {
       this.#target = numbered(this.#source, 0);
       this.#rounded = null;
       this.#heldBy = () => (key) => key;
-      this.#passing = new Passing(
-        this.#target.map((each) => ({ ...each, key: each.info.key, begin: 0, isWhole: true })),
-      );
+      this.#findPassing = () =>
+        new Passing(this.#target.map((each) => ({ ...each, key: each.info.key, begin: 0, isWhole: true })));
     } else {
       const options = { tolerate: true, mixedDtypes: true, bufferBytes };
       const view = plan === null ? asHf(model, options) : asHfPlanned(model, plan, options);
@@ -112,16 +112,23 @@ export class TargetSeal {
       const dtypes = [...new Set(casts.map(([, to]) => to))];
       const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
       this.#rounded = all && { source: view.source, all, dtypes };
-      const copies = isCut ? new Map<never, never>() : copiesIn(mapping);
-      const passing = !mayPass(view, mapping)
-        ? []
-        : this.#target.flatMap((each) => {
+      this.#findPassing = () => {
+        if (!mayPass(view, mapping)) return new Passing([]);
+        const copies = isCut ? new Map<never, never>() : copiesIn(mapping);
+        return new Passing(
+          this.#target.flatMap((each) => {
             const at = passingAt(each.info, view, mapping, record, copies);
             return at === null ? [] : [{ ...each, ...at }];
-          });
-      this.#passing = new Passing(passing);
+          }),
+        );
+      };
     }
     this.bytes = this.all.reduce((sum, { info }) => sum + info.byteLength, 0);
+  }
+
+  get #passing(): Passing {
+    this.#found ??= this.#findPassing();
+    return this.#found;
   }
 
   /** Memory that it takes beside that of the process. */
