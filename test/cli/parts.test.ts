@@ -139,8 +139,8 @@ test("a part is wrong usage before anything is read, with --dry-run, too, and is
   const target = join(scratch(), "native");
   for (const [options, code] of [
     [["--part", "4/3", "--dry-run"], "PART_NUMBER"],
-    [["--part", "1/3", "--push", "hf://me/model"], "OPTION_MEANINGLESS"],
-    [["--part", "1/3", "--card"], "OPTION_MEANINGLESS"],
+    [["--part", "1/3", "--push", "hf://me/model"], "PUSH_OF_PART"],
+    [["--part", "1/3", "--card"], "PUSH_OF_PART"],
   ] as const) {
     const result = await run("convert", join(scratch(), "nowhere"), target, ...options, "--json");
     expect(result.code).toBe(2);

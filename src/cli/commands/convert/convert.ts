@@ -1,4 +1,3 @@
-import { UsageError } from "../../../base/errors.ts";
 import type { ConversionPlan } from "../../../convert/plan.ts";
 import type { Kept } from "../../../output/execute.ts";
 import type { PartNumber } from "../../../output/parts/place.ts";
@@ -89,11 +88,7 @@ async function partOf(args: Arguments): Promise<PartNumber | undefined> {
   if (part === undefined) return undefined;
   const { checkPart } = await import("../../../convert/parts/part.ts");
   checkPart(part);
-  const name = args.text("push") !== undefined ? "push" : args.flag("card") ? "card" : undefined;
-  if (name === undefined) return part;
-  throw new UsageError("OPTION_MEANINGLESS", `--${name}: a part is no whole checkpoint`, {
-    help: `leave out --${name}; once \`finalize\` has joined the parts, \`push <target> hf://…\` uploads them`,
-  });
+  return part;
 }
 
 async function convertOnePart(plan: ConversionPlan, part: PartNumber, args: Arguments, context: Context) {
