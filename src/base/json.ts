@@ -102,6 +102,10 @@ export class JsonReader {
     return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : this.fail("size");
   }
 
+  number(): number {
+    return typeof this.value === "number" ? this.value : this.fail("number");
+  }
+
   private child(value: unknown, name: string): JsonReader {
     return new JsonReader(value, this.refuse, this.place === "" ? name : `${this.place}.${name}`);
   }

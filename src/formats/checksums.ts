@@ -1,5 +1,5 @@
 // The CRC-32s that a file holds of its own data: found in pieces, by whoever writes them, in any order.
-import { type Crc32Piece, Crc32Pieces } from "../base/crc32-pieces.ts";
+import { type Crc32Piece, Crc32Pieces } from "../base/crc32.ts";
 import type { OutputFile, OutputPart } from "./output.ts";
 
 /** Of the data of one checksum. */

@@ -1,7 +1,7 @@
 // The thread that speaks to the Hub. Whoever reads waits for it, so that reading stays synchronous (docs/decisions/012).
 import { workerData } from "node:worker_threads";
+import { sent } from "../base/sent-failure.ts";
 import { HubClient } from "./client.ts";
-import { sent } from "./failures.ts";
 import {
   type Answer,
   type Ask,

@@ -2,7 +2,7 @@
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
-import { received } from "./failures.ts";
+import { received } from "../base/sent-failure.ts";
 import type { HubSettings } from "./settings.ts";
 import {
   type Answer,

@@ -1,10 +1,10 @@
 // A repository of the Hub at one commit, as this process reads it: a revision is looked up once, a head fetched once.
 import { createHash } from "node:crypto";
 import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
+import { received } from "../base/sent-failure.ts";
 import { fileChanged } from "../formats/io/file-faults.ts";
 import { type HubAddress, hubAddressOf } from "./address.ts";
 import { cachedSnapshot } from "./cache.ts";
-import { received } from "./failures.ts";
 import { Line } from "./line.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
 import { Window } from "./window.ts";

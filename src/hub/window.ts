@@ -1,6 +1,6 @@
 // What was fetched of payloads and is not read yet: a window of some megabytes, whatever the files. The thread writes into it
 // while the reader is at work. A byte is asked for when it is known to be read, so that none is fetched for nothing.
-import { received, type SentFailure } from "./failures.ts";
+import { received, type SentFailure } from "../base/sent-failure.ts";
 import type { Line } from "./line.ts";
 import { type RemoteFile, SLOT_BYTES, SLOTS } from "./wire.ts";
 

@@ -1,7 +1,7 @@
 // What the thread that speaks to the Hub is asked, and what it answers.
 import { isMainThread, type MessagePort } from "node:worker_threads";
+import type { SentFailure } from "../base/sent-failure.ts";
 import type { HubAddress } from "./address.ts";
-import type { SentFailure } from "./failures.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** A repository at one commit. */

@@ -2,7 +2,7 @@
 // reads fetch each byte once.
 import { expect, test } from "vitest";
 import { EnvironmentError } from "../../src/base/errors.ts";
-import { sent } from "../../src/hub/failures.ts";
+import { sent } from "../../src/base/sent-failure.ts";
 import { type Filler, Window } from "../../src/hub/window.ts";
 import { type RemoteFile, SLOT_BYTES, SLOTS } from "../../src/hub/wire.ts";
 

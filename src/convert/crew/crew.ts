@@ -1,7 +1,7 @@
 // Several threads that carry out one plan: each has planned it again, takes what nobody has taken, and writes it to its
 // place. The first thread follows in order (docs/decisions/032).
 import { Worker } from "node:worker_threads";
-import { EnvironmentError, InputError, UsageError } from "../../base/errors.ts";
+import { received } from "../../base/sent-failure.ts";
 import { witness } from "../../base/witness.ts";
 import type { SumPiece } from "../../formats/checksums.ts";
 import { SharedSums } from "../../formats/zip/shared-sums.ts";
@@ -11,7 +11,6 @@ import type { ConversionPlan } from "../plan.ts";
 import {
   type CrewData,
   type Done,
-  type Failed,
   FOLLOWED,
   type Message,
   MOST_BYTES,
@@ -139,7 +138,7 @@ export class ThreadCrew implements Crew {
         this.notChecked ??= message.notChecked;
         break;
       case "failed":
-        this.#fail(errorOf(message));
+        this.#fail(received(message.failure));
         break;
       default:
         message satisfies never;
@@ -150,21 +149,5 @@ export class ThreadCrew implements Crew {
   #fail(error: Error): void {
     this.#failure ??= error;
     this.#wake();
-  }
-}
-
-/** As it was thrown. */
-function errorOf({ message, stack, known }: Failed): Error {
-  if (known === null) return Object.assign(new Error(message), { stack });
-  const { exitCode, code, details } = known;
-  switch (exitCode) {
-    case 2:
-      return new UsageError(code, message, details);
-    case 3:
-      return new InputError(code, message, details);
-    case 4:
-      return new EnvironmentError(code, message, details);
-    default:
-      return exitCode satisfies never;
   }
 }

@@ -1,5 +1,5 @@
 // What the threads of a conversion say to each other.
-import type { ConvertCheckpointError } from "../../base/errors.ts";
+import type { SentFailure } from "../../base/sent-failure.ts";
 import type { SumPiece } from "../../formats/checksums.ts";
 import type { SeenRecords } from "../../formats/zip/shared-sums.ts";
 import type { CastStats } from "../../views/cast.ts";
@@ -68,13 +68,9 @@ export interface End {
   readonly reads: readonly ReadOf[];
 }
 
-/** An error as data. */
 export interface Failed {
   readonly kind: "failed";
-  readonly message: string;
-  readonly stack: string | undefined;
-  /** Of an error of ours, which it is made of again. */
-  readonly known: Pick<ConvertCheckpointError, "exitCode" | "code" | "details"> | null;
+  readonly failure: SentFailure;
   readonly reads: readonly ReadOf[];
 }
 

@@ -2,7 +2,7 @@
 import { createHash, type Hash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { crc32 } from "node:zlib";
-import { ConvertCheckpointError } from "../../base/errors.ts";
+import { sent } from "../../base/sent-failure.ts";
 import { Witness, witnessed } from "../../base/witness.ts";
 import { fileChanged } from "../../formats/io/file-faults.ts";
 import { SharedSums, sharing } from "../../formats/zip/shared-sums.ts";
@@ -16,7 +16,6 @@ import {
   type Begin,
   type CrewData,
   type Done,
-  type Failed,
   FOLLOWED,
   type Message,
   MOST_AHEAD_BYTES,
@@ -40,7 +39,7 @@ export async function serveCrew(port: MessagePort, data: CrewData, plan: () => P
     const notChecked = planned.source.notChecked?.() ?? null;
     say(port, { kind: "end", records: sums.seen, notChecked, reads: reads.take() });
   } catch (error) {
-    say(port, { ...asData(error), reads: reads.take() });
+    say(port, { kind: "failed", failure: sent(error), reads: reads.take() });
   }
 }
 
@@ -138,13 +137,4 @@ class Reads {
       return count === 0 || version === null ? [] : [{ path, bytes, version, count }];
     });
   }
-}
-
-function asData(error: unknown): Omit<Failed, "reads"> {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  if (!(error instanceof ConvertCheckpointError)) return { kind: "failed", message, stack, known: null };
-  const { exitCode, code, details } = error;
-  // What caused it may be no data.
-  const { cause: _, ...plain } = details;
-  return { kind: "failed", message, stack, known: { exitCode, code, details: plain } };
 }

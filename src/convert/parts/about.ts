@@ -139,7 +139,7 @@ export const partAboutOf = ({ about }: PartDocument, damaged: (fault: JsonFault)
 
 const partAbout = (about: JsonReader): PartAbout => ({
   bytes: about.field("bytes").size(),
-  seconds: numberOf(about.field("seconds")),
+  seconds: about.field("seconds").number(),
   peakRamBytes: about.field("peakRamBytes").size(),
   durable: about.field("durable").boolean(),
   isContinued: about.field("isContinued").boolean(),
@@ -157,7 +157,7 @@ const partAbout = (about: JsonReader): PartAbout => ({
     .map((cast) => ({
       key: cast.field("key").text(),
       elements: cast.field("elements").size(),
-      maxRelativeError: numberOf(cast.field("maxRelativeError")),
+      maxRelativeError: cast.field("maxRelativeError").number(),
       overflows: cast.field("overflows").size(),
       vanished: cast.field("vanished").size(),
       remains: cast.field("remains").boolean(),
@@ -167,9 +167,5 @@ const partAbout = (about: JsonReader): PartAbout => ({
     .nullable((counts) => ({ kept: counts.field("kept").size(), canonical: counts.field("canonical").size() })),
   notChecked: about.field("notChecked").nullable((text) => text.text()),
 });
-
-function numberOf(reader: JsonReader): number {
-  return typeof reader.value === "number" ? reader.value : reader.fail("number");
-}
 
 const dtypeOf = (reader: JsonReader): Dtype => reader.oneOf(DTYPES, "element type");

@@ -7,15 +7,12 @@ import { headersOnly } from "../../base/witness.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { commitOf } from "../../formats/io/folder.ts";
 import { lengthOf, type OutputFile } from "../../formats/output.ts";
-import type { PlanDocument, Term } from "../../output/parts/documents.ts";
+import { type PlanDocument, planDocumentOf, type Term } from "../../output/parts/documents.ts";
 import { digestOf, headerDigest } from "../inputs.ts";
 import type { ConversionPlan } from "../plan.ts";
 
-export function planDocument(plan: ConversionPlan, of: number): PlanDocument {
-  const terms = termsOf(plan, of);
-  const counted = terms.filter(({ counts }) => counts).map(({ name, value }) => [name, value]);
-  return { plan: sha256(counted), target: basename(resolve(plan.target.path)), of, terms };
-}
+export const planDocument = (plan: ConversionPlan, of: number): PlanDocument =>
+  planDocumentOf(basename(resolve(plan.target.path)), of, termsOf(plan, of));
 
 function termsOf({ source, inputs, mappings, files, asked, target, recordText }: ConversionPlan, of: number): Term[] {
   const counted = (name: string, value: string): Term => ({ name, value, counts: true });

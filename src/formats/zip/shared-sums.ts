@@ -1,5 +1,5 @@
 // What several threads see of the same records, each of a part of it: none of them alone can tell whether all is right.
-import { type Crc32Piece, Crc32Pieces } from "../../base/crc32-pieces.ts";
+import { type Crc32Piece, Crc32Pieces } from "../../base/crc32.ts";
 
 /** By where a record lies. */
 export type SeenRecords = readonly (readonly [place: string, pieces: readonly Crc32Piece[]])[];

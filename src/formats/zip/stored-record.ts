@@ -1,4 +1,4 @@
-import { Crc32Pieces } from "../../base/crc32-pieces.ts";
+import { Crc32Pieces } from "../../base/crc32.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { sharedSums } from "./shared-sums.ts";

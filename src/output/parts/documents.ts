@@ -1,6 +1,6 @@
 // The documents of parts: what a plan depends on, what its output is, and what a part wrote. They are all that machines tell each
 // other, and appear whole, by renaming.
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
 import { dirname, join } from "node:path";
 import { InputError } from "../../base/errors.ts";
@@ -29,6 +29,12 @@ export interface PlanDocument {
   /** Number of parts. */
   readonly of: number;
   readonly terms: readonly Term[];
+}
+
+/** @param target its name @param of number of parts */
+export function planDocumentOf(target: string, of: number, terms: readonly Term[]): PlanDocument {
+  const counted = terms.filter(({ counts }) => counts).map(({ name, value }) => [name, value]);
+  return { plan: createHash("sha256").update(JSON.stringify(counted)).digest("hex"), target, of, terms };
 }
 
 export interface OutlinedFile {
@@ -119,20 +125,24 @@ export function writeText(path: string, text: string): void {
   });
 }
 
+/** The terms of a plan's document. */
+export const termsIn = (plan: JsonReader): Term[] =>
+  plan
+    .field("terms")
+    .list()
+    .map((term) => ({
+      name: term.field("name").text(),
+      value: term.field("value").text(),
+      counts: term.field("counts").boolean(),
+    }));
+
 /** Null where it is not there. Throws InputError PARTS_DAMAGED. */
 export function readPlan(path: string): PlanDocument | null {
   return read(path, (root) => ({
     plan: digestOf(root.field("plan")),
     target: fileName(root.field("target")),
     of: root.field("of").size(),
-    terms: root
-      .field("terms")
-      .list()
-      .map((term) => ({
-        name: term.field("name").text(),
-        value: term.field("value").text(),
-        counts: term.field("counts").boolean(),
-      })),
+    terms: termsIn(root),
   }));
 }
 

@@ -5,6 +5,7 @@ import type { JsonReader } from "../../base/json.ts";
 import type { ConfigDifference } from "../../family/config-differences.ts";
 import { PROJECTS } from "../../family/upstream.ts";
 import { FORMATS } from "../../formats/checkpoint.ts";
+import { termsIn } from "../../output/parts/documents.ts";
 import type { SideCast } from "../casts.ts";
 import { ROUTING_CHOICES } from "../choices.ts";
 import type { SideConfig } from "../configs.ts";
@@ -20,14 +21,7 @@ export const readPlan = (root: JsonReader): PartPlan => ({
   plan: root.field("plan").text(),
   target: root.field("target").text(),
   of: root.field("of").size(),
-  terms: root
-    .field("terms")
-    .list()
-    .map((term) => ({
-      name: term.field("name").text(),
-      value: term.field("value").text(),
-      counts: term.field("counts").boolean(),
-    })),
+  terms: termsIn(root),
   asked: asked(root.field("asked")),
   codes: pairs(root.field("codes"), (code) => maybe(code, "smallKlNats", number)),
   rows: { starts: sizes(root.field("rows").field("starts")), rows: root.field("rows").field("rows").size() },

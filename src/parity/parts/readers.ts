@@ -18,8 +18,7 @@ function plain(value: unknown): unknown {
   return value instanceof Set || value instanceof Map ? [...value] : value;
 }
 
-export const number = (reader: JsonReader): number =>
-  WORDS.get(reader.value) ?? (typeof reader.value === "number" ? reader.value : reader.fail("number"));
+export const number = (reader: JsonReader): number => WORDS.get(reader.value) ?? reader.number();
 
 export const numbers = (reader: JsonReader): number[] => reader.list().map(number);
 export const sizes = (reader: JsonReader): number[] => reader.list().map((each) => each.size());

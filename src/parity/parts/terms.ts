@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { byteLengthOf } from "../../base/dtype.ts";
 import { VERSION } from "../../base/version.ts";
-import type { PlanDocument, Term } from "../../output/parts/documents.ts";
+import { type PlanDocument, planDocumentOf, type Term } from "../../output/parts/documents.ts";
 import type { By } from "../choices.ts";
 import type { Run } from "../forward/run.ts";
 import type { Golden } from "../inputs/golden.ts";
@@ -43,8 +43,7 @@ export function planDocument(run: Run, { by, parts, asked, into }: TermsOf): Pla
     }).map(([name, value]): Term => ({ name, value, counts: true })),
     ...sides.flatMap((side, i) => termsOfSide(side, passes.sides[i]!, i === 0 ? "a" : "b")),
   ];
-  const counting = terms.filter(({ counts }) => counts).map(({ name, value }) => [name, value]);
-  return { plan: sha256(JSON.stringify(counting)), target: into, of: parts, terms };
+  return planDocumentOf(into, parts, terms);
 }
 
 function termsOfSide({ checkpoint, family, layout }: ParityModel, weights: SideWeights, name: "a" | "b"): Term[] {

@@ -1,5 +1,5 @@
 // Errors on their way from one thread to another: a copy keeps neither class nor fields.
-import { ConvertCheckpointError, EnvironmentError, type ErrorDetails, InputError, UsageError } from "../base/errors.ts";
+import { ConvertCheckpointError, EnvironmentError, type ErrorDetails, InputError, UsageError } from "./errors.ts";
 
 export interface SentFailure {
   readonly exitCode: ConvertCheckpointError["exitCode"] | 70;
