@@ -65,13 +65,13 @@ interface Copy {
 }
 
 /** By key of the source. */
-export function copiesIn({ tensors, source }: Mapping): ReadonlyMap<string, Copy> {
+export function copiesIn({ tensors, source, plus }: Mapping): ReadonlyMap<string, Copy> {
   const copies = new Map<string, Copy>();
   for (const [key, { move, partial }] of tensors) {
     if (partial) continue;
     for (const piece of move.pieces) {
       const info = source.tensors.get(piece.source);
-      if (info === undefined || !isRun(piece, elementCount(info.shape))) continue;
+      if (info === undefined || plus?.has(info.key) || !isRun(piece, elementCount(info.shape))) continue;
       copies.set(info.key, { key, offset: piece.targetOffset });
     }
   }

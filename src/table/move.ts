@@ -60,6 +60,8 @@ export interface TablePlan {
   readonly orderAt: readonly string[];
   /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
   readonly critical: ReadonlyMap<string, string>;
+  /** Source tensors whose values are other on the target's side: key in the source → what is added. */
+  readonly plus: ReadonlyMap<string, number>;
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent: readonly string[];
   /** What is wrong with the source; empty unless the plan was to tolerate it. */

@@ -6,7 +6,7 @@ import { errorOf } from "./faults/problems.ts";
 import { knownAs } from "./faults/unknown.ts";
 import type { Dropped, Move, Piece, TablePlan } from "./move.ts";
 import { refusalOf } from "./pass-through.ts";
-import type { RefuseRule } from "./rule.ts";
+import type { RefuseRule, Side } from "./rule.ts";
 import { layoutOf } from "./terms.ts";
 
 /** Throws the first fault; where faults are tolerated, the first that cannot be. */
@@ -25,6 +25,7 @@ export function planOf(check: Check): TablePlan {
     order: order === "" ? null : order,
     orderAt: [],
     critical: new Map([...resolved.found].flatMap(([slot, key]) => criticalOf(slot, key))),
+    plus: new Map([...resolved.found].flatMap(([slot, key]) => added(slot, key, check.side))),
     absent: absentParts(check),
     faults: tolerated,
   };
@@ -60,6 +61,11 @@ export function absentParts({ compiled: { refused, ...compiled }, side, resolved
 function criticalOf(slot: Slot, key: string): readonly (readonly [string, string])[] {
   const reason = slot.kind === "map" ? slot.term.critical : slot.kind === "drop" ? slot.rule.critical : null;
   return reason === null || reason === undefined ? [] : [[key, reason]];
+}
+
+function added(slot: Slot, key: string, from: Side): readonly (readonly [string, number])[] {
+  const amount = slot.kind === "map" ? slot.map.rule.plus : undefined;
+  return amount === undefined ? [] : [[key, from === "native" ? amount : -amount]];
 }
 
 function movesOf(check: Check): Move[] {

@@ -56,6 +56,8 @@ export interface MapRule {
   readonly order?: string;
   /** Native keys of the rules that stand for each other, in their several orders. */
   readonly group?: string;
+  /** What HF's values are more than the native ones: 1 where a trainer keeps a norm's weight around 0, and HF around 1. */
+  readonly plus?: number;
 }
 
 export type Side = "native" | "hf";
@@ -208,10 +210,18 @@ export const optional = (rule: MapRule): MapRule => ({ ...rule, optional: true }
 /** The config announces the tensors of an optional rule: files that lack them all are told so, and are none the worse. */
 export const announced = (name: string, rule: MapRule): MapRule => ({ ...rule, announced: name });
 
+/**
+ * HF's values are the native ones plus `amount`: 1 of a norm whose weight one side keeps around 0. The sum is rounded once to
+ * the tensor's type, as torch rounds it, so that a value with more digits around 0 than around 1 does not come back.
+ */
+export const plus = (amount: number, rule: MapRule): MapRule => ({ ...rule, plus: amount });
+
 /** Rules as one rule, so that `optional` lets their tensors be absent only all together. */
 export function together(op: string, rules: readonly MapRule[]): MapRule {
   const ordered = rules.find(({ order }) => order !== undefined);
   if (ordered !== undefined) throw tableError(`${op}: ${ordered.op} holds in one order only`);
+  const added = rules.find((rule) => rule.plus !== undefined);
+  if (added !== undefined) throw tableError(`${op}: ${added.op} adds to its values, and the others do not`);
   const labelled = (side: Side) =>
     rules.flatMap((rule, i) => rule[side].map((term) => ({ ...term, dims: prefixedLabels(term.dims, `tensor${i}`) })));
   return { kind: "map", op, native: labelled("native"), hf: labelled("hf"), optional: rules.every((r) => r.optional) };

@@ -122,12 +122,13 @@ export class HfView {
 
   /** There and back: the way back writes the canonical order. */
   #reordered(names: ReadonlyMap<string, string>): TensorSource {
-    const there = this.mapping;
     const { table, source } = this.model;
     const [hf, native] = this.#way;
+    // What is added on the way there is taken away on the way back: neither is done, as a sum may have to be rounded.
+    const there = mapped(source, this.#way, sameValues(this.plan));
     const made = virtualSource(there, this.#bufferBytes);
     this.#plans.back ??= planned(table, made, [native, hf], this.#options);
-    const back = mapped(made, [native, hf], this.#plans.back);
+    const back = mapped(made, [native, hf], sameValues(this.#plans.back));
     const own = new Set(names.values());
     const isWhole = (native: string) => {
       const tensor = there.tensors.get(native);
@@ -148,6 +149,8 @@ export function hasOwnDims({ table, source }: ViewedModel): boolean {
   if (ownDims.size === 0) return false;
   return [...source.tensors.values()].some(({ encoding }) => encoding !== undefined && ownDims.has(encoding));
 }
+
+const sameValues = (plan: Planned): Planned => (plan.plus.size === 0 ? plan : { ...plan, plus: new Map() });
 
 const buffer = (bufferBytes: (() => number) | undefined): Pick<ViewOptions, "bufferBytes"> =>
   bufferBytes === undefined ? {} : { bufferBytes };

@@ -11,6 +11,7 @@ import type { Dropped, Move, TablePlan } from "../table/move.ts";
 import type { Direction, PlanOptions, Table } from "../table/plan.ts";
 import { type DtypeChoice, dtypeChoice } from "./dtypes.ts";
 import { type TensorSource, tensorInfo } from "./tensor-source.ts";
+import { addingTo } from "./values/adding.ts";
 
 /** A tensor of the target. */
 export interface MappedTensor {
@@ -38,6 +39,8 @@ export interface Mapping {
   readonly spelling: TablePlan["spelling"];
   readonly order: TablePlan["order"];
   readonly orderAt: TablePlan["orderAt"];
+  /** Tensors of `source` to whose values something was added: key → how much. */
+  readonly plus?: TablePlan["plus"];
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent?: TablePlan["absent"];
   /** What is wrong with the source; only where that was to be tolerated. */
@@ -107,7 +110,7 @@ export function mapped(source: TensorSource, [from, to]: Way, plan: Planned, dty
     const partial = sources.length < all.size ? ({ partial: true } as const) : {};
     tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical, ...partial });
   }
-  return { source: unrounded(source, tensors), from, to, ...plan, tensors };
+  return { source: addingTo(unrounded(source, tensors), plan.plus), from, to, ...plan, tensors };
 }
 
 /** Decoded tensors that are cast are not rounded to what their config declares first. */
@@ -139,6 +142,7 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
     order: null,
     orderAt: [],
     critical,
+    plus: new Map(),
     absent: [],
     faults,
     aliases: new Map(),
