@@ -8,7 +8,7 @@ import { refuseEmptied } from "../foreign/foreign.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { shardAlone } from "../formats/shard-alone.ts";
-import { type ConfigFile, configIn } from "../model/configs/config-files.ts";
+import { type ConfigFile, configBeside } from "../model/configs/config-files.ts";
 import { contradictionsIn } from "../model/configs/configured.ts";
 import { encodingFault } from "../model/configs/stored-as.ts";
 import { refuseRanks } from "../model/joined.ts";
@@ -101,7 +101,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     model: null,
     plan: null,
     ranked: null,
-    config: configIn(source.folder),
+    config: configBeside(source),
     dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
     waived: [],
     notes: [

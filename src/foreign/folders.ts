@@ -15,8 +15,6 @@ const some = (pattern: RegExp) => (names: readonly string[]) => names.some((name
 export const MERGE =
   "merge the adapter into its base with peft, and give OUT: PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)";
 
-/** What a rank of FSDP saved for itself: verl's and accelerate's names. */
-export const FSDP_RANK = /^(?:model_world_size_\d+_rank_\d+\.pt|pytorch_model_fsdp(?:_\d+)?_rank\d+\.bin)$/;
 /** DeepSpeed's names: `mp_rank_00_model_states.pt`, `zero_pp_rank_0_mp_rank_00_optim_states.pt`. */
 export const ZERO_FILE =
   /^(?:bf16_|fp16_)?(?:zero_pp_rank_\d+_)?(?:mp_rank|layer)_\d+.*_(?:model|optim)_states\.pt$|^(?:bf16_)?zero_pp_rank_/;
@@ -28,9 +26,6 @@ export function zeroHelp(path: string, folder: Folder): string {
   const script = hasScript ? "python zero_to_fp32.py . OUT" : "python -m deepspeed.utils.zero_to_fp32 . OUT";
   return `join the partitions with DeepSpeed's script, in ${path}: ${script} --safe_serialization; then give OUT`;
 }
-
-export const FSDP_HELP =
-  "save it with torch.distributed.checkpoint (dcp.save), whose folder is read; of verl: python -m verl.model_merger merge --backend fsdp --local_dir FOLDER --target_dir OUT";
 
 export const MEGATRON_HELP =
   "export it to Hugging Face with Megatron Bridge: AutoBridge.from_hf_pretrained(ID).export_ckpt(megatron_path=FOLDER, hf_path=OUT)";
@@ -54,12 +49,6 @@ export const FOLDER_KINDS: readonly FolderKind[] = [
         ? up
         : `give ${folder.pathOf(whole)} for the weights in training's precision, or, ${up}`;
     },
-  },
-  {
-    code: "UNCONSOLIDATED",
-    what: "the parts that single ranks of FSDP saved",
-    is: some(FSDP_RANK),
-    help: () => FSDP_HELP,
   },
   {
     code: "UNCONSOLIDATED",

@@ -5,7 +5,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { Folder, Location } from "../formats/io/folder.ts";
 import { fileKindNamed, fileKindOf } from "./files.ts";
-import { type FolderKind, FSDP_HELP, FSDP_RANK, folderKindOf, MERGE, ZERO_FILE, zeroHelp } from "./folders.ts";
+import { type FolderKind, folderKindOf, MERGE, ZERO_FILE, zeroHelp } from "./folders.ts";
 import { keyKindOf } from "./keys.ts";
 import { unmergedIn } from "./peft.ts";
 import { quantisedBy } from "./quantised.ts";
@@ -38,9 +38,6 @@ function fileAtFault({ path, folder, file }: Location, { code, details }: InputE
   const name = named ?? null;
   if (name === null) return null;
   const where = file === null ? folder.pathOf(name) : path;
-  if (FSDP_RANK.test(name))
-    return unconsolidated(where, "what one rank of FSDP saved, a part of every weight", FSDP_HELP);
-  if (isDTensor(details.found)) return unconsolidated(where, "a rank's part of the weights, as DTensors", FSDP_HELP);
   if (ZERO_FILE.test(name))
     return unconsolidated(where, "one of DeepSpeed's partitions", zeroHelp(folder.path, folder));
   const found = seen(folder, name);
@@ -49,8 +46,6 @@ function fileAtFault({ path, folder, file }: Location, { code, details }: InputE
   const help = kind.help(where, folder.path);
   return kind.code === "TORCH_SCRIPT" ? torchScript(where, kind.what, help) : notACheckpoint(where, kind.what, help);
 }
-
-const isDTensor = (found: string | undefined): boolean => /torch\.distributed\.(?:_?tensor|_shard)/.test(found ?? "");
 
 /** Errors after which a folder's names are looked at. */
 const OF_FOLDERS = new Set(["NOT_A_CHECKPOINT", "AMBIGUOUS_CHECKPOINT", "SAFETENSORS_AMBIGUOUS"]);

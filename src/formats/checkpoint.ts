@@ -31,6 +31,8 @@ export interface Checkpoint {
   readonly path: string;
   /** Where its files lie, and what else belongs to the model: config, tokenizer, record. */
   readonly folder: Folder;
+  /** Where config and tokenizer lie that go with it, where that is not beside it: verl's `huggingface/`. */
+  readonly companions?: Folder;
   /** Names in the folder of every file that holds bytes of it: weights, index, metadata. */
   readonly files: readonly string[];
   readonly format: Format;
@@ -41,6 +43,8 @@ export interface Checkpoint {
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
   /** Chunks that the tensors lie in, where they lie in chunks. */
   readonly chunks?: number;
+  /** How many ranks saved it, where each has files of its own and they are joined here. */
+  readonly savedBy?: number;
   /**
    * Rank shards of one model under the same keys. Only a table says how they join: `tensors` and `read` are then those
    * of the first.

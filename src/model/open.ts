@@ -9,6 +9,8 @@ import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
+import { isTrainersRank, rankSetOf } from "../formats/pt/rank-names.ts";
+import { openRankParts } from "../formats/pt/rank-parts.ts";
 import { openRanks, RANK_FILE, rankFilesIn } from "../formats/pt/ranks.ts";
 import { isTorchShard, openTorchShards, torchShardsIn, torchShardsOf } from "../formats/pt/shards.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
@@ -91,6 +93,9 @@ function openFolder(folder: Folder): Checkpoint {
   if (dcp.length > 0) return openDcp(folder);
   if (safetensors.length > 0) return openSafetensors({ path, folder, file: null });
   if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(folder, torch);
+  const ranks = rankSetOf(folder, torch);
+  const joined = ranks && openRankParts(folder, ranks);
+  if (joined !== null) return joined;
   const shards = torch.every((name) => isTorchShard(name) || parseIndexName(name) !== null)
     ? torchShardsIn(folder, torch)
     : null;
@@ -132,7 +137,7 @@ function torchNames(names: readonly string[]): readonly string[] {
   const ofModel = names.filter((name) => name.startsWith("pytorch_model") || parseIndexName(name)?.kind === "bin");
   const bins = ofModel.filter((name) => parseIndexName(name)?.kind === "bin" || /\.bin$/.test(name));
   return [
-    ...names.filter((name) => /\.(?:pt|pth|ckpt)$/.test(name) && !TRAINER_FILE.test(name)),
+    ...names.filter((name) => /\.(?:pt|pth|ckpt)$/.test(name) && !TRAINER_FILE.test(name) && !isTrainersRank(name)),
     ...(isWhole ? ["pytorch_model.bin"] : bins),
   ];
 }

@@ -140,7 +140,7 @@ function contentOf(checkpoint: Checkpoint) {
   const dcpRanks = checkpoint.format === "dcp" ? new Set(files.map((name) => name.split("_").at(-2))).size : null;
   return {
     weightFiles: files,
-    ranks: checkpoint.ranks?.length ?? dcpRanks,
+    ranks: checkpoint.ranks?.length ?? checkpoint.savedBy ?? dcpRanks,
     parameters: model.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     bytes: tensors.reduce((sum, { byteLength }) => sum + byteLength, 0),
     dtypes,

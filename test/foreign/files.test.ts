@@ -106,13 +106,6 @@ test.each<[string, Readonly<Record<string, string | Buffer>>, string, RegExp, Re
     /zero_to_fp32/,
   ],
   [
-    "ranks of FSDP",
-    { "model_world_size_2_rank_0.pt": "x", "model_world_size_2_rank_1.pt": "x" },
-    "UNCONSOLIDATED",
-    /FSDP/,
-    /dcp\.save/,
-  ],
-  [
     "Megatron by ranks",
     { "latest_checkpointed_iteration.txt": "5", "iter_0000005/mp_rank_00/model_optim_rng.pt": "x" },
     "UNCONSOLIDATED",
@@ -137,9 +130,8 @@ test.each<[string, Readonly<Record<string, string | Buffer>>, string, RegExp, Re
   expect(error.details.help).toMatch(help);
 });
 
-test("one rank of FSDP, one partition of DeepSpeed, by the path of the file", () => {
-  const folder = place({ "model_world_size_2_rank_1.pt": "x", "zero_pp_rank_0_mp_rank_00_optim_states.pt": "x" });
-  expect(refusal(join(folder, "model_world_size_2_rank_1.pt"))).toMatchObject({ code: "UNCONSOLIDATED" });
+test("one partition of DeepSpeed, by the path of the file", () => {
+  const folder = place({ "zero_pp_rank_0_mp_rank_00_optim_states.pt": "x" });
   expect(refusal(join(folder, "zero_pp_rank_0_mp_rank_00_optim_states.pt"))).toMatchObject({ code: "UNCONSOLIDATED" });
 });
 

@@ -1,73 +1,37 @@
 import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
-import { type ByteSource, readBytes } from "../io/byte-source.ts";
 import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { notAFile } from "../io/file-faults.ts";
 import type { Folder, SourceFile } from "../io/folder.ts";
-import { refuse, type Where } from "../io/refuse.ts";
-import { openArchive, storageRecord } from "../torch/archive.ts";
-import { NO_CHECKSUMS, openZipWithTrailer } from "../zip/reader.ts";
-import { StoredRecord } from "../zip/stored-record.ts";
-import { budgetOf, type Flattened, flatten } from "./flatten.ts";
-import { OBJECT_GLOBALS } from "./globals.ts";
-import { openLegacy } from "./legacy.ts";
-import { type OpenStorage, StoredTensors } from "./stored-tensors.ts";
-
-const ZIP_MAGIC = [0x50, 0x4b, 3, 4];
-const PICKLE_MAGIC = 0x80;
+import { refuse } from "../io/refuse.ts";
+import { isSpread } from "../torch/spread.ts";
+import { NO_CHECKSUMS } from "../zip/reader.ts";
+import type { Flattened } from "./flatten.ts";
+import { readTorchObject, type TorchObject } from "./object.ts";
+import { openRankPart } from "./rank-parts.ts";
+import { StoredTensors } from "./stored-tensors.ts";
 
 /**
  * Opens a file of torch.save, zip or legacy, without reading its data. Names are flattened with `.`, list items by index.
+ * A rank's file is whole where that rank was the only one, or holds all of each tensor.
  * @throws InputError for a file that torch.save did not write, and for tensors that are not plain or of an unknown dtype
  */
 export function openTorchFile(at: PathOrLocation): Checkpoint {
-  const { path, folder, file } = locate(at);
+  const location = locate(at);
+  const { path, folder, file } = location;
   if (file === null) throw notAFile(path);
   const source = folder.open(file, path);
   try {
-    const object = readObject(source, { file: path });
+    const object = readTorchObject(source, { file: path });
+    if ([...object.flat.tensors.values()].some(isSpread)) {
+      source.close();
+      return openRankPart(location, file);
+    }
     refuseEmpty(object.flat, path);
     return new TorchCheckpoint(folder, file, source, object);
   } catch (error) {
     source.close();
     throw error;
   }
-}
-
-interface TorchObject {
-  readonly flat: Flattened;
-  readonly storage: OpenStorage;
-  readonly isZip: boolean;
-}
-
-function readObject(source: ByteSource, where: Where): TorchObject {
-  const head = readBytes(source, 0, Math.min(4, source.byteLength));
-  if (ZIP_MAGIC.every((byte, i) => head[i] === byte)) {
-    const archive = openArchive(openZipWithTrailer(source, where), OBJECT_GLOBALS);
-    const flat = flatten(archive.value, budgetOf(archive.pickleLength), where);
-    return { flat, storage: (ref, of) => storageRecord(archive, ref, of), isZip: true };
-  }
-  if (head[0] !== PICKLE_MAGIC) {
-    throw refuse(where, "TORCH_FORMAT", "is neither a zip file nor a pickle of torch.save", {
-      help: "give a file that torch.save wrote; archives of torch before 0.2 are not read",
-    });
-  }
-  const legacy = openLegacy(source, OBJECT_GLOBALS, where);
-  const flat = flatten(legacy.value, budgetOf(legacy.pickleLength), where);
-  return {
-    flat,
-    isZip: false,
-    storage: (ref, of) => {
-      const found = legacy.storages.get(ref.key);
-      if (found === undefined) throw refuse(of, "STORAGE_MISSING", `its storage ${JSON.stringify(ref.key)} is missing`);
-      if (found.byteLength !== ref.byteLength) {
-        throw refuse(of, "STORAGE_SIZE", "its storage has another size than its pickle says", {
-          expected: `${ref.byteLength} bytes`,
-          found: `${found.byteLength} bytes`,
-        });
-      }
-      return new StoredRecord(source, found.begin, found.byteLength, null, of);
-    },
-  };
 }
 
 /** A file of which nothing would be left: what it holds instead is said at once. */

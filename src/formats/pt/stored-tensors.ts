@@ -5,23 +5,52 @@ import { refuse, type Where } from "../io/refuse.ts";
 import type { PickleObject } from "../pickle/value.ts";
 import { ChunkedTensor } from "../torch/chunked-tensor.ts";
 import { type StorageRef, type TensorView, tensorView } from "../torch/rebuild.ts";
+import type { StridedRecord } from "../torch/strided.ts";
 import type { StoredRecord } from "../zip/stored-record.ts";
 
 export type OpenStorage = (ref: StorageRef, where: Where) => StoredRecord;
 
+/** The storages of one file: a record each, however many tensors share it. */
+export class Storages {
+  private readonly records = new Map<string, StoredRecord>();
+
+  constructor(private readonly openStorage: OpenStorage) {}
+
+  /** The elements of a view. @throws InputError for a storage that is missing, of another size, or begins inside an element */
+  view({ dtype, storage, offset, strides }: TensorView, where: Where): StridedRecord {
+    const record = this.record(storage, where);
+    const shift = (storage.viewOf?.offset ?? 0) / (bitsOf(dtype) / 8);
+    if (!Number.isInteger(shift)) throw refuse(where, "STORAGE_ALIGNMENT", "its storage begins inside an element");
+    return { record, offset: offset + shift, strides };
+  }
+
+  private record(ref: StorageRef, where: Where): StoredRecord {
+    const open = this.records.get(ref.key);
+    if (open !== undefined && open.byteLength === ref.byteLength) return open;
+    const record = this.openStorage(ref, where);
+    this.records.set(ref.key, record);
+    return record;
+  }
+
+  /** Whether all data have a CRC-32. */
+  get hasChecksums(): boolean {
+    return [...this.records.values()].every(({ hasChecksum }) => hasChecksum);
+  }
+}
+
 export class StoredTensors {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   private readonly data = new Map<string, ChunkedTensor>();
-  /** One record per storage, however many tensors share it. */
-  private readonly records = new Map<string, StoredRecord>();
+  private readonly storages: Storages;
   private readonly recordOf = new Map<string, StoredRecord>();
 
   /** @throws InputError for a tensor that is not plain, or does not lie inside its storage */
   constructor(
     private readonly file: string,
     objects: ReadonlyMap<string, PickleObject>,
-    private readonly openStorage: OpenStorage,
+    openStorage: OpenStorage,
   ) {
+    this.storages = new Storages(openStorage);
     const tensors = new Map<string, TensorInfo>();
     for (const [key, object] of objects) {
       const where: Where = { file, tensor: key };
@@ -34,22 +63,10 @@ export class StoredTensors {
   }
 
   private tensorOf(view: TensorView, where: Where): ChunkedTensor {
-    const width = bitsOf(view.dtype) / 8;
-    const record = this.storage(view.storage, where);
-    this.recordOf.set(where.tensor ?? "", record);
-    const shift = (view.storage.viewOf?.offset ?? 0) / width;
-    if (!Number.isInteger(shift)) throw refuse(where, "STORAGE_ALIGNMENT", "its storage begins inside an element");
-    const strided = { record, offset: view.offset + shift, strides: view.strides };
+    const strided = this.storages.view(view, where);
+    this.recordOf.set(where.tensor ?? "", strided.record);
     const chunk = { offsets: view.shape.map(() => 0), sizes: view.shape, open: () => strided };
-    return new ChunkedTensor(view.shape, width, [chunk]);
-  }
-
-  private storage(ref: StorageRef, where: Where): StoredRecord {
-    const open = this.records.get(ref.key);
-    if (open !== undefined && open.byteLength === ref.byteLength) return open;
-    const record = this.openStorage(ref, where);
-    this.records.set(ref.key, record);
-    return record;
+    return new ChunkedTensor(view.shape, bitsOf(view.dtype) / 8, [chunk]);
   }
 
   read(key: string, begin: number, target: Uint8Array): void {
@@ -62,7 +79,7 @@ export class StoredTensors {
 
   /** Whether all data have a CRC-32. */
   get hasChecksums(): boolean {
-    return [...this.records.values()].every(({ hasChecksum }) => hasChecksum);
+    return this.storages.hasChecksums;
   }
 
   /** Reads what was not read yet. Throws InputError where the data do not match their CRC-32. */

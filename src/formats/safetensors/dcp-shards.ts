@@ -1,13 +1,12 @@
 // Shards that torch's HuggingFaceStorageWriter leaves of each rank (`save_distributed=True`), before they are consolidated:
 // `shard-00001-model-00001-of-00001.safetensors`. A tensor of such a file is a box of the tensor of that name.
 // Source: pytorch/pytorch@v2.13.0:torch/distributed/checkpoint/hf_storage.py, _hf_utils.py, filesystem.py
-import { bitsOf, byteLengthOf, type Dtype } from "../../base/dtype.ts";
+import { bitsOf, type Dtype } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "../../base/strict-json.ts";
-import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
-import { type Box, checkTiling } from "../dcp/tiling.ts";
+import type { Checkpoint } from "../checkpoint.ts";
 import type { Folder, OpenFiles } from "../io/folder.ts";
-import { ChunkedTensor } from "../torch/chunked-tensor.ts";
+import { joinPieces, type Piece, type PiecedTensor } from "../pieces.ts";
 import { rowMajorStrides } from "../torch/strided.ts";
 import { StoredRecord } from "../zip/stored-record.ts";
 import type { HeaderTensor } from "./header.ts";
@@ -39,44 +38,23 @@ export function refusePart({ name, file, header }: Shard): void {
   });
 }
 
-interface Piece extends Box {
-  readonly shard: Shard;
-  readonly tensor: HeaderTensor;
-}
-
 /** Joins the shards of all ranks. Throws InputError where a rank is missing or the parts do not make whole tensors. */
-export function joinDcpShards(folder: Folder, shards: readonly Shard[], files: OpenFiles): Checkpoint {
+export function joinDcpShards(folder: Folder, shards: readonly Shard[], opened: OpenFiles): Checkpoint {
   checkRanks(folder, shards);
   const { path } = folder;
-  const tensors = new Map<string, TensorInfo>();
-  const data = new Map<string, ChunkedTensor>();
-  let chunks = 0;
-  for (const [key, pieces] of piecesOf(shards)) {
-    const { dtype } = pieces[0]!.tensor;
-    const shape = wholeShape(key, pieces, path);
-    checkTiling(shape, pieces, { file: path, tensor: key });
-    tensors.set(key, { key, dtype, shape, byteLength: byteLengthOf(dtype, shape) });
-    data.set(key, new ChunkedTensor(shape, bitsOf(dtype) / 8, pieces.map(chunkOf)));
-    chunks += pieces.length;
-  }
-  return {
+  return joinPieces({
     path,
     folder,
     files: shards.map(({ name }) => name),
     format: "safetensors",
-    tensors,
+    tensors: new Map([...piecesOf(shards)].map(([key, pieces]) => [key, wholeTensor(key, pieces, path)])),
     others: [],
-    chunks,
-    read(key, begin, target) {
-      const [info, tensor] = [tensors.get(key), data.get(key)];
-      if (info === undefined || tensor === undefined)
-        throw new RangeError(`no tensor ${JSON.stringify(key)} in ${path}`);
-      if (begin < 0 || begin + target.length > info.byteLength) throw new RangeError(`a read beyond the end of ${key}`);
-      tensor.read(begin, target);
-    },
-    verify: () => files.check(),
-    close: () => files.close(),
-  };
+    opened,
+  });
+}
+
+interface ShardPiece extends Piece {
+  readonly tensor: HeaderTensor;
 }
 
 /** Ranks are numbered from 1; one that holds nothing writes no file, which is so of the last ones only. */
@@ -100,24 +78,27 @@ function checkRanks({ path }: Folder, shards: readonly Shard[]): void {
   );
 }
 
-/** Pieces by key; one that several ranks saved counts once. */
-function piecesOf(shards: readonly Shard[]): Map<string, Piece[]> {
-  const byKey = new Map<string, Map<string, Piece>>();
+function piecesOf(shards: readonly Shard[]): Map<string, ShardPiece[]> {
+  const byKey = new Map<string, ShardPiece[]>();
   for (const shard of shards) {
-    const { header, file } = shard;
-    const info = infoOf(header.metadata, file.name);
-    for (const tensor of header.tensors) {
-      const offsets = offsetsOf(tensor, info, file.name);
-      const pieces = byKey.get(tensor.key) ?? new Map<string, Piece>();
+    const info = infoOf(shard.header.metadata, shard.file.name);
+    for (const tensor of shard.header.tensors) {
+      const pieces = byKey.get(tensor.key) ?? [];
       byKey.set(tensor.key, pieces);
-      const box = `${offsets}:${tensor.shape}`;
-      if (!pieces.has(box)) pieces.set(box, { offsets, sizes: tensor.shape, shard, tensor });
+      pieces.push(pieceOf(shard, tensor, offsetsOf(tensor, info, shard.file.name)));
     }
   }
-  return new Map([...byKey].map(([key, pieces]) => [key, [...pieces.values()]]));
+  return byKey;
 }
 
-function wholeShape(key: string, pieces: readonly Piece[], file: string): number[] {
+function pieceOf({ file, dataBegin }: Shard, tensor: HeaderTensor, offsets: readonly number[]): ShardPiece {
+  const { key, shape: sizes, begin, end } = tensor;
+  const record = new StoredRecord(file, dataBegin + begin, end - begin, null, { file: file.name, tensor: key });
+  const strided = { record, offset: 0, strides: rowMajorStrides(sizes) };
+  return { file: file.name, offsets, sizes, tensor, open: () => strided };
+}
+
+function wholeTensor(key: string, pieces: readonly ShardPiece[], file: string): PiecedTensor {
   const { dtype, shape } = pieces[0]!.tensor;
   const other = pieces.find(({ tensor }) => tensor.dtype !== dtype || tensor.shape.length !== shape.length)?.tensor;
   const shown = ({ dtype, shape }: { readonly dtype: Dtype; readonly shape: readonly number[] }) =>
@@ -131,23 +112,11 @@ function wholeShape(key: string, pieces: readonly Piece[], file: string): number
       help: "the shards are of different saves: copy all of them again",
     });
   }
-  return shape.map((_, axis) =>
+  const ends = shape.map((_, axis) =>
     pieces.reduce((end, { offsets, sizes }) => Math.max(end, offsets[axis]! + sizes[axis]!), 0),
   );
+  return { dtype, shape: ends, pieces };
 }
-
-const chunkOf = ({ offsets, sizes, shard, tensor }: Piece) => ({
-  offsets,
-  sizes,
-  open: () => ({
-    record: new StoredRecord(shard.file, shard.dataBegin + tensor.begin, tensor.end - tensor.begin, null, {
-      file: shard.file.name,
-      tensor: tensor.key,
-    }),
-    offset: 0,
-    strides: rowMajorStrides(sizes),
-  }),
-});
 
 type ShardingInfo = ReadonlyMap<string, JsonValue>;
 

@@ -3,7 +3,7 @@
 import type { InputError } from "../../base/errors.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import type { GlobalRule } from "../pickle/machine.ts";
-import { isTuple, kindOf, PickleGlobal, PickleObject, type PickleValue } from "../pickle/value.ts";
+import { isTuple, kindOf, PickleDict, PickleGlobal, PickleObject, type PickleValue } from "../pickle/value.ts";
 import { DTYPE_OF_GLOBAL, unsupportedDtype } from "./dtype.ts";
 
 export const TENSOR_TYPES = { rebuildFromType: "torch._tensor _rebuild_from_type_v2" } as const;
@@ -47,6 +47,17 @@ export const rebuildFromType: GlobalRule = (args) => {
   tensor.state = state;
   return tensor;
 };
+
+/** Whether a tensor is of a class that adds something to its array, by the class's name. */
+export function isOfClass({ global, args: [, type] }: PickleObject, isMeant: (name: string) => boolean): boolean {
+  return global === TENSOR_TYPES.rebuildFromType && type instanceof PickleGlobal && isMeant(type.name);
+}
+
+/** Fields of an object whose state is a dict, or a pair of nothing and a dict: what has `__slots__` is saved so. */
+export function fieldsOf(state: PickleValue | undefined): PickleDict | undefined {
+  const found = isTuple(state) ? state[1] : state;
+  return found instanceof PickleDict ? found : undefined;
+}
 
 export const isTensor = (value: PickleValue): value is PickleObject =>
   value instanceof PickleObject && /^torch\._(?:utils|tensor) _rebuild_/.test(value.global);

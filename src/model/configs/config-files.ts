@@ -1,5 +1,6 @@
 import { InputError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../../base/json.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { CONFIG_NAMES } from "../../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, type Folder, has, readText } from "../../formats/io/folder.ts";
@@ -29,6 +30,10 @@ export function configIn(folder: Folder): ConfigFile | null {
   const name = CONFIG_NAMES.find((each) => has(folder, each));
   return name === undefined ? null : parseConfig(folder, name, folder.pathOf(name));
 }
+
+/** The config that goes with a checkpoint; null where there is none. */
+export const configBeside = ({ folder, companions }: Pick<Checkpoint, "folder" | "companions">): ConfigFile | null =>
+  configIn(folder) ?? (companions === undefined ? null : configIn(companions));
 
 /** Reads a config, or the one that a folder holds. Throws InputError CONFIG_NOT_FOUND, CONFIG_MALFORMED and what reading throws. */
 export function readConfig(at: PathOrLocation): ConfigFile {

@@ -30,7 +30,7 @@ interface Configured {
  * The config of a checkpoint, as the options settle it. Throws what reading throws, also of a config that is not used,
  * and InputError CONFIG_UNKNOWN for a given one that is no model's.
  */
-function configOf({ folder }: Checkpoint, options: ConfigOptions): Configured {
+function configOf({ folder, companions }: Checkpoint, options: ConfigOptions): Configured {
   const { config, ownConfig } = options;
   const ofModel = (file: ConfigFile): ConfigFile => {
     if (isOfModel(file.json, options)) return file;
@@ -39,7 +39,7 @@ function configOf({ folder }: Checkpoint, options: ConfigOptions): Configured {
   const given = config === undefined ? null : ({ ...readConfig(config), given: "where none is" } as const);
   if (ownConfig !== undefined)
     return { config: { ...ofModel(readConfig(ownConfig)), given: "for it alone" }, foreign: null, notes: [] };
-  const found = configsIn(folder);
+  const found = [folder, companions].flatMap((each) => (each === undefined ? [] : configsIn(each)));
   const own = found.find(({ json }) => isOfModel(json, options));
   const [foreign = null] = found;
   if (own === undefined) {

@@ -24,7 +24,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     tensors.set(key, { ...info, key });
   }
   const storedKey = (key: string) => names.get(key) ?? key;
-  const { path, folder, files, format, others, chunks, safetensors, ranks } = stored;
+  const { path, folder, files, format, others, chunks, companions, safetensors, ranks } = stored;
   const checkpoint: Checkpoint = {
     path,
     folder,
@@ -33,6 +33,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     others,
     tensors,
     ...(chunks === undefined ? {} : { chunks }),
+    ...(companions === undefined ? {} : { companions }),
     ...(safetensors === undefined ? {} : { safetensors: renamedOrigin(safetensors, own) }),
     ...(ranks === undefined ? {} : { ranks: ranks.map((rank) => renamedCheckpoint(rank, rename).checkpoint) }),
     read: (key, begin, target) => stored.read(storedKey(key), begin, target),
