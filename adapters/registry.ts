@@ -6,6 +6,7 @@ import { hfDense } from "./hf_dense/index.ts";
 import { kimiK27 } from "./kimi_k2_7/index.ts";
 import { llama3 } from "./llama3/index.ts";
 import { llama4 } from "./llama4/index.ts";
+import { mixtral } from "./mixtral/index.ts";
 import { museGlimmer } from "./muse_glimmer/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
 import { qwen35, qwen35Moe } from "./qwen3_5/index.ts";
@@ -19,6 +20,7 @@ export const adapters: readonly Adapter[] = [
   kimiK27,
   llama3,
   llama4,
+  mixtral,
   museGlimmer,
   qwen3,
   qwen35,

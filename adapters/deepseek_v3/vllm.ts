@@ -1,19 +1,9 @@
-// DeepSeek-V3 under vLLM's names. vLLM runs the MTP layers as a separate model, with one `mtp_block` per layer. Axes as
-// in mapping.ts.
+// DeepSeek-V3 under vLLM's names. Axes as in mapping.ts.
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
-//   vllm-project/vllm@03356f8cb59ba27f3d0ce8866d7516b5e32cff65:vllm/model_executor/models/deepseek_mtp.py, `_rewrite_spec_layer_name`
-import {
-  critical,
-  inCanonicalOrder,
-  type MapRule,
-  optional,
-  type Rule,
-  split,
-  tie,
-  together,
-} from "../../src/table/rule.ts";
+import { critical, type MapRule, type Rule, split, tie } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { fusedExperts, gateUpProj, sameName } from "../trainers/vllm.ts";
+import { MTP_LAYER, mtpLayers } from "../trainers/vllm-mtp.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
 // biome-ignore format: a table
@@ -32,7 +22,12 @@ export function vllmRules(c: DeepseekV3Config): Rule[] {
           tie("hf", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
         ]
       : [sameName("lm_head.weight",           "v d")]),
-    ...(c.nMtpLayers === 0 ? [] : mtpLayers(c)),
+    ...(c.nMtpLayers === 0
+      ? []
+      : mtpLayers(
+          [...attention(c, MTP_LAYER), ...experts(`${MTP_LAYER}.mlp`)],
+          c.tied ? "model.embed_tokens.weight" : "lm_head.weight",
+        )),
   ];
 }
 
@@ -68,33 +63,5 @@ function experts(mlp: string): MapRule[] {
     ...fusedExperts(`${mlp}.experts`),
     gateUpProj(`${mlp}.shared_experts`, "weight", "s", " d"),
     sameName(`${mlp}.shared_experts.down_proj.weight`, "d s"),
-  ];
-}
-
-/** Each layer is present or absent as a whole. Its head is a copy of the model's. */
-// biome-ignore format: a table
-function mtpLayers(c: DeepseekV3Config): Rule[] {
-  const layer = "model.layers.{m+L}";
-  const block = `${layer}.mtp_block`;
-  const inBlock = (rule: MapRule): MapRule => ({
-    ...rule,
-    native: rule.native.map((term) => ({
-      ...term,
-      key: term.key.replace(layer, block),
-      ...(term.spellings === undefined ? {} : { spellings: term.spellings.map((key) => key.replace(layer, block)) }),
-    })),
-  });
-  const head = c.tied ? "model.embed_tokens.weight" : "lm_head.weight";
-  return [
-    optional(together("mtpLayer", [
-      sameName(`${layer}.enorm.weight`,            "d"),
-      sameName(`${layer}.hnorm.weight`,            "d"),
-      sameName(`${layer}.eh_proj.weight`,          "d x"),
-      ...[...attention(c, layer), ...inCanonicalOrder(experts(`${layer}.mlp`))].map(inBlock),
-      sameName(`${layer}.shared_head.norm.weight`, "d"),
-    ])),
-    tie("native", `${layer}.shared_head.head.weight`, head, "MTP layers share the head", false),
-    tie("hf", `${layer}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),
-    tie("hf", `${layer}.shared_head.head.weight`, head, "MTP layers share the head", false),
   ];
 }

@@ -41,21 +41,32 @@ export function gateUpProj(mlp: string, kind: "weight" | "bias", f: string, d: s
   return split(`${mlp}.gate_up_proj.${kind}`, parts, `(gate: ${f} | up: ${f})${d}`);
 }
 
+/** How HF's files name the projections of an expert, and where transformers 5 holds the stacked ones. */
+interface ExpertNames {
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+  readonly held: string;
+}
+
 /** FusedMoE: `w13_weight` [e, gate | up, d], `w2_weight` [e, d, g]; later vLLM has them in a module `routed_experts`. */
-export function fusedExperts(experts: string): MapRule[] {
+export function fusedExperts(
+  experts: string,
+  names: ExpertNames = { gate: "gate_proj", up: "up_proj", down: "down_proj", held: experts },
+): MapRule[] {
   const expert: `${string}{e}` = `${experts}.{e}`;
-  const parts = { gate: `${expert}.gate_proj.weight`, up: `${expert}.up_proj.weight` };
+  const parts = { gate: `${expert}.${names.gate}.weight`, up: `${expert}.${names.up}.weight` };
   const later = (name: string, rule: MapRule) => alsoSpelled("native", [`${experts}.routed_experts.${name}`], rule);
   const [w13, w2] = [`${experts}.w13_weight`, `${experts}.w2_weight`];
   return inOrder(
     RUN_TIME,
     [
       later("w13_weight", split(w13, parts, "e (gate: g | up: g) d")),
-      later("w2_weight", stackExperts<string, string>(w2, `${expert}.down_proj.weight`, "e d g")),
+      later("w2_weight", stackExperts<string, string>(w2, `${expert}.${names.down}.weight`, "e d g")),
     ],
     [
-      later("w13_weight", rename<string, string>(w13, `${experts}.gate_up_proj`, "e (gate: g | up: g) d")),
-      later("w2_weight", rename<string, string>(w2, `${experts}.down_proj`, "e d g")),
+      later("w13_weight", rename<string, string>(w13, `${names.held}.gate_up_proj`, "e (gate: g | up: g) d")),
+      later("w2_weight", rename<string, string>(w2, `${names.held}.down_proj`, "e d g")),
     ],
   );
 }

@@ -2,6 +2,7 @@
 //   vllm-project/vllm@0035bdf2b1ac243ef6f31eef27411b022461df8e:vllm/model_executor/models/llama.py
 //   vllm-project/vllm@0014ec6c58e1b74e660a1e6d059b5689716183ff:vllm/model_executor/layers/fused_moe/layer.py
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py
+//   vllm-project/vllm@f0e26957c6af4d1ce3d0642120b011949da65885:vllm/model_executor/models/mixtral.py
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +21,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const cases = tableCases.filter(
   ({ family, natives }) =>
-    ["llama3", "qwen3", "qwen3_moe", "deepseek_v3"].includes(family) && natives.native !== undefined,
+    ["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral"].includes(family) && natives.native !== undefined,
 );
 
 function bytesOf(checkpoint: Checkpoint, key: string): Buffer {
@@ -36,7 +37,10 @@ function shardsOf(key: string, hf: Checkpoint): string[] | null {
   const experts = /^(.*\.experts)\.(w13|w2)_weight$/.exec(key);
   if (experts !== null) {
     const [, prefix, which] = experts;
-    const names = which === "w13" ? ["gate_proj", "up_proj"] : ["down_proj"];
+    const [gateUp, down] = prefix!.endsWith(".block_sparse_moe.experts")
+      ? [["w1", "w3"], ["w2"]]
+      : [["gate_proj", "up_proj"], ["down_proj"]];
+    const names = which === "w13" ? gateUp! : down!;
     const count = new Set([...hf.tensors.keys()].flatMap((name) => /\.experts\.(\d+)\./.exec(name)?.[1] ?? [])).size;
     return Array.from({ length: count }, (_, e) => names.map((name) => `${prefix}.${e}.${name}.weight`)).flat();
   }
@@ -72,7 +76,7 @@ describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, one) =>
   });
 
   test("no tensor has a name that vLLM fuses", () => {
-    const fused = /\.(?:[qkv]|gate|up)_proj\.|\.(?:q_a_proj|kv_a_proj_with_mqa)\.|\.experts\.\d/;
+    const fused = /\.(?:[qkv]|gate|up)_proj\.|\.w[123]\.|\.(?:q_a_proj|kv_a_proj_with_mqa)\.|\.experts\.\d/;
     const apart = one.name.startsWith("deepseek_v3/noqlora") ? /\.(?:q_proj|kv_a_proj_with_mqa)\./ : /^$/;
     expect([...vllm.tensors.keys()].filter((key) => fused.test(key) && !apart.test(key))).toEqual([]);
   });
@@ -137,7 +141,7 @@ test("later spellings of the experts are read", async () => {
   );
 });
 
-test.each(["llama3", "qwen3", "qwen3_moe", "deepseek_v3"])("%s has no graph of this layout", (name) => {
+test.each(["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral"])("%s has no graph of this layout", (name) => {
   const adapter = adapters.find(({ family }) => family === name)!;
   const family = adapter.open(adapter.probes.at(-1)!, name);
   expect(refusal(() => layoutOf(family, "vllm").forward())).toMatch(/there is no forward graph/);

@@ -14,7 +14,7 @@ function expectSameFiles(a: string, b: string): void {
 }
 
 /** Buffers that upstream's from_hf leaves to the model: made again here, as torchtitan's strict load asks for them. */
-const isBuffer = ([key]: readonly [string, unknown]) => /\.moe\.expert_bias(_E)?$/.test(key);
+const isBuffer = ([key]: readonly [string, unknown]) => /\.(?:moe|mlp)\.expert_bias(_E)?$/.test(key);
 
 /** Kimi-VL spells the projector in its own way, which only a record can tell of a native checkpoint. */
 const asWithoutRecord = <T>([key, hash]: readonly [string, T]): [string, T] => [

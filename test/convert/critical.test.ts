@@ -31,6 +31,7 @@ const CRITICAL: Readonly<Record<string, RegExp>> = {
   kimi_k2_7: /\.mlp\.gate\.(weight|e_score_correction_bias)$/,
   llama3: /^$/,
   llama4: /\.feed_forward\.router\.weight$/,
+  mixtral: /\.block_sparse_moe\.gate\.weight$/,
   muse_glimmer: /^$/,
   qwen3: /^$/,
   qwen3_5: /\.linear_attn\.(A_log|norm\.weight)$/,

@@ -12,7 +12,8 @@ const encoded = (name: EncodingName, keys: Iterable<string>, entry: (typeof fixt
 
 /** Linear weights but for what joins the inputs of MTP, and stacked experts: of these files exist, or would be alike. */
 const EXPECTED: Readonly<Record<EncodingName, (key: string) => boolean>> = {
-  fp8: (key) => /_proj(?:_with_mqa)?\.weight$/.test(key) && !/\beh_proj\.weight$/.test(key),
+  fp8: (key) =>
+    /_proj(?:_with_mqa)?\.weight$|\.experts\.\d+\.w[123]\.weight$/.test(key) && !/\beh_proj\.weight$/.test(key),
   mxfp4: (key) => /\.mlp\.experts\.(?:gate_up|down)_proj$/.test(key),
 };
 

@@ -2,6 +2,20 @@
 // joined. fixtures/generate/run_time.py has the hashes of what it holds indeed.
 import type { State, Stored } from "./checkpoints.ts";
 
+/** Mixtral's files name the layer's mixture and its projections otherwise than transformers 5 does at run time. */
+export function mixtralAtRunTime(state: State, isIn: (key: string) => boolean): State {
+  const projections: Readonly<Record<string, string>> = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" };
+  const named = [...state].map(([key, tensor]) => {
+    if (!isIn(key)) return [key, tensor] as const;
+    const module = key.replace(".block_sparse_moe.", ".mlp.");
+    return [
+      module.replace(/\.(w[123])\.weight$/, (_, name: string) => `.${projections[name]}.weight`),
+      tensor,
+    ] as const;
+  });
+  return atRunTime(new Map(named), () => true);
+}
+
 const EXPERT = /^(.*\.mlp\.experts)\.(\d+)\.(gate|up|down)_proj\.weight$/;
 
 /** @param isIn whether the experts below a key (`model.layers.1.mlp.experts`) and the rest are to be in that form */

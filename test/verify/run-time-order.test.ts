@@ -13,7 +13,7 @@ import { validate } from "../../src/verify/validate.ts";
 import { flipped, opened, readState, type State, writeDcp, writeSafetensors } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
 import { FIXTURES, fixture } from "../helpers/fixtures.ts";
-import { atRunTime, kimiAtRunTime } from "../helpers/run-time.ts";
+import { atRunTime, kimiAtRunTime, mixtralAtRunTime } from "../helpers/run-time.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const whole: Readonly<Record<string, (state: State) => State>> = {
@@ -24,6 +24,7 @@ const whole: Readonly<Record<string, (state: State) => State>> = {
       atRunTime(state, () => true),
       2,
     ),
+  "mixtral/untied": (state) => mixtralAtRunTime(state, () => true),
 };
 
 /** Forms that no writer has throughout. transformers loads each. */
@@ -39,6 +40,11 @@ const mixed: Readonly<Record<string, readonly [name: string, make: (state: State
     "deepseek_v3/mtp",
     (state) => atRunTime(state, (experts) => experts.includes(".1.")),
   ],
+  "Mixtral's experts, and its router as in the files": [
+    "mixtral/untied",
+    (state) => mixtralAtRunTime(state, (key) => key.includes(".experts.")),
+  ],
+  "Mixtral's second layer": ["mixtral/untied", (state) => mixtralAtRunTime(state, (key) => key.includes("layers.1."))],
   "the experts under the Hub's names": ["kimi_k2_7/images", (state) => atRunTime(state, () => true)],
   "all but the experts": ["kimi_k2_7/images", (state) => kimiAtRunTime(state, 2)],
 };
@@ -118,7 +124,7 @@ test.each(Object.keys(whole))("%s: one bit of a stack shows, under the key of it
   });
   const found = await differences(fixture(name).hf, files);
   expect(found.map(({ key, kind }) => [key.replace(/^.*experts/, ""), kind])).toEqual([
-    [".0.gate_proj.weight", "values"],
+    [name.startsWith("mixtral") ? ".0.w1.weight" : ".0.gate_proj.weight", "values"],
   ]);
 });
 
