@@ -6,7 +6,7 @@ const FLOORS = [
   ["src/family", "src/encodings", "src/hub"],
   ["adapters", "src/views", "src/foreign"],
   ["src/model", "src/output", "src/faults"],
-  ["src/convert"],
+  ["src/convert", "src/merge"],
   ["src/verify", "src/parity", "src/mutate"],
   ["src/gate", "src/push"],
   ["src/report"],

@@ -68,6 +68,9 @@ export const convertOptions = {
   "max-ram": text("Memory that the run may take; impossible limits are refused up front"),
   workers: text("Threads that read, move, hash and write: a number, or auto for as many as pay, up to 4 [auto]"),
   "no-seal": flag("Do not hash the tensors of the target: faster, and the record does not say which model it is"),
+  "merge-adapter": text(
+    "A LoRA adapter of PEFT to merge into the source, a folder or hf://…; repeatable, in this order",
+  ),
   "allow-drop": text("Let tensors without a place be dropped: GLOB; repeatable"),
   "no-buffers": flag("Leave out native buffers that would be re-created"),
   ...sideOptions,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { elementCount } from "../base/dtype.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { witness } from "../base/witness.ts";
-import type { Format } from "../formats/checkpoint.ts";
+import type { Format, MergedAdapter, MergedMeasure, MergedTensor } from "../formats/checkpoint.ts";
 import { commitOf } from "../formats/io/folder.ts";
 import { sharing } from "../formats/zip/shared-sums.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
@@ -47,6 +47,12 @@ export interface CastReport extends Cast {
   readonly vanished: number | null;
 }
 
+export interface MergeReport {
+  readonly adapters: readonly MergedAdapter[];
+  /** `measured` is null of a tensor that an earlier run, which this one continued, had written. */
+  readonly tensors: readonly (MergedTensor & { readonly measured: MergedMeasure | null })[];
+}
+
 /** The JSON document of `convert` (CONTRACT). */
 export interface Conversion {
   readonly verdict: "pass";
@@ -66,6 +72,8 @@ export interface Conversion {
   readonly casts: readonly CastReport[];
   /** Tensors that a cast of all weights passed by, because their family marks them as critical. */
   readonly kept: ConversionPlan["kept"];
+  /** What was merged into the source, and what that did to each tensor; absent where nothing was. */
+  readonly merged?: MergeReport;
   /** What the target is, as \`seal\` finds it; null of a target that is stored in codes. */
   readonly seal: SealResult | null;
   /** Whether the user did without (--no-seal). */
@@ -157,6 +165,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
       vanished: stats.get(cast.key)?.vanished ?? null,
     })),
     kept: plan.kept,
+    ...mergeReport(source),
     seal: plan.seal?.result ?? null,
     ...(plan.isUnsealed ? { isUnsealed: true } : {}),
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
@@ -167,6 +176,13 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
     durable: options.fsync ?? true,
     notes: [...plan.notes, ...encodingNote(plan), ...replaced],
   };
+}
+
+/** After the writing. */
+function mergeReport({ merged }: ConversionPlan["source"]): Pick<Conversion, "merged"> {
+  if (merged === undefined) return {};
+  const tensors = merged.tensors.map((tensor) => ({ ...tensor, measured: merged.measured(tensor.key) }));
+  return { merged: { adapters: merged.adapters, tensors } };
 }
 
 /** Undefined where one thread does all. */

@@ -42,6 +42,8 @@ export interface Effort {
   readonly isFar: boolean;
   /** Whether what one thread encodes tells what another one does. */
   readonly isEncoded: boolean;
+  /** Whether tensors are sums that are measured as they are made, which one thread has to see whole. */
+  readonly isSummed?: boolean;
 }
 
 /**
@@ -49,8 +51,8 @@ export interface Effort {
  * hashes: two threads took 10 % to 90 % longer there, as each of them plans, and what they write is read again; without a
  * seal they took as long as one, and 30 % more of both cores.
  */
-export function workersFor(asked: number | "auto" | undefined, { bytes, isFar, isEncoded }: Effort): number {
-  if (isEncoded) return 1;
+export function workersFor(asked: number | "auto" | undefined, { bytes, isFar, isEncoded, isSummed }: Effort): number {
+  if (isEncoded || isSummed === true) return 1;
   if (asked !== "auto") return asked ?? 1;
   const cores = availableParallelism();
   const isWorth = bytes >= WORKERS_FROM_BYTES && !isFar && cores > MOST_CORES_OF_ONE;

@@ -137,7 +137,7 @@ export function planConversion(
   const asides = { originals, isWaived, side, seal, isUnsealed };
   const beside = target.fileName === null ? besideFiles(source, target, route, asides) : null;
   const files = [...outputs.files, ...(beside?.files ?? [])];
-  const notes = [...route.notes, ...outputs.notes, ...(beside?.notes ?? [])];
+  const notes = [...route.notes, ...(source.merged?.notes ?? []), ...outputs.notes, ...(beside?.notes ?? [])];
   if (beside === null && route.model !== null)
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   if (isUnsealed) notes.push(NO_SEAL);
@@ -148,9 +148,11 @@ export function planConversion(
   const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
   const diskBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const hashesFiles = options.sha256 ?? false;
-  const ofHashing = (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0);
+  const ofHashing =
+    (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0) + (source.merged?.workBytes ?? 0);
   const isFar = source.folder.diskPathOf() === null;
-  const workers = workersFor(options.workers, { bytes: diskBytes, isFar, isEncoded });
+  const isSummed = source.merged !== undefined;
+  const workers = workersFor(options.workers, { bytes: diskBytes, isFar, isEncoded, isSummed });
   const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing, workers };
   const memory = conversionMemory(work, options.maxRamBytes);
   return {
@@ -181,7 +183,7 @@ export function planConversion(
     get recordText() {
       return beside?.recordText() ?? null;
     },
-    asked: askedFor(options),
+    asked: { ...askedFor(options), ...mergedWith(source) },
     hashesFiles,
     memory,
     diskBytes,
@@ -189,6 +191,9 @@ export function planConversion(
     notes,
   };
 }
+
+const mergedWith = ({ merged }: Checkpoint): Readonly<Record<string, string>> =>
+  merged === undefined ? {} : { "--merge-adapter": merged.adapters.map(({ path }) => path).join(", ") };
 
 const NO_SEAL = "the target is not sealed (--no-seal): nothing will tell whether it still is this model";
 
@@ -204,7 +209,11 @@ function spelledAsBefore(route: Route, { format, fileName }: Target, { maxShardS
 }
 
 /** The source's own, the config in use, record, scales and companions. Opens each. Throws what opening throws. */
-function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null, { along }: SideFiles): PlannedInput[] {
+function filesRead(
+  { folder, files, merged }: Checkpoint,
+  config: ConfigFile | null,
+  { along }: SideFiles,
+): PlannedInput[] {
   const input = (role: PlannedInput["role"], file: FileIn): PlannedInput => ({
     folder: file.folder,
     name: file.name,
@@ -214,6 +223,7 @@ function filesRead({ folder, files }: Checkpoint, config: ConfigFile | null, { a
   const beside = [RECORD_NAME, SCALES_NAME].filter((name) => has(folder, name));
   return [
     ...[...files, ...beside].map((name) => input(isDescription(name) ? "description" : "weights", { folder, name })),
+    ...(merged?.files ?? []).map((file) => input(file.role, file)),
     ...(config === null ? [] : [input("description", config)]),
     ...along.map((file) => input("companion", file)),
   ];

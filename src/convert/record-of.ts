@@ -17,6 +17,7 @@ export interface Origin extends Pick<Checkpoint, "format"> {
   readonly safetensors: SafetensorsOrigin | null;
   readonly names: ReadonlyMap<string, string>;
   readonly published: Published | undefined;
+  readonly merged: ConversionRecord["merged"];
 }
 
 /** Of a model, or of a checkpoint that is taken as it is. */
@@ -25,9 +26,17 @@ export const originOf = (source: Checkpoint, model: Model | null): Origin => ({
   safetensors: model === null ? (source.safetensors ?? null) : model.stored.safetensors,
   names: model?.stored.names ?? new Map(),
   published: source.folder.published,
+  merged: mergedInto(source, model),
 });
 
-/** The record of a conversion away from `hf`, or of a raw one away from safetensors; null for any other. */
+/** What was merged before, and what is now. */
+function mergedInto({ merged }: Checkpoint, model: Model | null): ConversionRecord["merged"] {
+  const before = model?.stored.record()?.merged ?? [];
+  const now = (merged?.adapters ?? []).map(({ path, ...adapter }) => ({ adapter: path, ...adapter }));
+  return before.length + now.length === 0 ? undefined : [...before, ...now];
+}
+
+/** The record of a conversion away from `hf`, of a raw one away from safetensors, or of a merge; null for any other. */
 export function recordOf(
   source: Origin,
   target: Target,
@@ -39,7 +48,7 @@ export function recordOf(
   const { from, to, spelling, order, orderAt } = mapping;
   const isNative = from.side === "hf" && to.side === "native";
   const isRaw = to.side === "raw" && source.safetensors !== null && target.format !== "safetensors";
-  if (!isNative && !isRaw) return null;
+  if (!isNative && !isRaw) return source.merged === undefined ? null : mergeRecord(source, target, family, mapping);
   return {
     family,
     from: {
@@ -57,8 +66,31 @@ export function recordOf(
     encodings: new Map([...encoded].map(([key, { encoding }]) => [key, encoding.name])),
     names: source.safetensors === null ? new Map() : source.names,
     dropped: keptTensors(mapping, isWaived),
+    ...(source.merged === undefined ? {} : { merged: source.merged }),
   };
 }
+
+/** Beside files of `hf`: what was merged into them. There is no way back for it to help on. */
+const mergeRecord = (
+  { format, published, merged }: Origin,
+  target: Target,
+  family: string | null,
+  { from, to }: Mapping,
+): ConversionRecord => ({
+  family,
+  from: { layout: from.name, format, ...(published === undefined ? {} : { source: published.address }) },
+  to: { layout: to.name, format: target.format },
+  safetensors: null,
+  casts: new Map(),
+  aliases: new Map(),
+  spelling: new Map(),
+  order: null,
+  orderAt: [],
+  encodings: new Map(),
+  names: new Map(),
+  dropped: [],
+  merged,
+});
 
 function originalDtypes({ source, tensors }: Mapping): Map<string, Dtype> {
   const originals = new Map<string, Dtype>();

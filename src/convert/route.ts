@@ -157,7 +157,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     waived,
     notes: [
       ...model.stored.notes,
-      ...(options.to === undefined && isOnItsWay(model) ? [wayNote(model)] : []),
+      ...(options.to === undefined && isOnItsWay(model) && !isMerged(model) ? [wayNote(model)] : []),
       ...contradictionsIn(model.stored.config).map(({ message }) => message),
       ...notes,
       ...keptNote(choices, model, new Set(waived)),
@@ -241,12 +241,15 @@ function droppedBy({ dropped, equalities, from, to }: Mapping, { isWaived }: Cho
 const isOnItsWay = ({ layout, checkpoint }: Model): boolean =>
   layout.side === "hf" && checkpoint.format !== "safetensors";
 
+/** A base becomes a model of its own kind, unless another one is asked for. */
+const isMerged = ({ checkpoint }: Model): boolean => checkpoint.merged !== undefined;
+
 const wayNote = ({ checkpoint, family }: Model): string =>
   `Hugging Face keys in ${checkpoint.format} become a Hugging Face folder; --to ${family.layouts[0].name} writes the trainer's layout`;
 
 function targetLayout(model: Model, to: string | undefined): Layout {
   const { family, layout } = model;
-  if (to === undefined) return isOnItsWay(model) ? family.hf : oppositeLayout(family, layout);
+  if (to === undefined) return isOnItsWay(model) || isMerged(model) ? family.hf : oppositeLayout(family, layout);
   const target = layoutNamed(family, to);
   if (target !== undefined) return target;
   const expected = [...layoutsOf(family), RAW].map(({ name }) => name).join(", ");
@@ -260,6 +263,8 @@ function targetLayout(model: Model, to: string | undefined): Layout {
 /** The record beside the source, where it tells of a conversion from the layout that is now the target. */
 function recordFor({ stored, layout, adapter }: Model, to: Layout): ConversionRecord | null {
   const record = stored.record();
+  // A record beside Hugging Face's own files tells what was merged, and of no way back.
+  if (layout.side === "hf") return null;
   const fits = record?.family === adapter.family && record.to.layout === layout.name && record.from.layout === to.name;
   return fits ? record : null;
 }

@@ -12,8 +12,8 @@ export interface FolderKind {
 
 const some = (pattern: RegExp) => (names: readonly string[]) => names.some((name) => pattern.test(name));
 
-export const MERGE =
-  "merge the adapter into its base with peft, and give OUT: PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)";
+export const mergeHelp = (path: string): string =>
+  `merge LoRA into its base: convert BASE OUT --merge-adapter ${path}; another kind with peft, and give OUT: PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)`;
 
 /** DeepSpeed's names: `mp_rank_00_model_states.pt`, `zero_pp_rank_0_mp_rank_00_optim_states.pt`. */
 export const ZERO_FILE =
@@ -75,7 +75,7 @@ export const FOLDER_KINDS: readonly FolderKind[] = [
     code: "PEFT_UNMERGED",
     what: "a PEFT adapter: changes to a base model, not the model",
     is: (names) => names.includes("adapter_config.json") || names.includes("adapter_model.bin"),
-    help: () => MERGE,
+    help: (path) => mergeHelp(path),
   },
 ];
 

@@ -5,7 +5,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { Folder, Location } from "../formats/io/folder.ts";
 import { fileKindNamed, fileKindOf } from "./files.ts";
-import { type FolderKind, folderKindOf, MERGE, ZERO_FILE, zeroHelp } from "./folders.ts";
+import { type FolderKind, folderKindOf, mergeHelp, ZERO_FILE, zeroHelp } from "./folders.ts";
 import { keyKindOf } from "./keys.ts";
 import { unmergedIn } from "./peft.ts";
 import { quantisedBy } from "./quantised.ts";
@@ -140,7 +140,7 @@ function notMerged(
     found: JSON.stringify(example),
     help: hasBase
       ? "merge it before saving, of a saved state after loading it into the same PeftModel: model.merge_and_unload().save_pretrained(OUT)"
-      : MERGE,
+      : mergeHelp(path),
   });
 }
 

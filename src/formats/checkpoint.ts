@@ -1,7 +1,7 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
 import type { Dtype } from "../base/dtype.ts";
 import type { InputError } from "../base/errors.ts";
-import type { Folder } from "./io/folder.ts";
+import type { FileIn, Folder } from "./io/folder.ts";
 
 export const FORMATS = ["safetensors", "dcp", "pt"] as const;
 export type Format = (typeof FORMATS)[number];
@@ -50,6 +50,8 @@ export interface Checkpoint {
    * of the first.
    */
   readonly ranks?: readonly Checkpoint[];
+  /** What is merged into its tensors as they are read; absent where that is nothing. */
+  readonly merged?: Merged;
   /** Shards and metadata of a safetensors checkpoint, so that the same files can be written again. */
   readonly safetensors?: SafetensorsOrigin;
   /**
@@ -70,6 +72,53 @@ export interface Checkpoint {
    */
   verify(keys?: Iterable<string>): void;
   close(): void;
+}
+
+/** Adapters whose changes a checkpoint's tensors have, made as they are read. */
+export interface Merged {
+  readonly adapters: readonly MergedAdapter[];
+  /** By canonical keys of Hugging Face, in the order of the model. */
+  readonly tensors: readonly MergedTensor[];
+  /** Files of the adapters. */
+  readonly files: readonly (FileIn & { readonly role: "weights" | "description" })[];
+  /** What the reading so far has shown of a tensor; null of one that was not read whole. */
+  measured(key: string): MergedMeasure | null;
+  /** What a reader of reports ought to know, in words. */
+  readonly notes: readonly string[];
+  /** Memory that making the tensors takes, at most, beside the process. */
+  readonly workBytes: number;
+}
+
+export interface MergedAdapter {
+  /** As the user gave it. */
+  readonly path: string;
+  readonly commit?: string;
+  /** Of the file of its weights, in hex. */
+  readonly sha256: string;
+  /** Number of products, and of tensors that take another's place. */
+  readonly products: number;
+  readonly replaced: number;
+}
+
+export interface MergedTensor {
+  readonly key: string;
+  /** Index of the adapter. */
+  readonly adapter: number;
+  /** Name of the adapter's, where the model has it under another or as a part. */
+  readonly from?: string;
+  readonly kind: "product" | "bias" | "replaced";
+  /** Of a product. */
+  readonly rank: number | null;
+  readonly scale: number | null;
+}
+
+export interface MergedMeasure {
+  /** Frobenius norm of what was added, before any rounding; of what another took the place of, that of their difference. */
+  readonly deltaNorm: number;
+  /** Largest |merged − base|, as they are stored. */
+  readonly maxChange: number;
+  /** Elements whose bits are others now. */
+  readonly changed: number;
 }
 
 export interface SafetensorsOrigin {

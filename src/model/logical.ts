@@ -17,7 +17,7 @@ export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null)
   const decoded = stored.ranks === undefined ? decodedSource(stored, config, stored.path) : null;
   if (decoded === null) return { checkpoint: stored, encoded: new Map() };
   const { tensors, encoded, read, unrounded } = decoded;
-  const { path, folder, files, format, others, safetensors } = stored;
+  const { path, folder, files, format, others, safetensors, merged } = stored;
   const checkpoint = {
     path,
     folder,
@@ -25,6 +25,7 @@ export function logicalCheckpoint(stored: Checkpoint, config: JsonObject | null)
     format,
     others,
     ...(safetensors === undefined ? {} : { safetensors }),
+    ...(merged === undefined ? {} : { merged }),
     tensors,
     read,
     unrounded,

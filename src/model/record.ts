@@ -41,6 +41,19 @@ export interface RecordSeal {
   readonly roundingOf: RoundingOf | null;
 }
 
+/** An adapter that a model's tensors have. */
+export interface RecordMerge {
+  /** As it was given. */
+  readonly adapter: string;
+  /** Of the repository that it was read from. */
+  readonly commit?: string;
+  /** Of the file of its weights, in hex. */
+  readonly sha256: string;
+  /** Number of products that were added, and of tensors that took another's place. */
+  readonly products: number;
+  readonly replaced: number;
+}
+
 export interface ConversionRecord {
   /** Null for a raw conversion. */
   readonly family: string | null;
@@ -66,6 +79,8 @@ export interface ConversionRecord {
   readonly dropped: readonly KeptTensor[];
   /** Absent in records of raw conversions, and of versions that wrote none. */
   readonly seal?: RecordSeal | undefined;
+  /** Adapters that were merged into the model, first to last. */
+  readonly merged?: readonly RecordMerge[] | undefined;
   /** Whether the user did without one. */
   readonly isUnsealed?: boolean;
 }
@@ -104,6 +119,7 @@ export function encodeRecord(record: ConversionRecord): string {
     ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
     ...(names.size === 0 ? {} : { names: Object.fromEntries(names) }),
     ...(seal === undefined ? {} : { seal }),
+    ...(record.merged === undefined ? {} : { merged: record.merged }),
     ...(record.isUnsealed === true ? { sealed: "not checked: --no-seal" } : {}),
     dropped: dropped.map(({ bytes, ...rest }) => ({
       ...rest,
@@ -153,6 +169,19 @@ export function parseRecord(text: string, file: string): ConversionRecord {
     names: root.optional("names")?.map((reader) => reader.text()) ?? new Map(),
     dropped: root.field("dropped").list().map(parseKept),
     seal: sealOf(root.optional("seal")),
+    merged: root.optional("merged")?.list().map(mergeOf),
+  };
+}
+
+/** Of a record or of a seal. */
+export function mergeOf(merge: JsonReader): RecordMerge {
+  const commit = merge.optional("commit");
+  return {
+    adapter: merge.field("adapter").text(),
+    ...(commit === undefined ? {} : { commit: commit.text() }),
+    sha256: hexOf(merge.field("sha256")),
+    products: merge.field("products").size(),
+    replaced: merge.field("replaced").size(),
   };
 }
 

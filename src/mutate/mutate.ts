@@ -9,6 +9,7 @@ import { RECORD_NAME } from "../formats/file-names.ts";
 import { has } from "../formats/io/folder.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
+import { changedTensors, Unplaced } from "../model/edited.ts";
 import { type Model, type ModelOptions, openModel } from "../model/model.ts";
 import { rankedTensors } from "../model/ranks.ts";
 import { sideFilesOf } from "../model/side-files.ts";
@@ -21,7 +22,6 @@ import { mapAsIs } from "../views/mapping.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import { notHere, placeOf, sampleOf, wantedFault } from "./choose.ts";
 import { configText } from "./config-text.ts";
-import { changedTensors, Unplaced } from "./made-model.ts";
 
 export interface MutateOptions extends ModelOptions {
   /** `NAME` or `NAME:PLACE`. */

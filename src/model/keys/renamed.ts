@@ -24,7 +24,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     tensors.set(key, { ...info, key });
   }
   const storedKey = (key: string) => names.get(key) ?? key;
-  const { path, folder, files, format, others, chunks, companions, safetensors, ranks } = stored;
+  const { path, folder, files, format, others, chunks, companions, safetensors, ranks, merged } = stored;
   const checkpoint: Checkpoint = {
     path,
     folder,
@@ -35,6 +35,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     ...(chunks === undefined ? {} : { chunks }),
     ...(companions === undefined ? {} : { companions }),
     ...(safetensors === undefined ? {} : { safetensors: renamedOrigin(safetensors, own) }),
+    ...(merged === undefined ? {} : { merged }),
     ...(ranks === undefined ? {} : { ranks: ranks.map((rank) => renamedCheckpoint(rank, rename).checkpoint) }),
     read: (key, begin, target) => stored.read(storedKey(key), begin, target),
     sample: () => stored.sample?.(),

@@ -3,6 +3,7 @@ import type { Conversion } from "../../convert/convert.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
 import type { Fact, ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
+import { mergeChecks, mergeFacts, mergeTables } from "./merged.ts";
 import { keptTable, leftOutTable, placesCheck, waivedWords } from "./plan.ts";
 
 /** Whether the data are those that were saved; shown where the files cannot tell. */
@@ -30,13 +31,14 @@ export function convertDocument(result: Converted): ReportDocument {
       ...waivedWords(waived),
       `in ${formatSeconds(seconds)} (${formatBytes(written / Math.max(seconds, 1e-3))}/s, ${formatBytes(peakRamBytes)} of memory)`,
     ].join(", "),
-    facts: sealFacts(result),
+    facts: [...mergeFacts(result.merged), ...sealFacts(result)],
     checks: [
       placesCheck(result),
       { name: "the source is the one that was planned, and whole", status: "passed" },
       ...notCheckedCheck(result.notChecked),
       ...ties.map(({ alias, of }) => ({ name: `${alias} equals ${of}`, status: "passed" as const })),
       ...castChecks(casts),
+      ...mergeChecks(result.merged),
       ...(result.isUnsealed === true ? [UNSEALED] : []),
       ...companionChecks(result),
       result.durable
@@ -44,6 +46,7 @@ export function convertDocument(result: Converted): ReportDocument {
         : { name: "the disk had everything before it got its name", status: "not checked", detail: "--no-fsync" },
     ],
     tables: [
+      ...mergeTables(result.merged),
       {
         title: "Casts",
         columns: [
@@ -100,7 +103,7 @@ function castChecks(casts: Conversion["casts"]): Check[] {
 }
 
 /** What transformers and the way back need beside the weights. */
-function companionChecks({ files }: Converted): Check[] {
+function companionChecks({ files, merged }: Converted): Check[] {
   const isThere = (wanted: string) => files.some(({ name }) => name === wanted);
   const config = { name: "a config goes along", status: "passed", detail: "config.json" } as const;
   const without = "none was written: a config has no place beside this target";
@@ -109,7 +112,10 @@ function companionChecks({ files }: Converted): Check[] {
     ...(isThere(RECORD_NAME)
       ? [
           {
-            name: "what only the source knows is kept for the way back",
+            name:
+              merged === undefined
+                ? "what only the source knows is kept for the way back"
+                : "what was merged, and what only the source knows, is kept beside the weights",
             status: "passed",
             detail: RECORD_NAME,
           } as const,

@@ -8,6 +8,7 @@ import type { Fact, ReportDocument, Table } from "../document.ts";
 import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
 import type { BarsPlot } from "../plots/plot.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
+import { mergeFacts, mergePlanTables } from "./merged.ts";
 
 export function planDocument(plan: ConversionPlan, style: ListStyle = {}): ReportDocument {
   const groups = plannedGroups(plan, style);
@@ -104,6 +105,7 @@ export function planFacts({
     { label: "from", value: `${from.name}, ${source.format}` },
     { label: "to", value: `${to.name}, ${target.format}, ${plural(weights.length, "weight file")}` },
     { label: "tensors", value: `${formatCount(mapping.source.tensors.size)} → ${formatCount(mapping.tensors.size)}` },
+    ...mergeFacts(source.merged),
     ...(casts.length > 0 ? [{ label: "casts", value: castSummary(casts) }] : []),
     ...(kept.length > 0 ? [{ label: "kept", value: `${plural(kept.length, "tensor")} that must not be rounded` }] : []),
     ...(left.size > 0
@@ -181,6 +183,7 @@ function sourcesOf({ members }: Group<MappedTensor>, all: boolean): string {
 function planTables(plan: ConversionPlan, groups: readonly Group<MappedTensor>[], all: boolean): Table[] {
   const { files, kept, dropped } = plan;
   return [
+    ...mergePlanTables(plan.source.merged),
     plannedTable(plan, groups, all),
     keptTable(kept),
     leftOutTable(dropped),
@@ -258,6 +261,9 @@ function planJson(plan: ConversionPlan): object {
     waived,
     casts,
     kept,
+    ...(source.merged === undefined
+      ? {}
+      : { merged: { adapters: source.merged.adapters, tensors: source.merged.tensors } }),
     peakRamBytes: memory.peakBytes,
     diskBytes,
     files: files.map(({ name, byteLength }) => ({ name, bytes: byteLength })),

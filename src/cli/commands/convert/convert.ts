@@ -11,7 +11,7 @@ import type { Command, Context } from "../../command.ts";
 
 import { Unfinished } from "../../fail.ts";
 import { publicationOf, publicationOptions } from "../../hub/publication.ts";
-import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { loadAdapters, withSource } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, flag, listOptions, text } from "../../options.ts";
 import { crewOf } from "../../threads/crew.ts";
 
@@ -40,6 +40,7 @@ export const convert: Command = {
   examples: [
     ["outputs/checkpoint/step-1000 model --config Qwen3-8B", "what torchtitan saved → a model for transformers"],
     ["Qwen3-8B initial-weights", "a Hugging Face model → DCP for torchtitan"],
+    ["convert Qwen3-8B merged --merge-adapter my-lora", "a base with a LoRA adapter merged into it"],
     ["convert step-1000 my-model --push hf://me/my-model", "and its upload, with a model card"],
     ["convert step-1000 step-1000.safetensors --to raw", "another container, keys and bits as they are"],
   ],
@@ -55,8 +56,8 @@ export const convert: Command = {
     const asked = { ...conversionOptionsOf(args, adapters), sha256 };
     // Each part has its own machine, or its own process.
     const options = part === undefined ? asked : { ...asked, workers: 1 };
-    return withCheckpoints([args.required("source")], async ([source]) => {
-      const plan = planConversion(source!, args.required("target"), options);
+    return withSource(args, options, async (source) => {
+      const plan = planConversion(source, args.required("target"), options);
       if (args.flag("dry-run")) return planDocument(plan, { all: args.flag("all") });
       if (part !== undefined) return convertOnePart(plan, part, args, context);
       await publication?.check(plan);

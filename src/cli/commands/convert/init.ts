@@ -3,7 +3,14 @@ import type { Command } from "../../command.ts";
 import { loadAdapters } from "../../load.ts";
 import { adapterOptions, conversionOptionsOf, convertOptions, flag, text } from "../../options.ts";
 
-const { to: _to, config: _config, layout: _layout, "allow-drop": _drop, ...shared } = convertOptions;
+const {
+  to: _to,
+  config: _config,
+  layout: _layout,
+  "allow-drop": _drop,
+  "merge-adapter": _merge,
+  ...shared
+} = convertOptions;
 
 export const init: Command = {
   usage: "init <config> <target>",

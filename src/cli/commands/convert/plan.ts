@@ -1,6 +1,6 @@
 import { planDocument } from "../../../report/views/plan.ts";
 import type { Command } from "../../command.ts";
-import { loadAdapters, withCheckpoints } from "../../load.ts";
+import { loadAdapters, withSource } from "../../load.ts";
 import { conversionOptionsOf, convertOptions, listOptions } from "../../options.ts";
 
 export const plan: Command = {
@@ -13,8 +13,8 @@ export const plan: Command = {
     const [adapters, { planConversion }] = await Promise.all([loadAdapters(args), import("../../../convert/plan.ts")]);
     const options = conversionOptionsOf(args, adapters);
     const target = args.text("target");
-    return withCheckpoints([args.required("source")], async ([source]) =>
-      planDocument(planConversion(source!, target, options), { all: args.flag("all") }),
+    return withSource(args, options, async (source) =>
+      planDocument(planConversion(source, target, options), { all: args.flag("all") }),
     );
   },
 };

@@ -1,17 +1,23 @@
-// A fault made in the Hugging Face view of a model, brought back to the tensors of its own layout.
+// A change made in the Hugging Face view of a model, a fault or an adapter, brought back to the tensors of its own layout.
 
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { oppositeLayout } from "../family/family.ts";
-import type { Made } from "../faults/kinds/kind.ts";
-import type { Model } from "../model/model.ts";
 import type { TolerableFault } from "../table/faults/fault.ts";
 import type { HfView } from "../views/as-hf.ts";
 import { type Mapping, mapped, planned } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
+import type { Model } from "./model.ts";
 
-/** Tensors of a model, by the keys of its layout, that a fault changed. */
+/** The tensors of a view, some of them other, new or gone. */
+export interface Edit {
+  readonly source: TensorSource;
+  /** Canonical keys of these. */
+  readonly tensors: readonly string[];
+}
+
+/** Tensors of a model, by the keys of its layout, that an edit changed. */
 export interface Changed {
   /** Has what is new or other. */
   readonly source: TensorSource;
@@ -20,7 +26,7 @@ export interface Changed {
   readonly removed: readonly string[];
 }
 
-/** Why a fault has no place in this layout, in words. */
+/** Why an edit has no place in this layout, in words. */
 export class Unplaced {
   constructor(readonly why: string) {}
 }
@@ -28,7 +34,7 @@ export class Unplaced {
 const OPTIONS = { tolerate: true, mixedDtypes: true, buffers: false } as const;
 
 /** @param view of the model as it is */
-export function changedTensors(model: Model, view: HfView, made: Made): Changed | Unplaced {
+export function changedTensors(model: Model, view: HfView, made: Edit): Changed | Unplaced {
   if (made.tensors.length === 0) return { source: made.source, edited: [], removed: [] };
   if (model.layout.side === "native") return inNative(model, view, made);
   const isTurned = view.plan.order !== null || model.encoded.size > 0;
@@ -36,7 +42,7 @@ export function changedTensors(model: Model, view: HfView, made: Made): Changed 
 }
 
 /** Hugging Face's own tensors, but for how their keys are spelled. */
-function inHf(view: HfView, { source, tensors }: Made): Changed {
+function inHf(view: HfView, { source, tensors }: Edit): Changed {
   const { spelling } = view.plan;
   const own = (key: string) => spelling.get(key) ?? key;
   const canonical = new Map(tensors.map((key) => [own(key), key]));
@@ -57,7 +63,7 @@ const spelled = (source: TensorSource, canonical: ReadonlyMap<string, string>): 
 });
 
 /** Native tensors that are made of the changed ones, in the direction in which a model is converted. */
-function inNative(model: Model, view: HfView, made: Made): Changed | Unplaced {
+function inNative(model: Model, view: HfView, made: Edit): Changed | Unplaced {
   const { table, layout, family } = model;
   const plan = planned(table, made.source, [family.hf, layout], OPTIONS);
   const there = mapped(made.source, [family.hf, layout], plan);
@@ -69,7 +75,7 @@ function inNative(model: Model, view: HfView, made: Made): Changed | Unplaced {
 }
 
 /** Where the files have another order of dims than the canonical one, or codes: there, and back as the files have it. */
-function inTurnedHf(model: Model, view: HfView, made: Made): Changed | Unplaced {
+function inTurnedHf(model: Model, view: HfView, made: Edit): Changed | Unplaced {
   const { table, family, layout } = model;
   const native = oppositeLayout(family, layout);
   const there = mapped(made.source, [layout, native], planned(table, made.source, [layout, native], OPTIONS));
@@ -103,7 +109,7 @@ const madeOf = ({ tensors }: Mapping, keys: ReadonlySet<string>): string[] =>
   [...tensors].flatMap(([key, { sources }]) => (sources.some((from) => keys.has(from)) ? [key] : []));
 
 /** What a table would not take: a fault of keys or shapes that this layout has no way to hold. */
-function refusal(faults: readonly TolerableFault[], made: Made, there: Mapping): Unplaced | null {
+function refusal(faults: readonly TolerableFault[], made: Edit, there: Mapping): Unplaced | null {
   const gone = new Set(made.tensors.filter((key) => !made.source.tensors.has(key)));
   const other = faults.find(
     (fault) => !((fault.code === "MISSING_TENSOR" && gone.has(fault.key)) || fault.code === "MISSING_TOWER"),
@@ -114,7 +120,7 @@ function refusal(faults: readonly TolerableFault[], made: Made, there: Mapping):
 }
 
 /** A change that leaves no trace is none. */
-function settled(changed: Changed, made: Made, there: Mapping): Changed | Unplaced {
+function settled(changed: Changed, made: Edit, there: Mapping): Changed | Unplaced {
   const read = new Set([...there.tensors.values()].flatMap(({ sources }) => sources));
   const lost = made.tensors.find((key) => made.source.tensors.has(key) && !read.has(key));
   if (lost !== undefined) return new Unplaced(`"${lost}" has no tensor of its own in this layout`);
