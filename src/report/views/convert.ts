@@ -3,7 +3,7 @@ import type { Conversion } from "../../convert/convert.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
 import type { Fact, ReportDocument } from "../document.ts";
 import { formatBytes, formatSeconds, plural } from "../units.ts";
-import { mergeChecks, mergeFacts, mergeTables } from "./merged.ts";
+import { mergeChecks, mergeFacts, mergeTables } from "./merge/merged.ts";
 import { keptTable, leftOutTable, placesCheck, waivedWords } from "./plan.ts";
 
 /** Whether the data are those that were saved; shown where the files cannot tell. */

@@ -8,7 +8,7 @@ import type { Fact, ReportDocument, Table } from "../document.ts";
 import { countOf, type Group, groupedBy, groupNotes, hasMany, type ListStyle, MOST_GROUPS } from "../groups.ts";
 import type { BarsPlot } from "../plots/plot.ts";
 import { formatBytes, formatCount, formatShape, plural } from "../units.ts";
-import { mergeFacts, mergePlanTables } from "./merged.ts";
+import { mergeFacts, mergePlanTables } from "./merge/merged.ts";
 
 export function planDocument(plan: ConversionPlan, style: ListStyle = {}): ReportDocument {
   const groups = plannedGroups(plan, style);

@@ -1,9 +1,9 @@
 // What was merged, for people: a fact an adapter, and a table of tensors.
-import type { Check } from "../../base/check.ts";
-import type { MergeReport } from "../../convert/convert.ts";
-import type { Merged, MergedTensor } from "../../formats/checkpoint.ts";
-import type { Fact, Table } from "../document.ts";
-import { plural } from "../units.ts";
+import type { Check } from "../../../base/check.ts";
+import type { MergeReport } from "../../../convert/convert.ts";
+import type { Merged, MergedTensor } from "../../../formats/checkpoint.ts";
+import type { Fact, Table } from "../../document.ts";
+import { plural } from "../../units.ts";
 
 const changesOf = ({ products, replaced }: Merged["adapters"][number]): string =>
   [...(products > 0 ? [plural(products, "product")] : []), ...(replaced > 0 ? [`${replaced} replaced`] : [])].join(
