@@ -82,6 +82,18 @@ module.exports = {
       },
     },
     {
+      name: "graphs-of-megatron-are-independent",
+      severity: "error",
+      comment:
+        "what GPTModel computes is one code upstream, and one here; it shares nothing with tables and with hf.ts",
+      from: { path: "^adapters/([^/]+/native-megatron|trainers/megatron-graph)\\.ts$" },
+      to: {
+        path: "^(src|adapters|numerics)/",
+        pathNot:
+          "^(numerics/(graph|rope|routing)\\.ts|adapters/([^/]+/config|trainers/megatron-graph)\\.ts|src/base/errors\\.ts)$",
+      },
+    },
+    {
       name: "a-family-keeps-to-itself",
       severity: "error",
       comment: "what families share stands in common or, of a trainer, in trainers",

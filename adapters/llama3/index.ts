@@ -1,13 +1,16 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
+import { megatronRow } from "../trainers/megatron.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { llama3Axes, llama3Rules } from "./mapping.ts";
+import { megatronRules } from "./megatron.ts";
 import { metaRules } from "./meta.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronForward } from "./native-megatron.ts";
 import { isParams, PARAMS_NAME, paramsOf, parseParams } from "./params.ts";
 import { vllmRules } from "./vllm.ts";
 
@@ -54,6 +57,7 @@ export const llama3 = defineFamily({
       files: (config) => [{ name: PARAMS_NAME, json: paramsOf(config) }],
     },
     vllmRow(vllmRules),
+    megatronRow({ rules: megatronRules, graph: megatronForward }),
   ],
 });
 

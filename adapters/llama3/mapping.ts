@@ -56,7 +56,8 @@ export function llama3Rules(c: Llama3Config, { head, fused, ...spelling }: Spell
           tie("hf", "lm_head.weight", "model.embed_tokens.weight", "tied embeddings", false),
         ]
       : [rename(head,                            "lm_head.weight",                                      "v d")]),
-    ...derivedBuffers(c),
+    drop("native", "freqs_cis", "derived buffer: exp(i·position·θ^(-2j/H))", { dims: "? h" }),
+    ...hfBuffers(c),
   ];
 }
 
@@ -86,16 +87,15 @@ function fusedQkv(attention: Attention, kind: "weight" | "bias", d: string): Rul
 }
 
 /**
- * Older versions of both sides saved these buffers. HF saved one per layer and stopped before it had Llama 3's scaling,
- * so its buffers are never scaled.
+ * Older versions of HF saved these buffers, one per layer, and stopped before they had Llama 3's scaling: so those are never
+ * scaled.
  */
-function derivedBuffers({ rope }: Llama3Config): Rule[] {
+export function hfBuffers({ rope }: Llama3Config): Rule[] {
   const { theta, dims } = rope;
   const inLayers = () => transformersFrequencies({ kind: "default", theta, dims }).invFreq;
   const inModel = () => transformersFrequencies(rope).invFreq;
   const reason = "derived buffer: θ^(-2i/H)";
   return [
-    drop("native", "freqs_cis", "derived buffer: exp(i·position·θ^(-2j/H))", { dims: "? h" }),
     drop("hf", "model.layers.{l}.self_attn.rotary_emb.inv_freq", reason, { dims: "h", derived: inLayers }),
     drop("hf", "model.rotary_emb.inv_freq", reason, { dims: "h", derived: inModel }),
   ];

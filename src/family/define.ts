@@ -8,7 +8,7 @@ import type { Adapter, Shapes } from "./adapter.ts";
 import type { Encodable } from "./encodable.ts";
 import type { Family, MathFacts, ModelFacts } from "./family.ts";
 import { checkSpec } from "./lacking.ts";
-import type { Axes, HfLayout, LayoutFacts, LayoutFile, NativeLayout } from "./layout.ts";
+import type { Axes, HfLayout, LayoutFacts, LayoutFile, NativeLayout, StackRow } from "./layout.ts";
 import { type Upstream, type UpstreamChange, upstreamOf } from "./upstream.ts";
 
 /**
@@ -31,6 +31,7 @@ export interface LayoutRow<C> {
   readonly graph: Graph<C>;
   readonly differences?: ((config: C, upstream: Upstream) => readonly KnownDifference[]) | undefined;
   readonly files?: ((config: C) => readonly LayoutFile[]) | undefined;
+  readonly stackOf?: ((key: string) => StackRow | null) | undefined;
 }
 
 /** A family whose config is a `C`; fields as in Adapter, Family and Layout. */
@@ -147,6 +148,7 @@ function bindRow<C>(
     forward,
     differences: () => row.differences?.(config, upstream) ?? [],
     files: () => row.files?.(config) ?? [],
+    stackOf: (key) => row.stackOf?.(key) ?? null,
   };
 }
 

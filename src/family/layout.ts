@@ -46,6 +46,14 @@ export interface NativeLayout extends BoundLayout {
    * what the config says.
    */
   files(): readonly LayoutFile[];
+  /** Where files may hold a tensor that `forward` asks for: as a row of one that stacks it with others. */
+  stackOf(key: string): StackRow | null;
+}
+
+/** Index of the outermost dimension of a tensor. */
+export interface StackRow {
+  readonly key: string;
+  readonly row: number;
 }
 
 export interface LayoutFile {

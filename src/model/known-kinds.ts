@@ -22,8 +22,8 @@ export class KnownKinds {
       case "map":
         for (const { key, spellings = [] } of rule[side]) {
           const kind = abstractKey(key);
-          if (!rule.optional && !rule.order) this.required.set(kind, rule.tower);
-          const kinds = rule.order ? canonicalKinds(rule, side, all) : [kind];
+          if (!rule.optional && !rule.order && !rule.form) this.required.set(kind, rule.tower);
+          const kinds = rule.form ? usualKinds(rule, side, all) : rule.order ? canonicalKinds(rule, side, all) : [kind];
           for (const text of [key, ...spellings]) this.spell(text, kinds);
         }
         break;
@@ -100,3 +100,12 @@ const canonicalKinds = ({ group }: MapRule, side: Side, all: readonly Rule[]): s
     .filter((other) => other.kind === "map")
     .filter((other) => other.order === "" && other.group === group)
     .flatMap((other) => other[side].map(({ key }) => abstractKey(key)));
+
+/** What rules of the usual form have in place of one of another form: those that share a key of the HF side. */
+function usualKinds({ hf }: MapRule, side: Side, all: readonly Rule[]): string[] {
+  const keys = new Set(hf.map(({ key }) => key));
+  return all
+    .filter((other) => other.kind === "map")
+    .filter((other) => other.form === "" && other.hf.some(({ key }) => keys.has(key)))
+    .flatMap((other) => other[side].map(({ key }) => abstractKey(key)));
+}

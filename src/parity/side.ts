@@ -30,6 +30,13 @@ interface Tie {
   readonly of: string;
 }
 
+/** A weight, the tensor that holds it, and at which of its bytes it begins. */
+interface Place {
+  readonly header: TensorShape;
+  readonly stored: string;
+  readonly begin: number;
+}
+
 /** The weights of a side by their canonical keys, complete and of the shapes that the config gives. */
 export class SideWeights {
   readonly path: string;
@@ -71,10 +78,26 @@ export class SideWeights {
   }
 
   has(key: string): boolean {
-    return this.source.tensors.has(this.spelling.get(key) ?? key);
+    return this.placeOf(key) !== undefined;
+  }
+
+  /** Where the files hold a weight. */
+  private placeOf(key: string): Place | undefined {
+    const info = this.source.tensors.get(this.spelling.get(key) ?? key);
+    if (info !== undefined) return { header: info, stored: info.key, begin: 0 };
+    const stack = this.layout.side === "native" ? this.layout.stackOf(key) : null;
+    const all = stack === null ? undefined : this.source.tensors.get(this.spelling.get(stack.key) ?? stack.key);
+    if (stack === null || all === undefined || stack.row >= (all.shape[0] ?? 0)) return undefined;
+    const row = all.byteLength / all.shape[0]!;
+    return { header: { ...all, key, shape: all.shape.slice(1) }, stored: all.key, begin: stack.row * row };
   }
 
   weight(key: string): WeightSource {
+    const place = this.placeOf(key);
+    if (place !== undefined) {
+      const { header, stored, begin: first } = place;
+      return { ...header, read: (begin, target) => this.source.read(stored, first + begin, target) };
+    }
     const header = this.header(key);
     const buffer = this.missingBuffer(key);
     if (buffer) {
@@ -83,13 +106,13 @@ export class SideWeights {
       );
       return { ...header, read: (begin, target) => target.set(bytes.subarray(begin, begin + target.length)) };
     }
-    return { ...header, read: (begin, target) => this.source.read(header.key, begin, target) };
+    throw new RangeError(`no weight ${key}`);
   }
 
   /** Key in the checkpoint, dtype and shape of a weight by its canonical key. */
   private header(key: string): TensorShape {
-    const info = this.source.tensors.get(this.spelling.get(key) ?? key);
-    if (info !== undefined) return info;
+    const place = this.placeOf(key);
+    if (place !== undefined) return place.header;
     const buffer = this.missingBuffer(key);
     if (buffer !== undefined) return { key, dtype: "F32", shape: buffer.shape };
     throw new InputError("MISSING_TENSOR", `${this.path}: no tensor "${key}", which the forward pass needs`, {
@@ -108,7 +131,7 @@ export class SideWeights {
   /** Keys of tensors that no step of `plan` reads, aliases and ignored ones aside. */
   unused(plan: ForwardPlan): string[] {
     const known = new Set([
-      ...plan.steps.flatMap((step) => step.weights.map((key) => this.spelling.get(key) ?? key)),
+      ...plan.steps.flatMap((step) => step.weights.flatMap((key) => this.placeOf(key)?.stored ?? [])),
       ...this.view.plan.dropped.map(({ key }) => key),
       ...this.view.plan.equalities.map(({ alias }) => alias),
     ]);

@@ -68,17 +68,16 @@ export function compileRules(rules: readonly Rule[], axes: Axes): Compiled {
   const sides = { native: new SideBuilder(table, "native"), hf: new SideBuilder(table, "hf") };
   const passThrough: PassThroughRule[] = [];
   const refused: RefuseRule[] = [];
-  const expansions: Expansion[] = [];
   for (const rule of rules) {
     switch (rule.kind) {
       case "map":
-        expansions.push(expandMap(rule, table, sides));
+        expandMap(rule, table, sides);
         break;
       case "tie":
-        expansions.push(sides[rule.side].expandTie(rule));
+        sides[rule.side].expandTie(rule);
         break;
       case "drop":
-        expansions.push(sides[rule.side].expandDrop(rule));
+        sides[rule.side].expandDrop(rule);
         break;
       case "prefix":
         sides[rule.side].prefixes.push(rule.prefix);
@@ -93,11 +92,10 @@ export function compileRules(rules: readonly Rule[], axes: Axes): Compiled {
         throw tableError(`unknown rule ${JSON.stringify(rule satisfies never)}`);
     }
   }
-  runByModule(expansions, table);
   return { axes: table, native: sides.native.finish(), hf: sides.hf.finish(), passThrough, refused };
 }
 
-/** A rule waiting to be expanded over its axes; `emit` adds the slots of one position. */
+/** A side of a rule waiting to be expanded over axes of its keys; `emit` adds the slots of one position. */
 interface Expansion {
   readonly axes: readonly string[];
   readonly emit: (at: Record<string, number>) => void;
@@ -118,6 +116,7 @@ function runByModule(expansions: readonly Expansion[], table: AxisTable): void {
 }
 
 class SideBuilder {
+  readonly expansions: Expansion[] = [];
   readonly slots: Slot[] = [];
   readonly byKey = new Map<string, Slot>();
   readonly prefixes: string[] = [];
@@ -147,7 +146,7 @@ class SideBuilder {
     this.byKey.set(key, slot);
   }
 
-  expandTie(rule: TieRule): Expansion {
+  expandTie(rule: TieRule): void {
     const alias = parseKey(rule.alias, this.table.size);
     const of = parseKey(rule.of, this.table.size);
     const stray = of.axes.find((axis) => !alias.axes.includes(axis));
@@ -159,10 +158,10 @@ class SideBuilder {
       const spellings = others.map((other) => this.keyAt(other, at));
       this.add({ kind: "tie", key: this.keyAt(alias, at), spellings, rule, of: this.keyAt(of, at), single });
     };
-    return { axes: alias.axes, emit };
+    this.expansions.push({ axes: alias.axes, emit });
   }
 
-  expandDrop(rule: DropRule): Expansion {
+  expandDrop(rule: DropRule): void {
     const key = parseKey(rule.key, this.table.size);
     const shape = parseDims(rule.dims).dims.map((factor) =>
       "axis" in factor && factor.axis === "?"
@@ -171,10 +170,12 @@ class SideBuilder {
     );
     if (rule.recreate !== undefined && shape.includes(null))
       throw tableError(`drop "${rule.key}": a tensor of unknown size cannot be re-created`);
-    return { axes: key.axes, emit: (at) => this.add({ kind: "drop", key: this.keyAt(key, at), rule, shape }) };
+    const emit = (at: Record<string, number>) => this.add({ kind: "drop", key: this.keyAt(key, at), rule, shape });
+    this.expansions.push({ axes: key.axes, emit });
   }
 
   finish(): CompiledSide {
+    runByModule(this.expansions, this.table);
     for (const slot of this.slots) {
       if (slot.kind === "tie" && this.byKey.get(slot.of)?.kind !== "map")
         throw tableError(`tie "${slot.key}": no rule maps "${slot.of}", which it should equal`);
@@ -186,35 +187,45 @@ class SideBuilder {
 const ruleName = (slot: Slot): string =>
   slot.kind === "map" ? `${slot.map.rule.op} "${slot.term.key.text}"` : `${slot.kind} "${slot.key}"`;
 
-function expandMap(rule: MapRule, table: AxisTable, sides: Record<Side, SideBuilder>): Expansion {
+function expandMap(rule: MapRule, table: AxisTable, sides: Record<Side, SideBuilder>): void {
   const compile = (term: Term) => compileTerm(term, rule.op, table);
   const map = { rule, native: rule.native.map(compile), hf: rule.hf.map(compile) };
-  const terms = [...map.native, ...map.hf];
-  const outer = terms[0]?.key.axes.filter((axis) => terms.every((term) => term.key.axes.includes(axis))) ?? [];
+  const outer = commonAxes([...map.native, ...map.hf]);
   proveSameParts(map.native, map.hf);
   const compiled: CompiledMap = { ...map, outer };
-  const spellings = (term: Term) => (term.spellings ?? []).map((text) => alternative(text, term.key, table));
-  const emitters = (["native", "hf"] as const).flatMap((side) =>
-    compiled[side].map((term, i) => {
-      const others = spellings(rule[side][i]!);
-      const inner = term.key.axes.filter((axis) => !outer.includes(axis));
-      return (at: Record<string, number>, instance: object) =>
-        table.walk(inner, at, () => {
-          const key = sides[side].keyAt(term.key, at);
-          const positions = term.key.axes.map((axis) => at[axis]!);
-          const spellings = others.map((other) => sides[side].keyAt(other, at));
-          sides[side].add({ kind: "map", key, spellings, map: compiled, term, at: positions, instance });
-        });
-    }),
-  );
-  return {
-    axes: outer,
-    emit: (at) => {
-      const instance = {};
-      for (const emit of emitters) emit(at, instance);
-    },
+  const instances = new Map<string, object>();
+  const instanceAt = (at: Readonly<Record<string, number>>): object => {
+    const id = outer.map((axis) => at[axis]).join();
+    const instance = instances.get(id) ?? {};
+    instances.set(id, instance);
+    return instance;
   };
+  for (const name of ["native", "hf"] as const) {
+    const side = sides[name];
+    const axes = commonAxes(compiled[name]);
+    const emitters = compiled[name].map((term, i) => {
+      const others = (rule[name][i]!.spellings ?? []).map((text) => alternative(text, term.key.text, table));
+      const inner = term.key.axes.filter((axis) => !axes.includes(axis));
+      return (at: Record<string, number>) =>
+        table.walk(inner, at, () => {
+          const key = side.keyAt(term.key, at);
+          const positions = term.key.axes.map((axis) => at[axis]!);
+          const spellings = others.map((other) => side.keyAt(other, at));
+          side.add({ kind: "map", key, spellings, map: compiled, term, at: positions, instance: instanceAt(at) });
+        });
+    });
+    side.expansions.push({
+      axes,
+      emit: (at) => {
+        for (const emit of emitters) emit(at);
+      },
+    });
+  }
 }
+
+/** Axes in the keys of all of these tensors. */
+const commonAxes = ([first, ...others]: readonly CompiledTerm[]): readonly string[] =>
+  first?.key.axes.filter((axis) => others.every((term) => term.key.axes.includes(axis))) ?? [];
 
 function alternative(text: string, canonical: string, table: AxisTable): KeyPattern {
   const pattern = parseKey(text, table.size);

@@ -58,6 +58,8 @@ export interface TablePlan {
    * where all are.
    */
   readonly orderAt: readonly string[];
+  /** Form of native files that the native side is in; "" is the usual one. */
+  readonly form: string;
   /** Source tensors whose values must not be rounded along with all others: key in the source → why. */
   readonly critical: ReadonlyMap<string, string>;
   /** Source tensors whose values are other on the target's side: key in the source → what is added. */

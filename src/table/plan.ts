@@ -4,11 +4,12 @@ import { Check } from "./check.ts";
 import { type Compiled, type CompiledSide, compileRules, type Slot } from "./compile.ts";
 import type { Axes } from "./dims/axes.ts";
 import type { TableFault } from "./faults/fault.ts";
+import { Forms } from "./forms.ts";
 import type { TablePlan } from "./move.ts";
 import { axisOf, refusalOf } from "./pass-through.ts";
 import { absentParts, planOf } from "./planner.ts";
 import type { Direction, PlanOptions, Source } from "./request.ts";
-import type { Ranks, Rule, Side, Term } from "./rule.ts";
+import type { Form, Ranks, Rule, Side, Term } from "./rule.ts";
 import { type Variant, Variants } from "./variants.ts";
 import { writtenOut } from "./written-out.ts";
 
@@ -54,8 +55,35 @@ export interface Table {
   readonly ownDims: ReadonlySet<string>;
 }
 
-/** Expands and proves the rules. Throws InputError TABLE_INVALID where they are no bijection. */
+/** Expands and proves the rules; those of other forms than the usual one, when they are first asked for. Throws InputError TABLE_INVALID where they are no bijection. */
 export function compileTable(rules: readonly Rule[], axes: Axes): Table {
+  const forms = new Forms(rules);
+  const usual = compileForm(forms.rulesIn(""), axes);
+  if (forms.names.length === 1) return usual;
+  const made = new Map([["", usual]]);
+  const tableIn = (form: Form): Table => {
+    const table = made.get(form) ?? compileForm(forms.rulesIn(form), axes);
+    made.set(form, table);
+    return table;
+  };
+  const formFor = (direction: Direction, source: Source, { form }: PlanOptions = {}) =>
+    direction === "toHf" ? forms.of(source) : forms.checked(form);
+  return {
+    check: (direction, source, options) =>
+      tableIn(formFor(direction, source, options)).check(direction, source, options),
+    absent: (direction, source) => tableIn(formFor(direction, source)).absent(direction, source),
+    plan(direction, source, options) {
+      const form = formFor(direction, source, options);
+      return { ...tableIn(form).plan(direction, source, options), form };
+    },
+    tensors: (side, source) =>
+      (side === "native" && source !== undefined ? tableIn(forms.of(source)) : usual).tensors(side, source),
+    refuses: (side, key) => usual.refuses(side, key),
+    ownDims: usual.ownDims,
+  };
+}
+
+function compileForm(rules: readonly Rule[], axes: Axes): Table {
   const variants = new Variants(rules, axes);
   const { canonical } = variants;
   const at = ({ rules, axes, compiled }: Variant, side: Side, source: Source): Compiled => {

@@ -24,6 +24,7 @@ export function planOf(check: Check): TablePlan {
     spelling,
     order: order === "" ? null : order,
     orderAt: [],
+    form: "",
     critical: new Map([...resolved.found].flatMap(([slot, key]) => criticalOf(slot, key))),
     plus: new Map([...resolved.found].flatMap(([slot, key]) => added(slot, key, check.side))),
     absent: absentParts(check),

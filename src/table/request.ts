@@ -20,6 +20,8 @@ export interface PlanOptions {
   readonly order?: string;
   /** As of a TablePlan: HF keys of the tensors in that order where others are in the canonical one. */
   readonly orderAt?: readonly string[];
+  /** Form of native files to write; "" unless given. */
+  readonly form?: string;
   /** Whether tensors that the source lacks are re-created; true unless given. */
   readonly buffers?: boolean;
   /** Source tensors without a rule that the user lets go. */

@@ -58,7 +58,14 @@ export interface MapRule {
   readonly group?: string;
   /** What HF's values are more than the native ones: 1 where a trainer keeps a norm's weight around 0, and HF around 1. */
   readonly plus?: number;
+  readonly form?: Form;
 }
+
+/**
+ * The form of native files that a rule applies to; all files unless given. "" is the form that is written. A checkpoint
+ * is in one form as a whole, and its keys tell in which.
+ */
+export type Form = string;
 
 export type Side = "native" | "hf";
 
@@ -75,6 +82,7 @@ export interface TieRule {
   readonly materialise: boolean;
   /** As of a Term; those of the original unless given. */
   readonly ranks?: Ranks;
+  readonly form?: Form;
 }
 
 /** Tensors that the other side has no place for. They may be absent. */
@@ -92,6 +100,7 @@ export interface DropRule {
   /** As of a Term. */
   readonly critical?: string;
   readonly ranks?: Ranks;
+  readonly form?: Form;
 }
 
 /**
@@ -254,6 +263,10 @@ function nativeKeysWith(rule: MapRule, all: readonly MapRule[]): ReadonlySet<str
 /** Rules without those of other orders: the canonical ones then hold for all files. */
 export const inCanonicalOrder = (rules: readonly MapRule[]): MapRule[] =>
   rules.filter(({ order = "" }) => order === "").map(({ order: _, group: __, ...rule }) => rule);
+
+/** The rules apply to native files of one form. The same HF keys have rules in the form that is written, "". */
+export const inForm = <R extends MapRule | TieRule | DropRule>(form: Form, rules: readonly R[]): R[] =>
+  rules.map((rule) => ({ ...rule, form }));
 
 /** Other spellings of the one key of a rule on one side, accepted on reading. */
 export function alsoSpelled(side: Side, spellings: readonly string[], rule: MapRule): MapRule {

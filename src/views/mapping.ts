@@ -41,6 +41,8 @@ export interface Mapping {
   readonly orderAt: TablePlan["orderAt"];
   /** Tensors of `source` to whose values something was added: key → how much. */
   readonly plus?: TablePlan["plus"];
+  /** Form of the native files that a native source is in. */
+  readonly form?: TablePlan["form"];
   /** Parts of the model that the config describes and the HF side does not have. */
   readonly absent?: TablePlan["absent"];
   /** What is wrong with the source; only where that was to be tolerated. */
@@ -141,6 +143,7 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
     spelling: new Map(),
     order: null,
     orderAt: [],
+    form: plan.form,
     critical,
     plus: new Map(),
     absent: [],

@@ -154,7 +154,7 @@ test("what the user settles is taken as it is, if it exists", () => {
   expect(failure(() => found(new Map(), null, { family: "llama" }))).toBeInstanceOf(UsageError);
   expect(failure(() => found(new Map(), null, { family: "llama3", layout: "megatron" }))).toMatchObject({
     code: "UNKNOWN_LAYOUT_NAME",
-    details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2, meta, vllm" },
+    details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2, meta, vllm, megatron" },
   });
 });
 

@@ -1,0 +1,193 @@
+// Megatron-Core's `torch_dist` checkpoints: keys of GPTModel.sharded_state_dict, the same for Transformer Engine's modules and
+// the local ones but where `spellings` say otherwise. Shapes are global: ranks of TP, PP and EP show as chunks alone.
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/{transformer_block,attention,mlp}.py
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/gpt_layer_specs.py, `sharded_state_dict_keys_map`
+//
+// How a family writes its table:
+//   (c) => [
+//     ...embedding(),
+//     ...likeLayers((layer) => [                 // all layers of one kind: stacked [l, …], or one by one
+//       inputNorm(layer), ...attention(layer, c), outputProjection(layer), preMlpNorm(layer), ...gatedMlp(layer, "mlp", "f"),
+//     ]),
+//     finalNorm(), ...head(c.tied),
+//   ]
+// Layers of several kinds (`moe_layer_freq` as a list) are `unlikeLayers((layer) => [...])`, where `layer.over("moe")` has its
+// tensors at the indices of another axis. `layer.row(name, hf, dims)` is one tensor under another name; whatever else a layer
+// has is a `map` of `layer.term(name, dims)` and HF terms. The forms (stacked, one by one, gate and up apart) come of
+// themselves. The graph reads the form of the table's "" : `layerReader` in megatron-graph.ts slices layer l out of a stack.
+import type { LayoutRow } from "../../src/family/define.ts";
+import type { StackRow } from "../../src/family/layout.ts";
+import { inForm, type MapRule, map, type Rule, rename, type TermSpec, type Terms, tie } from "../../src/table/rule.ts";
+
+/** `megatron` in a family's list of layouts. */
+export const megatronRow = <C>({ rules, graph }: Pick<LayoutRow<C>, "rules" | "graph">): LayoutRow<C> => ({
+  name: "megatron",
+  trainer: "megatron",
+  since: "core 0.7",
+  rules,
+  graph,
+  stackOf,
+});
+
+/** A layer's tensor where layers are stacked: `decoder.layers.3.mlp…` is row 3 of `decoder.layers.mlp…`. */
+function stackOf(key: string): StackRow | null {
+  const [, block, layer, name] = /^((?:decoder|mtp)\.layers)\.(\d+)\.(.+)$/.exec(key) ?? [];
+  return layer === undefined ? null : { key: `${block}.${name}`, row: Number(layer) };
+}
+
+/** How the layers of a block stand in files. A family's rules are written once for all of it. */
+export interface Layer {
+  /** Whether gate and up are tensors of their own, as `singleton_local_shards` saves them. */
+  readonly isApart: boolean;
+  /** A tensor of the layers, by its name in a layer and the dims that it has there. */
+  readonly term: (name: string, dims: string, more?: Omit<Exclude<TermSpec, string>, "dims">) => Terms;
+  /** A tensor that Hugging Face has under another name, by its name in HF's layer. */
+  readonly row: (name: string, hf: string, dims: string, spellings?: readonly string[]) => MapRule;
+  /** Pattern of a key of HF's layers. */
+  readonly hf: (name: string) => string;
+  /** The same at the indices of another axis: `dense`, `moe`. */
+  readonly over: (axis: string) => Layer;
+}
+
+export interface Block {
+  /** Module of the layers; `decoder.layers` unless given. */
+  readonly native: string;
+  /** HF's; `model.layers` unless given. */
+  readonly hf: string;
+  /** Axis of the layers; `l` unless given. */
+  readonly axis: string;
+}
+
+const DECODER: Block = { native: "decoder.layers", hf: "model.layers", axis: "l" };
+
+/** Keys `decoder.layers.<name>`, dims `l …`. */
+function stacked({ native, hf, axis }: Block): Layer {
+  const key = (name: string) => `${native}.${name}`;
+  const all = (dims: string) => (dims === "." ? axis : `${axis} ${dims}`);
+  return { isApart: false, ...parts({ hf, axis }, key, all), over: (other) => stacked({ native, hf, axis: other }) };
+}
+
+/** Keys `decoder.layers.N.<name>`. */
+function oneByOne({ native, hf, axis }: Block, isApart = false): Layer {
+  const key = (name: string) => `${native}.{${axis}}.${name}`;
+  return {
+    isApart,
+    ...parts({ hf, axis }, key, (dims) => dims),
+    over: (other) => oneByOne({ native, hf, axis: other }, isApart),
+  };
+}
+
+function parts(
+  { hf, axis }: Pick<Block, "hf" | "axis">,
+  key: (name: string) => string,
+  all: (dims: string) => string,
+): Pick<Layer, "term" | "row" | "hf"> {
+  const hfKey = (name: string) => `${hf}.{${axis}}.${name}`;
+  return {
+    hf: hfKey,
+    term: (name, dims, { spellings, ...more } = {}) => ({
+      [key(name)]: {
+        ...more,
+        dims: all(dims),
+        ...(spellings === undefined ? {} : { spellings: spellings.map(key) }),
+      },
+    }),
+    row(name, hfName, dims, spellings = []) {
+      const term = { dims: all(dims), spellings: spellings.map(key) };
+      return map("rename", { [key(name)]: term }, { [hfKey(hfName)]: dims });
+    },
+  };
+}
+
+/** What files say of themselves: "" is what is written. */
+const ONE_BY_ONE = "layers one by one";
+const APART = "gate and up apart";
+
+/** Layers of one kind: stacked, as they are written, or one by one (`non_homogeneous_layers`, `singleton_local_shards`). */
+export function likeLayers(rules: (layer: Layer) => readonly MapRule[], block: Partial<Block> = {}): Rule[] {
+  const own = { ...DECODER, ...block };
+  return [
+    ...inForm("", rules(stacked(own))),
+    ...inForm(ONE_BY_ONE, rules(oneByOne(own))),
+    ...inForm(APART, rules(oneByOne(own, true))),
+  ];
+}
+
+/** Layers of several kinds are always one by one. */
+export function unlikeLayers(rules: (layer: Layer) => readonly MapRule[], block: Partial<Block> = {}): Rule[] {
+  const own = { ...DECODER, ...block };
+  return [...inForm("", rules(oneByOne(own))), ...inForm(APART, rules(oneByOne(own, true)))];
+}
+
+export const embedding = (hf = "model.embed_tokens.weight"): MapRule[] => [
+  rename<string, string>("embedding.word_embeddings.weight", hf, "v d"),
+];
+
+export const finalNorm = (hf = "model.norm.weight"): MapRule =>
+  rename<string, string>("decoder.final_layernorm.weight", hf, "d");
+
+/** `share_embeddings_and_output_weights` leaves the output layer out. */
+export const head = (tied: boolean, hf = "lm_head.weight", embedded = "model.embed_tokens.weight"): Rule[] =>
+  tied
+    ? [
+        tie("native", "output_layer.weight", "embedding.word_embeddings.weight", "tied embeddings", false),
+        tie("hf", hf, embedded, "tied embeddings", false),
+      ]
+    : [rename<string, string>("output_layer.weight", hf, "v d")];
+
+/** Before attention: fused into linear_qkv by Transformer Engine, and named so by the local spec, too. */
+export const inputNorm = (layer: Layer, hf = "input_layernorm.weight"): MapRule =>
+  layer.row("self_attention.linear_qkv.layer_norm_weight", hf, "d", ["input_layernorm.weight"]);
+
+/** Before a dense MLP. */
+export const preMlpNorm = (layer: Layer, hf = "post_attention_layernorm.weight"): MapRule =>
+  layer.row("mlp.linear_fc1.layer_norm_weight", hf, "d", ["pre_mlp_layernorm.weight"]);
+
+/** Rows lie by key head: its r query heads, the key head, its value head. Axes: n = k·r query heads, H channels of a head. */
+export function qkv(layer: Layer, kind: "weight" | "bias" = "weight", hf = "self_attn"): MapRule {
+  const d = kind === "weight" ? " d" : "";
+  return map("groupedQkv", layer.term(`self_attention.linear_qkv.${kind}`, `(k (q: r H | k: H | v: H))${d}`), {
+    [layer.hf(`${hf}.q_proj.${kind}`)]: `q: (k r H)${d}`,
+    [layer.hf(`${hf}.k_proj.${kind}`)]: `k: (k H)${d}`,
+    [layer.hf(`${hf}.v_proj.${kind}`)]: `v: (k H)${d}`,
+  });
+}
+
+export const outputProjection = (layer: Layer): MapRule =>
+  layer.row("self_attention.linear_proj.weight", "self_attn.o_proj.weight", "d (n H)");
+
+/** Of single heads. */
+export const qkNorms = (layer: Layer): MapRule[] => [
+  layer.row("self_attention.q_layernorm.weight", "self_attn.q_norm.weight", "H"),
+  layer.row("self_attention.k_layernorm.weight", "self_attn.k_norm.weight", "H"),
+];
+
+/** linear_fc1: gate rows, then up rows, of `f` each. */
+export function gateUp(
+  layer: Layer,
+  native: string,
+  hf: string,
+  f: string,
+  kind: "weight" | "bias" = "weight",
+): MapRule[] {
+  const d = kind === "weight" ? " d" : "";
+  const [gate, up] = [layer.hf(`${hf}.gate_proj.${kind}`), layer.hf(`${hf}.up_proj.${kind}`)];
+  const fc1 = `${native}.linear_fc1.${kind}`;
+  if (layer.isApart)
+    return [
+      map("rename", layer.term(`${fc1}_w`, `${f}${d}`), { [gate]: `${f}${d}` }),
+      map("rename", layer.term(`${fc1}_v`, `${f}${d}`), { [up]: `${f}${d}` }),
+    ];
+  return [
+    map("gateUp", layer.term(fc1, `(gate: ${f} | up: ${f})${d}`), {
+      [gate]: `gate: ${f}${d}`,
+      [up]: `up: ${f}${d}`,
+    }),
+  ];
+}
+
+/** An MLP with a gate, and without biases. */
+export const gatedMlp = (layer: Layer, native: string, hf: string, f: string): MapRule[] => [
+  ...gateUp(layer, native, hf, f),
+  layer.row(`${native}.linear_fc2.weight`, `${hf}.down_proj.weight`, `d ${f}`),
+];
