@@ -8,7 +8,7 @@ import {
   gateUp,
   head,
   inputNorm,
-  likeLayers,
+  layers,
   outputProjection,
   preMlpNorm,
   qkv,
@@ -18,7 +18,7 @@ import { hfBuffers } from "./mapping.ts";
 
 export const megatronRules = (c: Llama3Config): Rule[] => [
   ...embedding(),
-  ...likeLayers((layer) => [
+  ...layers((layer) => [
     inputNorm(layer),
     qkv(layer),
     ...(c.attentionBias ? [qkv(layer, "bias")] : []),

@@ -8,7 +8,7 @@ import {
   gatedMlp,
   head,
   inputNorm,
-  likeLayers,
+  layers,
   outputProjection,
   preMlpNorm,
   qkNorms,
@@ -18,7 +18,7 @@ import type { Qwen3Config } from "./config.ts";
 
 export const megatronRules = (c: Qwen3Config): Rule[] => [
   ...embedding(),
-  ...likeLayers((layer) => [
+  ...layers((layer) => [
     inputNorm(layer),
     qkv(layer),
     ...(c.attentionBias ? [qkv(layer, "bias")] : []),

@@ -3,18 +3,18 @@
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/{transformer_block,attention,mlp}.py
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/gpt_layer_specs.py, `sharded_state_dict_keys_map`
 //
-// How a family writes its table:
+// How a family writes its table and its graph:
 //   (c) => [
 //     ...embedding(),
-//     ...likeLayers((layer) => [                 // all layers of one kind: stacked [l, …], or one by one
-//       inputNorm(layer), ...attention(layer, c), outputProjection(layer), preMlpNorm(layer), ...gatedMlp(layer, "mlp", "f"),
-//     ]),
-//     finalNorm(), ...head(c.tied),
+//     ...layers((layer) => [inputNorm(layer), qkv(layer), outputProjection(layer), preMlpNorm(layer), ...gatedMlp(layer, …)]),
+//     finalNorm(),
+//     ...head(c.tied),
 //   ]
-// Layers of several kinds (`moe_layer_freq` as a list) are `unlikeLayers((layer) => [...])`, where `layer.over("moe")` has its
+// Layers of several kinds (`moe_layer_freq` as a list) are `layers(…, { unlike: true })`; there `layer.over("moe")` has its
 // tensors at the indices of another axis. `layer.row(name, hf, dims)` is one tensor under another name; whatever else a layer
-// has is a `map` of `layer.term(name, dims)` and HF terms. The forms (stacked, one by one, gate and up apart) come of
-// themselves. The graph reads the form of the table's "" : `layerReader` in megatron-graph.ts slices layer l out of a stack.
+// has is a `map` of `layer.term(name, dims)` and HF terms. The forms of files (layers stacked, one by one, gate and up apart)
+// come of themselves. The graph is `gptForward` of megatron-graph.ts with the family's blocks. It names a layer's tensors one
+// by one, whatever the form: `stackOf` says where they are in a stack.
 import type { LayoutRow } from "../../src/family/define.ts";
 import type { StackRow } from "../../src/family/layout.ts";
 import { inForm, type MapRule, map, type Rule, rename, type TermSpec, type Terms, tie } from "../../src/table/rule.ts";
@@ -103,20 +103,18 @@ function parts(
 const ONE_BY_ONE = "layers one by one";
 const APART = "gate and up apart";
 
-/** Layers of one kind: stacked, as they are written, or one by one (`non_homogeneous_layers`, `singleton_local_shards`). */
-export function likeLayers(rules: (layer: Layer) => readonly MapRule[], block: Partial<Block> = {}): Rule[] {
+/**
+ * Layers of one kind are written stacked, and read one by one, too (`non_homogeneous_layers`, `singleton_local_shards`);
+ * layers of several kinds are always one by one.
+ */
+export function layers(
+  rules: (layer: Layer) => readonly MapRule[],
+  { unlike = false, ...block }: Partial<Block> & { readonly unlike?: boolean } = {},
+): Rule[] {
   const own = { ...DECODER, ...block };
-  return [
-    ...inForm("", rules(stacked(own))),
-    ...inForm(ONE_BY_ONE, rules(oneByOne(own))),
-    ...inForm(APART, rules(oneByOne(own, true))),
-  ];
-}
-
-/** Layers of several kinds are always one by one. */
-export function unlikeLayers(rules: (layer: Layer) => readonly MapRule[], block: Partial<Block> = {}): Rule[] {
-  const own = { ...DECODER, ...block };
-  return [...inForm("", rules(oneByOne(own))), ...inForm(APART, rules(oneByOne(own, true)))];
+  const apart = inForm(APART, rules(oneByOne(own, true)));
+  if (unlike) return [...inForm("", rules(oneByOne(own))), ...apart];
+  return [...inForm("", rules(stacked(own))), ...inForm(ONE_BY_ONE, rules(oneByOne(own))), ...apart];
 }
 
 export const embedding = (hf = "model.embed_tokens.weight"): MapRule[] => [

@@ -152,7 +152,7 @@ test("what the user settles is taken as it is, if it exists", () => {
   expect(found(new Map(), null, { family: "qwen3", layout: "torchtitan-0.2" })).toBe("qwen3 torchtitan-0.2");
   expect(found(keysOf("llama3", "torchtitan"), null, { layout: "torchtitan" })).toBe("llama3 torchtitan");
   expect(failure(() => found(new Map(), null, { family: "llama" }))).toBeInstanceOf(UsageError);
-  expect(failure(() => found(new Map(), null, { family: "llama3", layout: "megatron" }))).toMatchObject({
+  expect(failure(() => found(new Map(), null, { family: "llama3", layout: "nemo" }))).toMatchObject({
     code: "UNKNOWN_LAYOUT_NAME",
     details: { expected: "hf, torchtitan, torchtitan-fused, torchtitan-0.2, meta, vllm, megatron" },
   });
