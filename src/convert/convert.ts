@@ -18,6 +18,7 @@ import { Gatherer } from "../views/gather.ts";
 import { hashesFor } from "../views/identity/hash-thread.ts";
 import type { Mapping } from "../views/mapping.ts";
 import { Producer } from "../views/produce.ts";
+import { besideOutput } from "./bytes/beside.ts";
 import { refuseOverflow, refuseVanished } from "./bytes/casts.ts";
 import { producing } from "./bytes/producing.ts";
 import { type CrewOptions, ThreadCrew } from "./crew/crew.ts";
@@ -105,17 +106,20 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   options.onStart?.();
   const total = plan.mappings.reduce((sum, each) => sum + checkBytes(each), 0);
   await runSteps(checkAll(plan), "checking", total, options);
-  const hashes = plan.hashesFiles ? hashesFor(memory.hashingApart ? plan.diskBytes : 0) : undefined;
-  const producer = new Producer(mapping, new Gatherer(memory.bufferBytes));
   const casts = new Map<string, CastStats>();
   const crew = crewFor(plan, options, casts);
+  const beside = besideOutput(crew === undefined && memory.hasThreads ? plan.diskBytes : 0, plan.seal !== null);
+  const { blocks, writer } = beside;
+  const hashes = plan.hashesFiles ? hashesFor(memory.hasThreads ? plan.diskBytes : 0, blocks) : undefined;
+  const producer = new Producer(mapping, new Gatherer(memory.bufferBytes, { blocks }));
   const replaced: string[] = [];
   let written = 0;
-  if (crew === undefined) plan.seal?.start(plan.diskBytes, memory);
+  if (crew === undefined) plan.seal?.start(plan.diskBytes, { memory, ...beside });
   else plan.seal?.startApart(crew);
   const files = await executeOutput({
     files: plan.files,
-    produce: producing(plan, producer, (key) => checkCast(producer.casts.get(key), key, mapping)),
+    produce: producing(plan, producer, blocks, (key) => checkCast(producer.casts.get(key), key, mapping)),
+    writer,
     crew,
     identity: identityOf(plan),
     fsync: options.fsync ?? true,
@@ -144,6 +148,7 @@ export async function convert(plan: ConversionPlan, options: ConvertOptions = {}
   }).finally(async () => {
     plan.seal?.close();
     hashes?.close();
+    beside.close();
     await crew?.stop();
   });
   const stats = crew === undefined ? producer.casts : casts;

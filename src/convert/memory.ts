@@ -12,8 +12,8 @@ export interface ConversionMemory {
   readonly peakBytes: number;
   /** Working buffer of one step of the conversion. */
   readonly bufferBytes: number;
-  /** Whether there is memory for hashing in a thread of its own. */
-  readonly hashingApart: boolean;
+  /** Whether there is memory for threads that hash and write beside the one that makes the output. */
+  readonly hasThreads: boolean;
   /** Threads that make the output; 1 where the first one does all. */
   readonly workers: number;
 }
@@ -66,8 +66,8 @@ export interface Workload {
   readonly files: readonly OutputFile[];
   /** What decoding and encoding take beside the working buffers. */
   readonly encodingBytes?: number;
-  /** What hashing takes beside the process, if it is to be had. */
-  readonly hashingBytes?: number;
+  /** What threads that hash and write take beside the process, if it is to be had. */
+  readonly threadBytes?: number;
   /** Threads that make the output, as far as there is memory for them. */
   readonly workers?: number;
 }
@@ -77,7 +77,7 @@ const WORKER_BYTES = 45e6;
 
 /** Fits the working buffers into `maxRamBytes`. Throws EnvironmentError MAX_RAM_IMPOSSIBLE. */
 export function conversionMemory(
-  { mappings, source, files, encodingBytes = 0, hashingBytes = 0, workers = 1 }: Workload,
+  { mappings, source, files, encodingBytes = 0, threadBytes = 0, workers = 1 }: Workload,
   maxRamBytes: number | undefined,
 ): ConversionMemory {
   const tensors = mappings.reduce((sum, { source, tensors: made }) => sum + source.tensors.size + made.size, 0);
@@ -100,13 +100,13 @@ export function conversionMemory(
     return {
       peakBytes: fixed + count * ofWorker,
       bufferBytes: DEFAULT_BUFFER_BYTES,
-      hashingApart: true,
+      hasThreads: true,
       workers: count,
     };
   }
-  const hashingApart = maxRamBytes === undefined || maxRamBytes >= least + hashingBytes;
-  const base = fixed + (hashingApart ? hashingBytes : 0);
+  const hasThreads = maxRamBytes === undefined || maxRamBytes >= least + threadBytes;
+  const base = fixed + (hasThreads ? threadBytes : 0);
   const room = maxRamBytes === undefined ? Number.POSITIVE_INFINITY : (maxRamBytes - base) / mappings.length;
   const bufferBytes = Math.min(DEFAULT_BUFFER_BYTES, Math.floor(room / 8) * 8);
-  return { peakBytes: base + mappings.length * bufferBytes, bufferBytes, hashingApart, workers: 1 };
+  return { peakBytes: base + mappings.length * bufferBytes, bufferBytes, hasThreads, workers: 1 };
 }

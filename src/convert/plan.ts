@@ -18,6 +18,7 @@ import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
 import { hashingBytes } from "../views/identity/hash-thread.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
+import { besideBytes } from "./bytes/beside.ts";
 import { commonFloat, copiedFile, textFile } from "./companions.ts";
 import { hfConfigText } from "./hf-config.ts";
 import { type ConversionMemory, conversionMemory, workersFor } from "./memory.ts";
@@ -145,15 +146,16 @@ export function planConversion(
   const { family, from, to, mappings, mapping, dropped, waived } = route;
   const inputs = filesRead(source, route.config, side);
   const decoded = [...(route.model?.encoded.values() ?? [])];
-  const encodingBytes = (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0);
+  const mergeBytes = source.merged?.workBytes ?? 0;
+  const encodingBytes =
+    (decoded.length > 0 ? decodingBytes(decoded) : 0) + (route.encoding?.workBytes ?? 0) + mergeBytes;
   const diskBytes = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const hashesFiles = options.sha256 ?? false;
-  const ofHashing =
-    (seal?.workBytes ?? 0) + (hashesFiles ? hashingBytes(diskBytes) : 0) + (source.merged?.workBytes ?? 0);
+  const threadBytes = besideBytes(diskBytes, seal !== null) + (hashesFiles ? hashingBytes(diskBytes) : 0);
   const isFar = source.folder.diskPathOf() === null;
   const isSummed = source.merged !== undefined;
   const workers = workersFor(options.workers, { bytes: diskBytes, isFar, isEncoded, isSummed });
-  const work = { mappings, source, files, encodingBytes, hashingBytes: ofHashing, workers };
+  const work = { mappings, source, files, encodingBytes, threadBytes, workers };
   const memory = conversionMemory(work, options.maxRamBytes);
   return {
     source,

@@ -4,13 +4,15 @@ import { createHash } from "node:crypto";
 import type { Dtype } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
+import type { Blocks } from "../base/threads/blocks.ts";
+import type { Lane } from "../base/threads/lane.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import type { TensorInfo } from "../formats/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord, RecordSeal } from "../model/record.ts";
 import { asHf, asHfPlanned, type HfView } from "../views/as-hf.ts";
 import { rounds } from "../views/cast.ts";
-import { EMPTY_HASH, type Hashes, hashesFor, hashingBytes } from "../views/identity/hash-thread.ts";
+import { EMPTY_HASH, type Hashes, hashesFor } from "../views/identity/hash-thread.ts";
 import { rootOf } from "../views/identity/merkle.ts";
 import type { Mapping, Planned } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
@@ -78,6 +80,7 @@ export class TargetSeal {
     readonly dtypes: Dtype[];
   } | null;
   #hashes: Hashes | null = null;
+  #shared: Blocks | undefined;
   /** What other threads find, in place of `#hashes`. */
   #given: { readonly sha256: Map<number, string>; readonly crew: Finishing } | null = null;
   /** Numbers of those that are hashed here; null for all. */
@@ -129,11 +132,6 @@ export class TargetSeal {
   get #passing(): Passing {
     this.#found ??= this.#findPassing();
     return this.#found;
-  }
-
-  /** Memory that it takes beside that of the process. */
-  get workBytes(): number {
-    return hashingBytes(this.bytes);
   }
 
   /** What it will be, of the length that it will have; the result once there is one. */
@@ -195,13 +193,11 @@ export class TargetSeal {
     this.#given?.sha256.set(id, sha256);
   }
 
-  /**
-   * @param outputBytes that will be written: what does not pass by is read in step with them
-   * @param share of a part that writes a share of the target
-   */
-  start(outputBytes: number, { hashingApart, bufferBytes }: ConversionMemory, share?: SealShare): void {
+  /** @param outputBytes that will be written: what does not pass by is read in step with them */
+  start(outputBytes: number, { memory: { bufferBytes }, blocks, hashing, share }: SealStart): void {
     if (share !== undefined) this.#narrow(share);
-    this.#hashes = hashesFor(hashingApart ? this.bytes : 0);
+    this.#hashes = hashesFor(hashing === undefined ? 0 : this.bytes, hashing);
+    this.#shared = blocks;
     this.#blockBytes = Math.min(MOST_BLOCK_BYTES, 64 * Math.floor(bufferBytes / 128));
     this.#reading = this.#readRest();
     this.#pace = (this.#ownBytes() - this.#passing.bytes) / Math.max(1, outputBytes);
@@ -290,13 +286,24 @@ export class TargetSeal {
 
   /** Bytes of a tensor, each block there until the next one is. */
   *#blocks(source: TensorSource, { info: { key, byteLength } }: Hashed): Generator<Uint8Array, void, void> {
-    const block = new Uint8Array(Math.min(this.#blockBytes, byteLength));
-    for (let begin = 0; begin < byteLength; begin += block.length) {
-      const bytes = block.subarray(0, Math.min(block.length, byteLength - begin));
+    const own = this.#shared === undefined ? new Uint8Array(Math.min(this.#blockBytes, byteLength)) : null;
+    for (let begin = 0; begin < byteLength; begin += this.#blockBytes) {
+      const length = Math.min(this.#blockBytes, byteLength - begin);
+      const bytes = own?.subarray(0, length) ?? this.#shared?.lend(length) ?? new Uint8Array(length);
       source.read(key, begin, bytes);
       yield bytes;
     }
   }
+}
+
+export interface SealStart {
+  readonly memory: ConversionMemory;
+  /** That what passes by lies in. */
+  readonly blocks?: Blocks | undefined;
+  /** A thread that hashes, for no one else. */
+  readonly hashing?: Lane | undefined;
+  /** Of a part that writes a share of the target. */
+  readonly share?: SealShare;
 }
 
 /** Others that hash. */

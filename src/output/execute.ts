@@ -21,6 +21,7 @@ import { writing } from "./staging-errors.ts";
 import type { Crew } from "./write/ahead.ts";
 import { makeReady } from "./write/bytes.ts";
 import { type Produce, STEP_BYTES, writeOutputFile } from "./write/file.ts";
+import type { Writer } from "./write/writer.ts";
 
 export interface WrittenFile {
   readonly name: string;
@@ -70,6 +71,8 @@ interface ExecuteOptions {
   readonly onKept?: (kept: Kept) => void;
   /** Others that write the tensors, in place of `produce`: the output is the same. */
   readonly crew?: Crew | undefined;
+  /** Who brings bytes into the files; this thread unless given. */
+  readonly writer?: Writer | undefined;
   /** Takes the bytes of each file, by its index: then what was written has SHA-256. */
   readonly hashes?: Hashes | undefined;
   /** Bytes between two points that a run can be continued from; a multiple of 8. */
@@ -122,7 +125,7 @@ function leave(job: ExecuteJob, staging: Staging, error: unknown): void {
 }
 
 async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number): Promise<WrittenFile[]> {
-  const { files, produce, fsync = true, stepBytes = STEP_BYTES, hashes, onProgress, signal, crew } = job;
+  const { files, produce, fsync = true, stepBytes = STEP_BYTES, hashes, onProgress, signal, crew, writer } = job;
   const written: WrittenFile[] = [];
   let before = 0;
   const drafts = files.map((file) => draftOf(file, staging));
@@ -146,6 +149,7 @@ async function writeFiles(job: ExecuteJob, staging: Staging, totalBytes: number)
       path,
       file,
       produce,
+      writer,
       fsync,
       stepBytes,
       done,

@@ -1,5 +1,7 @@
 // Executes the moves of a table: fills ranges of a target tensor from its source tensors, in bounded memory.
+
 import { bitsOf, type Dtype, elementCount } from "../base/dtype.ts";
+import type { Blocks } from "../base/threads/blocks.ts";
 import type { Move } from "../table/move.ts";
 import {
   type Axis,
@@ -59,6 +61,15 @@ interface Prepared {
   readonly pieces: readonly Piece[];
   /** Elements a window. */
   readonly step: number;
+  /** Whether windows have to lie in the memory that transposes. */
+  readonly transposes: boolean;
+}
+
+export interface GathererOptions {
+  /** Whether matrices are transposed in vectors; plain loops are slower, to the same bytes. True unless given. */
+  readonly vectors?: boolean;
+  /** Where windows are made, as far as they fit. */
+  readonly blocks?: Blocks | undefined;
 }
 
 /**
@@ -72,8 +83,10 @@ export class Gatherer {
   #memory: TransposingMemory | null | undefined;
   readonly #prepared = new WeakMap<Move, Prepared>();
 
-  /** Without `vectors`, matrices are transposed by plain loops: slower, to the same bytes. */
-  constructor(bufferBytes = DEFAULT_BUFFER_BYTES, vectors = true) {
+  readonly #blocks: Blocks | undefined;
+
+  constructor(bufferBytes = DEFAULT_BUFFER_BYTES, { vectors = true, blocks }: GathererOptions = {}) {
+    this.#blocks = blocks;
     if (!vectors) this.#memory = null;
     // At least one element of 8 bytes each.
     const staging = Math.max(1, Math.floor(bufferBytes / 32)) * 8;
@@ -95,13 +108,13 @@ export class Gatherer {
 
   #gather(move: Move, itemBytes: number, begin: number, end: number, read: ReadBytes, sink: Sink): void {
     if (begin % itemBytes !== 0 || end % itemBytes !== 0) throw new RangeError(`${move.key}: range cuts an element`);
-    const { pieces, step } = this.#prepare(move, itemBytes);
+    const { pieces, step, transposes } = this.#prepare(move, itemBytes);
     const last = end / itemBytes;
     let first = 0;
     for (let at = begin / itemBytes; at < last; ) {
       while ((pieces[first]?.end ?? Infinity) <= at) first += 1;
       const stop = at + step < last ? alignedStop(pieces, first, at, at + step) : last;
-      const bytes = this.#window.subarray(0, (stop - at) * itemBytes);
+      const bytes = this.#lent((stop - at) * itemBytes, !transposes);
       this.#fillWindow({ bytes, at, itemBytes, read }, pieces, first, stop);
       sink(bytes);
       at = stop;
@@ -111,10 +124,16 @@ export class Gatherer {
   #copy(key: string, begin: number, end: number, read: ReadBytes, sink: Sink): void {
     const chunk = Math.min(CHUNK_BYTES, this.#window.length);
     for (let at = begin; at < end; at += chunk) {
-      const bytes = this.#window.subarray(0, Math.min(chunk, end - at));
+      const bytes = this.#lent(Math.min(chunk, end - at));
       read(key, at, bytes);
       sink(bytes);
     }
+  }
+
+  /** Memory of the next window, for as long as a sink takes. */
+  #lent(byteLength: number, anywhere = true): Uint8Array {
+    const block = anywhere ? this.#blocks?.lend(byteLength) : null;
+    return block ?? this.#window.subarray(0, byteLength);
   }
 
   #fill(value: number, byteLength: number, sink: Sink): void {
@@ -135,10 +154,11 @@ export class Gatherer {
         return { ...block, key: piece.source, end, straight: isStraight(block, itemBytes) };
       })
       .sort((a, b) => a.target - b.target);
-    if (pieces.some(({ axes }) => isTransposed(axes))) this.#moveToMemory();
+    const transposes = pieces.some(({ axes }) => isTransposed(axes));
+    if (transposes) this.#moveToMemory();
     const period = pieces.reduce((most, { axes, straight }) => Math.max(most, straight ? 1 : periodOf(axes)), 1);
     const stepBytes = Math.min(this.#window.length, Math.max(CHUNK_BYTES, period * itemBytes));
-    const prepared = { itemBytes, pieces, step: Math.floor(stepBytes / itemBytes) };
+    const prepared = { itemBytes, pieces, step: Math.floor(stepBytes / itemBytes), transposes };
     this.#prepared.set(move, prepared);
     return prepared;
   }

@@ -83,7 +83,7 @@ it.each([true, false])("any stack of matrices, in any buffer (vectors: %s)", (ve
       const made: number[] = [];
       const move = transposing(stack);
       const byteLength = matrices * columns * (rows + margin) * width;
-      new Gatherer(bufferBytes, vectors).gather(
+      new Gatherer(bufferBytes, { vectors }).gather(
         move,
         dtype,
         [0, byteLength],

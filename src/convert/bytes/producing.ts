@@ -1,4 +1,5 @@
 // The bytes of a target, made as they are asked for: shards from whole tensors, and what passes by is hashed.
+import type { Blocks } from "../../base/threads/blocks.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { Produce } from "../../output/write/file.ts";
 import type { Sink } from "../../views/gather.ts";
@@ -6,10 +7,21 @@ import type { Producer } from "../../views/produce.ts";
 import type { ConversionPlan } from "../plan.ts";
 import { producingShards } from "../rank-files.ts";
 
-/** @param onProduced told of each range of a tensor that was made */
-export const producing = (plan: ConversionPlan, producer: Producer, onProduced: (key: string) => void): Produce =>
+/**
+ * @param blocks that threads take bytes from
+ * @param onProduced told of each range of a tensor that was made
+ */
+export const producing = (
+  plan: ConversionPlan,
+  producer: Producer,
+  blocks: Blocks | undefined,
+  onProduced: (key: string) => void,
+): Produce =>
   producingShards(plan.shards, (key, first, end, sink) => {
-    if (plan.mapping.tensors.has(key)) producer.produce(key, [first, end], watched(plan, key, first, sink));
+    const seen = watched(plan, key, first, sink);
+    // Once, for whoever takes them.
+    const placed: Sink = blocks === undefined ? seen : (bytes) => blocks.placed(bytes, seen);
+    if (plan.mapping.tensors.has(key)) producer.produce(key, [first, end], placed);
     else copyRange(plan.source, key, [first, end], sink); // scales of what was decoded
     onProduced(key);
   });

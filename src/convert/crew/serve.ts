@@ -99,7 +99,7 @@ class Member {
 
   #write({ write, hashes }: Task & { kind: "write" }): Pick<Done, "sums" | "casts" | "sha256"> {
     const producer = new Producer(this.#plan.mapping, this.#gatherer);
-    const produce = producing(this.#plan, producer, () => undefined);
+    const produce = producing(this.#plan, producer, undefined, () => undefined);
     const sums: Done["sums"][number][] = [];
     const sha256: [number, string][] = [];
     for (const { key, begin, end, at, sum, sumBegin } of write.ranges) {

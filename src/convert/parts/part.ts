@@ -15,6 +15,7 @@ import { refuseOtherFile } from "../../output/target.ts";
 import { checkBytes, checkValues } from "../../views/checks.ts";
 import { Gatherer } from "../../views/gather.ts";
 import { Producer } from "../../views/produce.ts";
+import { besideOutput } from "../bytes/beside.ts";
 import { refuseOverflow } from "../bytes/casts.ts";
 import { producing } from "../bytes/producing.ts";
 import type { Conversion, ConvertOptions } from "../convert.ts";
@@ -137,10 +138,13 @@ class PartMaker {
   async run(attempts: PartBefore["attempts"]): Promise<PartDocument> {
     const { plan, part, shared, options } = this;
     await this.#check();
-    const producer = new Producer(plan.mapping, new Gatherer(plan.memory.bufferBytes));
+    const { memory } = plan;
+    const beside = besideOutput(memory.hasThreads ? plan.diskBytes / part.of : 0, plan.seal !== null);
+    const { blocks, writer } = beside;
+    const producer = new Producer(plan.mapping, new Gatherer(memory.bufferBytes, { blocks }));
     const { seal } = plan;
     const isWhole = (key: string) => shared.places.isWhole(key) && shared.places.ownerOf(key) === this.#index;
-    seal?.start(plan.diskBytes / part.of, plan.memory, { only: this.#hashed, isWhole });
+    seal?.start(plan.diskBytes / part.of, { memory, ...beside, share: { only: this.#hashed, isWhole } });
     let written = 0;
     try {
       return await writePartOutput({
@@ -150,7 +154,8 @@ class PartMaker {
         files: plan.files,
         part,
         attempts,
-        produce: producing(plan, producer, (key) => refuseOverflowIn(producer, key)),
+        produce: producing(plan, producer, blocks, (key) => refuseOverflowIn(producer, key)),
+        writer,
         fsync: options.fsync ?? true,
         finish: (result) => this.#finish(result, producer),
         onProgress: (bytes, total) => {
@@ -162,6 +167,7 @@ class PartMaker {
       });
     } finally {
       seal?.close();
+      beside.close();
       plan.encoding?.close();
     }
   }

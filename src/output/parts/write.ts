@@ -9,6 +9,7 @@ import type { FileProgress } from "../journal.ts";
 import { checkSpace, syncFolder } from "../staging.ts";
 import { writing } from "../staging-errors.ts";
 import { type Produce, STEP_BYTES, writeOutputFile } from "../write/file.ts";
+import type { Writer } from "../write/writer.ts";
 import { refuseOthers } from "./difference.ts";
 import {
   type Outline,
@@ -35,6 +36,7 @@ export interface PartJob {
   /** What earlier attempts left; none where it is to be made anew. */
   readonly attempts: readonly Attempt[];
   readonly produce: Produce;
+  readonly writer?: Writer | undefined;
   readonly fsync: boolean;
   /** As of `executeOutput`. */
   readonly stepBytes?: number;
@@ -209,6 +211,7 @@ const writeRange = (job: PartJob, out: string, range: Range, done: FileProgress 
     file: job.files.find(({ name }) => name === range.file)!,
     range: [range.begin, range.end],
     produce: job.produce,
+    writer: job.writer,
     fsync: job.fsync,
     stepBytes: job.stepBytes ?? STEP_BYTES,
     done,

@@ -7,7 +7,8 @@ import { type OutputFile, type OutputPart, type PlacedPart, partsWithin } from "
 import type { Sink } from "../../views/gather.ts";
 import type { FileProgress } from "../journal.ts";
 import { writeError, writing } from "../staging-errors.ts";
-import { cut, cutShort, partialChanged, writeAll } from "./bytes.ts";
+import { cut, cutShort, partialChanged } from "./bytes.ts";
+import { WRITER_HERE, type Writer } from "./writer.ts";
 
 /** Gives row-major bytes [begin, end) of a target tensor to `sink`, in ascending order. */
 export type Produce = (key: string, begin: number, end: number, sink: Sink) => void;
@@ -34,6 +35,8 @@ export interface FileJob {
    */
   readonly range?: readonly [begin: number, end: number];
   readonly produce: Produce;
+  /** This thread unless given. */
+  readonly writer?: Writer | undefined;
   readonly fsync: boolean;
   readonly stepBytes: number;
   /** What an earlier run left of this file, or of the same range. */
@@ -91,6 +94,7 @@ interface Piece extends PlacedPart {
 class FileWriter {
   readonly #job: FileJob;
   readonly #fd: number;
+  readonly #writer: Writer;
   readonly #hasher: Hasher;
   readonly #sums: Checksums;
   readonly #left: [number, number][] = [];
@@ -107,6 +111,7 @@ class FileWriter {
   constructor(job: FileJob, fd: number, hasher: Hasher) {
     this.#job = job;
     this.#fd = fd;
+    this.#writer = job.writer ?? WRITER_HERE;
     this.#hasher = hasher;
     this.#sums = new Checksums(job.file);
     [this.#begin, this.#end] = job.range ?? [0, job.file.byteLength];
@@ -151,9 +156,14 @@ class FileWriter {
     this.#at = end;
   }
 
-  /** Waits for a request that is under way, whatever becomes of it. */
+  /** Waits for what is under way, whatever becomes of it: nobody may write to a descriptor that is closed. */
   async settle(): Promise<void> {
     await this.#sync.catch(() => undefined);
+    try {
+      this.#writer.settle();
+    } catch {
+      // It was thrown where it was waited for.
+    }
   }
 
   #open({ bytes }: FileProgress): void {
@@ -257,7 +267,7 @@ class FileWriter {
   }
 
   #sink(piece: Piece, bytes: Uint8Array): void {
-    writing(this.#job.path, () => writeAll(this.#fd, bytes, this.#at));
+    writing(this.#job.path, () => this.#writer.write(this.#fd, bytes, this.#at));
     this.#take(piece, bytes);
     this.#tell();
   }
@@ -303,6 +313,7 @@ class FileWriter {
   async #request(call: "fdatasync" | "fsync"): Promise<void> {
     const { fsync, path, onDurable } = this.#job;
     const progress = { bytes: this.#at - this.#begin, xxh64: this.#digest() };
+    writing(path, () => this.#writer.settle());
     if (fsync) {
       await new Promise<void>((resolve, reject) => {
         fs[call](this.#fd, (error) => (error ? reject(writeError(error, path)) : resolve()));
