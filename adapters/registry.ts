@@ -1,6 +1,7 @@
 // The built-in families.
 import type { Adapter } from "../src/family/adapter.ts";
 import { deepseekV3 } from "./deepseek_v3/index.ts";
+import { glm4Moe } from "./glm4_moe/index.ts";
 import { gptOss } from "./gpt_oss/index.ts";
 import { hfDense } from "./hf_dense/index.ts";
 import { kimiK27 } from "./kimi_k2_7/index.ts";
@@ -15,6 +16,7 @@ import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl/index.ts";
 
 export const adapters: readonly Adapter[] = [
   deepseekV3,
+  glm4Moe,
   gptOss,
   hfDense,
   kimiK27,

@@ -2,7 +2,7 @@
 // replaces by torchtitan's.
 //   pytorch/torchtitan@v0.3.0:torchtitan/experiments/transformers_modeling_backend/{moe_replacement,state_dict_adapter}.py
 import { critical, type Dims, drop, type MapRule, type Rule, rename, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS } from "../common/critical.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 
 /** The first revision that replaced experts under the names that 0.3.0 has for them. */
 export const BACKEND_SINCE = "2026-07-16";
@@ -28,6 +28,9 @@ export const mixtureKeys = (mlp: string) =>
     w2: `${mlp}.routed_experts.inner_experts.w2_EDF`,
     w3: `${mlp}.routed_experts.inner_experts.w3_EFD`,
   }) as const;
+
+export const heldRouter = (native: string, hf: string): MapRule =>
+  critical(ROUTER, rename<string, string>(native, hf, "e d"));
 
 /** torchtitan balances the load of every mixture by a bias, also of those that have none in transformers. */
 export const unheldBias = (native: string): Rule =>

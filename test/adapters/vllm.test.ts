@@ -21,7 +21,8 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const cases = tableCases.filter(
   ({ family, natives }) =>
-    ["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral"].includes(family) && natives.native !== undefined,
+    ["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "glm4_moe"].includes(family) &&
+    natives.native !== undefined,
 );
 
 function bytesOf(checkpoint: Checkpoint, key: string): Buffer {
@@ -141,8 +142,11 @@ test("later spellings of the experts are read", async () => {
   );
 });
 
-test.each(["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral"])("%s has no graph of this layout", (name) => {
-  const adapter = adapters.find(({ family }) => family === name)!;
-  const family = adapter.open(adapter.probes.at(-1)!, name);
-  expect(refusal(() => layoutOf(family, "vllm").forward())).toMatch(/there is no forward graph/);
-});
+test.each(["llama3", "qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "glm4_moe"])(
+  "%s has no graph of this layout",
+  (name) => {
+    const adapter = adapters.find(({ family }) => family === name)!;
+    const family = adapter.open(adapter.probes.at(-1)!, name);
+    expect(refusal(() => layoutOf(family, "vllm").forward())).toMatch(/there is no forward graph/);
+  },
+);

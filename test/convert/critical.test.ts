@@ -26,6 +26,7 @@ async function model(family: string): Promise<{ readonly native: string; readonl
  */
 const CRITICAL: Readonly<Record<string, RegExp>> = {
   deepseek_v3: /\.mlp\.gate\.(weight|e_score_correction_bias)$/,
+  glm4_moe: /\.mlp\.gate\.(weight|e_score_correction_bias)$/,
   gpt_oss: /\.mlp\.router\.(weight|bias)$|norm\.weight$/,
   "hf-dense": /^$/,
   kimi_k2_7: /\.mlp\.gate\.(weight|e_score_correction_bias)$/,

@@ -14,7 +14,8 @@ const adapterNamed = (family: string): Adapter => adapters.find((adapter) => ada
 /** Keys of one side of a small model. */
 function keysOf(name: string, layout: string, config: JsonObject = {}): Map<string, null> {
   const adapter = adapterNamed(name);
-  const family = adapter.open({ model_type: adapter.modelTypes[0], num_hidden_layers: 12, ...config }, "test");
+  const sizes = { num_hidden_layers: 12, head_dim: 128 };
+  const family = adapter.open({ model_type: adapter.modelTypes[0], ...sizes, ...config }, "test");
   const { side } = layoutOf(family, layout);
   return new Map(
     compiledTable(family, layout)

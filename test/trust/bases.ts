@@ -106,6 +106,7 @@ const UNRUN: readonly Unrun[] = [
   { name: "vllm/llama3", from: "llama3/split/hf", to: "vllm" },
   { name: "vllm/qwen3", from: "qwen3/split/hf", to: "vllm" },
   { name: "vllm/qwen3_moe", from: "qwen3_moe/untied/hf", to: "vllm" },
+  { name: "vllm/glm4_moe", from: "glm4_moe/groups/hf", to: "vllm" },
   { name: "vllm/mixtral", from: "mixtral/untied/hf", to: "vllm" },
   { name: "vllm/deepseek_v3", from: "deepseek_v3/qlora-groups/hf", to: "vllm" },
 ];

@@ -19,6 +19,7 @@ import { scratch } from "../helpers/scratch.ts";
 const whole: Readonly<Record<string, (state: State) => State>> = {
   "qwen3_moe/untied": (state) => atRunTime(state, () => true),
   "deepseek_v3/noqlora-bf16": (state) => atRunTime(state, () => true),
+  "glm4_moe/groups": (state) => atRunTime(state, () => true),
   "kimi_k2_7/images": (state) =>
     kimiAtRunTime(
       atRunTime(state, () => true),

@@ -1,0 +1,58 @@
+import { defineFamily } from "../../src/family/define.ts";
+import { BACKEND_SINCE } from "../trainers/torchtitan-backend.ts";
+import { vllmRow } from "../trainers/vllm.ts";
+import { glm4MoeMath, parseGlm4MoeConfig } from "./config.ts";
+import { hfForward } from "./hf.ts";
+import { glm4MoeAxes, torchtitanRules } from "./mapping.ts";
+import { nativeForward } from "./native.ts";
+import { vllmRules } from "./vllm.ts";
+
+export const glm4Moe = defineFamily({
+  family: "glm4_moe",
+  modelTypes: ["glm4_moe"],
+  flavours: [
+    ...["moe", "dense layers first", "shared experts", "grouped-routing", "multi-token-prediction", "partial rotary"],
+    ...["query and key norms", "biased", "grouped-query", "yarn", "tied"],
+  ],
+  modalities: ["text"],
+  sources: [
+    "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/moe_replacement.py",
+    "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/glm4_moe/modeling_glm4_moe.py",
+  ],
+  probes: [
+    { model_type: "glm4_moe", ...probeSizes(), use_qk_norm: true, attention_bias: true },
+    { model_type: "glm4_moe", ...probeSizes(), attention_bias: true },
+    { model_type: "glm4_moe", ...probeSizes(), use_qk_norm: true },
+    { model_type: "glm4_moe", ...probeSizes(), tie_word_embeddings: true },
+    { model_type: "glm4_moe", ...probeSizes() },
+  ],
+  parse: (json, where) => parseGlm4MoeConfig(json, where),
+  encodable: {
+    fp8: { keys: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(ending) },
+  },
+  facts: (config) => config,
+  axes: glm4MoeAxes,
+  math: glm4MoeMath,
+  hfConfig: (_, json) => json,
+  hf: { graph: hfForward },
+  layouts: [
+    { name: "torchtitan", trainer: "torchtitan", since: BACKEND_SINCE, rules: torchtitanRules, graph: nativeForward },
+    vllmRow(vllmRules),
+  ],
+});
+
+/** A config that has every kind of key: layers and experts differ only in their indices. */
+function probeSizes() {
+  return {
+    num_hidden_layers: 2,
+    head_dim: 128,
+    first_k_dense_replace: 1,
+    n_routed_experts: 2,
+    num_nextn_predict_layers: 1,
+  };
+}
+
+/** What joins the inputs of MTP, `eh_proj`, stays plain. */
+function ending(module: string): string {
+  return `.${module}.weight`;
+}
