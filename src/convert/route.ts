@@ -105,6 +105,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     dropped: source.others.map(({ key, tensor = "not a tensor" }) => ({ key, reason: tensor })),
     waived: [],
     notes: [
+      ...(source.notes ?? []),
       ...aloneNote(source),
       ...source.others.flatMap(({ key, tensor }) =>
         tensor === undefined ? [] : [`"${key}" is left out: ${tensor} has no place in any format here`],

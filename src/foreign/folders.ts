@@ -15,17 +15,12 @@ const some = (pattern: RegExp) => (names: readonly string[]) => names.some((name
 export const mergeHelp = (path: string): string =>
   `merge LoRA into its base: convert BASE OUT --merge-adapter ${path}; another kind with peft, and give OUT: PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)`;
 
-/** DeepSpeed's names: `mp_rank_00_model_states.pt`, `zero_pp_rank_0_mp_rank_00_optim_states.pt`. */
-export const ZERO_FILE =
-  /^(?:bf16_|fp16_)?(?:zero_pp_rank_\d+_)?(?:mp_rank|layer)_\d+.*_(?:model|optim)_states\.pt$|^(?:bf16_)?zero_pp_rank_/;
-const ZERO_STEP = /^global_step\d+$/;
+/** Parts that DeepSpeed saves of a model: `mp_rank_01_model_states.pt`, `layer_03-model_00-model_states.pt`. */
+const DEEPSPEED_PART = /^(?:(?:mp_rank|layer)_\d+|zero_pp_rank_\d+_).*_(?:model|optim)_states\.pt$/;
 
-/** Where DeepSpeed's own script lies: in the folder, or beside it. */
-export function zeroHelp(path: string, folder: Folder): string {
-  const hasScript = folder.kind("zero_to_fp32.py") === "file";
-  const script = hasScript ? "python zero_to_fp32.py . OUT" : "python -m deepspeed.utils.zero_to_fp32 . OUT";
-  return `join the partitions with DeepSpeed's script, in ${path}: ${script} --safe_serialization; then give OUT`;
-}
+/** Where the weights are that ZeRO-3 takes out of a model. */
+export const ZERO_HELP =
+  "give the folder of the step (global_stepN) with the *_model_states.pt and *_optim_states.pt of all ranks in it: the second hold the weights";
 
 export const MEGATRON_HELP =
   "export it to Hugging Face with Megatron Bridge: AutoBridge.from_hf_pretrained(ID).export_ckpt(megatron_path=FOLDER, hf_path=OUT)";
@@ -33,22 +28,16 @@ export const MEGATRON_HELP =
 export const FOLDER_KINDS: readonly FolderKind[] = [
   {
     code: "UNCONSOLIDATED",
-    what: "a checkpoint of DeepSpeed, whose weights are cut into partitions",
-    is: (names) =>
-      names.includes("zero_to_fp32.py") || (names.includes("latest") && names.some((n) => ZERO_STEP.test(n))),
-    help: zeroHelp,
+    what: "the root of a checkpoint of DeepSpeed, without a step",
+    is: (names) => names.includes("zero_to_fp32.py"),
+    help: () => ZERO_HELP,
   },
   {
     code: "UNCONSOLIDATED",
-    what: "a step of DeepSpeed, whose weights and optimizer lie in partitions",
-    is: some(ZERO_FILE),
-    help: (path, folder) => {
-      const whole = folder.list().find((name) => /^mp_rank_00_model_states\.pt$/.test(name));
-      const up = `in the folder above ${path}, which has \`latest\`: python zero_to_fp32.py . OUT --safe_serialization`;
-      return whole === undefined
-        ? up
-        : `give ${folder.pathOf(whole)} for the weights in training's precision, or, ${up}`;
-    },
+    what: "parts of a model that DeepSpeed cut by tensor or pipeline parallelism",
+    is: some(DEEPSPEED_PART),
+    help: () =>
+      "only the trainer knows how these parts join: export the model with the trainer's own script for Hugging Face",
   },
   {
     code: "UNCONSOLIDATED",

@@ -5,7 +5,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
 import type { Folder, Location } from "../formats/io/folder.ts";
 import { fileKindNamed, fileKindOf } from "./files.ts";
-import { type FolderKind, folderKindOf, mergeHelp, ZERO_FILE, zeroHelp } from "./folders.ts";
+import { type FolderKind, folderKindOf, mergeHelp, ZERO_HELP } from "./folders.ts";
 import { keyKindOf } from "./keys.ts";
 import { unmergedIn } from "./peft.ts";
 import { quantisedBy } from "./quantised.ts";
@@ -38,8 +38,6 @@ function fileAtFault({ path, folder, file }: Location, { code, details }: InputE
   const name = named ?? null;
   if (name === null) return null;
   const where = file === null ? folder.pathOf(name) : path;
-  if (ZERO_FILE.test(name))
-    return unconsolidated(where, "one of DeepSpeed's partitions", zeroHelp(folder.path, folder));
   const found = seen(folder, name);
   const kind = found === null ? undefined : fileKindOf(found);
   if (kind === undefined) return null;
@@ -145,11 +143,11 @@ function notMerged(
 }
 
 /** Throws InputError UNCONSOLIDATED for what ZeRO-3 leaves of a model in each rank's file: nobody's weights. */
-export function refuseEmptied({ path, folder }: Checkpoint, tensors: ReadonlyMap<string, TensorInfo>): void {
+export function refuseEmptied({ path }: Pick<Checkpoint, "path">, tensors: ReadonlyMap<string, TensorInfo>): void {
   const empty = [...tensors.values()].filter(({ shape }) => shape.length === 1 && shape[0] === 0).length;
   if (empty < 2 || empty * 2 < tensors.size) return;
   const what = `what ZeRO-3 leaves of a model: ${empty} of ${tensors.size} tensors are empty`;
-  throw unconsolidated(path, what, zeroHelp("the root of the checkpoint", folder));
+  throw unconsolidated(path, what, ZERO_HELP);
 }
 
 /** The error for keys that no family knows and that a trainer's layout has; null for others. */

@@ -33,6 +33,8 @@ export interface Checkpoint {
   readonly folder: Folder;
   /** Where config and tokenizer lie that go with it, where that is not beside it: verl's `huggingface/`. */
   readonly companions?: Folder;
+  /** What a reader of reports ought to know of how it was put together, in words. */
+  readonly notes?: readonly string[];
   /** Names in the folder of every file that holds bytes of it: weights, index, metadata. */
   readonly files: readonly string[];
   readonly format: Format;

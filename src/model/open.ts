@@ -4,6 +4,8 @@ import { namedFor } from "../foreign/foreign.ts";
 import { nearby } from "../foreign/nearby.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
+import { rootOf, type StepFiles, stepIn } from "../formats/deepspeed/names.ts";
+import { openDeepspeed } from "../formats/deepspeed/open.ts";
 import { ADAPTER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
 import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
@@ -92,6 +94,8 @@ function openFolder(folder: Folder): Checkpoint {
   }
   if (dcp.length > 0) return openDcp(folder);
   if (safetensors.length > 0) return openSafetensors({ path, folder, file: null });
+  const step = stepIn(folder);
+  if (step !== null) return openStep(step, path);
   if (torch.length > 0 && torch.every((name) => RANK_FILE.test(name))) return openRanks(folder, torch);
   const ranks = rankSetOf(folder, torch);
   const joined = ranks && openRankParts(folder, ranks);
@@ -111,6 +115,14 @@ function openFolder(folder: Folder): Checkpoint {
     });
   }
   throw notACheckpoint(folder);
+}
+
+/** Weights of ZeRO's partitions; without them the one file of all ranks, in training's precision. */
+function openStep(step: StepFiles, path: string): Checkpoint {
+  const whole = step.model.get(null);
+  const companions = rootOf(step) ?? undefined;
+  if (step.optimizer.size > 0 || whole === undefined) return openDeepspeed(step, path, companions);
+  return openTorchFile({ path, folder: step.folder, file: whole });
 }
 
 /** By names alone. An adapter is the checkpoint only where there is no other. */

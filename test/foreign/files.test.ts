@@ -92,18 +92,18 @@ test("of a sharded model the shard is named, and a sound file of that name keeps
 
 test.each<[string, Readonly<Record<string, string | Buffer>>, string, RegExp, RegExp]>([
   [
-    "DeepSpeed's root",
-    { latest: "global_step5", "zero_to_fp32.py": "", "global_step5/mp_rank_00_model_states.pt": "x" },
+    "DeepSpeed's root without its step",
+    { latest: "global_step5", "zero_to_fp32.py": "" },
     "UNCONSOLIDATED",
-    /DeepSpeed/,
-    /python zero_to_fp32\.py \. OUT/,
+    /DeepSpeed, without a step/,
+    /optim_states\.pt/,
   ],
   [
-    "a step of DeepSpeed",
-    { "zero_pp_rank_0_mp_rank_00_model_states.pt": "x", "zero_pp_rank_1_mp_rank_00_model_states.pt": "x" },
+    "tensor parallelism of DeepSpeed",
+    { "mp_rank_00_model_states.pt": "x", "mp_rank_01_model_states.pt": "x" },
     "UNCONSOLIDATED",
-    /DeepSpeed/,
-    /zero_to_fp32/,
+    /DeepSpeed cut by tensor/,
+    /trainer's own script/,
   ],
   [
     "Megatron by ranks",
@@ -130,9 +130,10 @@ test.each<[string, Readonly<Record<string, string | Buffer>>, string, RegExp, Re
   expect(error.details.help).toMatch(help);
 });
 
-test("one partition of DeepSpeed, by the path of the file", () => {
+test("a damaged partition of DeepSpeed is told as such, by the path of the file and in its step", () => {
   const folder = place({ "zero_pp_rank_0_mp_rank_00_optim_states.pt": "x" });
-  expect(refusal(join(folder, "zero_pp_rank_0_mp_rank_00_optim_states.pt"))).toMatchObject({ code: "UNCONSOLIDATED" });
+  expect(refusal(join(folder, "zero_pp_rank_0_mp_rank_00_optim_states.pt"))).toMatchObject({ code: "TORCH_FORMAT" });
+  expect(refusal(folder)).toMatchObject({ code: "TORCH_FORMAT" });
 });
 
 test("did you mean: two levels down, and what holds a model before what comes last", () => {

@@ -1,6 +1,7 @@
 // What a file of torch.save holds, zip or legacy: its values by flat names, and where storages lie.
 import { type ByteSource, readBytes } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
+import type { PickleValue } from "../pickle/value.ts";
 import { openArchive, storageRecord } from "../torch/archive.ts";
 import { openZipWithTrailer } from "../zip/reader.ts";
 import { StoredRecord } from "../zip/stored-record.ts";
@@ -13,6 +14,7 @@ const ZIP_MAGIC = [0x50, 0x4b, 3, 4];
 const PICKLE_MAGIC = 0x80;
 
 export interface TorchObject {
+  readonly value: PickleValue;
   readonly flat: Flattened;
   readonly storage: OpenStorage;
   readonly isZip: boolean;
@@ -24,7 +26,7 @@ export function readTorchObject(source: ByteSource, where: Where): TorchObject {
   if (ZIP_MAGIC.every((byte, i) => head[i] === byte)) {
     const archive = openArchive(openZipWithTrailer(source, where), OBJECT_GLOBALS);
     const flat = flatten(archive.value, budgetOf(archive.pickleLength), where);
-    return { flat, storage: (ref, of) => storageRecord(archive, ref, of), isZip: true };
+    return { value: archive.value, flat, storage: (ref, of) => storageRecord(archive, ref, of), isZip: true };
   }
   if (head[0] !== PICKLE_MAGIC) {
     throw refuse(where, "TORCH_FORMAT", "is neither a zip file nor a pickle of torch.save", {
@@ -34,6 +36,7 @@ export function readTorchObject(source: ByteSource, where: Where): TorchObject {
   const legacy = openLegacy(source, OBJECT_GLOBALS, where);
   const flat = flatten(legacy.value, budgetOf(legacy.pickleLength), where);
   return {
+    value: legacy.value,
     flat,
     isZip: false,
     storage: (ref, of) => {

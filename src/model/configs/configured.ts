@@ -5,6 +5,7 @@ import { witness } from "../../base/witness.ts";
 import type { Adapter } from "../../family/adapter.ts";
 import { adapterBeside } from "../../foreign/peft.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { partitionsBeside } from "../../formats/deepspeed/names.ts";
 import type { PathOrLocation } from "../../formats/io/disk-folder.ts";
 import { type ConfigFile, configsIn, readConfig } from "./config-files.ts";
 
@@ -136,7 +137,10 @@ export const NO_CONFIG: ConfiguredAs = { config: null, foreign: null, notes: [],
 /** Throws as `configOf`. */
 export function configuredAs(checkpoint: Checkpoint, options: ConfigOptions): ConfiguredAs {
   const { notes: ofConfig, ...found } = configOf(checkpoint, options);
-  const configured = { ...found, notes: [...ofConfig, ...adapterBeside(checkpoint)] };
+  const configured = {
+    ...found,
+    notes: [...ofConfig, ...(checkpoint.notes ?? []), ...adapterBeside(checkpoint), ...partitionsBeside(checkpoint)],
+  };
   if (configured.config === null) return { ...configured, json: null };
   witness()?.config(checkpoint.path, configured.config);
   const { json, notes } = readAs(options.adapters, configured.config, options.family);
