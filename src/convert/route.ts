@@ -237,16 +237,16 @@ function droppedBy({ dropped, equalities, from, to }: Mapping, { isWaived }: Cho
 
 /**
  * Hugging Face's keys in a trainer's container (what accelerate, FSDP or `torch.save` of a model of transformers write) are
- * on their way to the Hub; in safetensors they come from there.
+ * on their way to the Hub; in safetensors they come from there, unless ranks left them.
  */
 const isOnItsWay = ({ layout, checkpoint }: Model): boolean =>
-  layout.side === "hf" && checkpoint.format !== "safetensors";
+  layout.side === "hf" && (checkpoint.format !== "safetensors" || checkpoint.savedBy !== undefined);
 
 /** A base becomes a model of its own kind, unless another one is asked for. */
 const isMerged = ({ checkpoint }: Model): boolean => checkpoint.merged !== undefined;
 
 const wayNote = ({ checkpoint, family }: Model): string =>
-  `Hugging Face keys in ${checkpoint.format} become a Hugging Face folder; --to ${family.layouts[0].name} writes the trainer's layout`;
+  `Hugging Face keys in ${checkpoint.savedBy === undefined ? checkpoint.format : `files of ${checkpoint.savedBy} ranks`} become a Hugging Face folder; --to ${family.layouts[0].name} writes the trainer's layout`;
 
 function targetLayout(model: Model, to: string | undefined): Layout {
   const { family, layout } = model;

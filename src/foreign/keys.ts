@@ -33,6 +33,11 @@ export const KEY_KINDS: readonly KeyKind[] = [
     help: "export it with OLMo-core's src/examples/huggingface/convert_checkpoint_to_hf.py",
   },
   {
+    whose: "torchtune",
+    key: /(?:^|\.)layers\.\d+\.(?:sa|mlp)_norm\.scale$/,
+    help: "take what its FullModelHFCheckpointer writes at the end of training, which has Hugging Face's keys",
+  },
+  {
     whose: "FSDP's flat parameters",
     key: /(?:^|\.)_?flat_param(?:_\d+)?$/,
     help: "save the model with a full or sharded state dict (StateDictType.FULL_STATE_DICT), not with a local one",

@@ -39,7 +39,13 @@ export function sideFilesOf(own: Folder, weights: readonly string[], given: Fold
   }
   for (const file of found.values()) refuseOutside(file);
   const along = [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const leftBehind = restOf(own, [...weights, ...along.map(({ name }) => name)]);
+  const takenFrom = (from: Folder) => along.flatMap(({ folder, name }) => (folder === from ? [name] : []));
+  const leftBehind = restOf(own, [...weights, ...along.map(({ name }) => name)]).flatMap((name) =>
+    // The config's folder may lie in the checkpoint's.
+    given !== null && given.path === own.pathOf(name.replace(/\/$/, ""))
+      ? restOf(given, takenFrom(given)).map((child) => name + child)
+      : [name],
+  );
   const cards = along.filter(({ folder, name }) => folder !== own && CARD.test(name));
   return {
     along,

@@ -245,3 +245,12 @@ test("what was required and could not be checked fails; what begins with no bloc
   expect(usage).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean "parity"?') });
   expect(await run("check", folder, "--only", "party")).toMatchObject({ code: 2 });
 });
+
+test("what ranks left goes to no Hub: a pair of it and its conversion passes", async () => {
+  const ranks = join(FIXTURES, "ranks", "verl-fsdp2");
+  const out = join(scratch(), "hf");
+  await converted(ranks, out);
+  const { code, of } = await page(ranks, out, "--backend", "cpu", "--tokens", "32");
+  expect(of("failed")).toEqual([]);
+  expect(code).toBe(0);
+});

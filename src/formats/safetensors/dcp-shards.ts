@@ -49,6 +49,7 @@ export function joinDcpShards(folder: Folder, shards: readonly Shard[], opened: 
     format: "safetensors",
     tensors: new Map([...piecesOf(shards)].map(([key, pieces]) => [key, wholeTensor(key, pieces, path)])),
     others: [],
+    savedBy: new Set(shards.map(({ name }) => rankOf(name))).size,
     opened,
   });
 }

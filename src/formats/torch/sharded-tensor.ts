@@ -37,7 +37,8 @@ export function shardedTensorPart(tensor: PickleObject, where: Where): RankPart 
       throw fail(`a shard of ${dtype} [${box.sizes}] holds ${view.dtype} [${view.shape}]`);
     return { view, box: { offsets: box.offsets, sizes: box.sizes, from: box.offsets.map(() => 0) } };
   });
-  const [rank, world] = group instanceof PickleObject ? [group.args[1], group.args[3]] : [];
+  const [rank, world] =
+    group instanceof PickleObject ? [group.field("global_rank"), group.field("global_world_size")] : [];
   return {
     dtype,
     shape,

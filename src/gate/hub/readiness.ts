@@ -13,8 +13,15 @@ const UNFINISHED = /\.(?:tmp|part|partial|incomplete|crdownload)$/i;
 
 /** @param sides all that could be read; of those, folders in Hugging Face's layout are looked at */
 export async function hubChecks(sides: readonly OpenSide[]): Promise<Check[]> {
-  const hf = sides.filter(({ model }) => model.layout.side === "hf");
-  if (hf.length === 0) return [notChecked(READY, "no side is in Hugging Face's layout")];
+  const hf = sides.filter(({ model }) => model.layout.side === "hf" && model.checkpoint.savedBy === undefined);
+  const [ranks] = sides.filter(({ model }) => model.checkpoint.savedBy !== undefined);
+  if (hf.length === 0) {
+    const why =
+      ranks === undefined
+        ? "no side is in Hugging Face's layout"
+        : `${ranks.path} is what ranks left, and goes to no Hub as it is`;
+    return [notChecked(READY, why)];
+  }
   const folders = hf.filter(({ checkpoint }) => checkpoint.path === checkpoint.folder.path);
   const single = hf.filter((side) => !folders.includes(side));
   const checks = await Promise.all(folders.map((side) => ofFolder(side, folders.length > 1)));

@@ -24,7 +24,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     tensors.set(key, { ...info, key });
   }
   const storedKey = (key: string) => names.get(key) ?? key;
-  const { path, folder, files, format, others, chunks, companions, safetensors, ranks, merged } = stored;
+  const { path, folder, files, format, others, chunks, companions, savedBy, safetensors, ranks, merged } = stored;
   const checkpoint: Checkpoint = {
     path,
     folder,
@@ -34,6 +34,7 @@ export function renamedCheckpoint(stored: Checkpoint, rename: (key: string) => s
     tensors,
     ...(chunks === undefined ? {} : { chunks }),
     ...(companions === undefined ? {} : { companions }),
+    ...(savedBy === undefined ? {} : { savedBy }),
     ...(safetensors === undefined ? {} : { safetensors: renamedOrigin(safetensors, own) }),
     ...(merged === undefined ? {} : { merged }),
     ...(ranks === undefined ? {} : { ranks: ranks.map((rank) => renamedCheckpoint(rank, rename).checkpoint) }),
