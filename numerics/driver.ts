@@ -95,8 +95,9 @@ export async function runForwards<N extends Node>(
     const x = values ? first : second;
     if (x && observer.tap) {
       const [rows] = x.value!.shape;
+      const ahead = Math.max(...runners.map((runner) => runner.ahead));
       // A tap of other rows than tokens, as in front of a tower's merger, is of whole inputs.
-      const own = rows === input.ids_T.length ? counted : undefined;
+      const own = rows === input.ids_T.length ? countedRows(counted, rows - ahead, ahead) : undefined;
       observer.tap(measured(tap, await tapSums(r, tapOf(backend, x.value!), { rows: rows!, counted: own })));
     }
     if (restart && values && tap !== restart.to) for (const runner of runners) runner.goOnFrom(values);
@@ -121,6 +122,10 @@ export async function runForwards<N extends Node>(
     }
   }
 }
+
+/** Those that count, up to `end` where the rows behind it tell of no token. */
+const countedRows = (counted: Rows | undefined, end: number, ahead: number): Rows | undefined =>
+  ahead === 0 ? counted : { begin: counted?.begin ?? 0, end: Math.min(counted?.end ?? end, end) };
 
 /** FLOPs of a stretch of a pass. */
 export function flopsBetween({ steps }: ForwardPlan, restart: Restart | undefined): number {
@@ -191,6 +196,8 @@ class Runner<N extends Node> {
   /** The tap that was reached last, and what has to outlive the next evaluation. */
   tap = "";
   value: N | null = null;
+  /** As of the tap. */
+  ahead = 0;
   held: readonly N[] = [];
   private readonly blocks: RowBlocks<N>;
   private readonly generator: Generator<Tap<Handle<N>>, Handle<N>, void>;
@@ -252,6 +259,7 @@ class Runner<N extends Node> {
     const next = this.generator.next();
     if (next.done) throw new Error("a forward pass ended before a tap that its plan has");
     this.tap = next.value.name;
+    this.ahead = next.value.ahead ?? 0;
     return next.value;
   }
 

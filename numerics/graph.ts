@@ -144,6 +144,8 @@ export interface Tap<N extends Node> {
   readonly name: string;
   readonly value: N;
   readonly keep?: readonly N[];
+  /** Its rows tell of the token so many places on. The last rows have none to tell of, and are not compared; 0 unless given. */
+  readonly ahead?: number;
 }
 
 /** Yields at taps, returns the logits [T, V]. What follows the last tap works row by row, so that it can run in blocks of rows. */

@@ -6,6 +6,7 @@ import type { KnownCode } from "../../src/family/known.ts";
 const MEASURED = {
   ATTENTION_TEMPERATURE: { measured: "0.03" },
   CHUNKED_LAYERS: { measured: "not measured" },
+  GROUP_SCORES: { measured: "not measured" },
   LOGITS_AFTER_HEAD: { measured: "0.08 to 4" },
   MLA_NORM_EPS: { measured: "3e-11 to 2e-10 at eps 1e-5", smallKlNats: 1e-8 },
   MTP_BEFORE_NORM: { measured: "none: it moves no logit of the model", smallKlNats: 0 },

@@ -84,7 +84,7 @@ export function hfForward(config: DeepseekV3Config): Forward {
       const attended_TD = block.attention(op.linear(fused, w(`${layer}.eh_proj`)), layer);
       const out_TD = block.feedForward(attended_TD, layer, `mtp.${m}`, true);
       previous_TD = op.rmsNorm(out_TD, w(`${layer}.shared_head.norm`), normEps);
-      yield { name: `mtp.${m}`, value: previous_TD, keep: [last_TD] };
+      yield { name: `mtp.${m}`, value: previous_TD, keep: [last_TD], ahead: m + 1 };
     }
     yield { name: "norm", value: last_TD };
     return op.linear(last_TD, w(config.tied ? "model.embed_tokens" : "lm_head"));

@@ -3,13 +3,16 @@ import type { Encodable } from "../../src/family/encodable.ts";
 import { deepseekV3Math } from "../common/deepseek-decoder.ts";
 import { decoderAxes } from "../common/deepseek-table.ts";
 import { known } from "../common/known.ts";
+import { megatronRow } from "../trainers/megatron.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { MODEL_TYPES, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { deepseekV3Rules } from "./mapping.ts";
+import { megatronRules } from "./megatron.ts";
 import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 import { ROUTER_IN_TRANSFORMERS } from "./upstream.ts";
 import { vllmRules } from "./vllm.ts";
 
@@ -20,7 +23,7 @@ export const deepseekV3 = defineFamily({
   modelTypes: MODEL_TYPES,
   flavours: ["moe", "query-latent", "direct-query", "grouped-routing", "multi-token-prediction", "yarn", "tied"],
   modalities: ["text"],
-  known: known("MLA_NORM_EPS", "MTP_BEFORE_NORM", "YARN_MSCALE"),
+  known: known("GROUP_SCORES", "MLA_NORM_EPS", "MTP_BEFORE_NORM", "ROUTE_NORM", "YARN_MSCALE"),
   encodings: ["fp8"],
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/deepseek_v3/state_dict_adapter.py",
@@ -49,6 +52,7 @@ export const deepseekV3 = defineFamily({
     row("torchtitan-2026-04", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-27"),
     vllmRow(vllmRules),
+    megatronRow({ rules: megatronRules, graph: megatronForward, differences: megatronDifferences }),
   ],
 });
 

@@ -10,6 +10,7 @@ import {
   type Rule,
   refuse,
   rename,
+  type TieRule,
   tie,
   together,
 } from "../../src/table/rule.ts";
@@ -23,11 +24,11 @@ export const deepseekV3Rules = (c: DeepseekV3Config, spelling: Spelling): Rule[]
 ];
 
 /** Layers after the last are no tensors of transformers' model, which skips them, as it does without these in a file. */
-const ofMtp = (c: DeepseekV3Config, rule: MapRule): MapRule =>
+export const ofMtp = (c: DeepseekV3Config, rule: MapRule): MapRule =>
   c.announcesMtp ? announced("part that predicts further tokens", optional(rule)) : optional(rule);
 
 /** What only such a layer has. A number of layers that is wrong in the config is no layer of this kind. */
-const unannounced = (c: DeepseekV3Config): Rule[] =>
+export const unannounced = (c: DeepseekV3Config): Rule[] =>
   ["eh_proj", "enorm", "hnorm", "shared_head"].map((name) =>
     refuse("hf", `model.layers.${c.nLayers}.${name}.{key}`, {
       reason:
@@ -53,7 +54,16 @@ function mtpLayers(c: DeepseekV3Config, spelling: Spelling): Rule[] {
       ...inCanonicalOrder(decoderExperts(spelling, native, hf)),
       rename(`${native}.mtp_norm.weight`, `${hf}.shared_head.norm.weight`, "d"),
     ])),
-    tie("hf", `${hf}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),
-    tie("hf", `${hf}.shared_head.head.weight`, c.tied ? "model.embed_tokens.weight" : "lm_head.weight", "MTP layers share the head", false),
+    ...repeatedByMtp(c),
   ];
 }
+
+/** What the Hub's files repeat in each MTP layer. */
+export const repeatedByMtp = (c: DeepseekV3Config): TieRule[] => {
+  const hf = "model.layers.{m+L}";
+  const head = c.tied ? "model.embed_tokens.weight" : "lm_head.weight";
+  return [
+    tie("hf", `${hf}.embed_tokens.weight`, "model.embed_tokens.weight", "MTP layers share the embedding", false),
+    tie("hf", `${hf}.shared_head.head.weight`, head, "MTP layers share the head", false),
+  ];
+};

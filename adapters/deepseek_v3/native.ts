@@ -166,7 +166,7 @@ function forwardWith(config: DeepseekV3Config, spelling: Spelling, upstream: Ups
       const fused_TD = op.linear(op.concat([enormed_TD, hnormed_TD], 1), weight(`${layer}.eh_proj.weight`));
       const out_TD = block.feedForward(block.attention(fused_TD, layer), layer, `mtp.${m}`, true);
       h_TD = op.rmsNorm(out_TD, weight(`${layer}.mtp_norm.weight`), normEps);
-      yield { name: `mtp.${m}`, value: h_TD, keep: [y_TD] };
+      yield { name: `mtp.${m}`, value: h_TD, keep: [y_TD], ahead: m + 1 };
     }
     yield { name: "norm", value: y_TD };
     // A tied head and the embedding are one parameter.

@@ -2,11 +2,14 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { known } from "../common/known.ts";
+import { megatronRow } from "../trainers/megatron.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { gptOssAxes, gptOssRules } from "./mapping.ts";
+import { megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 
 const row = torchtitanRows({ rules: gptOssRules, graph: nativeForward, differences: nativeDifferences });
 
@@ -39,6 +42,7 @@ export const gptOss = defineFamily({
     row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
+    megatronRow({ rules: megatronRules, graph: megatronForward, differences: megatronDifferences }),
   ],
 });
 

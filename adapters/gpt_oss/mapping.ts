@@ -1,5 +1,5 @@
 // gpt-oss: attention with biases and one sink per head; experts whose gate and up rows are interleaved on both sides.
-// Axes: l layers, v vocabulary, d model, n query heads, k key/value heads, H channels of a head, e experts, f ffn of an
+// Axes: l layers, v vocabulary, d model, n query heads, k key/value heads, r = n/k, H channels of a head, e experts, f ffn of an
 // expert, g its gate and up rows.
 //   pytorch/torchtitan@v0.3.0:torchtitan/models/gpt_oss/{moe,state_dict_adapter}.py
 //   pytorch/torchtitan@v0.2.2:torchtitan/models/gpt_oss/model/state_dict_adapter.py
@@ -15,6 +15,7 @@ export const gptOssAxes = (c: GptOssConfig) => ({
   d: c.dim,
   n: c.nHeads,
   k: c.nKvHeads,
+  r: c.nHeads / c.nKvHeads,
   H: c.headDim,
   e: c.nExperts,
   f: c.expertDim,
@@ -22,7 +23,7 @@ export const gptOssAxes = (c: GptOssConfig) => ({
 });
 
 /** `_keep_in_fp32_modules` of huggingface/transformers@v5.23.0:src/transformers/models/gpt_oss/modeling_gpt_oss.py#L389 */
-const NORM = "transformers keeps the norms of this family in F32";
+export const NORM = "transformers keeps the norms of this family in F32";
 
 // biome-ignore format: a table
 export function gptOssRules(c: GptOssConfig, { head, expert, expertBias, ...spelling }: Spelling): Rule[] {

@@ -15,6 +15,8 @@ export interface InLayer<N extends Node> {
   readonly weight: (name: string) => N;
   readonly has: (name: string) => boolean;
   readonly table: RopeTable;
+  /** As reports name it: `layers.3`, `mtp.0`. */
+  readonly name: string;
 }
 
 /** What a layer adds to the residual stream x [T, D], norm included. */
@@ -28,33 +30,53 @@ export interface GptModel {
   readonly frequencies: RopeFrequencies;
   readonly attention: LayerBlock;
   readonly mlp: LayerBlock;
+  /** Layers that predict further tokens, as the last of the decoder; none unless given. */
+  readonly nFurther?: number;
 }
 
 /** TransformerBlock between embedding and output layer. */
-export const gptForward = ({ nLayers, normEps, tied, frequencies, attention, mlp }: GptModel): Forward =>
+export const gptForward = (model: GptModel): Forward =>
   function* (op, weight, { ids_T, has = () => false }) {
+    const { nLayers, normEps, tied, attention, mlp, nFurther = 0 } = model;
     const embedding = "embedding.word_embeddings.weight";
     const table = ropeTable(
-      frequencies,
+      model.frequencies,
       ids_T.map((_, t) => t),
     );
+    const layerAt = (layer: number, name: string, module: string) => ({
+      op,
+      layer,
+      table,
+      name,
+      weight: (tensor: string) => weight(`${module}.${tensor}`),
+      has: (tensor: string) => has(`${module}.${tensor}`),
+    });
     let x_TD = op.gather(weight(embedding), ids_T);
     yield { name: "embed", value: x_TD };
     for (let l = 0; l < nLayers; l++) {
-      const key = (name: string) => `decoder.layers.${l}.${name}`;
-      const at = {
-        op,
-        layer: l,
-        table,
-        weight: (name: string) => weight(key(name)),
-        has: (name: string) => has(key(name)),
-      };
+      const at = layerAt(l, `layers.${l}`, `decoder.layers.${l}`);
       x_TD = op.add(x_TD, attention(at, x_TD));
       yield { name: `layers.${l}.attn`, value: x_TD };
       x_TD = op.add(x_TD, mlp(at, x_TD));
       yield { name: `layers.${l}.ffn`, value: x_TD };
     }
     const y_TD = op.rmsNorm(x_TD, weight("decoder.final_layernorm.weight"), normEps);
+    // MultiTokenPredictionLayer m: a layer over W [norm(embedding of the token m + 1 places on, of id 0 at the end) | norm(h)]
+    let h_TD = y_TD;
+    for (let m = 0; m < nFurther && has(`mtp.layers.${m}.eh_proj.weight`); m++) {
+      const module = `mtp.layers.${m}`;
+      const norm = (z_TD: typeof h_TD, name: string) => op.rmsNorm(z_TD, weight(`${module}.${name}.weight`), normEps);
+      const rolled_TD = op.gather(
+        weight(embedding),
+        ids_T.map((_, t) => ids_T[t + m + 1] ?? 0),
+      );
+      const both = op.concat([norm(rolled_TD, "enorm"), norm(h_TD, "hnorm")], 1);
+      const at = layerAt(nLayers + m, `mtp.${m}`, `${module}.transformer_layer`);
+      const in_TD = op.linear(both, weight(`${module}.eh_proj.weight`));
+      const attended_TD = op.add(in_TD, attention(at, in_TD));
+      h_TD = norm(op.add(attended_TD, mlp(at, attended_TD)), "final_layernorm");
+      yield { name: `mtp.${m}`, value: h_TD, keep: [y_TD], ahead: m + 1 };
+    }
     yield { name: "norm", value: y_TD };
     return op.linear(y_TD, weight(tied ? embedding : "output_layer.weight"));
   };
@@ -70,11 +92,13 @@ export interface GqaOptions {
   readonly qkvBias: boolean;
   readonly projectionBias: boolean;
   readonly mask: (layer: number) => AttentionMask;
+  /** `softmax_type="learnable"`; false unless given. */
+  readonly sinks?: boolean;
 }
 
 /** SelfAttention with linear_qkv: for each key head its R query heads, the key head, the value head. */
 export function gqa(options: GqaOptions): LayerBlock {
-  const { nHeads: N, nKvHeads: K, headDim: H, normEps, qkNorm, qkvBias, projectionBias, mask } = options;
+  const { nHeads: N, nKvHeads: K, headDim: H, normEps, qkNorm, qkvBias, projectionBias, mask, sinks = false } = options;
   const R = N / K;
   return ({ op, layer, weight, table }, x_TD) => {
     const T = x_TD.shape[0]!;
@@ -93,7 +117,11 @@ export function gqa(options: GqaOptions): LayerBlock {
     const q_TNH = op.rope(normed(heads(0, R), "q"), table, "half");
     const k_TKH = op.rope(normed(heads(R, R + 1), "k"), table, "half");
     const v_TKH = heads(R + 1, R + 2);
-    const core_TNH = op.attention(q_TNH, k_TKH, v_TKH, { scale: H ** -0.5, mask: mask(layer) });
+    const core_TNH = op.attention(q_TNH, k_TKH, v_TKH, {
+      scale: H ** -0.5,
+      mask: mask(layer),
+      sinks_N: sinks ? weight("self_attention.core_attention.softmax_offset") : undefined,
+    });
     const projection = weight("self_attention.linear_proj.weight");
     return op.linear(
       op.reshape(core_TNH, [T, N * H]),
@@ -124,7 +152,7 @@ export function gatedMlp({ normEps, bias }: { readonly normEps: number; readonly
 const SCALING = { lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 8192 } as const;
 
 /**
- * RotaryEmbedding. Its formulas are those of transformers, from which they were taken, in the same order of operations.
+ * RotaryEmbedding and YarnRotaryEmbedding. Their formulas are those of transformers, in the same order of operations.
  * Throws InputError NO_GRAPH for what it has no argument for.
  */
 export function megatronFrequencies(rope: RopeSpec): RopeFrequencies {
@@ -136,16 +164,19 @@ export function megatronFrequencies(rope: RopeSpec): RopeFrequencies {
       if (other === undefined) return transformersFrequencies(rope);
       throw noRope(`llama3 scaling with ${other[0]} other than ${other[1]}, which is fixed in its source`);
     }
-    case "linear":
     case "yarn":
+      if (rope.attentionFactor === undefined) return transformersFrequencies(rope);
+      throw noRope("an attention_factor of its own");
+    case "linear":
+      throw noRope("linear scaling");
     default:
-      throw noRope(`${rope.kind} scaling`);
+      throw rope satisfies never;
   }
 }
 
 const noRope = (what: string): InputError =>
   new InputError("NO_GRAPH", `Megatron-Core's GPTModel has no argument for RoPE with ${what}`, {
-    expected: "plain RoPE, or Llama 3.1's scaling with its usual constants",
+    expected: "plain RoPE, YaRN, or Llama 3.1's scaling with its usual constants",
     found: what,
     help: "convert it to hf and compare that: `diff` shows that both hold the same weights",
   });

@@ -17,15 +17,25 @@
 // by one, whatever the form: `stackOf` says where they are in a stack.
 import type { LayoutRow } from "../../src/family/define.ts";
 import type { StackRow } from "../../src/family/layout.ts";
-import { inForm, type MapRule, map, type Rule, rename, type TermSpec, type Terms, tie } from "../../src/table/rule.ts";
+import {
+  type DropRule,
+  inForm,
+  type MapRule,
+  map,
+  type Rule,
+  rename,
+  type TermSpec,
+  type Terms,
+  type TieRule,
+  tie,
+} from "../../src/table/rule.ts";
 
 /** `megatron` in a family's list of layouts. */
-export const megatronRow = <C>({ rules, graph }: Pick<LayoutRow<C>, "rules" | "graph">): LayoutRow<C> => ({
+export const megatronRow = <C>(row: Pick<LayoutRow<C>, "rules" | "graph" | "differences">): LayoutRow<C> => ({
+  ...row,
   name: "megatron",
   trainer: "megatron",
   since: "core 0.7",
-  rules,
-  graph,
   stackOf,
 });
 
@@ -45,6 +55,11 @@ export interface Layer {
   readonly row: (name: string, hf: string, dims: string, spellings?: readonly string[]) => MapRule;
   /** Pattern of a key of HF's layers. */
   readonly hf: (name: string) => string;
+  /** Another name of a tensor: files have one or the other, and are written with both. */
+  readonly also: (name: string, of: string) => TieRule;
+  /** Pattern of a key of these layers, and dims as they stand there. */
+  readonly key: (name: string) => string;
+  readonly dims: (dims: string) => string;
   /** The same at the indices of another axis: `dense`, `moe`. */
   readonly over: (axis: string) => Layer;
 }
@@ -56,35 +71,49 @@ export interface Block {
   readonly hf: string;
   /** Axis of the layers; `l` unless given. */
   readonly axis: string;
+  /** Index of HF's layers, `m+L`; the axis unless given. */
+  readonly hfIndex?: string;
+  /** Module of a layer that has its tensors: `transformer_layer`. */
+  readonly inner?: string;
 }
+
+export type LayerRules = (layer: Layer) => readonly (MapRule | TieRule | DropRule)[];
 
 const DECODER: Block = { native: "decoder.layers", hf: "model.layers", axis: "l" };
 
 /** Keys `decoder.layers.<name>`, dims `l …`. */
-function stacked({ native, hf, axis }: Block): Layer {
-  const key = (name: string) => `${native}.${name}`;
-  const all = (dims: string) => (dims === "." ? axis : `${axis} ${dims}`);
-  return { isApart: false, ...parts({ hf, axis }, key, all), over: (other) => stacked({ native, hf, axis: other }) };
-}
+const stacked = (block: Block): Layer => ({
+  ...parts(
+    block,
+    (name) => `${block.native}.${name}`,
+    (dims) => (dims === "." ? block.axis : `${block.axis} ${dims}`),
+  ),
+  isApart: false,
+  over: (axis) => stacked({ ...block, axis }),
+});
 
 /** Keys `decoder.layers.N.<name>`. */
-function oneByOne({ native, hf, axis }: Block, isApart = false): Layer {
-  const key = (name: string) => `${native}.{${axis}}.${name}`;
-  return {
-    isApart,
-    ...parts({ hf, axis }, key, (dims) => dims),
-    over: (other) => oneByOne({ native, hf, axis: other }, isApart),
-  };
-}
+const oneByOne = (block: Block, isApart = false): Layer => ({
+  ...parts(
+    block,
+    (name) => [`${block.native}.{${block.axis}}`, ...(block.inner === undefined ? [] : [block.inner]), name].join("."),
+    (dims) => dims,
+  ),
+  isApart,
+  over: (axis) => oneByOne({ ...block, axis }, isApart),
+});
 
 function parts(
-  { hf, axis }: Pick<Block, "hf" | "axis">,
+  { hf, axis, hfIndex = axis }: Block,
   key: (name: string) => string,
   all: (dims: string) => string,
-): Pick<Layer, "term" | "row" | "hf"> {
-  const hfKey = (name: string) => `${hf}.{${axis}}.${name}`;
+): Omit<Layer, "isApart" | "over"> {
+  const hfKey = (name: string) => `${hf}.{${hfIndex}}.${name}`;
   return {
     hf: hfKey,
+    key,
+    dims: all,
+    also: (name, of) => tie("native", key(name), key(of), BOTH_NAMES, true),
     term: (name, dims, { spellings, ...more } = {}) => ({
       [key(name)]: {
         ...more,
@@ -99,6 +128,8 @@ function parts(
   };
 }
 
+const BOTH_NAMES = "Transformer Engine's modules and the local ones ask for a norm under different names";
+
 /** What files say of themselves: "" is what is written. */
 const ONE_BY_ONE = "layers one by one";
 const APART = "gate and up apart";
@@ -108,13 +139,21 @@ const APART = "gate and up apart";
  * layers of several kinds are always one by one.
  */
 export function layers(
-  rules: (layer: Layer) => readonly MapRule[],
+  rules: LayerRules,
   { unlike = false, ...block }: Partial<Block> & { readonly unlike?: boolean } = {},
 ): Rule[] {
   const own = { ...DECODER, ...block };
   const apart = inForm(APART, rules(oneByOne(own, true)));
   if (unlike) return [...inForm("", rules(oneByOne(own))), ...apart];
   return [...inForm("", rules(stacked(own))), ...inForm(ONE_BY_ONE, rules(oneByOne(own))), ...apart];
+}
+
+/** Layers that are always one by one, beside those of a decoder that may be stacked. */
+export function singleLayers(rules: LayerRules, block: Partial<Block> = {}): Rule[] {
+  return [
+    ...layers(rules, { ...block, unlike: true }),
+    ...inForm(ONE_BY_ONE, rules(oneByOne({ ...DECODER, ...block }))),
+  ];
 }
 
 export const embedding = (hf = "model.embed_tokens.weight"): MapRule[] => [

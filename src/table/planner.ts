@@ -35,8 +35,8 @@ export function planOf(check: Check): TablePlan {
 function* dropped({ resolved, waived, compiled, side, from, to }: Check): Generator<Dropped> {
   for (const [slot, key] of resolved.found) {
     if (slot.kind !== "drop") continue;
-    const { reason, recreate, derived } = slot.rule;
-    yield { key, reason, ...(recreate === undefined ? {} : { equals: recreate }), ...(derived && { derived }) };
+    const { reason, recreate, equals = recreate, derived } = slot.rule;
+    yield { key, reason, ...(equals === undefined ? {} : { equals }), ...(derived && { derived }) };
   }
   for (const key of waived) {
     const refusal = refusalOf(compiled.refused, side, key);

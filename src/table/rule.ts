@@ -95,6 +95,8 @@ export interface DropRule {
   readonly dims: Dims;
   /** Value every element must have, and with which the tensor is re-created (f32). */
   readonly recreate?: number;
+  /** Value every element must have; it is not re-created. */
+  readonly equals?: number;
   /** Values the tensor must have up to rounding, row-major; it is not re-created. */
   readonly derived?: () => Float32Array;
   /** As of a Term. */
@@ -306,7 +308,7 @@ export const drop = (
   side: Side,
   key: string,
   reason: string,
-  value: Pick<DropRule, "dims" | "recreate" | "derived">,
+  value: Pick<DropRule, "dims" | "recreate" | "equals" | "derived">,
 ): DropRule => ({ kind: "drop", side, key, reason, ...value });
 
 /**

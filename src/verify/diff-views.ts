@@ -124,7 +124,7 @@ function mayDifferInOrder({ recognised: { adapter, layout } }: Identified, [a, b
   return layout.side === "hf" && (encoding || ((shapes || keys) && hasOrders(adapter)));
 }
 
-/** Whether a key that one side alone has is of a tie, a buffer, or another spelling of one that the other has. */
+/** Whether a key that one side alone has is of a tie, a buffer, another spelling or another form of one that the other has. */
 function isToldByTable([left, right]: Sides<HfView>, [a, b]: Sides<TensorSource["tensors"]>): boolean {
   const told = ({ plan: { equalities, dropped, spelling } }: HfView) =>
     new Set([...equalities.map(({ alias }) => alias), ...dropped.map(({ key }) => key), ...spelling.values()]);
@@ -133,6 +133,7 @@ function isToldByTable([left, right]: Sides<HfView>, [a, b]: Sides<TensorSource[
   const [byLeft, byRight] = [told(left), told(right)];
   const [ofLeft, ofRight] = [tied(left), tied(right)];
   return (
+    left.plan.form !== right.plan.form ||
     [...a.keys()].some((key) => !b.has(key) && (byLeft.has(key) || ofRight.has(key))) ||
     [...b.keys()].some((key) => !a.has(key) && (byRight.has(key) || ofLeft.has(key)))
   );

@@ -97,6 +97,7 @@ function mapBothWays(
   const record = written === null ? null : parseRecord(encodeRecord(written), RECORD_NAME);
   const plain = mapByTable(table, virtualSource(there), [via, model.layout], {
     ...settledBy(record),
+    ...(model.layout.side === "native" ? { aliases: there.aliases, spelling: there.spelling } : {}),
     ...(there.form === undefined ? {} : { form: there.form }),
     targetEncoding: (key) => model.encoded.get(key)?.encoding.name,
   });

@@ -56,7 +56,7 @@ export interface MappingOptions extends PlanOptions {
   readonly dtypes?: DtypeChoice;
 }
 
-/** A plan, and the aliases that `hf` can have. */
+/** A plan, and the aliases that the source's side can have. */
 export interface Planned extends TablePlan, Pick<Mapping, "aliases"> {
   /** Of one that stays within a layout: what the table made for it, to the other layout. */
   readonly across?: Planned;
@@ -89,7 +89,8 @@ export function planned(table: Table, source: TensorSource, [from, to]: Way, opt
 
 function across(table: Table, source: TensorSource, from: Layout, options: PlanOptions): Planned {
   const plan = table.plan(directionFrom(from), source.tensors, options);
-  const aliases = from.side === "hf" ? table.tensors("hf").filter(({ need }) => need === "alias") : [];
+  const own = from.side === "hf" ? table.tensors("hf") : table.tensors("native", source.tensors);
+  const aliases = own.filter(({ need }) => need === "alias");
   const present = new Set(plan.equalities.map(({ alias }) => alias));
   const has = (key: string) => present.has(plan.spelling.get(key) ?? key);
   return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };

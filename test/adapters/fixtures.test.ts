@@ -85,9 +85,11 @@ describe.each(tableCases.map((one) => [one.name, one] as const))("%s", (_, one) 
 
   test.each(Object.entries({ ...one.hfs, ...one.textHfs }))("%s → native is what from_hf gives", (_name, folder) => {
     const checkpoint = openSafetensors(folder);
-    expect(converted(one, "fromHf", folder, checkpoint).tensors).toEqual(
-      Object.fromEntries(isTextAlone(folder) ? textAlone(one.fromHf) : one.fromHf),
-    );
+    const made = converted(one, "fromHf", folder, checkpoint).tensors;
+    // Megatron-Core's specs have one of two names of a norm; files are written with both
+    for (const tensor of compiledTable(familyOf(one), one.layout).tensors("native"))
+      if (tensor.need === "alias" && !one.fromHf.has(tensor.of!)) delete made[tensor.of!];
+    expect(made).toEqual(Object.fromEntries(isTextAlone(folder) ? textAlone(one.fromHf) : one.fromHf));
     checkpoint.close();
   });
 

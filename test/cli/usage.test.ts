@@ -68,7 +68,7 @@ describe("wrong usage exits 2", () => {
     ["an unknown dtype", ["plan", hf, "--dtype", "bf61"]],
     ["two dtypes for all", ["plan", hf, "--dtype", "bf16", "--dtype", "f32"]],
     ["a glob that matches nothing", ["plan", hf, "--dtype", "layers.*.wq=f32"]],
-    ["an unknown layout", ["plan", hf, "--to", "megatron"]],
+    ["an unknown layout", ["plan", hf, "--to", "lightning"]],
     ["an unknown family", ["inspect", hf, "--family", "llama9"]],
     ["a size without a unit", ["plan", hf, "--max-ram", "5"]],
     ["a size of nothing", ["plan", hf, "--max-ram", "0GB"]],

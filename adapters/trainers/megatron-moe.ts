@@ -1,0 +1,132 @@
+// Layers with experts, and latent attention, in Megatron-Core's checkpoints. Sequential and grouped experts, whatever their
+// modules are called, are saved as `experts.experts`, stacked over all ranks of EP; `singleton_local_shards` saves each alone.
+// Norms before experts and of latents have one name in Transformer Engine's specs and another in the local ones.
+// Axes: e experts, d model, s ffn of the shared experts; those of latent attention as in common/deepseek-table.ts.
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/moe/{experts,router,shared_experts}.py
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/multi_latent_attention.py
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/multi_token_prediction.py
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/{gpt_layer_specs,moe_module_specs}.py
+import {
+  critical,
+  type DropRule,
+  drop,
+  inOrder,
+  type MapRule,
+  map,
+  rename,
+  type TieRule,
+} from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
+import { RUN_TIME } from "../common/stacked-experts.ts";
+import { type Block, gatedMlp, type Layer, preMlpNorm } from "./megatron.ts";
+
+/** Before experts. The local spec saves it as if it were fused into a linear_fc1, which experts do not have. */
+export const preExpertsNorm = (layer: Layer, hf = "post_attention_layernorm.weight"): (MapRule | TieRule)[] => [
+  layer.row("pre_mlp_layernorm.weight", hf, "d"),
+  layer.also("mlp.linear_fc1.layer_norm_weight", "pre_mlp_layernorm.weight"),
+];
+
+export const router = (layer: Layer, hf = "mlp.gate.weight"): MapRule =>
+  critical(ROUTER, layer.row("mlp.router.weight", hf, "e d"));
+
+/** `moe_router_enable_expert_bias`; a buffer that upstream keeps in F32. */
+export const expertBias = (layer: Layer, hf = "mlp.gate.e_score_correction_bias"): MapRule =>
+  critical(EXPERT_BIAS, layer.row("mlp.router.expert_bias", hf, "e"));
+
+/** The same where Hugging Face has no place for it: it has to be zeros, or waived. */
+export const lostExpertBias = (layer: Layer): DropRule =>
+  critical(
+    EXPERT_BIAS,
+    drop("native", layer.key("mlp.router.expert_bias"), "load-balancing bias, which HF has no place for", {
+      dims: layer.dims("e"),
+      equals: 0,
+    }),
+  );
+
+const OWN = "mlp.experts.experts";
+
+/** `f` is the axis of an expert's ffn. */
+export function experts(layer: Layer, hf = "mlp.experts", f = "g"): MapRule[] {
+  const one = (name: string) => layer.hf(`${hf}.{e}.${name}_proj.weight`);
+  const joined = { [layer.hf(`${hf}.gate_up_proj`)]: `e (gate: ${f} | up: ${f}) d` };
+  const down = { [layer.hf(`${hf}.down_proj`)]: `e d ${f}` };
+  if (layer.isApart) {
+    const [gate, up] = [`${OWN}.{e}.linear_fc1.weight_w`, `${OWN}.{e}.linear_fc1.weight_v`];
+    const fc2 = layer.term(`${OWN}.{e}.linear_fc2.weight`, `d ${f}`);
+    return inOrder(
+      RUN_TIME,
+      [
+        map("rename", layer.term(gate, `${f} d`), { [one("gate")]: `${f} d` }),
+        map("rename", layer.term(up, `${f} d`), { [one("up")]: `${f} d` }),
+        map("rename", fc2, { [one("down")]: `d ${f}` }),
+      ],
+      [
+        map("gateUp", { ...layer.term(gate, `gate: ${f} d`), ...layer.term(up, `up: ${f} d`) }, joined),
+        map("stackExperts", fc2, down),
+      ],
+    );
+  }
+  const fc1 = layer.term(`${OWN}.linear_fc1.weight`, `e (gate: ${f} | up: ${f}) d`);
+  const fc2 = layer.term(`${OWN}.linear_fc2.weight`, `e d ${f}`);
+  return inOrder(
+    RUN_TIME,
+    [
+      map("gateUp", fc1, { [one("gate")]: `gate: ${f} d`, [one("up")]: `up: ${f} d` }),
+      map("stackExperts", fc2, { [one("down")]: `d ${f}` }),
+    ],
+    [map("rename", fc1, joined), map("rename", fc2, down)],
+  );
+}
+
+/** `moe_shared_expert_intermediate_size`: one MLP beside the experts, of `f` channels. */
+export const sharedExperts = (layer: Layer, hf = "mlp.shared_experts", f = "s"): MapRule[] =>
+  gatedMlp(layer, "mlp.shared_experts", hf, f);
+
+/** MLASelfAttention, its norms and the one before it. `hasQueryLatent`: `q_lora_rank` is given. */
+// biome-ignore format: a table
+export function latentAttention(layer: Layer, hasQueryLatent: boolean): (MapRule | TieRule)[] {
+  const own = "self_attention";
+  return [
+    layer.row("input_layernorm.weight",                    "input_layernorm.weight",              "d"),
+    ...(hasQueryLatent
+      ? [
+          layer.row(`${own}.linear_q_down_proj.weight`,    "self_attn.q_a_proj.weight",           "c d"),
+          layer.row(`${own}.linear_q_up_proj.layer_norm_weight`, "self_attn.q_a_layernorm.weight", "c"),
+          layer.also(`${own}.q_layernorm.weight`, `${own}.linear_q_up_proj.layer_norm_weight`),
+          layer.row(`${own}.linear_q_up_proj.weight`,      "self_attn.q_b_proj.weight",           "(n Q) c"),
+        ]
+      : [layer.row(`${own}.linear_q_proj.weight`,          "self_attn.q_proj.weight",             "(n Q) d")]),
+    layer.row(`${own}.linear_kv_down_proj.weight`,         "self_attn.kv_a_proj_with_mqa.weight", "A d"),
+    layer.row(`${own}.linear_kv_up_proj.layer_norm_weight`, "self_attn.kv_a_layernorm.weight",    "z"),
+    layer.also(`${own}.kv_layernorm.weight`, `${own}.linear_kv_up_proj.layer_norm_weight`),
+    layer.row(`${own}.linear_kv_up_proj.weight`,           "self_attn.kv_b_proj.weight",          "(n B) z"),
+    layer.row(`${own}.linear_proj.weight`,                 "self_attn.o_proj.weight",             "d (n V)"),
+  ];
+}
+
+/** Before what follows latent attention: there the local spec leaves norms under the names of their modules. */
+export const normAfterLatents = (layer: Layer, beforeExperts: boolean): (MapRule | TieRule)[] => {
+  const hf = "post_attention_layernorm.weight";
+  if (beforeExperts) return [layer.row("pre_mlp_layernorm.weight", hf, "d")];
+  const { spellings: _, ...fused } = preMlpNorm(layer).native[0]!;
+  return [
+    { ...preMlpNorm(layer, hf), native: [fused] },
+    layer.also("pre_mlp_layernorm.weight", "mlp.linear_fc1.layer_norm_weight"),
+  ];
+};
+
+/** MultiTokenPredictionLayer: what it has beside a layer of the decoder. Axes: m its layers, x two times d. */
+export const furtherTokens = (hf: string): MapRule[] => [
+  rename<string, string>("mtp.layers.{m}.enorm.weight", `${hf}.enorm.weight`, "d"),
+  rename<string, string>("mtp.layers.{m}.hnorm.weight", `${hf}.hnorm.weight`, "d"),
+  rename<string, string>("mtp.layers.{m}.eh_proj.weight", `${hf}.eh_proj.weight`, "d x"),
+  rename<string, string>("mtp.layers.{m}.final_layernorm.weight", `${hf}.shared_head.norm.weight`, "d"),
+];
+
+/** Its layer, where HF numbers these on from the last of the decoder. */
+export const FURTHER: Partial<Block> = {
+  native: "mtp.layers",
+  inner: "transformer_layer",
+  axis: "m",
+  hfIndex: "m+L",
+};
