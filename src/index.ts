@@ -43,6 +43,7 @@ export type { Accepted } from "./gate/waivers.ts";
 export type { CheckOptions } from "./gate/work.ts";
 export { type HubAddress, parseHubAddress } from "./hub/address.ts";
 export { type HubSettings, hubSettings } from "./hub/settings.ts";
+export { type MergeOptions, mergeAdapters } from "./merge/merge.ts";
 export { type Model, type ModelOptions, openModel } from "./model/model.ts";
 export { openCheckpoint } from "./model/open.ts";
 export { type Cleaned, cleanLeftover, type Leftover, leftoversAt } from "./output/leftovers.ts";
@@ -79,6 +80,7 @@ export { checkDocument, checkSection } from "./report/views/gate/check.ts";
 export { gateDocument } from "./report/views/gate/gate.ts";
 export { inspectDocument } from "./report/views/inspect.ts";
 export { matchDocument } from "./report/views/match.ts";
+export { mergeCheckDocument } from "./report/views/merge/check-merge.ts";
 export { parityDocument } from "./report/views/parity.ts";
 export { joinedDocument, type PartsListing, partDocument, partsDocument } from "./report/views/parts.ts";
 export { planDocument } from "./report/views/plan.ts";
@@ -93,6 +95,12 @@ export { type Sealed, type SealOptions, seal } from "./verify/identity/seal.ts";
 export type { Seal, SealedTensor } from "./verify/identity/seal-data.ts";
 export { encodeSeal, parseSeal, readSeal, sealJson } from "./verify/identity/seal-file.ts";
 export { type Inspection, inspect, type Problem } from "./verify/inspect.ts";
+export {
+  type CheckedChange,
+  checkMerge,
+  type MergeCheck,
+  type MergeCheckOptions,
+} from "./verify/merge/check-merge.ts";
 export { type RoundTrip, type RoundTripOptions, roundtrip } from "./verify/roundtrip.ts";
 export { type Validation, validate } from "./verify/validate.ts";
 export type { Difference } from "./views/difference.ts";

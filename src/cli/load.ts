@@ -1,9 +1,9 @@
 // Loads what commands work with, families and checkpoints, when they are asked for.
 import { UsageError } from "../base/errors.ts";
+import type { ConversionOptions } from "../convert/plan.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { RAW } from "../family/layout.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { ModelOptions } from "../model/model.ts";
 import type { Arguments } from "./arguments.ts";
 
 /** Opens checkpoints one after the other, and closes those that are open when `use` is done or one cannot be opened. */
@@ -24,7 +24,7 @@ export async function withCheckpoints<T>(
 /** The source of a conversion, with what `--merge-adapter` names merged into it. It is closed with the source. */
 export async function withSource<T>(
   args: Arguments,
-  options: ModelOptions & { readonly to?: string | undefined },
+  options: ConversionOptions,
   use: (source: Checkpoint) => Promise<T>,
 ): Promise<T> {
   const paths = args.list("merge-adapter");

@@ -9,11 +9,17 @@ import { changedTensors, Unplaced } from "../model/edited.ts";
 import { type Model, type ModelOptions, openModel } from "../model/model.ts";
 import { asHf } from "../views/as-hf.ts";
 import { DEFAULT_BUFFER_BYTES } from "../views/gather.ts";
+import { castSource } from "../views/rounding.ts";
 import { renamedSource, type TensorSource } from "../views/tensor-source.ts";
 import { openAdapter, type PeftAdapter } from "./adapter.ts";
 import { deltaSource, KEPT } from "./deltas.ts";
 import { type Base, baseOf, byAlias, fitted, namesIn, placed } from "./fit.ts";
 import { type Changes, Sum } from "./sum.ts";
+
+export interface MergeOptions extends ModelOptions {
+  /** As `--dtype` has it: what is to be all F32 is summed in it, and not rounded to the base's type before. */
+  readonly dtype?: readonly string[] | undefined;
+}
 
 /** A base with adapters, and what of it is of use to look at closely. */
 export interface MergedBase {
@@ -32,10 +38,10 @@ export interface MergedBase {
 export const mergeAdapters = (
   base: Checkpoint,
   adapters: readonly PathOrLocation[],
-  options: ModelOptions,
+  options: MergeOptions,
 ): Checkpoint => mergedBase(base, adapters, options).checkpoint;
 
-export function mergedBase(base: Checkpoint, paths: readonly PathOrLocation[], options: ModelOptions): MergedBase {
+export function mergedBase(base: Checkpoint, paths: readonly PathOrLocation[], options: MergeOptions): MergedBase {
   const opened: PeftAdapter[] = [];
   try {
     for (const path of paths) opened.push(openAdapter(path));
@@ -46,7 +52,7 @@ export function mergedBase(base: Checkpoint, paths: readonly PathOrLocation[], o
   }
 }
 
-function mergedWith(base: Checkpoint, adapters: readonly PeftAdapter[], options: ModelOptions): MergedBase {
+function mergedWith(base: Checkpoint, adapters: readonly PeftAdapter[], options: MergeOptions): MergedBase {
   if (base.ranks !== undefined) throw inRanks(base);
   const model = openModel(base, options);
   const view = asHf(model, { mixedDtypes: true });
@@ -54,7 +60,9 @@ function mergedWith(base: Checkpoint, adapters: readonly PeftAdapter[], options:
   const fits = adapters.map((adapter) => fittedTo(of, adapter));
   refuseTwice(adapters, fits);
   const changes = { added: fits.flatMap(({ added }) => added), replaced: fits.map(({ replaced }) => replaced) };
-  const sum = new Sum(view.source, changes, adapters.map(({ path }) => path).join(", "));
+  const isWide = options.dtype?.some((spec) => spec.toLowerCase() === "f32") ?? false;
+  const terms = isWide ? castSource(view.source, widened(view.source)) : view.source;
+  const sum = new Sum(terms, changes, adapters.map(({ path }) => path).join(", "));
   const order = new Map([...view.source.tensors.keys()].map((key, i) => [key, i]));
   const tensors = fits
     .flatMap(({ tensors: own }, adapter) => own.map((each): MergedTensor => ({ ...each, adapter })))
@@ -88,6 +96,12 @@ function mergedWith(base: Checkpoint, adapters: readonly PeftAdapter[], options:
     checkpoint: overlaid(base, model, changed.source, changed.edited, merged, adapters),
   };
 }
+
+/** The type that a sum is made in. */
+export const widened =
+  ({ tensors }: TensorSource) =>
+  (key: string): "F32" | "F64" =>
+    tensors.get(key)?.dtype === "F64" ? "F64" : "F32";
 
 /** Buffers of two views and of the sum's blocks, and the factors that are kept, as they are stored and in F32. */
 function workBytesOf(adapters: readonly PeftAdapter[]): number {

@@ -14,6 +14,7 @@ import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { recordIn } from "../../src/model/record.ts";
 import { asHf } from "../../src/views/as-hf.ts";
+import { cast } from "../../src/views/cast.ts";
 import type { TensorSource } from "../../src/views/tensor-source.ts";
 import { f32, writeSafetensors } from "../helpers/checkpoints.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
@@ -132,6 +133,31 @@ describe("a conversion with an adapter", () => {
     const both = values([adapterOf("llama3-lora-bias"), adapterOf("llama3-patterns")]);
     for (const [i, value] of both.entries()) expect(value).toBeCloseTo(a[i]! + b[i]! - plain[i]!, 5);
   });
+});
+
+test("what is to be f32 is summed in it, in one layout and the other", () => {
+  const base = `${FIXTURES}qwen3/bf16`;
+  const path = adapterOf("qwen3-bf16");
+  const key = "model.layers.1.mlp.up_proj.weight";
+  const read = (checkpoint: Checkpoint) => {
+    const { source } = asHf(openModel(checkpoint, { adapters, config: `${base}/hf` }), { mixedDtypes: true });
+    return [source.tensors.get(key)?.dtype, new Uint8Array(bytesOf(source, key))] as const;
+  };
+  const open = (at: string, dtype: readonly string[]) => {
+    const checkpoint = mergeAdapters(openCheckpoint(at), [path], { adapters, config: `${base}/hf`, dtype });
+    const made = read(checkpoint);
+    checkpoint.close();
+    return made;
+  };
+  const [[type, wide], [, narrow], [, native]] = [
+    open(`${base}/hf`, ["f32"]),
+    open(`${base}/hf`, ["keep"]),
+    open(`${base}/native`, ["f32"]),
+  ];
+  expect(type).toBe("F32");
+  expect(cast(wide, "F32", "BF16")).toEqual(narrow);
+  expect(cast(narrow, "BF16", "F32")).not.toEqual(wide);
+  expect(native).toEqual(wide);
 });
 
 /** An adapter with another config, or other words in it. */

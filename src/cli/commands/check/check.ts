@@ -1,16 +1,18 @@
+import { UsageError } from "../../../base/errors.ts";
 import { parseUpstream } from "../../../family/upstream.ts";
 import { locate } from "../../../formats/io/disk-folder.ts";
 import { BLOCKS, type BlockName } from "../../../gate/block.ts";
 import { PROFILES } from "../../../gate/profile.ts";
 import type { CheckReport } from "../../../gate/report.ts";
 import { BACKEND_CHOICES, ROUTING_CHOICES } from "../../../parity/choices.ts";
+import type { ReportDocument } from "../../../report/document.ts";
 import { checkDocument } from "../../../report/views/gate/check.ts";
 import { backendNotes } from "../../../report/views/parity.ts";
 import { acceptancesIn } from "../../accept-known.ts";
 import { type Arguments, notOneOf } from "../../arguments.ts";
-import type { Command } from "../../command.ts";
+import type { Command, Context } from "../../command.ts";
 import { inputsOf, type Place, tokenizerBeside } from "../../input-options.ts";
-import { loadAdapters } from "../../load.ts";
+import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { choice, pairOptions, sideOptionsOf, text } from "../../options.ts";
 import { inputOptions, runOptions } from "../../parity-options.ts";
 import { untilAborted } from "../../signals.ts";
@@ -28,15 +30,19 @@ export const check: Command = {
     require: text('Fail where this could not be checked: one of these, or "hub: a tokenizer"; repeatable'),
     golden: text("safetensors with input_ids and logits that the target is compared with; repeatable"),
     seal: text("A file that `seal` wrote: the target has to be its model"),
+    base: text("The model that adapters were merged into: looks for each delta in the source, and for nothing else"),
+    "merge-adapter": text("An adapter that was merged into --base; repeatable, in their order"),
     ...inputOptions,
     ...runOptions,
     ...sides,
   },
   examples: [
     ["check outputs/checkpoint/step-1000 my-model", "is this the model that was trained?"],
+    ["check merged --base Qwen3-8B --merge-adapter my-lora", "is the adapter in it, once, and all else the base's?"],
     ["check my-model --golden golden.safetensors --report check.html", "one model, on a page for the archive"],
   ],
   async run(args, context) {
+    if (isOfMerge(args)) return checkMerged(args, context);
     const [adapters, { check: run }, { restoreTarget }] = await Promise.all([
       loadAdapters(args),
       import("../../../gate/check.ts"),
@@ -76,6 +82,38 @@ export const check: Command = {
     return checkDocument(report, await textsOf(args, places, report));
   },
 };
+
+const MERGE_OPTIONS = ["base", "merge-adapter"] as const;
+
+/** Throws UsageError MERGE_USAGE where the one is given without the other, or a target with them. */
+function isOfMerge(args: Arguments): boolean {
+  const given = MERGE_OPTIONS.filter((name) => args.list(name).length > 0);
+  if (given.length === 0) return false;
+  const target = args.text("target");
+  if (given.length === MERGE_OPTIONS.length && target === undefined) return true;
+  throw new UsageError("MERGE_USAGE", "a merged model is checked against one base and its adapters", {
+    expected: "check MERGED --base BASE --merge-adapter ADAPTER",
+    found: [...(target === undefined ? [] : ["a target"]), ...given.map((name) => `--${name}`)].join(", "),
+    help: "give the merged model alone, with both --base and --merge-adapter",
+  });
+}
+
+async function checkMerged(args: Arguments, { progress, signal }: Context): Promise<ReportDocument> {
+  const [adapters, { checkMerge }, { mergeCheckDocument }] = await Promise.all([
+    loadAdapters(args),
+    import("../../../verify/merge/check-merge.ts"),
+    import("../../../report/views/merge/check-merge.ts"),
+  ]);
+  return withCheckpoints([args.required("source"), args.required("base")], async ([merged, base]) => {
+    const running = checkMerge(merged!, base!, args.list("merge-adapter"), {
+      base: sideOptionsOf(args, adapters, "a"),
+      merged: sideOptionsOf(args, adapters, "b"),
+      onProgress: progress,
+      signal,
+    });
+    return mergeCheckDocument(await untilAborted(signal, running));
+  });
+}
 
 function blocksIn(args: Arguments): readonly BlockName[] | undefined {
   const names = args.list("only").flatMap((list) => list.split(","));
