@@ -251,14 +251,20 @@ function causesOf(root) {
 }
 
 /** What `parity` finds wrong: the codes of `findings`, with their words. */
-export function findingCodes(root) {
-  const [{ source }] = sourceFiles(root, "src/parity/verdict").filter(({ name }) => name.endsWith("/findings.ts"));
+export const findingCodes = (root) => [
+  ...findingsIn(root, "src/parity/verdict", "findings.ts"),
+  ...findingsIn(root, "src/report/views/merge", "check-merge.ts"),
+];
+
+function findingsIn(root, folder, file) {
+  const [{ source }] = sourceFiles(root, folder).filter(({ name }) => name.endsWith(`/${file}`));
   const constants = constantsOf(source);
   return objectsIn(source).flatMap((object) => {
-    const { code, message } = Object.fromEntries(fieldsOf(object));
-    if (code === undefined) return [];
+    const { code, message, cause } = Object.fromEntries(fieldsOf(object));
+    if (code === undefined || !ts.isStringLiteral(code)) return [];
     // A shorthand `message` is the constant declared just before it.
-    const said = message === undefined ? constantBefore(source, object, constants) : textOf(message, constants);
+    const text = message ?? cause;
+    const said = text === undefined ? constantBefore(source, object, constants) : textOf(text, constants);
     return [{ code: code.text, says: said.replaceAll(/…{2,}/g, "…") }];
   });
 }

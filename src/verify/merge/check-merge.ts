@@ -11,7 +11,6 @@ import { valueFaults } from "../../views/checks.ts";
 import { compareTensors } from "../../views/compare.ts";
 import { type Difference, sourceDifferences, valueDifference } from "../../views/difference.ts";
 import { castLike, castSource, narrower } from "../../views/rounding.ts";
-import type { TensorSource } from "../../views/tensor-source.ts";
 import { configsOf } from "../diff-configs.ts";
 import { checksumChecks } from "../not-checked.ts";
 import { type DeltaState, deltaState, type Found } from "./delta-state.ts";
