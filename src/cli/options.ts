@@ -72,6 +72,9 @@ export const convertOptions = {
     "A LoRA adapter of PEFT to merge into the source, a folder or hf://…; repeatable, in this order",
   ),
   "allow-drop": text("Let tensors without a place be dropped: GLOB; repeatable"),
+  optimizer: flag(
+    "Take the optimizer's state along, and schedules, data loaders, counters: from one trainer's layout to another",
+  ),
   "no-buffers": flag("Leave out native buffers that would be re-created"),
   ...sideOptions,
 } as const satisfies Readonly<Record<string, Options>>;
@@ -102,6 +105,7 @@ export function conversionOptionsOf(args: Arguments, adapters: readonly Adapter[
     seal: !args.flag("no-seal"),
     allowDrop: args.list("allow-drop"),
     buffers: !args.flag("no-buffers"),
+    optimizer: args.flag("optimizer"),
   };
 }
 

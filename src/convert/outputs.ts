@@ -30,6 +30,8 @@ export interface Originals {
 
 export interface OutputRequest {
   readonly mapping: Mapping;
+  /** Values that are no tensors, of a DCP target: as they are pickled, by their names. */
+  readonly entries?: ReadonlyMap<string, Uint8Array> | undefined;
   /** Tensors of a layout that is saved as rank shards; null for others. */
   readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly target: Target;
@@ -54,7 +56,7 @@ export function outputFiles(request: OutputRequest, options: SizeOptions): Outpu
     case "safetensors":
       return safetensorsFiles(tensors, request, options.maxShardSize);
     case "dcp":
-      return { files: dcpFiles(mapping, tensors, options.ranks ?? 1), notes: [] };
+      return { files: dcpFiles(request, tensors, options.ranks ?? 1), notes: [] };
     case "pt":
       if (isRankTarget(request)) return { ...planRankFiles(tensors, request.ranked, options.ranks ?? 1), notes: [] };
       return { files: planTorchFile(tensors, target.fileName ?? "model.pt"), notes: [] };
@@ -82,12 +84,21 @@ function checkOptions(request: OutputRequest, { maxShardSize, ranks }: SizeOptio
 }
 
 /** Each expert is a chunk of its own: a loader then holds one expert in memory, not the stack. */
-function dcpFiles({ tensors, paths }: Mapping, infos: readonly TensorInfo[], ranks: number): OutputFile[] {
+function dcpFiles(
+  { mapping: { tensors, paths }, entries }: OutputRequest,
+  infos: readonly TensorInfo[],
+  ranks: number,
+): OutputFile[] {
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
     return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;
   };
-  return planDcp(infos, { ranks, chunks, ...(paths === undefined ? {} : { paths }) });
+  return planDcp(infos, {
+    ranks,
+    chunks,
+    ...(entries === undefined ? {} : { entries }),
+    ...(paths === undefined ? {} : { paths }),
+  });
 }
 
 /** Whether each index of the first axis has its own source tensors, and holds more than a vector. */

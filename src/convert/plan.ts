@@ -29,6 +29,7 @@ import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
 import { type ConfigText, type TargetConfig, targetConfig } from "./target-config.ts";
 import { type TargetSeal, targetSeal } from "./target-seal.ts";
+import { stepsWith, withCarried } from "./trainer/with-carried.ts";
 import { waiversOf } from "./waivers.ts";
 
 export interface ConversionOptions extends RouteOptions, SizeOptions {
@@ -128,7 +129,9 @@ export function planConversion(
   const casts = castsOf(route.mapping);
   const originals = originalsOf(source, route, casts.length > 0);
   const metadata = originals === null ? { format: "pt" } : commonMetadata(originals.files);
-  const outputs = outputFiles({ mapping: route.mapping, ranked, target, originals, metadata }, options);
+  const all = withCarried(route, target);
+  const request = { mapping: all, entries: route.carried?.entries, ranked, target, originals, metadata };
+  const outputs = outputFiles(request, options);
   const side = sideFilesOf(source.folder, source.files, route.config?.folder ?? null);
   const { model, plan, record, encoding } = route;
   const [isEncoded, isCut] = [encoding !== null, outputs.shards !== undefined];
@@ -143,7 +146,8 @@ export function planConversion(
     notes.push("a target that is one file carries no config, tokenizer or record: keep them with it");
   if (isUnsealed) notes.push(NO_SEAL);
   source.sample?.();
-  const { family, from, to, mappings, mapping, dropped, waived } = route;
+  const { family, from, to, dropped, waived } = route;
+  const [mapping, mappings] = [all, stepsWith(route, all)];
   const inputs = filesRead(source, route.config, side);
   const decoded = [...(route.model?.encoded.values() ?? [])];
   const mergeBytes = source.merged?.workBytes ?? 0;

@@ -12,7 +12,7 @@ import { type ConfigFile, configBeside } from "../model/configs/config-files.ts"
 import { contradictionsIn } from "../model/configs/configured.ts";
 import { encodingFault } from "../model/configs/stored-as.ts";
 import { refuseRanks } from "../model/joined.ts";
-import { leftAlone } from "../model/keys.ts";
+import { isTrainerState, leftAlone } from "../model/keys.ts";
 import { type Model, type ModelOptions, openModel } from "../model/model.ts";
 import { type RankedTensor, rankedTensors } from "../model/ranks.ts";
 import { type ConversionRecord, recordIn } from "../model/record.ts";
@@ -32,6 +32,7 @@ import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
 import { settledBy, withKept } from "./record-of.ts";
+import { type Carried, carriedState } from "./trainer/carried.ts";
 import { checkWaivers, keptNote, type Waivers } from "./waivers.ts";
 
 export interface RouteOptions extends ModelOptions {
@@ -43,6 +44,8 @@ export interface RouteOptions extends ModelOptions {
   readonly allowDrop?: readonly string[] | undefined;
   /** Whether native buffers that HF lacks are re-created; true unless given. */
   readonly buffers?: boolean | undefined;
+  /** Whether the state of the trainer goes along, from one trainer's layout to another; false unless given. */
+  readonly optimizer?: boolean | undefined;
   /** `auto|none|fp8|mxfp4`: how weights of an HF target are stored; as its config says unless given. */
   readonly encoding?: string | undefined;
 }
@@ -71,6 +74,8 @@ export interface Route {
   readonly ranked: ReadonlyMap<string, RankedTensor> | null;
   readonly config: ConfigFile | null;
   readonly dropped: readonly { readonly key: string; readonly reason: string }[];
+  /** The state of the trainer, where it goes along; null where it does not. */
+  readonly carried: Carried | null;
   /** Those of `dropped` that the user let go. */
   readonly waived: readonly string[];
   readonly notes: readonly string[];
@@ -99,6 +104,7 @@ export function rawRoute(source: Checkpoint, options: RouteOptions): Route {
     mapping,
     record: record?.from.layout === RAW.name ? record : null,
     model: null,
+    carried: null,
     plan: null,
     ranked: null,
     config: configBeside(source),
@@ -143,6 +149,8 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   const mapping = encoded?.mapping ?? plain;
   const dropped = steps.flatMap((step) => droppedBy(step, choices));
   const waived = dropped.flatMap(({ key }) => (choices.isWaived(key) ? key : []));
+  const carried = options.optimizer === true ? carriedState(source, model, to, choices.bufferBytes) : null;
+  const left = leftAlone(source).filter(({ key }) => carried === null || !isTrainerState(source, key));
   return {
     family: model.adapter.family,
     from: model.layout,
@@ -154,13 +162,15 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     plan,
     ranked: rankedTensors(to, table),
     config,
-    dropped: [...dropped, ...leftAlone(source)],
+    dropped: [...dropped, ...left],
+    carried,
     waived,
     notes: [
       ...model.stored.notes,
       ...(options.to === undefined && isOnItsWay(model) && !isMerged(model) ? [wayNote(model)] : []),
       ...contradictionsIn(model.stored.config).map(({ message }) => message),
       ...notes,
+      ...(carried?.notes ?? []),
       ...keptNote(choices, model, new Set(waived)),
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentPart))),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),

@@ -41,6 +41,8 @@ export interface Checkpoint {
   /** In the container's own order. Headers only: opening a checkpoint reads no payload. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others: readonly OtherEntry[];
+  /** Values that are pickled apart (bytes entries of DCP), by their names: the bytes as they lie. */
+  readonly entries?: ReadonlyMap<string, () => Uint8Array>;
   /** Where a flat name came from (`planner_data` of DCP, the nesting of a `.pt`), e.g. ["model", "norm.weight"]. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
   /** Chunks that the tensors lie in, where they lie in chunks. */

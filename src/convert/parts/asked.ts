@@ -17,6 +17,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
     allowDrop = [],
     buffers = true,
     seal = true,
+    optimizer = false,
     family,
     layout,
     config,
@@ -38,6 +39,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
     ...Object.fromEntries(given.map(([name, value]) => [`--${name}`, `${value}`])),
     ...(buffers ? {} : { "--no-buffers": "given" }),
     ...(seal ? {} : { "--no-seal": "given" }),
+    ...(optimizer ? { "--optimizer": "given" } : {}),
     ...(path === undefined ? {} : { "--config": path }),
   };
 }

@@ -1,7 +1,7 @@
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import { headersOnly } from "../../base/witness.ts";
 import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
-import { type ByteSource, subSource, withBufferedEnds } from "../io/byte-source.ts";
+import { type ByteSource, readBytes, subSource, withBufferedEnds } from "../io/byte-source.ts";
 import { DiskFolder } from "../io/disk-folder.ts";
 import { type Folder, OpenFiles } from "../io/folder.ts";
 import { refuse, type Where } from "../io/refuse.ts";
@@ -42,6 +42,7 @@ class DcpCheckpoint implements Checkpoint {
   readonly format = "dcp";
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly others: readonly OtherEntry[];
+  readonly entries: ReadonlyMap<string, () => Uint8Array>;
   readonly paths: ReadonlyMap<string, Path>;
   readonly chunks: number;
   readonly path: string;
@@ -78,6 +79,12 @@ class DcpCheckpoint implements Checkpoint {
       return entry.others;
     });
     this.tensors = tensors;
+    this.entries = new Map(
+      [...dcp.bytes].map(([key, { file, offset, length }]) => [
+        key,
+        () => readBytes(dcp.sources.get(file)!, offset, length),
+      ]),
+    );
     this.paths = paths;
     this.chunks = [...dcp.tensors.values()].reduce((sum, { chunks }) => sum + chunks.length, this.inside.size);
   }

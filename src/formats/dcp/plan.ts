@@ -15,6 +15,8 @@ export interface DcpPlanOptions {
   readonly chunks?: (tensor: TargetTensor) => readonly Box[] | undefined;
   /** Where a flat name stands in the nested state dict (`planner_data`), as far as torch can load it so; else the name itself. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
+  /** Values that are no tensors, each as `torch.save` pickled it, by their names; in the first rank's file. */
+  readonly entries?: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
@@ -50,12 +52,21 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     });
     planned.push({ ...tensor, chunks });
   }
+  const entries = [...(options.entries ?? [])].map(([key, bytes]) => {
+    const file = files.get(0) ?? { byteLength: 0, parts: [], sums: 0 };
+    files.set(0, file);
+    const payload = { file: fileName(0), offset: file.byteLength, length: bytes.length };
+    file.byteLength += bytes.length;
+    file.parts.push({ kind: "bytes", bytes });
+    return { key, payload };
+  });
   const metadata = writeMetadata(
     planned,
     loadablePaths(
-      planned.map(({ key }) => key),
+      [...planned, ...entries].map(({ key }) => key),
       options.paths ?? new Map(),
     ),
+    entries,
   );
   return [
     ...[...files]

@@ -11,28 +11,43 @@ export interface PlannedTensor extends TargetTensor {
   readonly chunks: readonly DcpChunk[];
 }
 
+/** A value that is no tensor. */
+export interface PlannedEntry {
+  readonly key: string;
+  readonly payload: DcpChunk["payload"];
+}
+
 /** The pickle of a Metadata for the given tensors. It holds no path and no date, so that equal input gives equal bytes. */
 export function writeMetadata(
   tensors: readonly PlannedTensor[],
   paths: ReadonlyMap<string, readonly (string | number)[]> = new Map(),
+  entries: readonly PlannedEntry[] = [],
 ): Uint8Array {
   const w = new PickleWriter();
   const chunks = tensors.flatMap(({ key, chunks }) => chunks.map((chunk, index) => ({ key, index, ...chunk })));
   w.instance(`${MD} Metadata`, {
-    state_dict_metadata: () => w.dict(tensors, (tensor) => writeTensor(w, tensor)),
+    state_dict_metadata: () =>
+      w.dict([...tensors, ...entries], (each) => {
+        if ("chunks" in each) writeTensor(w, each);
+        else {
+          w.text(each.key);
+          w.instance(`${MD} BytesStorageMetadata`);
+        }
+      }),
     planner_data: () =>
-      w.dict(tensors, ({ key }) => {
+      w.dict([...tensors, ...entries], ({ key }) => {
         w.text(key);
         w.tuple(
           ...(paths.get(key) ?? [key]).map((part) => () => (typeof part === "string" ? w.text(part) : w.int(part))),
         );
       }),
     storage_data: () =>
-      w.dict(chunks, ({ key, index, offsets, payload }) => {
+      w.dict<(typeof chunks)[number] | PlannedEntry>([...chunks, ...entries], (each) => {
+        const { payload } = each;
         w.instance(`${MD} MetadataIndex`, {
-          fqn: () => w.text(key),
-          index: () => w.int(index),
-          offset: () => writeSize(w, offsets),
+          fqn: () => w.text(each.key),
+          index: () => ("index" in each ? w.int(each.index) : w.none()),
+          offset: () => ("offsets" in each ? writeSize(w, each.offsets) : w.none()),
         });
         w.instance(`${FILESYSTEM_MODULE} _StorageInfo`, {
           relative_path: () => w.text(payload.file),
