@@ -74,11 +74,12 @@ module.exports = {
       name: "graphs-are-independent",
       severity: "error",
       comment:
-        "native.ts and hf.ts, each with its parts (native-vision.ts), share ops and config only: a shared block would hide a bug on both sides",
-      from: { path: "^adapters/[^/]+/(native|hf)(-vision|-activation)?\\.ts$" },
+        "native.ts and hf.ts, each with its parts (native-vision.ts, common/gated-delta/hf.ts), share ops and config only: a shared block would hide a bug on both sides",
+      from: { path: "^adapters/(?:common/)?[^/]+/(native|hf)(-vision|-activation)?\\.ts$" },
       to: {
         path: "^(src|adapters|numerics)/",
-        pathNot: "^(numerics/(graph|rope|routing)\\.ts|adapters/[^/]+/(config|$1-vision|$1-activation)\\.ts)$",
+        pathNot:
+          "^(numerics/(graph|rope|routing)\\.ts|adapters/(common/)?[^/]+/(config|$1-vision|$1-activation)\\.ts|adapters/common/gated-delta/$1\\.ts)$",
       },
     },
     {

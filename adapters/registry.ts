@@ -12,6 +12,7 @@ import { museGlimmer } from "./muse_glimmer/index.ts";
 import { qwen3 } from "./qwen3/index.ts";
 import { qwen35, qwen35Moe } from "./qwen3_5/index.ts";
 import { qwen3Moe } from "./qwen3_moe/index.ts";
+import { qwen3Next } from "./qwen3_next/index.ts";
 import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl/index.ts";
 
 export const adapters: readonly Adapter[] = [
@@ -28,6 +29,7 @@ export const adapters: readonly Adapter[] = [
   qwen35,
   qwen35Moe,
   qwen3Moe,
+  qwen3Next,
   qwen3Vl,
   qwen3VlMoe,
 ];

@@ -5,6 +5,7 @@
 import type { RopeSpec } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
+import { type DeltaNet, parseDeltaNet, parseFullLayers } from "../common/gated-delta/config.ts";
 import { checkHeads, parseHfDtype } from "../common/heads.ts";
 import {
   parseMropeSection,
@@ -37,7 +38,7 @@ export interface Qwen35Config {
   readonly maxPositions: number;
   /** Layers with attention over all tokens, ascending; the others are gated delta nets. */
   readonly fullLayers: readonly number[];
-  readonly delta: Qwen35DeltaNet;
+  readonly delta: DeltaNet;
   /** 0 where layers have experts. */
   readonly ffnDim: number;
   /** Null in a dense model. */
@@ -48,16 +49,6 @@ export interface Qwen35Config {
   readonly tokens: VisionTokens | null;
   /** As HF spells it (`bfloat16`); null where the config is silent. */
   readonly dtype: string | null;
-}
-
-/** Gated delta nets (arXiv:2412.06464): nValueHeads / nKeyHeads value heads share a key head. */
-export interface Qwen35DeltaNet {
-  readonly nKeyHeads: number;
-  readonly nValueHeads: number;
-  readonly keyHeadDim: number;
-  readonly valueHeadDim: number;
-  /** Tokens that the convolution over q, k and v sees. */
-  readonly kernel: number;
 }
 
 export interface Qwen35Experts {
@@ -109,7 +100,6 @@ const TEXT_ALONE = { vision: null, tokens: null };
 function parseText(family: Qwen35Family, text: ConfigReader) {
   text.onlyActivation("hidden_act", "silu");
   text.only("attention_bias", false, "has no place on the native side");
-  text.only("attn_output_gate", true, NOT_READ);
   const defaults = TEXT_DEFAULTS[family];
   const nLayers = text.layers("num_hidden_layers", defaults.nLayers);
   const headDim = text.size("head_dim", 256);
@@ -141,32 +131,6 @@ function parseSection(rope: ConfigReader): readonly number[] {
   return parseMropeSection(rope, DEFAULT_SECTION);
 }
 
-/** Those that `layer_types` names, else every `full_attention_interval`-th. */
-function parseFullLayers(text: ConfigReader, nLayers: number): readonly number[] {
-  if (!text.has("layer_types")) {
-    const interval = text.size("full_attention_interval", 4);
-    return range(nLayers).filter((layer) => (layer + 1) % interval === 0);
-  }
-  const types = text.list("layer_types");
-  if (types.length !== nLayers || types.some((type) => type !== "full_attention" && type !== "linear_attention"))
-    text.fail("layer_types", `"full_attention" or "linear_attention" for each of ${nLayers} layers`);
-  return range(nLayers).filter((layer) => types[layer] === "full_attention");
-}
-
-function parseDeltaNet(text: ConfigReader): Qwen35DeltaNet {
-  const nKeyHeads = text.size("linear_num_key_heads", 16);
-  const nValueHeads = text.size("linear_num_value_heads", 32);
-  if (nValueHeads % nKeyHeads !== 0)
-    text.fail("linear_num_value_heads", `a multiple of linear_num_key_heads (${nKeyHeads})`);
-  return {
-    nKeyHeads,
-    nValueHeads,
-    keyHeadDim: text.size("linear_key_head_dim", 128),
-    valueHeadDim: text.size("linear_value_head_dim", 128),
-    kernel: text.size("linear_conv_kernel_dim", 4),
-  };
-}
-
 /** Every layer has experts: `mlp_only_layers` and `decoder_sparse_step` are Qwen3's. */
 function parseExperts(text: ConfigReader): Qwen35Experts {
   text.only("norm_topk_prob", true, NOT_READ);
@@ -189,5 +153,3 @@ function parseVision(vision: ConfigReader): Qwen35Vision {
     vision.unsupported("deepstack_visual_indexes", "[]", NOT_READ);
   return parseQwenVision(vision);
 }
-
-export const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);

@@ -2,9 +2,9 @@
 // expert, M merged patches.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/modeling_qwen3_5_moe.py
-import type { Forward, ImageInput, Node, Ops, RopeTable, Router, Weights } from "../../numerics/graph.ts";
+import type { Forward, ImageInput, Node, Ops, RopeTable, Weights } from "../../numerics/graph.ts";
 import { type RopeFrequencies, ropeTable, transformersFrequencies } from "../../numerics/rope.ts";
-import { softmax } from "../../numerics/routing.ts";
+import { hfGatedDelta, routerOf, zeroCentredNorm } from "../common/gated-delta/hf.ts";
 import type { Qwen35Config } from "./config.ts";
 import { visionModel } from "./hf-vision.ts";
 
@@ -94,22 +94,6 @@ function interleavedTable(frequencies: RopeFrequencies, positions: Positions, se
   return table;
 }
 
-/** RMSNorm times 1 + weight. */
-const zeroCentredNorm = <X extends Node>(op: Ops<X>, x: X, weight: X, eps: number): X =>
-  op.rmsNorm(x, op.affine(weight, 1, 1), eps);
-
-/** Softmax over all experts; the weights of the chosen ones are normalised to sum to 1. */
-const routerOf = (topK: number): Router => ({
-  k: topK,
-  select: (logits_E) => softmax(logits_E),
-  weigh: (logits_E, experts) => {
-    const probabilities = softmax(logits_E);
-    const chosen = experts.map((e) => probabilities[e]!);
-    const total = chosen.reduce((sum, p) => sum + p, 0);
-    return chosen.map((p) => p / total);
-  },
-});
-
 /** The parts of a layer. Each reads the residual stream and returns what is added to it. */
 function decoderLayer<X extends Node>(
   op: Ops<X>,
@@ -118,67 +102,31 @@ function decoderLayer<X extends Node>(
   text: string,
   cosSin: RopeTable,
 ) {
-  const { nHeads, nKvHeads, headDim, normEps, delta, moe } = config;
-  const linear = (x_TI: X, module: string) => op.linear(x_TI, weight(`${module}.weight`));
-  const norm = (x: X, module: string) => zeroCentredNorm(op, x, weight(`${module}.weight`), normEps);
+  const { delta, moe } = config;
+  const parts = hfGatedDelta(op, weight, config, cosSin);
+  const { linear, norm } = parts;
   const before = (hidden_TD: X, l: number) => norm(hidden_TD, `${text}.layers.${l}.input_layernorm`);
 
-  /** o_proj(softmax(rope(norm q) · rope(norm k)ᵀ · headDim^-½) · v · sigmoid(gate)). */
-  function selfAttention(hidden_TD: X, l: number): X {
-    const tokens = hidden_TD.shape[0]!;
-    const module = `${text}.layers.${l}.self_attn`;
-    const normed_TD = before(hidden_TD, l);
-    const kv = (name: string) => op.reshape(linear(normed_TD, `${module}.${name}`), [tokens, nKvHeads, headDim]);
-    // Each head's query and gate lie together.
-    const both = op.reshape(linear(normed_TD, `${module}.q_proj`), [tokens, nHeads, 2, headDim]);
-    const part = (i: number) => op.reshape(op.slice(both, 2, i, i + 1), [tokens, nHeads, headDim]);
-    const q_TNH = op.rope(norm(part(0), `${module}.q_norm`), cosSin, "half");
-    const k_TKH = op.rope(norm(kv("k_proj"), `${module}.k_norm`), cosSin, "half");
-    const mixed_TNH = op.attention(q_TNH, k_TKH, kv("v_proj"), { scale: headDim ** -0.5, mask: { kind: "causal" } });
-    const gate_TI = op.reshape(part(1), [tokens, nHeads * headDim]);
-    const mixed_TI = op.reshape(mixed_TNH, [tokens, nHeads * headDim]);
-    return linear(op.mul(mixed_TI, op.map("sigmoid", gate_TI)), `${module}.o_proj`);
-  }
+  const selfAttention = (hidden_TD: X, l: number) =>
+    parts.selfAttention(before(hidden_TD, l), `${text}.layers.${l}.self_attn`);
 
-  /** l2norm adds eps 1e-6 to the sum of squares; rmsNorm adds it to their mean. */
-  const l2norm = (x_TJK: X) => op.affine(op.rmsNorm(x_TJK, null, 1e-6 / delta.keyHeadDim), delta.keyHeadDim ** -0.5);
-
-  /** out_proj(norm(delta rule) · weight · silu(z)), over q, k and v after one convolution. */
   function linearAttention(hidden_TD: X, l: number): X {
-    const tokens = hidden_TD.shape[0]!;
-    const { nKeyHeads, nValueHeads, keyHeadDim, valueHeadDim, kernel } = delta;
-    const [keyDim, valueDim] = [nKeyHeads * keyHeadDim, nValueHeads * valueHeadDim];
     const module = `${text}.layers.${l}.linear_attn`;
     const normed_TD = before(hidden_TD, l);
-    const filters = op.reshape(weight(`${module}.conv1d.weight`), [2 * keyDim + valueDim, kernel]);
-    const mixed_TC = op.map("silu", op.causalConv(linear(normed_TD, `${module}.in_proj_qkv`), filters));
-    const split = (begin: number, heads: number, channels: number) =>
-      op.reshape(op.slice(mixed_TC, 1, begin, begin + heads * channels), [tokens, heads, channels]);
-    const query = op.affine(l2norm(split(0, nKeyHeads, keyHeadDim)), keyHeadDim ** -0.5);
-    const key = l2norm(split(keyDim, nKeyHeads, keyHeadDim));
-    const value = split(2 * keyDim, nValueHeads, valueHeadDim);
-
-    const beta_TN = op.map("sigmoid", linear(normed_TD, `${module}.in_proj_b`));
-    const step_TN = op.map("softplus", op.add(linear(normed_TD, `${module}.in_proj_a`), weight(`${module}.dt_bias`)));
-    const minusA_N = op.affine(op.map("exp", weight(`${module}.A_log`)), -1);
-    const core_TNC = op.deltaRule(query, key, value, op.mul(step_TN, minusA_N), beta_TN);
-
-    const z_TNC = op.reshape(linear(normed_TD, `${module}.in_proj_z`), [tokens, nValueHeads, valueHeadDim]);
-    const gated_TNC = op.mul(op.rmsNorm(core_TNC, weight(`${module}.norm.weight`), normEps), op.map("silu", z_TNC));
-    return linear(op.reshape(gated_TNC, [tokens, valueDim]), `${module}.out_proj`);
+    const z_TC = linear(normed_TD, `${module}.in_proj_z`);
+    const projected = {
+      qkv_TC: linear(normed_TD, `${module}.in_proj_qkv`),
+      z_TWV: op.reshape(z_TC, [z_TC.shape[0]!, delta.nValueHeads, delta.valueHeadDim]),
+      b_TW: linear(normed_TD, `${module}.in_proj_b`),
+      a_TW: linear(normed_TD, `${module}.in_proj_a`),
+    };
+    return parts.linearAttention(projected, module);
   }
-
-  /** down_proj(silu(gate_proj x) · up_proj x). */
-  const gatedMlp = (x_TD: X, module: string) =>
-    linear(
-      op.mul(op.map("silu", linear(x_TD, `${module}.gate_proj`)), linear(x_TD, `${module}.up_proj`)),
-      `${module}.down_proj`,
-    );
 
   function mlp(hidden_TD: X, l: number): X {
     const normed_TD = norm(hidden_TD, `${text}.layers.${l}.post_attention_layernorm`);
     const module = `${text}.layers.${l}.mlp`;
-    if (moe === null) return gatedMlp(normed_TD, module);
+    if (moe === null) return parts.gatedMlp(normed_TD, module);
     const gateUp_E2GD = weight(`${module}.experts.gate_up_proj`);
     const down_EDG = weight(`${module}.experts.down_proj`);
     const expert = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
@@ -193,8 +141,7 @@ function decoderLayer<X extends Node>(
       const gate_nG = op.map("silu", op.slice(both_nG, 1, 0, moe.expertDim));
       return op.linear(op.mul(gate_nG, op.slice(both_nG, 1, moe.expertDim, 2 * moe.expertDim)), expert(down_EDG, e));
     });
-    const open_T1 = op.map("sigmoid", linear(normed_TD, `${module}.shared_expert_gate`));
-    return op.add(routed_TD, op.mul(gatedMlp(normed_TD, `${module}.shared_expert`), open_T1));
+    return op.add(routed_TD, parts.sharedExpert(normed_TD, module));
   }
 
   return { selfAttention, linearAttention, mlp };

@@ -24,8 +24,9 @@ import {
   tower,
 } from "../../src/table/rule.ts";
 import { DECAY, EXPERT_BIAS, ROUTER, STATE_NORM } from "../common/critical.ts";
+import { deltaAxes, range } from "../common/gated-delta/config.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
-import { type Qwen35Config, type Qwen35DeltaNet, type Qwen35Experts, type Qwen35Vision, range } from "./config.ts";
+import type { Qwen35Config, Qwen35Experts, Qwen35Vision } from "./config.ts";
 
 export const qwen35Axes = (c: Qwen35Config) => ({
   l: c.nLayers,
@@ -40,15 +41,6 @@ export const qwen35Axes = (c: Qwen35Config) => ({
   ...deltaAxes(c.delta),
   ...(c.moe === null ? {} : expertAxes(c.moe)),
   ...(c.vision === null ? {} : visionAxes(c.vision)),
-});
-
-const deltaAxes = (delta: Qwen35DeltaNet) => ({
-  j: delta.nKeyHeads,
-  w: delta.nValueHeads,
-  K: delta.keyHeadDim,
-  V: delta.valueHeadDim,
-  s: delta.kernel,
-  one: 1,
 });
 
 const expertAxes = (moe: Qwen35Experts) => ({ e: moe.nExperts, g: moe.expertDim, y: moe.sharedDim });

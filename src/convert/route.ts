@@ -173,6 +173,7 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
       ...(carried?.notes ?? []),
       ...keptNote(choices, model, new Set(waived)),
       ...new Set(steps.flatMap(({ absent = [] }) => absent.map(absentPart))),
+      ...steps.flatMap(addedNote),
       ...(to.side === "hf" && model.layout.side !== "hf" && record === null ? [NO_RECORD] : []),
       ...(config === model.stored.config ? [] : [PLAIN]),
       ...(fault?.code === "ENCODING_UNDECLARED" ? [`${fault.message}; here they are decoded`] : []),
@@ -181,6 +182,17 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
     encoding: encoding &&
       encoded && { ...encoding, counts: encoded.source.counts, workBytes: encoded.source.workBytes },
   };
+}
+
+/** Tensors whose bits do not merely move. */
+function addedNote({ plus = new Map() }: Mapping): readonly string[] {
+  const [[key, amount] = ["", 0]] = plus;
+  if (plus.size === 0) return [];
+  const words = amount > 0 ? `${amount} is added to` : `${-amount} is taken from`;
+  const others = plus.size === 1 ? "" : ` and of ${plus.size - 1} more like it`;
+  return [
+    `${words} each value of "${key}"${others}, as the two sides keep it around different values; rounded once to its type`,
+  ];
 }
 
 const PLAIN = "config.json has no quantization_config, as no tensor of the source is stored so";

@@ -11,6 +11,7 @@ import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { modelKeys } from "../../src/model/keys.ts";
 import { compileTable, type Direction } from "../../src/table/plan.ts";
 import { renamedSource, type TensorSource } from "../../src/views/tensor-source.ts";
+import { addingTo } from "../../src/views/values/adding.ts";
 import { type FixtureCase, isTextAlone, type TensorHash, tableCases } from "../helpers/fixtures.ts";
 import { compiledTable, detected, nativeLayout } from "../helpers/layouts.ts";
 import { applyMove, type Bytes } from "../helpers/moves.ts";
@@ -56,11 +57,12 @@ function converted(one: FixtureCase, direction: Direction, folder: string, check
   const table = compiledTable(family, one.layout);
   const isSpelled = direction === "toHf" && !isTextAlone(folder);
   const plan = table.plan(direction, checkpoint.tensors, isSpelled ? { spelling: spellingOf(one, table) } : {});
+  const source = addingTo(checkpoint, plan.plus);
   // Buffers that upstream's from_hf leaves to the model are made again here: they have no source
   const tensors = plan.moves
     .filter(({ fill }) => fill === undefined)
     .map((move) => {
-      const { shape, data } = applyMove(move, (key) => payload(checkpoint, key));
+      const { shape, data } = applyMove(move, (key) => payload(source, key));
       const dtype = checkpoint.tensors.get(move.pieces[0]!.source)!.dtype;
       return [move.key, { dtype, shape, sha256: createHash("sha256").update(data).digest("hex") }] as const;
     });

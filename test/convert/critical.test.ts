@@ -13,7 +13,8 @@ import { scratch } from "../helpers/scratch.ts";
 
 /** Both sides of a model in F32. */
 async function model(family: string): Promise<{ readonly native: string; readonly hf: string }> {
-  const { hf: source } = tableCases.find((one) => one.family === family && one.layout === "torchtitan")!;
+  const [layout] = layoutsOf(family);
+  const { hf: source } = tableCases.find((one) => one.family === family && one.layout === layout)!;
   const [hf, native] = [join(scratch(), "hf"), join(scratch(), "native")];
   await converted(source, hf, { to: "hf", dtype: ["*=f32"] });
   await converted(hf, native);
@@ -38,6 +39,7 @@ const CRITICAL: Readonly<Record<string, RegExp>> = {
   qwen3_5: /\.linear_attn\.(A_log|norm\.weight)$/,
   qwen3_5_moe: /\.linear_attn\.(A_log|norm\.weight)$|\.mlp\.gate\.weight$/,
   qwen3_moe: /\.mlp\.gate\.weight$/,
+  qwen3_next: /\.linear_attn\.(A_log|norm\.weight)$|\.mlp\.gate\.weight$/,
   qwen3_vl: /^$/,
   qwen3_vl_moe: /\.mlp\.gate\.weight$/,
 };

@@ -20,8 +20,11 @@ const tied = [...new Map(tableCases.filter((entry) => entry.tied).map((entry) =>
 
 /** Key of the embedding and of the head, as the case has them or would. */
 function namesIn(state: State): readonly [embedding: string, head: string] {
-  const embedding = [...state.keys()].find((key) => /(?:embed_tokens|tok_embeddings)\.weight$/.test(key))!;
+  const embedding = [...state.keys()].find((key) =>
+    /(?:embed_tokens|tok_embeddings|word_embeddings)\.weight$/.test(key),
+  )!;
   const head = [...state.keys()].find((key) => /^(?:model\.|language_model\.)?(?:lm_head|output)\.weight$/.test(key));
+  if (embedding.includes("word_embeddings")) return [embedding, "output_layer.weight"];
   return [
     embedding,
     head ?? (embedding.startsWith("language_model.") ? "language_model.lm_head.weight" : "lm_head.weight"),

@@ -51,6 +51,19 @@ test("absent fields take the defaults of Qwen3_5Config and Qwen3_5MoeConfig 5.23
   expect(parse("qwen3_5_moe")).toEqual({ ...shared, ...moe });
 });
 
+// https://huggingface.co/Qwen/Qwen3.6-35B-A3B/blob/main/config.json, what it has beside sizes that Qwen3.5's has as well
+test("Qwen3.6 is Qwen3.5 with experts: the same model_type, and nothing new that is computed", () => {
+  const more = { attn_output_gate: true, output_gate_type: "swish", mamba_ssm_dtype: "float32" };
+  const mtp = { mtp_num_hidden_layers: 1, mtp_use_dedicated_embeddings: false };
+  const sizes = { num_hidden_layers: 40, hidden_size: 2048, num_experts: 256, num_experts_per_tok: 8, head_dim: 256 };
+  const text = { model_type: "qwen3_5_moe_text", ...sizes, max_position_embeddings: 32768 };
+  const plain = parse("qwen3_5_moe", { text_config: text });
+  expect(parse("qwen3_5_moe", { text_config: { ...text, ...more, ...mtp } })).toEqual({ ...plain, announcesMtp: true });
+  expect(plain).toEqual(parse("qwen3_5_moe"));
+  const sigmoid = { text_config: { ...text, output_gate_type: "sigmoid" } };
+  expect(refusal(() => parse("qwen3_5_moe", sigmoid))).toContain('"text_config.output_gate_type" is "sigmoid"');
+});
+
 test.each(["qwen3_5", "qwen3_5_moe"] as const)("%s as text alone is the text of the whole", (family) => {
   const text = { num_hidden_layers: 6, rope_theta: 5, dtype: "bfloat16" };
   const alone = parse(family, { model_type: `${family}_text`, ...text });
