@@ -46,7 +46,7 @@ export const isDocument = (name: string): boolean =>
   DOCUMENTS.some((pattern) => pattern.test(name)) && !CODE.test(name);
 
 /** What a trainer keeps beside its weights: no checkpoint of a model, and nothing that we write. */
-export const TRAINER_FILE = /^(?:optimizer|scheduler|rng_state.*|scaler)\.pth?$/;
+export const TRAINER_FILE = /^(?:optimizer|scheduler|rng(?:_state.*)?|scaler|data|trainer_state)\.pth?$/;
 
 /** Weights of a PEFT adapter, by peft's own name for them: beside a base's they are not the model. */
 export const ADAPTER_FILE = /^adapter_model\.(?:safetensors|bin)$/;

@@ -33,6 +33,7 @@ export const PARSERS: Readonly<Record<string, () => Parser>> = {
   index,
   dcp,
   pickle,
+  ranks,
   zip,
   config,
   record,
@@ -114,6 +115,21 @@ function pickle(): Parser {
       const file = storedZip(withFile(first!, nameOf(first!), bytes));
       closing(openTorchFile(inMemory(new Map([["model.pt", file]])).at("model.pt")));
     },
+  };
+}
+
+/** One rank's pickle, beside the files of the others. */
+function ranks(): Parser {
+  const files = fixture("ranks/fsdp2-tp");
+  const name = "model_world_size_4_rank_1.pt";
+  const records = recordsOf(Buffer.from(files.get(name)!));
+  const pickled = [...records.keys()].find((each) => each.endsWith("/data.pkl"))!;
+  return {
+    name: "ranks",
+    good: [Buffer.from(records.get(pickled)!)],
+    mutations: [...ON_BYTES, ...ON_PICKLES],
+    read: (bytes) =>
+      closing(openCheckpoint(inMemory(withFile(files, name, storedZip(withFile(records, pickled, bytes)))).at())),
   };
 }
 

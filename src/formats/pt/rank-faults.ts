@@ -4,12 +4,17 @@ import type { Location } from "../io/folder.ts";
 import type { RankPart } from "../torch/rank-part.ts";
 import { rankTwice } from "./rank-names.ts";
 
+/** What a file says of a tensor. */
+export interface SpreadAs extends Omit<RankPart, "pieces"> {
+  readonly isSpread: boolean;
+}
+
 export interface RankFile {
   readonly name: string;
   readonly path: string;
   /** By its name; null where that has none. */
   readonly rank: number | null;
-  readonly parts: ReadonlyMap<string, RankPart & { readonly isSpread: boolean }>;
+  readonly parts: ReadonlyMap<string, SpreadAs>;
 }
 
 /** What the names say. */
@@ -137,7 +142,7 @@ function checkKey(key: string, saved: readonly Saved[]): void {
   }
 }
 
-const described = ({ dtype, shape, spread }: RankPart): string => `${dtype} [${shape.join(", ")}], ${spread}`;
+const described = ({ dtype, shape, spread }: SpreadAs): string => `${dtype} [${shape.join(", ")}], ${spread}`;
 
 function differ(tensor: string, first: RankFile, other: RankFile, expected: string, found: string): InputError {
   const message = `${other.path}: "${tensor}" is not as in ${first.name}: expected ${expected}, found ${found}`;

@@ -41,7 +41,7 @@ function parsed(value: PickleObject): Mesh | null {
   const { sizes, list } = grid;
   if (coordinate === null) return { sizes, coordinate, ranks: list, rank: null };
   const fits = coordinate.length === sizes.length && coordinate.every((at, dim) => at < sizes[dim]!);
-  if (!fits) return null;
+  if (!fits || product(sizes) > list.length) return null;
   const own = value.field("_rank");
   const base = isSize(own) ? list.indexOf(own) - grid.place(coordinate) : 0;
   const ranks = allCoordinates(sizes).flatMap((at) => list[base + grid.place(at)] ?? []);
@@ -122,11 +122,7 @@ const sizesIn = (value: PickleValue | undefined): readonly number[] | null => {
   return isSizes(items) ? items : null;
 };
 
-/** Ranks of one mesh; the largest runs have some ten thousands. */
-const MOST_RANKS = 1 << 20;
-
 function allCoordinates(sizes: readonly number[]): readonly (readonly number[])[] {
-  if (product(sizes) > MOST_RANKS) return [];
   return sizes.reduce<number[][]>(
     (all, size) => all.flatMap((at) => Array.from({ length: size }, (_, n) => [...at, n])),
     [[]],

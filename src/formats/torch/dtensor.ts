@@ -4,7 +4,7 @@
 import { type Refusal, refuse, type Where } from "../io/refuse.ts";
 import { isSize, isSizes, isTuple, kindOf, PickleObject, type PickleValue } from "../pickle/value.ts";
 import { type Mesh, meshOf } from "./device-mesh.ts";
-import { localPart, type MeshDim, type Placement } from "./placements.ts";
+import { localPart, type MeshDim, MOST_PIECES, type Placement } from "./placements.ts";
 import type { RankPart } from "./rank-part.ts";
 import { tensorView } from "./rebuild.ts";
 import { fieldsOf, isOfClass, isTensor } from "./tensor-types.ts";
@@ -93,7 +93,7 @@ function placementOf(value: PickleValue): Placement | null {
   if (!isSize(dim)) return null;
   if (SHARD.has(value.global)) return { kind: "shard", dim };
   const splitFactor = argument(value, 1, "split_factor");
-  return STRIDED_SHARD.has(value.global) && isSize(splitFactor) && splitFactor > 0
+  return STRIDED_SHARD.has(value.global) && isSize(splitFactor) && splitFactor > 0 && splitFactor <= MOST_PIECES
     ? { kind: "strided", dim, splitFactor }
     : null;
 }

@@ -3,6 +3,9 @@
 // `_StridedShard._split_tensor`), _dtensor_spec.py (`shard_order`)
 import type { Box } from "../dcp/tiling.ts";
 
+/** Pieces that one placement may have cut before: ranks of tensor parallelism are some tens. */
+export const MOST_PIECES = 1 << 12;
+
 /** Of one dim of a mesh. */
 export type Placement =
   | { readonly kind: "replicate" }
@@ -40,19 +43,20 @@ export function localPart(shape: readonly number[], mesh: readonly MeshDim[]): L
     const { dim } = placement;
     const whole = runs[dim]!;
     const pieces = placement.kind === "strided" ? chunks(whole, placement.splitFactor) : [whole];
-    runs[dim] = joined(pieces.flatMap((piece) => chunks(piece, size)[coordinate]!));
+    runs[dim] = joined(pieces.flatMap((piece) => chunk(piece, size, coordinate)));
   }
   return { shape: runs.map(lengthOf), boxes: boxesOf(runs) };
 }
 
 /** As torch.chunk cuts, but with as many chunks as asked for: the last ones may be empty. */
-function chunks(runs: readonly Run[], count: number): (readonly Run[])[] {
+function chunk(runs: readonly Run[], count: number, which: number): Run[] {
   const length = lengthOf(runs);
   const size = Math.ceil(length / count);
-  return Array.from({ length: count }, (_, i) =>
-    slice(runs, Math.min(i * size, length), Math.min((i + 1) * size, length)),
-  );
+  return slice(runs, Math.min(which * size, length), Math.min((which + 1) * size, length));
 }
+
+const chunks = (runs: readonly Run[], count: number): Run[][] =>
+  Array.from({ length: count }, (_, which) => chunk(runs, count, which));
 
 /** What stands at the places [begin, end) of the runs in a row. */
 function slice(runs: readonly Run[], begin: number, end: number): Run[] {

@@ -133,6 +133,25 @@ test("one file of several ranks is not the model", () => {
   });
 });
 
+test("a summand of a tensor is no part of it", () => {
+  const error = refusal(join(HOME, "partial"));
+  expect(error).toMatchObject({
+    code: "PLACEMENT_UNSUPPORTED",
+    details: { tensor: "model.embed_tokens.weight", help: expect.stringContaining("each rank holds a summand") },
+  });
+  expect(error.details.found).toMatch(/\.Partial$/);
+});
+
+test("the folder above is not taken for the data loader's file in it", () => {
+  const step = join(scratch(), "global_step_5");
+  cpSync(join(HOME, "columns"), join(step, "actor"), { recursive: true });
+  copyFileSync(join(HOME, "slime", "rng.pt"), join(step, "data.pt"));
+  expect(refusal(step)).toMatchObject({
+    code: "NOT_A_CHECKPOINT",
+    details: { help: `there is one below it; did you mean ${join(step, "actor")}?` },
+  });
+});
+
 test("files of any name that ends in a rank are joined", async () => {
   const folder = scratch();
   for (const rank of [0, 1]) copyFileSync(join(HOME, "columns", file(2, rank)), join(folder, `step5-rank0${rank}.pth`));
