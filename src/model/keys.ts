@@ -12,6 +12,8 @@ const TRAINER_ROOT = new RegExp(
     "(?:lr_)?schedulers?(?:_states?)?(?:_dict)?",
     "dataloader|train_state|trainer_state|rng_states?(?:_dict)?",
     "callbacks|loops|hyper_parameters|datamodule_hyper_parameters",
+    // Of DeepSpeed: copies of what stands in its `module`, too.
+    "frozen_param_fragments",
     "(?:native_)?amp_scaling_state|(?:grad_)?scaler(?:_state_dict)?",
   ].join("|")})$`,
 );

@@ -225,6 +225,17 @@ test("a model of Hugging Face out of a step: its notes, and what is left out by 
   expect(Object.fromEntries(hashes(out))).toEqual(module);
 });
 
+test("the 16-bit weights of ZeRO-2, by the path of their file: frozen ones stand there twice", async () => {
+  const out = join(scratch(), "out");
+  const file = join(at("zero2-tied"), STEP, "mp_rank_00_model_states.pt");
+  const { dropped } = await converted(file, out, { config: at("zero2-tied") });
+  expect(Object.fromEntries(hashes(out))).toEqual(hashesIn(`${at("zero2-tied")}/module.sha256.json`));
+  expect(dropped).toContainEqual({
+    key: "frozen_param_fragments.model.layers.0.self_attn.v_proj.weight",
+    reason: "trainer state",
+  });
+});
+
 test("parts of tensor or pipeline parallelism are not joined", () => {
   const folder = copyOf("zero1-frozen");
   copyFileSync(join(folder, STEP, optimizerOf(1)), join(folder, STEP, "zero_pp_rank_0_mp_rank_01_optim_states.pt"));
