@@ -1,13 +1,21 @@
 import { OPCODES } from "./opcodes.ts";
 
-const FIRST_CAPACITY = 1 << 10;
+/** Bytes are gathered in buffers of this size: one that grew would be copied, and its old ones wait to be collected. */
+const PART_BYTES = 1 << 16;
+
+/** Most pickles are small: each payload has one. */
+const FIRST_BYTES = 1 << 10;
+
+/** Fields of an instance, in order. */
+export type Fields<T> = readonly (readonly [name: string, write: (w: PickleWriter, item: T) => void])[];
 
 /**
  * Writes one pickle of protocol 2, the one that torch.load(weights_only=True) reads. Values are written in the order of
  * the calls; text and globals that come again are taken from the memo.
  */
 export class PickleWriter {
-  private buffer = Buffer.alloc(FIRST_CAPACITY);
+  private readonly full: Uint8Array[] = [];
+  private buffer = Buffer.alloc(FIRST_BYTES);
   private length = 0;
   private readonly texts = new Map<string, number>();
   private readonly globals = new Map<string, number>();
@@ -20,7 +28,7 @@ export class PickleWriter {
   /** Ends the pickle. */
   end(): Uint8Array {
     this.byte(OPCODES.STOP);
-    return this.buffer.subarray(0, this.length);
+    return Buffer.concat([...this.full, this.buffer.subarray(0, this.length)]);
   }
 
   none(): void {
@@ -55,7 +63,8 @@ export class PickleWriter {
     const byteLength = Buffer.byteLength(value);
     this.byte(OPCODES.BINUNICODE);
     this.length = this.room(4).writeUInt32LE(byteLength, this.length);
-    this.length += this.room(byteLength).write(value, this.length);
+    const room = this.room(byteLength);
+    this.length += room.write(value, this.length);
     this.memorise(this.texts, value);
   }
 
@@ -64,7 +73,8 @@ export class PickleWriter {
     if (this.recalled(this.globals, name)) return;
     this.byte(OPCODES.GLOBAL);
     const lines = `${name.replace(" ", "\n")}\n`;
-    this.length += this.room(lines.length).write(lines, this.length);
+    const room = this.room(lines.length);
+    this.length += room.write(lines, this.length);
     this.memorise(this.globals, name);
   }
 
@@ -102,28 +112,31 @@ export class PickleWriter {
     this.byte(OPCODES.REDUCE);
   }
 
-  /** An instance of a class with the given fields, made without calling its constructor. */
-  instance(global: string, fields?: Readonly<Record<string, () => void>>): void {
-    this.build(
-      global,
-      fields === undefined
-        ? undefined
-        : () =>
-            this.dict(Object.entries(fields), ([name, value]) => {
-              this.text(name);
-              value();
-            }),
-    );
+  /**
+   * An instance of a class with the given fields, made without calling its constructor.
+   * @param fields what each writes of `item`: metadata has so many instances that they are made of one list
+   */
+  instance<T>(global: string, fields: Fields<T>, item: T): void {
+    this.object(global);
+    this.dict(fields, ([name, value]) => {
+      this.text(name);
+      value(this, item);
+    });
+    this.byte(OPCODES.BUILD);
   }
 
-  /** An instance of a class with the given state. */
+  /** An instance of a class with the given state, if any. */
   build(global: string, state?: () => void): void {
-    this.global(global);
-    this.byte(OPCODES.EMPTY_TUPLE);
-    this.byte(OPCODES.NEWOBJ);
+    this.object(global);
     if (state === undefined) return;
     state();
     this.byte(OPCODES.BUILD);
+  }
+
+  private object(global: string): void {
+    this.global(global);
+    this.byte(OPCODES.EMPTY_TUPLE);
+    this.byte(OPCODES.NEWOBJ);
   }
 
   persistent(id: () => void): void {
@@ -161,9 +174,9 @@ export class PickleWriter {
 
   private room(byteLength: number): Buffer {
     if (this.length + byteLength > this.buffer.length) {
-      const larger = Buffer.alloc(Math.max(this.length + byteLength, 2 * this.buffer.length));
-      this.buffer.copy(larger, 0, 0, this.length);
-      this.buffer = larger;
+      this.full.push(this.buffer.subarray(0, this.length));
+      this.buffer = Buffer.alloc(Math.max(byteLength, PART_BYTES));
+      this.length = 0;
     }
     return this.buffer;
   }

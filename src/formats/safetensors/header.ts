@@ -82,9 +82,12 @@ export function decodeHeader(bytes: Uint8Array, file: string): string {
   }
 }
 
+/** Names as they are kept elsewhere. What is cut out of a text keeps all of it: of headers, megabytes a file. */
+export type KnownNames = ReadonlyMap<string, string>;
+
 /** Parses and validates header text against the bytes that follow it. Throws InputError. */
-export function parseHeader(text: string, dataBytes: number, file: string): Header {
-  const header = parseHeaderText(text, file);
+export function parseHeader(text: string, dataBytes: number, file: string, known?: KnownNames): Header {
+  const header = parseHeaderText(text, file, known);
   const faults = new Faults(file);
   const counts = { expected: `${header.dataBytes} data bytes`, found: `${dataBytes} bytes` };
   if (dataBytes < header.dataBytes) {
@@ -104,7 +107,7 @@ export function parseHeader(text: string, dataBytes: number, file: string): Head
 }
 
 /** The same without a data section at hand; `dataBytes` of the result is what must follow. */
-export function parseHeaderText(text: string, file: string): Header {
+export function parseHeaderText(text: string, file: string, known?: KnownNames): Header {
   const faults = new Faults(file);
   if (!text.startsWith("{")) {
     const found = text === "" ? "an empty header" : JSON.stringify(text.slice(0, 8));
@@ -116,7 +119,8 @@ export function parseHeaderText(text: string, file: string): Header {
   const plain = new PlainEntries(text);
   const root = parseJson(text, faults, {
     taken(key, begin) {
-      const tensor = key === METADATA_KEY || key.length > MAX_NAME_LENGTH ? null : plain.take(key, begin);
+      const tensor =
+        key === METADATA_KEY || key.length > MAX_NAME_LENGTH ? null : plain.take(known?.get(key) ?? key, begin);
       if (tensor === null) return null;
       tensors.push(tensor);
       plainLength += plain.at - begin;

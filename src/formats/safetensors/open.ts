@@ -76,7 +76,9 @@ function openSharded(sharded: Sharded, files: OpenFiles, file: string): Opened {
   const names = [...new Set(weightMap.values())].sort();
   checkStrays(sharded, new Set(names), file);
   folder.expect?.(names);
-  const shards = names.map((shard) => openShard(folder, shard, files, folder.pathOf(shard)));
+  // The text of the index is kept anyway, with all names in it.
+  const known = new Map([...weightMap.keys()].map((key) => [key, key]));
+  const shards = names.map((shard) => openShard(folder, shard, files, folder.pathOf(shard), known));
   checkWeightMap(weightMap, shards, file);
   return { shards, index: { name: index, text } };
 }

@@ -4,7 +4,7 @@ import type { SafetensorsOrigin } from "../checkpoint.ts";
 import { readBytes } from "../io/byte-source.ts";
 import type { Folder, OpenFiles, SourceFile } from "../io/folder.ts";
 import { isCanonical } from "./encode.ts";
-import { decodeHeader, type Header, headerLength, LENGTH_BYTES, parseHeader } from "./header.ts";
+import { decodeHeader, type Header, headerLength, type KnownNames, LENGTH_BYTES, parseHeader } from "./header.ts";
 
 type OriginFile = SafetensorsOrigin["files"][number];
 
@@ -18,7 +18,7 @@ export interface Shard {
 }
 
 /** Throws InputError, with a code for each fault. */
-export function openShard(folder: Folder, name: string, files: OpenFiles, shown: string): Shard {
+export function openShard(folder: Folder, name: string, files: OpenFiles, shown: string, known?: KnownNames): Shard {
   checkKind(folder, name, shown);
   const file = files.open(name, shown);
   const prefix = readBytes(file, 0, Math.min(file.byteLength, LENGTH_BYTES));
@@ -28,7 +28,7 @@ export function openShard(folder: Folder, name: string, files: OpenFiles, shown:
   const bytes = Buffer.allocUnsafeSlow(length);
   file.read(LENGTH_BYTES, bytes);
   const text = decodeHeader(bytes, shown);
-  const header = parseHeader(text, file.byteLength - dataBegin, shown);
+  const header = parseHeader(text, file.byteLength - dataBegin, shown, known);
   return { name, file, dataBegin, header, origin: originOf(name, header, text) };
 }
 

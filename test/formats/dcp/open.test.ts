@@ -1,7 +1,7 @@
 import { cpSync } from "node:fs";
 import { expect, test } from "vitest";
 import { openDcp } from "../../../src/formats/dcp/open.ts";
-import { PickleWriter } from "../../../src/formats/pickle/write.ts";
+import { type Fields, PickleWriter } from "../../../src/formats/pickle/write.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { DCP_FIXTURES, dcpCases, expectedOthers, expectedTensors, plainTensors, sorted } from "./expected.ts";
 import { edit, pickleOf, u32, withPayload, writeGood, zipOf } from "./tamper.ts";
@@ -100,22 +100,26 @@ test("a thousand entries that cannot be looked into are no checkpoint", () => {
   const md = "torch.distributed.checkpoint.metadata";
   edit(directory, ".metadata", () => {
     const w = new PickleWriter();
-    w.instance(`${md} Metadata`, {
-      state_dict_metadata: () =>
-        w.dict(names, (name) => {
-          w.text(name);
-          w.build(`${md} BytesStorageMetadata`);
-        }),
-      storage_data: () =>
-        w.dict(names, (name) => {
-          w.instance(`${md} MetadataIndex`, { fqn: () => w.text(name) });
-          w.instance("torch.distributed.checkpoint.filesystem _StorageInfo", {
-            relative_path: () => w.text("__0_0.distcp"),
-            offset: () => w.int(0),
-            length: () => w.int(0),
-          });
-        }),
-    });
+    const info: Fields<null> = [
+      ["relative_path", () => w.text("__0_0.distcp")],
+      ["offset", () => w.int(0)],
+      ["length", () => w.int(0)],
+    ];
+    const entries = () =>
+      w.dict(names, (name) => {
+        w.text(name);
+        w.build(`${md} BytesStorageMetadata`);
+      });
+    const places = () =>
+      w.dict(names, (name) => {
+        w.instance(`${md} MetadataIndex`, [["fqn", () => w.text(name)]], null);
+        w.instance("torch.distributed.checkpoint.filesystem _StorageInfo", info, null);
+      });
+    const fields: Fields<null> = [
+      ["state_dict_metadata", entries],
+      ["storage_data", places],
+    ];
+    w.instance(`${md} Metadata`, fields, null);
     return w.end();
   });
   expect(() => openDcp(directory)).toThrow("has no zip end record");

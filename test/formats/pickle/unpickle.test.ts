@@ -142,7 +142,9 @@ test("of all 256 opcodes, those that no checkpoint needs are refused by name", (
 test("what the writer writes is read back", () => {
   const w = new PickleWriter();
   const ints = [0, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 53 - 1, -1, -(2 ** 31)];
-  const words = Array.from({ length: 600 }, (_, i) => `name-${i % 300}-ü`);
+  // More than the writer gathers in one buffer, and one text that alone is.
+  const many = Array.from({ length: 6000 }, (_, i) => `name-${i % 3000}-${"ü".repeat(i % 40)}`);
+  const words = [...many, "long ".repeat(20_000), ...many];
   w.tuple(
     () => w.ints(ints),
     () => w.list(words, (word) => w.text(word)),
