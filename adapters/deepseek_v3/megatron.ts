@@ -3,6 +3,7 @@
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/gpt_model.py
 import { inCanonicalOrder, type MapRule, type Rule, together } from "../../src/table/rule.ts";
 import type { DeepseekV3Config } from "../common/deepseek-decoder.ts";
+import { ofMtp, repeatedByMtp, unannounced } from "../trainers/further-tokens.ts";
 import {
   embedding,
   finalNorm,
@@ -23,7 +24,6 @@ import {
   router,
   sharedExperts,
 } from "../trainers/megatron-moe.ts";
-import { ofMtp, repeatedByMtp, unannounced } from "./mapping.ts";
 
 const mixture: LayerRules = (layer) => [
   ...normAfterLatents(layer, true),

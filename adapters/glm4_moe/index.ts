@@ -1,10 +1,14 @@
 import { defineFamily } from "../../src/family/define.ts";
+import { known } from "../common/known.ts";
+import { megatronRow } from "../trainers/megatron.ts";
 import { BACKEND_SINCE } from "../trainers/torchtitan-backend.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { glm4MoeMath, parseGlm4MoeConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { glm4MoeAxes, torchtitanRules } from "./mapping.ts";
+import { megatronRules } from "./megatron.ts";
 import { nativeForward } from "./native.ts";
+import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
 
 export const glm4Moe = defineFamily({
@@ -15,6 +19,7 @@ export const glm4Moe = defineFamily({
     ...["query and key norms", "biased", "grouped-query", "yarn", "tied"],
   ],
   modalities: ["text"],
+  known: known("GROUP_SCORES", "ROUTE_NORM"),
   sources: [
     "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/experiments/transformers_modeling_backend/moe_replacement.py",
     "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/glm4_moe/modeling_glm4_moe.py",
@@ -25,6 +30,9 @@ export const glm4Moe = defineFamily({
     { model_type: "glm4_moe", ...probeSizes(), use_qk_norm: true },
     { model_type: "glm4_moe", ...probeSizes(), tie_word_embeddings: true },
     { model_type: "glm4_moe", ...probeSizes() },
+    // Megatron-Core stacks layers that are all of one kind.
+    { model_type: "glm4_moe", ...probeSizes(), first_k_dense_replace: 0 },
+    { model_type: "glm4_moe", ...probeSizes(), first_k_dense_replace: 0, tie_word_embeddings: true },
   ],
   parse: (json, where) => parseGlm4MoeConfig(json, where),
   encodable: {
@@ -35,9 +43,11 @@ export const glm4Moe = defineFamily({
   math: glm4MoeMath,
   hfConfig: (_, json) => json,
   hf: { graph: hfForward },
+  // The first one has a place for all that the Hub's files hold; torchtitan's has none for biases and MTP.
   layouts: [
-    { name: "torchtitan", trainer: "torchtitan", since: BACKEND_SINCE, rules: torchtitanRules, graph: nativeForward },
     vllmRow(vllmRules),
+    { name: "torchtitan", trainer: "torchtitan", since: BACKEND_SINCE, rules: torchtitanRules, graph: nativeForward },
+    megatronRow({ rules: megatronRules, graph: megatronForward, differences: megatronDifferences }),
   ],
 });
 

@@ -1,12 +1,15 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
+import { megatronRow } from "../trainers/megatron.ts";
 import { BACKEND_SINCE } from "../trainers/torchtitan-backend.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type MixtralConfig, parseMixtralConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { mixtralAxes, torchtitanRules } from "./mapping.ts";
+import { megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
 
 export const mixtral = defineFamily({
@@ -39,6 +42,7 @@ export const mixtral = defineFamily({
       graph: nativeForward,
       differences: nativeDifferences,
     },
+    megatronRow({ rules: megatronRules, graph: megatronForward }),
     vllmRow(vllmRules),
   ],
 });

@@ -92,12 +92,15 @@ export interface GqaOptions {
   readonly qkvBias: boolean;
   readonly projectionBias: boolean;
   readonly mask: (layer: number) => AttentionMask;
+  /** `rotary_percent`: how many channels of a head are rotated, its first; all unless given. */
+  readonly rotated?: number;
   /** `softmax_type="learnable"`; false unless given. */
   readonly sinks?: boolean;
 }
 
 /** SelfAttention with linear_qkv: for each key head its R query heads, the key head, the value head. */
 export function gqa(options: GqaOptions): LayerBlock {
+  const rotated = options.rotated ?? options.headDim;
   const { nHeads: N, nKvHeads: K, headDim: H, normEps, qkNorm, qkvBias, projectionBias, mask, sinks = false } = options;
   const R = N / K;
   return ({ op, layer, weight, table }, x_TD) => {
@@ -114,8 +117,15 @@ export function gqa(options: GqaOptions): LayerBlock {
       op.reshape(op.slice(mixed_TKGH, 2, begin, end), [T, K * (end - begin), H]);
     const normed = (heads_THH: ReturnType<typeof heads>, name: string) =>
       qkNorm ? op.rmsNorm(heads_THH, weight(`self_attention.${name}_layernorm.weight`), normEps) : heads_THH;
-    const q_TNH = op.rope(normed(heads(0, R), "q"), table, "half");
-    const k_TKH = op.rope(normed(heads(R, R + 1), "k"), table, "half");
+    const turned = (heads_THH: ReturnType<typeof heads>) =>
+      rotated === H
+        ? op.rope(heads_THH, table, "half")
+        : op.concat(
+            [op.rope(op.slice(heads_THH, 2, 0, rotated), table, "half"), op.slice(heads_THH, 2, rotated, H)],
+            2,
+          );
+    const q_TNH = turned(normed(heads(0, R), "q"));
+    const k_TKH = turned(normed(heads(R, R + 1), "k"));
     const v_TKH = heads(R + 1, R + 2);
     const core_TNH = op.attention(q_TNH, k_TKH, v_TKH, {
       scale: H ** -0.5,

@@ -45,34 +45,44 @@ export const lostExpertBias = (layer: Layer): DropRule =>
 
 const OWN = "mlp.experts.experts";
 
-/** `f` is the axis of an expert's ffn. */
-export function experts(layer: Layer, hf = "mlp.experts", f = "g"): MapRule[] {
-  const one = (name: string) => layer.hf(`${hf}.{e}.${name}_proj.weight`);
-  const joined = { [layer.hf(`${hf}.gate_up_proj`)]: `e (gate: ${f} | up: ${f}) d` };
-  const down = { [layer.hf(`${hf}.down_proj`)]: `e d ${f}` };
+/** How HF's files name the experts of a layer, and the projections of one. */
+interface ExpertNames {
+  readonly files: string;
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+const PROJECTIONS: ExpertNames = { files: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" };
+
+/** Axes: e experts, g ffn of an expert. `names` are those of an expert in HF's files. */
+export function experts(layer: Layer, names: ExpertNames = PROJECTIONS): MapRule[] {
+  const one = (name: "gate" | "up" | "down") => layer.hf(`${names.files}.{e}.${names[name]}.weight`);
+  const joined = { [layer.hf("mlp.experts.gate_up_proj")]: "e (gate: g | up: g) d" };
+  const down = { [layer.hf("mlp.experts.down_proj")]: "e d g" };
   if (layer.isApart) {
     const [gate, up] = [`${OWN}.{e}.linear_fc1.weight_w`, `${OWN}.{e}.linear_fc1.weight_v`];
-    const fc2 = layer.term(`${OWN}.{e}.linear_fc2.weight`, `d ${f}`);
+    const fc2 = layer.term(`${OWN}.{e}.linear_fc2.weight`, "d g");
     return inOrder(
       RUN_TIME,
       [
-        map("rename", layer.term(gate, `${f} d`), { [one("gate")]: `${f} d` }),
-        map("rename", layer.term(up, `${f} d`), { [one("up")]: `${f} d` }),
-        map("rename", fc2, { [one("down")]: `d ${f}` }),
+        map("rename", layer.term(gate, "g d"), { [one("gate")]: "g d" }),
+        map("rename", layer.term(up, "g d"), { [one("up")]: "g d" }),
+        map("rename", fc2, { [one("down")]: "d g" }),
       ],
       [
-        map("gateUp", { ...layer.term(gate, `gate: ${f} d`), ...layer.term(up, `up: ${f} d`) }, joined),
+        map("gateUp", { ...layer.term(gate, "gate: g d"), ...layer.term(up, "up: g d") }, joined),
         map("stackExperts", fc2, down),
       ],
     );
   }
-  const fc1 = layer.term(`${OWN}.linear_fc1.weight`, `e (gate: ${f} | up: ${f}) d`);
-  const fc2 = layer.term(`${OWN}.linear_fc2.weight`, `e d ${f}`);
+  const fc1 = layer.term(`${OWN}.linear_fc1.weight`, "e (gate: g | up: g) d");
+  const fc2 = layer.term(`${OWN}.linear_fc2.weight`, "e d g");
   return inOrder(
     RUN_TIME,
     [
-      map("gateUp", fc1, { [one("gate")]: `gate: ${f} d`, [one("up")]: `up: ${f} d` }),
-      map("stackExperts", fc2, { [one("down")]: `d ${f}` }),
+      map("gateUp", fc1, { [one("gate")]: "gate: g d", [one("up")]: "up: g d" }),
+      map("stackExperts", fc2, { [one("down")]: "d g" }),
     ],
     [map("rename", fc1, joined), map("rename", fc2, down)],
   );

@@ -53,21 +53,25 @@ test("experts in another order are a fault, pinned or not", async () => {
   }
 });
 
-test("MTP layers: torchtitan's own logits", async () => {
-  const model = nativeSide("deepseek_v3/mtp");
+test.each([
+  ["deepseek_v3/mtp", "lm_head.weight"],
+  ["glm4_moe/megatron", "output_layer.weight"],
+] as const)("MTP layers of %s: the trainer's own logits", async (name, head) => {
+  const model = nativeSide(name);
   const { layout } = model;
   const weights = new SideWeights(model);
-  const golden = recorded(`${FIXTURES}deepseek_v3/mtp/native-mtp.safetensors`, "mtp_logits.0");
+  const golden = recorded(`${FIXTURES}${name}/native-mtp.safetensors`, "mtp_logits.0");
   const forward: Forward = function* (op, weight, input) {
     for (const tap of layout.forward()(op, weight, input)) {
       yield tap;
-      if (tap.name === "mtp.0") return op.linear(tap.value, weight("lm_head.weight"));
+      if (tap.name === "mtp.0") return op.linear(tap.value, weight(head));
     }
     throw new Error("no MTP layer");
   };
   const cpu = new CpuBackend();
-  const ids_T = openGolden(`${FIXTURES}deepseek_v3/mtp/golden.safetensors`).ids;
-  const generator = forward(cpu.ops, (key) => cpu.weight(weights.weight(key)), { ids_T, has: () => true });
+  const ids_T = openGolden(`${FIXTURES}${name}/golden.safetensors`).ids;
+  const has = (key: string) => model.source.tensors.has(key);
+  const generator = forward(cpu.ops, (key) => cpu.weight(weights.weight(key)), { ids_T, has });
   let step = generator.next();
   while (!step.done) step = generator.next();
   await cpu.evaluate([step.value]);
