@@ -1,7 +1,7 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
-import { megatronRow } from "../trainers/megatron.ts";
+import { extraStates, megatronRow } from "../trainers/megatron.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
@@ -57,7 +57,7 @@ export const llama3 = defineFamily({
       files: (config) => [{ name: PARAMS_NAME, json: paramsOf(config) }],
     },
     vllmRow(vllmRules),
-    megatronRow({ rules: megatronRules, graph: megatronForward }),
+    megatronRow({ rules: megatronRules, graph: megatronForward, emptyEntries: (c) => extraStates(c.nLayers) }),
   ],
 });
 

@@ -29,15 +29,48 @@ import {
   type TieRule,
   tie,
 } from "../../src/table/rule.ts";
+import { megatronConfigOf } from "./megatron-args.ts";
 
 /** `megatron` in a family's list of layouts. */
-export const megatronRow = <C>(row: Pick<LayoutRow<C>, "rules" | "graph" | "differences">): LayoutRow<C> => ({
+export const megatronRow = <C>(
+  row: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries">,
+): LayoutRow<C> => ({
   ...row,
   name: "megatron",
   trainer: "megatron",
   since: "core 0.7",
+  configOf: megatronConfigOf,
+  files: () => [
+    { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
+    { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },
+  ],
   stackOf,
 });
+
+/** What modules of a dense layer, local ones or Transformer Engine's, ask for in loading; nothing is in it without FP8. */
+const DENSE_MODULES = [
+  "self_attention.core_attention",
+  "self_attention.linear_proj",
+  "self_attention.linear_qkv",
+  "self_attention.q_layernorm",
+  "self_attention.k_layernorm",
+  "mlp.linear_fc1",
+  "mlp.linear_fc2",
+] as const;
+
+/** `_extra_state` of stacked layers, and of the norm behind them. */
+export const extraStates = (layers: number, modules: readonly string[] = DENSE_MODULES): readonly string[] => [
+  ...modules.flatMap((name) =>
+    Array.from({ length: layers }, (_, l) => `decoder.layers.${name}._extra_state/shard_${l}_${layers}`),
+  ),
+  "decoder.final_layernorm._extra_state/shard_0_1",
+];
+
+/**
+ * What a run finds of the one before: as `release` of the published models, at iteration 0. Both 0.16 and 0.19 read it; so
+ * that no run takes them for its own, there are no arguments in it.
+ */
+const COMMON = { iteration: 0, checkpoint_version: 3, content_metadata: { singleton_local_shards: false } } as const;
 
 /** A layer's tensor where layers are stacked: `decoder.layers.3.mlp…` is row 3 of `decoder.layers.mlp…`. */
 function stackOf(key: string): StackRow | null {

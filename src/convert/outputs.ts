@@ -85,10 +85,11 @@ function checkOptions(request: OutputRequest, { maxShardSize, ranks }: SizeOptio
 
 /** Each expert is a chunk of its own: a loader then holds one expert in memory, not the stack. */
 function dcpFiles(
-  { mapping: { tensors, paths }, entries }: OutputRequest,
+  { mapping: { tensors, paths, to }, entries }: OutputRequest,
   infos: readonly TensorInfo[],
   ranks: number,
 ): OutputFile[] {
+  const empty = to.side === "native" ? to.emptyEntries() : [];
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
     return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;
@@ -96,6 +97,7 @@ function dcpFiles(
   return planDcp(infos, {
     ranks,
     chunks,
+    empty,
     ...(entries === undefined ? {} : { entries }),
     ...(paths === undefined ? {} : { paths }),
   });

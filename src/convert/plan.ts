@@ -8,6 +8,7 @@ import { RECORD_NAME } from "../formats/file-names.ts";
 import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
 import { refuseOutside } from "../formats/io/links.ts";
 import type { OutputFile } from "../formats/output.ts";
+import { planTorchValues } from "../formats/pt/plan.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
@@ -286,7 +287,7 @@ function besideFiles(
   const { config, mapping, to, model } = route;
   // Nobody judges whether it is a model's.
   if (model === null && config !== null) refuseOutside(config);
-  const configs = config === null ? null : targetConfigs(config, route, originals);
+  const configs = config === null ? null : targetConfigs(config, route, originals, target.format);
   const written = configs === null ? [] : [textFile(configs.name, configs.text), ...configs.beside];
   const files = [...written, ...side.along.map(copiedFile)];
   const notes = [...(configs?.notes ?? []), ...side.notes];
@@ -331,13 +332,17 @@ function targetConfigs(
   config: ConfigFile,
   { model, to, mapping, encoding }: Route,
   originals: Originals | null,
+  format: Format,
 ): TargetConfigs {
   const { name, text: asIs } = config;
-  const own = to.side === "native" ? to.files() : [];
+  const all = to.side === "native" ? to.files() : [];
+  const own = all.filter(({ beside = format }) => beside === format);
   const isLayouts = isLayoutConfig(name);
   if (isLayouts && (model === null || own.some((file) => file.name === name)))
     return { name, text: asIs, beside: [], notes: [] };
-  const beside = own.map(({ name, json }: LayoutFile) => textFile(name, `${JSON.stringify(json, null, 2)}\n`));
+  const beside = own.map(({ name, json, pickled = false }: LayoutFile) =>
+    pickled ? planTorchValues(json, name) : textFile(name, `${JSON.stringify(json, null, 2)}\n`),
+  );
   if (model === null || (to.side !== "hf" && !isLayouts)) return { name: "config.json", text: asIs, beside, notes: [] };
   // Critical tensors stay in F32 in models that are declared to be BF16.
   const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);

@@ -31,6 +31,8 @@ export interface LayoutRow<C> {
   readonly graph: Graph<C>;
   readonly differences?: ((config: C, upstream: Upstream) => readonly KnownDifference[]) | undefined;
   readonly files?: ((config: C) => readonly LayoutFile[]) | undefined;
+  readonly configOf?: LayoutFacts["configOf"];
+  readonly emptyEntries?: ((config: C) => readonly string[]) | undefined;
   readonly stackOf?: ((key: string) => StackRow | null) | undefined;
 }
 
@@ -126,8 +128,8 @@ function familyAt<C>(one: At<C>, upstream: Upstream): Family {
 
 const reasonOf = <C>(graph: Graph<C>): string | null => (typeof graph === "function" ? null : graph.none);
 
-const factsOf = <C>({ name, trainer, since, until, ranked = false, graph }: LayoutRow<C>) =>
-  ({ name, trainer, side: "native", since, until, ranked, noGraph: reasonOf(graph) }) as const;
+const factsOf = <C>({ name, trainer, since, until, ranked = false, graph, configOf }: LayoutRow<C>) =>
+  ({ name, trainer, side: "native", since, until, ranked, noGraph: reasonOf(graph), configOf }) as const;
 
 function bindRow<C>(
   spec: FamilySpec<C>,
@@ -148,6 +150,7 @@ function bindRow<C>(
     forward,
     differences: () => row.differences?.(config, upstream) ?? [],
     files: () => row.files?.(config) ?? [],
+    emptyEntries: () => row.emptyEntries?.(config) ?? [],
     stackOf: (key) => row.stackOf?.(key) ?? null,
   };
 }

@@ -22,6 +22,18 @@ export interface LayoutFacts {
   readonly ranked: boolean;
   /** Why `parity` cannot run it; null where there is a forward graph. */
   readonly noGraph: string | null;
+  /** What the arguments of a run of the trainer say of the model; absent where its checkpoints keep none. */
+  readonly configOf?: ((args: JsonObject) => RunConfig) | undefined;
+}
+
+/** Arguments of a run as a config. */
+export interface RunConfig {
+  /** Fields of HF's config, those that the arguments give. */
+  readonly fields: JsonObject;
+  /** A whole config, `model_type` aside; null where the arguments are too few for one. */
+  readonly whole: JsonObject | null;
+  /** Rows of the embedding, and the multiple that they were padded to; null where the arguments do not say. */
+  readonly vocabulary: { readonly rows: number; readonly multiple: number } | null;
 }
 
 interface BoundLayout extends LayoutFacts {
@@ -46,6 +58,8 @@ export interface NativeLayout extends BoundLayout {
    * what the config says.
    */
   files(): readonly LayoutFile[];
+  /** Entries of a DCP that hold nothing, and that the layout's own loader asks for all the same. */
+  emptyEntries(): readonly string[];
   /** Where files may hold a tensor that `forward` asks for: as a row of one that stacks it with others. */
   stackOf(key: string): StackRow | null;
 }
@@ -59,6 +73,10 @@ export interface StackRow {
 export interface LayoutFile {
   readonly name: string;
   readonly json: JsonObject;
+  /** Whether it is a file of torch.save, not of JSON. */
+  readonly pickled?: boolean;
+  /** The format beside whose weights it belongs; any unless given. */
+  readonly beside?: "dcp";
 }
 
 /** A layout at one config. */

@@ -1,6 +1,7 @@
 // What a checkpoint is, whatever its container: named tensors whose bytes can be read by range.
 import type { Dtype } from "../base/dtype.ts";
 import type { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { FileIn, Folder } from "./io/folder.ts";
 
 export const FORMATS = ["safetensors", "dcp", "pt"] as const;
@@ -24,6 +25,15 @@ export interface OtherEntry {
   readonly tensor?: string;
   /** Why it may not be left out: it holds tensors that are not read here. Thrown by what would lose them. */
   readonly fault?: InputError;
+}
+
+/** What a trainer was started with. */
+export interface RunArguments {
+  /** Where they stand, for messages. */
+  readonly path: string;
+  /** The file of the checkpoint that holds them. */
+  readonly file: string;
+  readonly args: JsonObject;
 }
 
 export interface Checkpoint {
@@ -54,6 +64,8 @@ export interface Checkpoint {
    * of the first.
    */
   readonly ranks?: readonly Checkpoint[];
+  /** Arguments of the run that saved it; absent or null where the container keeps none. Throws InputError. */
+  readonly run?: () => RunArguments | null;
   /** What is merged into its tensors as they are read; absent where that is nothing. */
   readonly merged?: Merged;
   /** Shards and metadata of a safetensors checkpoint, so that the same files can be written again. */

@@ -15,8 +15,13 @@ const TRAINER_ROOT = new RegExp(
     // Of DeepSpeed: copies of what stands in its `module`, too.
     "frozen_param_fragments",
     "(?:native_)?amp_scaling_state|(?:grad_)?scaler(?:_state_dict)?",
-  ].join("|")})$`,
+    // Megatron-LM
+    "common_state|opt_param_scheduler|rerun_state_machine_state|chained_\\d+",
+  ].join("|")})(?:/.*)?$`,
 );
+
+/** What Transformer Engine keeps of a module beside its weights: scales of FP8, bytes without any. */
+const EXTRA_STATE = /(?:^|[._])_?extra_state(?:\/|$)/;
 
 /** How a checkpoint spells the keys of a model. */
 export interface ModelKeys {
@@ -44,6 +49,7 @@ export const modelKeys = (checkpoint: Checkpoint): string[] => Array.from(modelT
 
 /** Whether an entry, tensor or not, belongs to optimizer, schedule, data loader or step counter. */
 export function isTrainerState(checkpoint: Pick<Checkpoint, "paths">, key: string): boolean {
+  if (EXTRA_STATE.test(key)) return true;
   const path = checkpoint.paths?.get(key) ?? [];
   const root = path.length > 1 ? String(path[0]) : beforeDot(key);
   if (isTrainerRoot(root)) return true;

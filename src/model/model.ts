@@ -5,15 +5,17 @@ import { witness } from "../base/witness.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
+import type { RunConfig } from "../family/layout.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
 import { quantisedBy } from "../foreign/quantised.ts";
-import type { Checkpoint, SafetensorsOrigin } from "../formats/checkpoint.ts";
+import type { Checkpoint, RunArguments, SafetensorsOrigin } from "../formats/checkpoint.ts";
 import { refuseShardAlone } from "../formats/shard-alone.ts";
 import { tableOf, type ViewedModel } from "../views/tables.ts";
 import { checkAdapters, checkArgument } from "./argument-kinds.ts";
 import type { ConfigFile } from "./configs/config-files.ts";
 import { type ConfigOptions, type ConfiguredAs, configUnknown, configuredAs } from "./configs/configured.ts";
+import { againstRun, type RunOf, runOf } from "./configs/run-config.ts";
 import { refuseHidden } from "./hidden.ts";
 import { modelSource } from "./joined.ts";
 import { renamedCheckpoint } from "./keys/renamed.ts";
@@ -32,6 +34,8 @@ export interface Stored {
   readonly names: ReadonlyMap<string, string>;
   /** Which config was taken, and as whose; how the files spell the keys: where that is not plain to see. For reports. */
   readonly notes: readonly string[];
+  /** How the rows of the embedding were padded, as the run that saved it says; null where nothing does. */
+  readonly vocabulary?: RunConfig["vocabulary"];
   /** Files of the checkpoint, by the keys in them, where it is safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
   /** Key of the layout → key in the checkpoint, of every tensor of the model. */
@@ -59,6 +63,8 @@ export interface Identified extends Pick<Stored, "names" | "safetensors"> {
   readonly configured: ConfiguredAs;
   readonly logical: Logical;
   readonly recognised: Recognised;
+  /** Arguments of the run that saved it. Throws InputError. */
+  readonly run: () => RunArguments | null;
 }
 
 /** Throws what finding the config, decoding and `recognise` throw. */
@@ -109,6 +115,7 @@ export function identifiedAs(
     logical,
     names,
     safetensors: stored.safetensors ?? null,
+    run: () => stored.run?.() ?? null,
     recognised: { ...recognised, keys },
   };
 }
@@ -129,9 +136,12 @@ export function openModel(checkpoint: Checkpoint, options: ModelOptions): Model 
 /** Throws as `openModel`, but for what identifying finds. */
 export function modelOf(identified: Identified): Model {
   const { checkpoint, configured, logical, names, safetensors, recognised } = identified;
-  const { config, json, foreign } = configured;
+  const { foreign } = configured;
   const { adapter, keys } = recognised;
-  if (config === null || json === null) throw foreign ? configUnknown(foreign) : configMissing(checkpoint, adapter);
+  const run = runOf(identified);
+  const { config, json } = configured.config === null && run.config !== null ? run.config : configured;
+  if (config === null || json === null)
+    throw foreign ? configUnknown(foreign) : configMissing(checkpoint, adapter, run);
   const family = openFamily(identified, json, config.path);
   witness()?.config(checkpoint.path, config, () => mathematicsHash(family));
   const layout = bound(family, recognised.layout);
@@ -152,7 +162,8 @@ export function modelOf(identified: Identified): Model {
     stored: {
       config,
       names,
-      notes: [...configured.notes, ...keys.notes],
+      notes: [...configured.notes, ...keys.notes, ...run.notes, ...againstRun(run, config, family)],
+      vocabulary: run.vocabulary,
       safetensors,
       placed: keys.model,
       keys: storedKeysOf(keys.model.values(), logical.encoded),
@@ -171,11 +182,12 @@ function openFamily({ logical, recognised: { adapter, keys } }: Identified, json
   return adapter.open(json, path, shapes);
 }
 
-function configMissing({ path, folder }: Checkpoint, { family }: Adapter): InputError {
+function configMissing({ path, folder }: Checkpoint, { family }: Adapter, { said }: RunOf): InputError {
   const above = configAbove(folder);
   return new InputError("CONFIG_MISSING", `${path}: no config.json beside the checkpoint`, {
     file: path,
     expected: `the config of a ${family} model`,
+    ...(said === null ? {} : { found: said }),
     help: `give it with --config ${above ?? "PATH"}: ${above === undefined ? "" : "that one lies above it; or "}HF's config.json, a directory that holds one, or the trainer's model args`,
   });
 }

@@ -6,10 +6,10 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { rootOf, type StepFiles, stepIn } from "../formats/deepspeed/names.ts";
 import { openDeepspeed } from "../formats/deepspeed/open.ts";
-import { ADAPTER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
+import { ADAPTER_FILE, TRACKER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
 import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
-import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
+import { type Folder, inFolder, type Location, readText } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
 import { isTrainersRank, rankSetOf } from "../formats/pt/rank-names.ts";
 import { openRankParts } from "../formats/pt/rank-parts.ts";
@@ -104,6 +104,8 @@ function openFolder(folder: Folder): Checkpoint {
     ? torchShardsIn(folder, torch)
     : null;
   if (shards !== null) return openTorchShards(folder, shards, path);
+  const latest = latestIn(folder);
+  if (latest !== null) return latest;
   const [only, second] = torch;
   if (only !== undefined && second === undefined) return openTorchFile(inFolder(folder, only));
   if (second !== undefined) {
@@ -123,6 +125,19 @@ function openStep(step: StepFiles, path: string): Checkpoint {
   const companions = rootOf(step) ?? undefined;
   if (step.optimizer.size > 0 || whole === undefined) return openDeepspeed(step, path, companions);
   return openTorchFile({ path, folder: step.folder, file: whole });
+}
+
+/**
+ * Of a folder of Megatron-LM's, the iteration that its tracker names, where that is one checkpoint; config and tokenizer may
+ * lie above it.
+ */
+function latestIn(folder: Folder): Checkpoint | null {
+  if (folder.kind(TRACKER_FILE) !== "file") return null;
+  const said = readText(folder, TRACKER_FILE, 1 << 10).trim();
+  const name = /^\d+$/.test(said) ? `iter_${said.padStart(7, "0")}` : said === "release" ? said : null;
+  if (name === null || folder.kind(name) !== "folder") return null;
+  const iteration = folder.folder(name);
+  return contentsOf(iteration).dcp.length === 0 ? null : openDcp(iteration, folder);
 }
 
 /** By names alone. An adapter is the checkpoint only where there is no other. */

@@ -1,6 +1,6 @@
 import { bitsOf, byteLengthOf } from "../../base/dtype.ts";
 import { headersOnly } from "../../base/witness.ts";
-import type { Checkpoint, OtherEntry, TensorInfo } from "../checkpoint.ts";
+import type { Checkpoint, OtherEntry, RunArguments, TensorInfo } from "../checkpoint.ts";
 import { type ByteSource, readBytes, subSource, withBufferedEnds } from "../io/byte-source.ts";
 import { DiskFolder } from "../io/disk-folder.ts";
 import { type Folder, OpenFiles } from "../io/folder.ts";
@@ -18,17 +18,19 @@ import type { StoredRecord } from "../zip/stored-record.ts";
 import { openEntry, refuseTaken } from "./entry.ts";
 import { type DcpFolder, readFolder } from "./folder.ts";
 import type { DcpChunk, DcpTensor } from "./metadata.ts";
+import { COMMON_ENTRY, runArguments } from "./run-arguments.ts";
 
 /**
  * Opens a folder of torch.distributed.checkpoint from its metadata, and from the pickles of entries that are no tensors but
  * hold some. The payload of a tensor is opened when it is first read.
+ * @param companions where config and tokenizer lie, where that is not in the folder
  * @throws InputError
  */
-export function openDcp(place: string | Folder): Checkpoint {
+export function openDcp(place: string | Folder, companions?: Folder): Checkpoint {
   const folder = typeof place === "string" ? new DiskFolder(place) : place;
   const files = new OpenFiles(folder);
   try {
-    return new DcpCheckpoint(folder, files, readFolder(folder, files));
+    return new DcpCheckpoint(folder, files, readFolder(folder, files), companions);
   } catch (error) {
     files.close();
     throw error;
@@ -47,6 +49,7 @@ class DcpCheckpoint implements Checkpoint {
   readonly chunks: number;
   readonly path: string;
   readonly files: readonly string[];
+  readonly companions?: Folder;
   private readonly data = new Map<string, { tensor: ChunkedTensor; chunks: readonly TensorChunk[] }>();
   /** Tensors inside entries, by their names. */
   private readonly inside = new Map<string, StoredTensors>();
@@ -55,8 +58,10 @@ class DcpCheckpoint implements Checkpoint {
   constructor(
     readonly folder: Folder,
     private readonly opened: OpenFiles,
-    dcp: DcpFolder,
+    private readonly dcp: DcpFolder,
+    companions: Folder | undefined,
   ) {
+    if (companions !== undefined) this.companions = companions;
     this.path = folder.path;
     this.files = [...dcp.metadataNames, ...dcp.sources.keys()];
     const tensors = new Map<string, TensorInfo>();
@@ -108,6 +113,13 @@ class DcpCheckpoint implements Checkpoint {
     if (info === undefined || data === undefined) throw new Error(`${this.path} has no tensor ${key}`);
     if (begin < 0 || begin + target.length > info.byteLength) throw new Error(`a read beyond the end of ${key}`);
     data.tensor.read(begin, target);
+  }
+
+  run(): RunArguments | null {
+    const [entry = null] = [...this.dcp.bytes].flatMap(([key, { file, offset, length }]) =>
+      COMMON_ENTRY.test(key) ? [subSource(this.dcp.sources.get(file)!, offset, length)] : [],
+    );
+    return runArguments(this.folder, entry);
   }
 
   verify(keys: Iterable<string> = this.tensors.keys()): void {

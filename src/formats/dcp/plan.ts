@@ -1,18 +1,20 @@
 import { bitsOf, elementCount } from "../../base/dtype.ts";
 import { UsageError } from "../../base/errors.ts";
 import type { OutputFile, OutputPart } from "../output.ts";
-import { layOutPayload, type TargetTensor, torchDtypeOf } from "../pt/plan.ts";
+import { layOutPayload, planTorchValues, type TargetTensor, torchDtypeOf } from "../pt/plan.ts";
 import { rowMajorStrides } from "../torch/strided.ts";
 import { planZip, type ZipLayout } from "../zip/plan.ts";
 import { loadablePaths } from "./loadable-paths.ts";
 import type { Box } from "./tiling.ts";
-import { type PlannedTensor, writeMetadata } from "./write-metadata.ts";
+import { type PlannedEntry, type PlannedTensor, writeMetadata } from "./write-metadata.ts";
 
 export interface DcpPlanOptions {
   /** Number of ranks, each with a file of its own; 1 unless given. */
   readonly ranks?: number;
   /** Boxes that tile a tensor, in place of the rows of each rank. */
   readonly chunks?: (tensor: TargetTensor) => readonly Box[] | undefined;
+  /** Names of entries that hold `[None]`, as Megatron-Core saves modules without a state of their own. */
+  readonly empty?: readonly string[];
   /** Where a flat name stands in the nested state dict (`planner_data`), as far as torch can load it so; else the name itself. */
   readonly paths?: ReadonlyMap<string, readonly (string | number)[]>;
   /** Values that are no tensors, each as `torch.save` pickled it, by their names; in the first rank's file. */
@@ -29,7 +31,7 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
   if (!Number.isSafeInteger(ranks) || ranks < 1) {
     throw new UsageError("RANKS", `${ranks} is no number of ranks`, { help: "give a whole number of at least 1" });
   }
-  const files = new Map<number, { byteLength: number; parts: OutputPart[]; sums: number }>();
+  const files: Files = new Map();
   const planned: PlannedTensor[] = [];
   const layouts = new Map<string, ZipLayout>();
   for (const tensor of tensors) {
@@ -52,7 +54,7 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     });
     planned.push({ ...tensor, chunks });
   }
-  const entries = [...(options.entries ?? [])].map(([key, bytes]) => {
+  const values = [...(options.entries ?? [])].map(([key, bytes]) => {
     const file = files.get(0) ?? { byteLength: 0, parts: [], sums: 0 };
     files.set(0, file);
     const payload = { file: fileName(0), offset: file.byteLength, length: bytes.length };
@@ -60,6 +62,7 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     file.parts.push({ kind: "bytes", bytes });
     return { key, payload };
   });
+  const entries = [...values, ...emptyEntries(options.empty ?? [], files)];
   const metadata = writeMetadata(
     planned,
     loadablePaths(
@@ -78,6 +81,22 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
       })),
     { name: ".metadata", byteLength: metadata.length, parts: [{ kind: "bytes", bytes: metadata }] },
   ];
+}
+
+type Files = Map<number, { byteLength: number; parts: OutputPart[]; sums: number }>;
+
+/** Of the first rank, behind its tensors. */
+function emptyEntries(names: readonly string[], files: Files): PlannedEntry[] {
+  if (names.length === 0) return [];
+  const { byteLength, parts } = planTorchValues([null], "");
+  const file = files.get(0) ?? { byteLength: 0, parts: [], sums: 0 };
+  files.set(0, file);
+  return names.map((key) => {
+    const payload = { file: fileName(0), offset: file.byteLength, length: byteLength };
+    file.parts.push(...parts);
+    file.byteLength += byteLength;
+    return { key, payload };
+  });
 }
 
 const fileName = (rank: number): string => `__${rank}_0.distcp`;

@@ -58,6 +58,16 @@ export class PickleWriter {
     }
   }
 
+  /** An int where it is one, else a float. */
+  number(value: number): void {
+    if (Number.isSafeInteger(value) && value >= -(2 ** 31)) {
+      this.int(value);
+      return;
+    }
+    this.byte(OPCODES.BINFLOAT);
+    this.length = this.room(8).writeDoubleBE(value, this.length);
+  }
+
   text(value: string): void {
     if (this.recalled(this.texts, value)) return;
     const byteLength = Buffer.byteLength(value);

@@ -1,5 +1,6 @@
 import { byteLengthOf, type Dtype, elementCount } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
+import { isJsonObject, type JsonObject } from "../../base/json.ts";
 import type { OutputFile } from "../output.ts";
 import { PickleWriter } from "../pickle/write.ts";
 import { type TorchDtype, torchDtype } from "../torch/dtype.ts";
@@ -48,6 +49,28 @@ export function planTorchFile(
   const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS, ...records]);
   const data = list.map(({ key }, i) => ({ key: partKey(key), ranges: [[0, sizes[i]!] as const] }));
   return [{ name, byteLength: layout.byteLength, parts: planZip(layout, data) }];
+}
+
+/** A file of torch.save with plain values in it: text, safe integers, booleans, nulls, lists and objects of these. */
+export function planTorchValues(values: JsonObject | readonly unknown[], name: string): OutputFile {
+  const pickle = new PickleWriter();
+  writeValue(pickle, values);
+  const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS]);
+  return { name, byteLength: layout.byteLength, parts: planZip(layout, []) };
+}
+
+function writeValue(w: PickleWriter, value: unknown): void {
+  if (value === null || value === undefined) w.none();
+  else if (typeof value === "boolean") w.bool(value);
+  else if (typeof value === "string") w.text(value);
+  else if (typeof value === "number") w.number(value);
+  else if (Array.isArray(value)) w.list(value, (item: unknown) => writeValue(w, item));
+  else if (isJsonObject(value))
+    w.dict(Object.entries(value), ([name, of]) => {
+      w.text(name);
+      writeValue(w, of);
+    });
+  else throw new RangeError(`no plain value: ${typeof value}`);
 }
 
 /** `torch.save` of a tensor, without its data: a zip file of its own. */

@@ -1,0 +1,73 @@
+// Arguments of Megatron-LM as fields of Hugging Face's config.
+//   NVIDIA/Megatron-LM@core_v0.16.1:megatron/training/arguments.py
+import type { JsonObject } from "../../src/base/json.ts";
+import type { RunConfig } from "../../src/family/layout.ts";
+
+/** Fields under one name on each side: a number on both. */
+const NUMBERS: readonly (readonly [argument: string, field: string])[] = [
+  ["num_layers", "num_hidden_layers"],
+  ["hidden_size", "hidden_size"],
+  ["ffn_hidden_size", "intermediate_size"],
+  ["num_attention_heads", "num_attention_heads"],
+  ["kv_channels", "head_dim"],
+  ["max_position_embeddings", "max_position_embeddings"],
+  ["norm_epsilon", "rms_norm_eps"],
+  ["layernorm_epsilon", "rms_norm_eps"],
+  ["num_experts", "num_experts"],
+  ["num_moe_experts", "num_experts"],
+  ["moe_router_topk", "num_experts_per_tok"],
+  ["moe_ffn_hidden_size", "moe_intermediate_size"],
+];
+
+/** Without these a config would be made of defaults. */
+const NEEDED = [
+  "num_hidden_layers",
+  "hidden_size",
+  "intermediate_size",
+  "num_attention_heads",
+  "rms_norm_eps",
+  "rope_parameters",
+] as const;
+
+/** What the arguments of a run say of the model. */
+export function megatronConfigOf(args: JsonObject): RunConfig {
+  const fields: Record<string, unknown> = {};
+  for (const [argument, field] of NUMBERS) if (typeof args[argument] === "number") fields[field] = args[argument];
+  const keyHeads = args.group_query_attention === false ? args.num_attention_heads : args.num_query_groups;
+  if (typeof keyHeads === "number") fields.num_key_value_heads = keyHeads;
+  if (typeof args.untie_embeddings_and_output_weights === "boolean")
+    fields.tie_word_embeddings = !args.untie_embeddings_and_output_weights;
+  const biases = [args.add_bias_linear, args.add_qkv_bias].filter((each) => typeof each === "boolean");
+  if (biases.length > 0) fields.attention_bias = biases.includes(true);
+  if (typeof args.add_bias_linear === "boolean") fields.mlp_bias = args.add_bias_linear;
+  if (args.swiglu === true) fields.hidden_act = "silu";
+  if (typeof args.rotary_base === "number") fields.rope_parameters = ropeOf(args, args.rotary_base);
+  const rows = args.padded_vocab_size ?? args.vocab_size;
+  const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
+  const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
+  return { fields, whole: whole ? { ...fields, vocab_size: rows, dtype } : null, vocabulary: vocabularyOf(args) };
+}
+
+/** Llama 3.1's scaling has its constants in the source; only the factor is an argument. */
+const ropeOf = (args: JsonObject, theta: number): JsonObject =>
+  args.use_rope_scaling === true
+    ? {
+        rope_type: "llama3",
+        rope_theta: theta,
+        factor: typeof args.rope_scaling_factor === "number" ? args.rope_scaling_factor : 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 8192,
+      }
+    : { rope_type: "default", rope_theta: theta };
+
+/** `_vocab_size_with_padding`: rows are a multiple of `make_vocab_size_divisible_by` times the ranks of tensor parallelism. */
+function vocabularyOf(args: JsonObject): RunConfig["vocabulary"] {
+  const [rows, divisor, ranks] = [
+    args.padded_vocab_size,
+    args.make_vocab_size_divisible_by,
+    args.tensor_model_parallel_size,
+  ];
+  if (typeof rows !== "number" || typeof divisor !== "number" || typeof ranks !== "number") return null;
+  return { rows, multiple: divisor * ranks };
+}
