@@ -44,6 +44,7 @@ export const megatronRow = <C>(
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
     { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },
   ],
+  padded: ["embedding.word_embeddings.weight", "output_layer.weight"],
   stackOf,
 });
 

@@ -75,6 +75,9 @@ export const convertOptions = {
   optimizer: flag(
     "Take the optimizer's state along, and schedules, data loaders, counters: from one trainer's layout to another",
   ),
+  "make-vocab-size-divisible-by": text(
+    "Of a megatron target: pad the rows of embedding and output layer with zeros to a multiple of this; Megatron-LM's own number times its tensor parallel size",
+  ),
   "no-buffers": flag("Leave out native buffers that would be re-created"),
   ...sideOptions,
 } as const satisfies Readonly<Record<string, Options>>;
@@ -104,6 +107,7 @@ export function conversionOptionsOf(args: Arguments, adapters: readonly Adapter[
     workers: args.text("workers") === "auto" ? "auto" : (args.count("workers") ?? "auto"),
     seal: !args.flag("no-seal"),
     allowDrop: args.list("allow-drop"),
+    vocabularyMultiple: args.count("make-vocab-size-divisible-by"),
     buffers: !args.flag("no-buffers"),
     optimizer: args.flag("optimizer"),
   };

@@ -7,6 +7,7 @@ import type { Format, MergedAdapter, MergedMeasure, MergedTensor } from "../form
 import { commitOf } from "../formats/io/folder.ts";
 import { sharing } from "../formats/zip/shared-sums.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
+import { checkPadding } from "../model/padding.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { replacedNotes } from "../output/replaced.ts";
 import { checkTarget } from "../output/safe-target.ts";
@@ -215,7 +216,8 @@ function encodingNote({ encoding }: ConversionPlan): string[] {
   return [`${encoding.name}: ${kept} groups have the scales they had, ${canonical} the canonical ones`];
 }
 
-function* checkAll({ mappings, isWaived }: ConversionPlan): Generator<number, void, void> {
+function* checkAll({ mappings, isWaived, padding }: ConversionPlan): Generator<number, void, void> {
+  yield* checkPadding(padding, isWaived);
   for (const mapping of mappings) yield* checkValues(mapping, isWaived);
 }
 

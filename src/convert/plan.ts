@@ -13,6 +13,7 @@ import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import { type ConfigFile, isLayoutConfig } from "../model/configs/config-files.ts";
+import type { Padding } from "../model/padding.ts";
 import { type ConversionRecord, encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import { type Target, targetAt } from "../output/target.ts";
@@ -81,6 +82,8 @@ export interface ConversionPlan
   readonly casts: readonly Cast[];
   readonly kept: readonly KeptDtype[];
   readonly isWaived: Choices["isWaived"];
+  /** Rows behind the source's vocabulary, which are left out. */
+  readonly padding: readonly Padding[];
   /** How an HF target is stored; null where it is plain. */
   readonly encoding: Route["encoding"];
   /** What the target is, which its writing finds; null where that is not found. */
@@ -183,6 +186,7 @@ export function planConversion(
       critical?.kept ? [{ key, dtype, reason: critical.reason }] : [],
     ),
     isWaived,
+    padding: route.model?.stored.padding ?? [],
     encoding: route.encoding,
     seal,
     isUnsealed,

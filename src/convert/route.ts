@@ -31,6 +31,7 @@ import {
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
+import { withPaddedRows } from "./padded.ts";
 import { settledBy, withKept } from "./record-of.ts";
 import { type Carried, carriedState } from "./trainer/carried.ts";
 import { checkWaivers, keptNote, type Waivers } from "./waivers.ts";
@@ -46,6 +47,8 @@ export interface RouteOptions extends ModelOptions {
   readonly buffers?: boolean | undefined;
   /** Whether the state of the trainer goes along, from one trainer's layout to another; false unless given. */
   readonly optimizer?: boolean | undefined;
+  /** Of which the rows of embedding and output layer are to be a multiple, where the target's trainer pads them. */
+  readonly vocabularyMultiple?: number | undefined;
   /** `auto|none|fp8|mxfp4`: how weights of an HF target are stored; as its config says unless given. */
   readonly encoding?: string | undefined;
 }
@@ -142,7 +145,8 @@ export function layoutRoute(source: Checkpoint, options: RouteOptions, choices: 
   checkWaivers(choices, model, () => table.tensors("hf").map(({ key }) => key));
   const { steps, plan } = mapSteps(model, [to, table], record, encoding, options, choices);
   const last = steps.at(-1)!;
-  const { mapping: plain, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
+  const { mapping: kept, notes } = record === null ? { mapping: last, notes: [] } : withKept(last, record);
+  const plain = withPaddedRows(kept, to, options.vocabularyMultiple);
   const encoded = encoding && encodeMapping(plain, encoding, choices);
   const config = truthfulConfig(model, options.encoding);
   const fault = encodingFault(model);

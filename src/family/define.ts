@@ -32,6 +32,8 @@ export interface LayoutRow<C> {
   readonly differences?: ((config: C, upstream: Upstream) => readonly KnownDifference[]) | undefined;
   readonly files?: ((config: C) => readonly LayoutFile[]) | undefined;
   readonly configOf?: LayoutFacts["configOf"];
+  /** Tensors with a row a token, which the trainer pads. */
+  readonly padded?: readonly string[] | undefined;
   readonly emptyEntries?: ((config: C) => readonly string[]) | undefined;
   readonly stackOf?: ((key: string) => StackRow | null) | undefined;
 }
@@ -150,6 +152,7 @@ function bindRow<C>(
     forward,
     differences: () => row.differences?.(config, upstream) ?? [],
     files: () => row.files?.(config) ?? [],
+    padded: () => new Map((row.padded ?? []).map((key) => [key, spec.facts(config).vocabSize])),
     emptyEntries: () => row.emptyEntries?.(config) ?? [],
     stackOf: (key) => row.stackOf?.(key) ?? null,
   };

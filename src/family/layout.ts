@@ -58,6 +58,8 @@ export interface NativeLayout extends BoundLayout {
    * what the config says.
    */
   files(): readonly LayoutFile[];
+  /** Tensors whose rows the trainer pads, and how many rows are the model's. */
+  padded(): ReadonlyMap<string, number>;
   /** Entries of a DCP that hold nothing, and that the layout's own loader asks for all the same. */
   emptyEntries(): readonly string[];
   /** Where files may hold a tensor that `forward` asks for: as a row of one that stacks it with others. */

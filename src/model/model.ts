@@ -5,7 +5,6 @@ import { witness } from "../base/witness.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
-import type { RunConfig } from "../family/layout.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
 import { quantisedBy } from "../foreign/quantised.ts";
@@ -22,6 +21,7 @@ import { renamedCheckpoint } from "./keys/renamed.ts";
 import { modelTensors } from "./keys.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
+import { cutRows, type Padding, paddingNotes, paddingOf } from "./padding.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
 import { type ConversionRecord, recordIn } from "./record.ts";
 
@@ -34,8 +34,8 @@ export interface Stored {
   readonly names: ReadonlyMap<string, string>;
   /** Which config was taken, and as whose; how the files spell the keys: where that is not plain to see. For reports. */
   readonly notes: readonly string[];
-  /** How the rows of the embedding were padded, as the run that saved it says; null where nothing does. */
-  readonly vocabulary?: RunConfig["vocabulary"];
+  /** Rows behind the vocabulary, which the model's tensors come without. */
+  readonly padding?: readonly Padding[];
   /** Files of the checkpoint, by the keys in them, where it is safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
   /** Key of the layout → key in the checkpoint, of every tensor of the model. */
@@ -146,6 +146,8 @@ export function modelOf(identified: Identified): Model {
   witness()?.config(checkpoint.path, config, () => mathematicsHash(family));
   const layout = bound(family, recognised.layout);
   const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors);
+  const source = modelSource(logical.checkpoint, keys, layout, table);
+  const padding = paddingOf(source, layout, run.vocabulary);
   const encoded = [...keys.model].flatMap(([key, from]) => {
     const tensor = logical.encoded.get(from);
     return tensor === undefined ? [] : [[key, tensor] as const];
@@ -157,13 +159,19 @@ export function modelOf(identified: Identified): Model {
     family,
     layout,
     table,
-    source: modelSource(logical.checkpoint, keys, layout, table),
+    source: cutRows(source, padding),
     encoded: new Map(encoded),
     stored: {
       config,
       names,
-      notes: [...configured.notes, ...keys.notes, ...run.notes, ...againstRun(run, config, family)],
-      vocabulary: run.vocabulary,
+      notes: [
+        ...configured.notes,
+        ...keys.notes,
+        ...run.notes,
+        ...againstRun(run, config, family),
+        ...paddingNotes(padding),
+      ],
+      padding,
       safetensors,
       placed: keys.model,
       keys: storedKeysOf(keys.model.values(), logical.encoded),

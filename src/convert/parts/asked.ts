@@ -21,6 +21,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
     family,
     layout,
     config,
+    vocabularyMultiple,
   } = options;
   const all = {
     to,
@@ -30,6 +31,7 @@ export function askedFor(options: Asked): Readonly<Record<string, string>> {
     "max-shard-size": maxShardSize,
     ranks,
     "allow-drop": allowDrop.join(", "),
+    "make-vocab-size-divisible-by": vocabularyMultiple,
     family,
     layout,
   };

@@ -4,6 +4,7 @@ import { UsageError } from "../../base/errors.ts";
 import { runSteps } from "../../base/steps.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
 import { checkArgument } from "../../model/argument-kinds.ts";
+import { checkPadding } from "../../model/padding.ts";
 import type { Outline, PartDocument, PlanDocument } from "../../output/parts/documents.ts";
 import { leftBy } from "../../output/parts/left.ts";
 import type { PartNumber } from "../../output/parts/place.ts";
@@ -175,6 +176,7 @@ class PartMaker {
   async #check(): Promise<void> {
     const { plan, options } = this;
     const steps = function* (maker: PartMaker): Generator<number, void, void> {
+      yield* checkPadding(plan.padding, plan.isWaived);
       for (const mapping of plan.mappings) yield* checkValues(mapping, plan.isWaived, maker.#checksOf(mapping));
     };
     const total = plan.mappings.reduce((sum, mapping) => sum + checkBytes(mapping, this.#checksOf(mapping)), 0);
