@@ -7,7 +7,7 @@ import type { Format, MergedAdapter, MergedMeasure, MergedTensor } from "../form
 import { commitOf } from "../formats/io/folder.ts";
 import { sharing } from "../formats/zip/shared-sums.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
-import { checkPadding } from "../model/padding.ts";
+import { checkPadding } from "../model/tensors/padding.ts";
 import { executeOutput, type Kept, type WrittenFile } from "../output/execute.ts";
 import { replacedNotes } from "../output/replaced.ts";
 import { checkTarget } from "../output/safe-target.ts";

@@ -2,34 +2,32 @@
 import type { Dtype } from "../base/dtype.ts";
 import { decodingBytes } from "../encodings/decoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { type LayoutFile, RAW } from "../family/layout.ts";
+import { RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import { type FileIn, has, versionOf } from "../formats/io/folder.ts";
 import { refuseOutside } from "../formats/io/links.ts";
 import type { OutputFile } from "../formats/output.ts";
-import { planTorchValues } from "../formats/pt/plan.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
-import { type ConfigFile, isLayoutConfig } from "../model/configs/config-files.ts";
-import type { Padding } from "../model/padding.ts";
+import type { ConfigFile } from "../model/configs/config-files.ts";
 import { type ConversionRecord, encodeRecord } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
+import type { Padding } from "../model/tensors/padding.ts";
 import { type Target, targetAt } from "../output/target.ts";
 import { dtypeChoice } from "../views/dtypes.ts";
 import { hashingBytes } from "../views/identity/hash-thread.ts";
 import { checkGlobs, type Mapping } from "../views/mapping.ts";
 import { besideBytes } from "./bytes/beside.ts";
-import { commonFloat, copiedFile, textFile } from "./companions.ts";
-import { hfConfigText } from "./hf-config.ts";
+import { copiedFile, textFile } from "./companions.ts";
 import { type ConversionMemory, conversionMemory, workersFor } from "./memory.ts";
 import { commonMetadata, type Originals, originalsOf, outputFiles, type SizeOptions } from "./outputs.ts";
 import { askedFor } from "./parts/asked.ts";
 import type { Shard } from "./rank-files.ts";
 import { originOf, recordOf, renamedTo } from "./record-of.ts";
 import { type Choices, layoutRoute, type Route, type RouteOptions, rawRoute } from "./route.ts";
-import { type ConfigText, type TargetConfig, targetConfig } from "./target-config.ts";
+import { type TargetConfig, targetConfig, targetConfigs } from "./target-config.ts";
 import { type TargetSeal, targetSeal } from "./target-seal.ts";
 import { stepsWith, withCarried } from "./trainer/with-carried.ts";
 import { waiversOf } from "./waivers.ts";
@@ -325,33 +323,3 @@ const scalesFile = ({ tensors }: Checkpoint, encoded: readonly EncodedTensor[]):
     encoded.map(({ scales }) => tensors.get(scales)!),
     { metadata: null, maxShardSize: Number.POSITIVE_INFINITY, singleName: SCALES_NAME },
   );
-
-interface TargetConfigs extends ConfigText {
-  readonly beside: readonly OutputFile[];
-  readonly notes: readonly string[];
-}
-
-/** config.json, and what the target layout's own loader reads beside it. */
-function targetConfigs(
-  config: ConfigFile,
-  { model, to, mapping, encoding }: Route,
-  originals: Originals | null,
-  format: Format,
-): TargetConfigs {
-  const { name, text: asIs } = config;
-  const all = to.side === "native" ? to.files() : [];
-  const own = all.filter(({ beside = format }) => beside === format);
-  const isLayouts = isLayoutConfig(name);
-  if (isLayouts && (model === null || own.some((file) => file.name === name)))
-    return { name, text: asIs, beside: [], notes: [] };
-  const beside = own.map(({ name, json, pickled = false }: LayoutFile) =>
-    pickled ? planTorchValues(json, name) : textFile(name, `${JSON.stringify(json, null, 2)}\n`),
-  );
-  if (model === null || (to.side !== "hf" && !isLayouts)) return { name: "config.json", text: asIs, beside, notes: [] };
-  // Critical tensors stay in F32 in models that are declared to be BF16.
-  const plain = [...mapping.tensors.values()].filter(({ critical }) => critical === undefined);
-  const isAsBefore = originals?.cast === false && config.json.model_type !== undefined;
-  const dtype = isAsBefore ? null : commonFloat(plain.map(({ info }) => info.dtype));
-  const { text, change } = hfConfigText(config, model.family, dtype, encoding?.quantisation ?? null);
-  return { name: "config.json", text, beside, notes: change === null ? [] : [change] };
-}

@@ -30,8 +30,8 @@ import {
 } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
+import { withPaddedRows } from "./bytes/padded.ts";
 import { encodeMapping, type TargetEncoding, targetEncoding, truthfulConfig } from "./encode-target.ts";
-import { withPaddedRows } from "./padded.ts";
 import { settledBy, withKept } from "./record-of.ts";
 import { type Carried, carriedState } from "./trainer/carried.ts";
 import { checkWaivers, keptNote, type Waivers } from "./waivers.ts";

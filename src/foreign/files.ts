@@ -96,7 +96,7 @@ export const FILE_KINDS: readonly FileKind[] = [
     is: ({ name, head }) => /\.nemo$/i.test(name) && head.length > 0,
     named: /\.nemo$/i,
     help: () =>
-      "export it with NeMo or Megatron Bridge to Hugging Face files; it is a tar of a Megatron checkpoint, whose keys are not read here",
+      "unpack it: a NeMo 2 checkpoint in it (a folder `weights` with .metadata) is read in layout megatron; any other has to be exported with NeMo or Megatron Bridge",
   },
   {
     what: "a packed archive",

@@ -23,7 +23,7 @@ export const ZERO_HELP =
   "give the folder of the step (global_stepN) with the *_model_states.pt and *_optim_states.pt of all ranks in it: the second hold the weights";
 
 export const MEGATRON_HELP =
-  "export it to Hugging Face with Megatron Bridge: AutoBridge.from_hf_pretrained(ID).export_ckpt(megatron_path=FOLDER, hf_path=OUT)";
+  "save it with --ckpt-format torch_dist, whose folder is read for the families that have layout megatron (see `families`), or export it with Megatron Bridge: AutoBridge.from_hf_pretrained(ID).export_ckpt(megatron_path=FOLDER, hf_path=OUT)";
 
 export const FOLDER_KINDS: readonly FolderKind[] = [
   {

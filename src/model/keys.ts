@@ -70,14 +70,16 @@ function isTrainerRoot(root: string): boolean {
   return last.isTrainers;
 }
 
+const reasonOf = (key: string): string => (EXTRA_STATE.test(key) ? "extra state of a module" : "trainer state");
+
 /** Entries outside the model: trainer state, and what is no tensor. */
 export function leftAlone(checkpoint: Checkpoint): { readonly key: string; readonly reason: string }[] {
   const trainer = [...checkpoint.tensors.keys()].filter((key) => isTrainerState(checkpoint, key));
   return [
-    ...trainer.map((key) => ({ key, reason: "trainer state" })),
+    ...trainer.map((key) => ({ key, reason: reasonOf(key) })),
     ...checkpoint.others.map(({ key, tensor }) => ({
       key,
-      reason: isTrainerState(checkpoint, key) ? "trainer state" : (tensor ?? "not a tensor"),
+      reason: isTrainerState(checkpoint, key) ? reasonOf(key) : (tensor ?? "not a tensor"),
     })),
   ];
 }

@@ -21,9 +21,9 @@ import { renamedCheckpoint } from "./keys/renamed.ts";
 import { modelTensors } from "./keys.ts";
 import { type Logical, logicalCheckpoint, storedKeysOf } from "./logical.ts";
 import { configAbove } from "./not-there.ts";
-import { cutRows, type Padding, paddingNotes, paddingOf } from "./padding.ts";
 import { type Recognised, type RecogniseOptions, recognise } from "./recognise.ts";
 import { type ConversionRecord, recordIn } from "./record.ts";
+import { cutRows, type Padding, paddingNotes, paddingOf } from "./tensors/padding.ts";
 
 export interface ModelOptions extends RecogniseOptions, ConfigOptions {}
 

@@ -4,7 +4,7 @@ import { UsageError } from "../../base/errors.ts";
 import { runSteps } from "../../base/steps.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
 import { checkArgument } from "../../model/argument-kinds.ts";
-import { checkPadding } from "../../model/padding.ts";
+import { checkPadding } from "../../model/tensors/padding.ts";
 import type { Outline, PartDocument, PlanDocument } from "../../output/parts/documents.ts";
 import { leftBy } from "../../output/parts/left.ts";
 import type { PartNumber } from "../../output/parts/place.ts";

@@ -1,11 +1,11 @@
 // Rows that a trainer puts behind the vocabulary, so that its size divides by something. A model does not have them: they are
 // cut off as tensors are read, and what they hold is looked at before anything is written without them.
-import { type Dtype, elementCount } from "../base/dtype.ts";
-import { InputError } from "../base/errors.ts";
-import { isFloat } from "../base/floats.ts";
-import type { Layout, RunConfig } from "../family/layout.ts";
-import { castingRead } from "../views/cast.ts";
-import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
+import { type Dtype, elementCount } from "../../base/dtype.ts";
+import { InputError } from "../../base/errors.ts";
+import { isFloat } from "../../base/floats.ts";
+import type { Layout, RunConfig } from "../../family/layout.ts";
+import { castingRead } from "../../views/cast.ts";
+import { type TensorSource, tensorInfo } from "../../views/tensor-source.ts";
 
 /** A tensor with more rows than the model has. */
 export interface Padding {

@@ -1,8 +1,8 @@
 // Rows of zeros behind the vocabulary of a target, as the trainer that is to load it wants them.
-import { UsageError } from "../base/errors.ts";
-import type { Layout } from "../family/layout.ts";
-import type { MappedTensor, Mapping } from "../views/mapping.ts";
-import { type TensorSource, tensorInfo } from "../views/tensor-source.ts";
+import { UsageError } from "../../base/errors.ts";
+import type { Layout } from "../../family/layout.ts";
+import type { MappedTensor, Mapping } from "../../views/mapping.ts";
+import { type TensorSource, tensorInfo } from "../../views/tensor-source.ts";
 
 /** Key of the zeros: no checkpoint has a tensor of this name. */
 const zerosOf = (key: string): string => `\0padding of ${key}`;

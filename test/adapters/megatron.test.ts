@@ -1,0 +1,149 @@
+// Megatron-Core's folders: forms of files, where they lie, what the run said, rows that pad the vocabulary.
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import { planTorchValues } from "../../src/formats/pt/plan.ts";
+import { openModel } from "../../src/model/model.ts";
+import { openCheckpoint } from "../../src/model/open.ts";
+import { roundtrip } from "../../src/verify/roundtrip.ts";
+import { writeOutput } from "../formats/dcp/write-output.ts";
+import { readState, writeDcp } from "../helpers/checkpoints.ts";
+import { converted, hashes } from "../helpers/converted.ts";
+import { fixture } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+const llama = fixture("llama3/megatron");
+const qwen = fixture("qwen3/megatron");
+const modelAt = (path: string, config?: string) => openModel(openCheckpoint(path), { adapters, config });
+
+test.each([...Object.values(llama.natives), ...Object.values(qwen.natives)])(
+  "%s comes back in its own form",
+  async (path) => {
+    const model = modelAt(path);
+    const report = await roundtrip(model);
+    expect(report).toMatchObject({ verdict: "pass", layout: "megatron", via: "hf", differences: [] });
+    model.checkpoint.close();
+  },
+);
+
+test("a form that the table does not have, and tensors of two forms at once, are refused", () => {
+  const { family, layout, table, source } = modelAt(llama.native);
+  expect(layout.side).toBe("native");
+  expect(() => table.plan("fromHf", new Map(), { form: "columns" })).toThrow(
+    expect.objectContaining({ code: "UNKNOWN_ORDER" }),
+  );
+  const both = new Map([...source.tensors, ...modelAt(llama.natives["native-by-layer"]!).source.tensors]);
+  expect(() => table.plan("toHf", both)).toThrow(expect.objectContaining({ code: "UNKNOWN_TENSOR" }));
+  expect(family.family).toBe("llama3");
+});
+
+/** A folder of Megatron-LM's with one iteration. */
+function run(tracker: string, name: string): string {
+  const folder = scratch();
+  cpSync(llama.native, join(folder, name), { recursive: true });
+  writeFileSync(join(folder, "latest_checkpointed_iteration.txt"), tracker);
+  return folder;
+}
+
+test.each([
+  ["100", "iter_0000100"],
+  ["release\n", "release"],
+])("the tracker %j names the folder %s, and a config lies above it", (tracker, name) => {
+  const folder = run(tracker, name);
+  cpSync(join(llama.hf, "config.json"), join(folder, "config.json"));
+  const model = modelAt(folder);
+  expect(model.stored.config.path).toBe(join(folder, "config.json"));
+  expect(model.source.tensors.size).toBe(9);
+  expect(model.stored.notes).toEqual([]);
+  model.checkpoint.close();
+});
+
+test("a tracker that names no folder, or ranks' files, is told as before", () => {
+  for (const tracker of ["7", "../100", ""])
+    expect(() => openCheckpoint(run(tracker, "iter_0000100"))).toThrow(
+      expect.objectContaining({ code: "UNCONSOLIDATED" }),
+    );
+});
+
+test("the arguments of the run are a config where there is no other", async () => {
+  const target = join(scratch(), "hf");
+  await converted(llama.native, target);
+  expect(hashes(target)).toEqual(llama.toHf);
+  expect(JSON.parse(readFileSync(join(target, "config.json"), "utf8"))).toMatchObject({
+    model_type: "llama",
+    vocab_size: 70,
+  });
+});
+
+/** The checkpoint of a run with other arguments; null for a file that is none. */
+function runWith(args: Record<string, unknown> | null): string {
+  const folder = scratch();
+  cpSync(llama.native, folder, { recursive: true });
+  if (args === null) writeFileSync(join(folder, "common.pt"), "no file of torch");
+  else {
+    rmSync(join(folder, "common.pt"));
+    writeOutput(folder, [planTorchValues({ args }, "common.pt")], new Map());
+  }
+  return folder;
+}
+
+test("a config that says otherwise than the run is told, and what the run does not say", () => {
+  const few = modelAt(runWith({ num_layers: 2, hidden_size: 18, rotary_base: 5000 }), llama.hf);
+  expect(few.stored.notes).toEqual([
+    expect.stringMatching(
+      /^rope_parameters\.rope_theta is 10000 in .*config\.json, and 5000 in the run .*common\.pt\)$/,
+    ),
+    expect.stringMatching(/common\.pt does not say intermediate_size, .*: these are not checked against the run$/),
+  ]);
+  expect(() => modelAt(runWith({ num_layers: 2, hidden_size: 18 }))).toThrow(
+    expect.objectContaining({
+      code: "CONFIG_MISSING",
+      details: expect.objectContaining({ found: expect.stringContaining("only num_hidden_layers, hidden_size") }),
+    }),
+  );
+  expect(modelAt(runWith(null), llama.hf).stored.notes).toEqual([expect.stringContaining("are not read")]);
+});
+
+test("what is written has the entries and files that Megatron-Core asks for", async () => {
+  const target = join(scratch(), "megatron");
+  await converted(llama.hf, target, { to: "megatron" });
+  expect(hashes(target)).toEqual(llama.fromHf);
+  const ours = openCheckpoint(target);
+  const theirs = openCheckpoint(llama.native);
+  const own = new Set(ours.others.map(({ key }) => key));
+  expect(theirs.others.map(({ key }) => key).filter((key) => !own.has(key))).toEqual([]);
+  expect(JSON.parse(readFileSync(join(target, "metadata.json"), "utf8"))).toMatchObject({
+    sharded_backend: "torch_dist",
+  });
+  expect(ours.run?.()).toBeNull();
+  ours.close();
+  theirs.close();
+});
+
+test("rows that pad the vocabulary are added, cut off, and looked at", async () => {
+  const folder = scratch();
+  const padded = join(folder, "padded");
+  await converted(llama.hf, padded, { to: "megatron", vocabularyMultiple: 16 });
+  expect(openCheckpoint(padded).tensors.get("output_layer.weight")!.shape).toEqual([80, 18]);
+  const back = join(folder, "back");
+  await converted(padded, back);
+  expect(hashes(back)).toEqual(llama.toHf);
+
+  const state = readState(padded);
+  const trained = state.get("output_layer.weight")!;
+  const bytes = trained.bytes.slice();
+  bytes.set(bytes.subarray(0, 8 * 72), 72 * 72);
+  state.set("output_layer.weight", { ...trained, bytes });
+  const used = writeDcp(join(folder, "used"), state, { config: join(llama.hf, "config.json") });
+  const failing = converted(used, join(folder, "no"), { config: llama.hf });
+  await expect(failing).rejects.toMatchObject({
+    code: "PADDING_IN_USE",
+    details: { tensor: "output_layer.weight", help: expect.stringContaining("--allow-drop 'output_layer.weight'") },
+  });
+  await converted(used, join(folder, "yes"), { config: llama.hf, allowDrop: ["output_layer.weight"] });
+  expect(hashes(join(folder, "yes"))).toEqual(llama.toHf);
+  const toTorchtitan = converted(llama.hf, join(folder, "other"), { to: "torchtitan", vocabularyMultiple: 16 });
+  await expect(toTorchtitan).rejects.toMatchObject({ code: "OPTION_MEANINGLESS" });
+  rmSync(folder, { recursive: true });
+});
