@@ -55,6 +55,7 @@ test("experts in another order are a fault, pinned or not", async () => {
 
 test.each([
   ["deepseek_v3/mtp", "lm_head.weight"],
+  ["deepseek_v3/megatron", "output_layer.weight"],
   ["glm4_moe/megatron", "output_layer.weight"],
 ] as const)("MTP layers of %s: the trainer's own logits", async (name, head) => {
   const model = nativeSide(name);
