@@ -13,11 +13,13 @@ import { scratch } from "../helpers/scratch.ts";
 
 /** Both sides of a model in F32. */
 async function model(family: string): Promise<{ readonly native: string; readonly hf: string }> {
-  const [layout] = layoutsOf(family);
-  const { hf: source } = tableCases.find((one) => one.family === family && one.layout === layout)!;
+  const own = tableCases.filter((one) => one.family === family);
+  // The first of its layouts that a trainer's checkpoint is in
+  const layout = layoutsOf(family).find((name) => own.some((one) => one.layout === name))!;
+  const { hf: source } = own.find((one) => one.layout === layout)!;
   const [hf, native] = [join(scratch(), "hf"), join(scratch(), "native")];
   await converted(source, hf, { to: "hf", dtype: ["*=f32"] });
-  await converted(hf, native);
+  await converted(hf, native, { to: layout });
   return { native, hf };
 }
 
