@@ -9,7 +9,7 @@ import { vllmRow } from "../trainers/vllm.ts";
 import { MODEL_TYPES, parseDeepseekV3Config } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { deepseekV3Rules } from "./mapping.ts";
-import { megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { deepseekV3HfConfig, parseDeepseekV3Args } from "./model-args.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { megatronDifferences, megatronForward } from "./native-megatron.ts";
@@ -52,7 +52,7 @@ export const deepseekV3 = defineFamily({
     row("torchtitan-2026-04", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-27"),
     vllmRow(vllmRules),
-    megatronRow({ rules: megatronRules, graph: megatronForward, differences: megatronDifferences }),
+    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward, differences: megatronDifferences }),
   ],
 });
 

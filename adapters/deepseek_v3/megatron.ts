@@ -15,9 +15,11 @@ import {
   singleLayers,
 } from "../trainers/megatron.ts";
 import {
+  decoderStates,
   expertBias,
   experts,
   FURTHER,
+  furtherStates,
   furtherTokens,
   latentAttention,
   normAfterLatents,
@@ -65,4 +67,10 @@ function further(c: DeepseekV3Config): Rule[] {
     ];
   };
   return [...singleLayers(rules, FURTHER), ...repeatedByMtp(c)];
+}
+
+export function emptyEntries(c: DeepseekV3Config): readonly string[] {
+  const kind = { latent: true, experts: c.nExperts };
+  const dense = Array.from({ length: c.nDenseLayers }, (_, l) => l);
+  return [...decoderStates(c.nLayers, dense, kind), ...furtherStates(c.nMtpLayers, kind)];
 }

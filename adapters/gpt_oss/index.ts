@@ -7,7 +7,7 @@ import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { gptOssAxes, gptOssRules } from "./mapping.ts";
-import { megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 
@@ -42,7 +42,7 @@ export const gptOss = defineFamily({
     row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
-    megatronRow({ rules: megatronRules, graph: megatronForward, differences: megatronDifferences }),
+    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward, differences: megatronDifferences }),
   ],
 });
 

@@ -14,7 +14,7 @@ import {
   outputProjection,
   qkv,
 } from "../trainers/megatron.ts";
-import { lostExpertBias, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
+import { decoderStates, lostExpertBias, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
 import type { GptOssConfig } from "./config.ts";
 import { NORM } from "./mapping.ts";
 
@@ -61,3 +61,6 @@ function experts(layer: Layer): MapRule[] {
     map("rename", layer.term(`${OWN}.linear_fc2.bias`, "e d"), downBias),
   ];
 }
+
+export const emptyEntries = (c: GptOssConfig): readonly string[] =>
+  decoderStates(c.nLayers, [], { latent: false, experts: c.nExperts });

@@ -7,7 +7,7 @@ import { vllmRow } from "../trainers/vllm.ts";
 import { parseQwen3MoeConfig, type Qwen3MoeConfig, qwen3MoeHfConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { qwen3MoeAxes, qwen3MoeRules } from "./mapping.ts";
-import { megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
@@ -45,7 +45,7 @@ export const qwen3Moe = defineFamily({
     row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
     vllmRow(vllmRules),
-    megatronRow({ rules: megatronRules, graph: megatronForward }),
+    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward }),
   ],
 });
 

@@ -16,7 +16,7 @@ import {
   qkNorms,
   qkv,
 } from "../trainers/megatron.ts";
-import { experts, lostExpertBias, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
+import { decoderStates, experts, lostExpertBias, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
 export function megatronRules(c: Qwen3MoeConfig): Rule[] {
@@ -53,3 +53,6 @@ export function megatronRules(c: Qwen3MoeConfig): Rule[] {
     ...inverseFrequencies(c.rope),
   ];
 }
+
+export const emptyEntries = (c: Qwen3MoeConfig): readonly string[] =>
+  decoderStates(c.nLayers, c.denseLayers, { latent: false, experts: c.nExperts });

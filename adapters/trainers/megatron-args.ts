@@ -2,6 +2,7 @@
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/training/arguments.py
 import type { JsonObject } from "../../src/base/json.ts";
 import type { RunConfig } from "../../src/family/layout.ts";
+import { expertFields, latentFields, yarnOf } from "./megatron-moe-args.ts";
 
 /** Fields under one name on each side: a number on both. */
 const NUMBERS: readonly (readonly [argument: string, field: string])[] = [
@@ -41,7 +42,11 @@ export function megatronConfigOf(args: JsonObject): RunConfig {
   if (biases.length > 0) fields.attention_bias = biases.includes(true);
   if (typeof args.add_bias_linear === "boolean") fields.mlp_bias = args.add_bias_linear;
   if (args.swiglu === true) fields.hidden_act = "silu";
-  if (typeof args.rotary_base === "number") fields.rope_parameters = ropeOf(args, args.rotary_base);
+  if (typeof args.rotary_base === "number") {
+    const rope = ropeOf(args, args.rotary_base);
+    if (rope !== undefined) fields.rope_parameters = rope;
+  }
+  Object.assign(fields, expertFields(args), latentFields(args));
   const rows = args.padded_vocab_size ?? args.vocab_size;
   const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
   const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
@@ -49,8 +54,10 @@ export function megatronConfigOf(args: JsonObject): RunConfig {
 }
 
 /** Llama 3.1's scaling has its constants in the source; only the factor is an argument. */
-const ropeOf = (args: JsonObject, theta: number): JsonObject =>
-  args.use_rope_scaling === true
+function ropeOf(args: JsonObject, theta: number): JsonObject | undefined {
+  const yarn = yarnOf(args, theta);
+  if (yarn !== null) return yarn;
+  return args.use_rope_scaling === true
     ? {
         rope_type: "llama3",
         rope_theta: theta,
@@ -60,6 +67,7 @@ const ropeOf = (args: JsonObject, theta: number): JsonObject =>
         original_max_position_embeddings: 8192,
       }
     : { rope_type: "default", rope_theta: theta };
+}
 
 /** `_vocab_size_with_padding`: rows are a multiple of `make_vocab_size_divisible_by` times the ranks of tensor parallelism. */
 function vocabularyOf(args: JsonObject): RunConfig["vocabulary"] {

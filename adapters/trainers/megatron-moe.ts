@@ -140,3 +140,61 @@ export const FURTHER: Partial<Block> = {
   axis: "m",
   hfIndex: "m+L",
 };
+
+const ATTENTION = ["core_attention", "linear_proj", "linear_qkv", "q_layernorm", "k_layernorm"];
+const LATENT = [
+  ...["core_attention", "linear_proj", "linear_q_proj", "linear_q_down_proj", "linear_q_up_proj"],
+  ...["linear_kv_down_proj", "linear_kv_up_proj", "q_layernorm", "kv_layernorm"],
+];
+const MIXTURE = ["mlp.shared_experts.linear_fc1", "mlp.shared_experts.linear_fc2"];
+const DENSE = ["mlp.linear_fc1", "mlp.linear_fc2"];
+
+interface LayerStates {
+  readonly latent: boolean;
+  /** 0 in a layer without any. */
+  readonly experts: number;
+}
+
+const modulesOf = ({ latent, experts }: LayerStates): readonly string[] => [
+  "input_layernorm",
+  ...(latent ? LATENT : ATTENTION).map((name) => `self_attention.${name}`),
+  "pre_mlp_layernorm",
+  ...(experts > 0 ? MIXTURE : DENSE),
+];
+
+const expertStates = (layer: string, experts: number, shard: (e: number) => string): string[] =>
+  Array.from({ length: experts }, (_, e) => e).flatMap((e) =>
+    ["linear_fc1", "linear_fc2"].map((name) => `${layer}.${OWN}.${name}._extra_state/${shard(e)}`),
+  );
+
+/** What modules of one layer, local ones or Transformer Engine's, ask for in loading; nothing is in it without FP8. */
+const layerStates = (layer: string, kind: LayerStates): readonly string[] => [
+  ...modulesOf(kind).map((name) => `${layer}.${name}._extra_state/shard_0_1`),
+  ...expertStates(layer, kind.experts, (e) => `shard_${e}_${kind.experts}`),
+];
+
+/** The same of stacked layers. */
+const stackStates = (layers: number, kind: LayerStates): readonly string[] =>
+  Array.from({ length: layers }, (_, l) => l).flatMap((l) => [
+    ...modulesOf(kind).map((name) => `decoder.layers.${name}._extra_state/shard_${l}_${layers}`),
+    ...expertStates("decoder.layers", kind.experts, (e) => `shard_${l}.${e}_${layers}.${kind.experts}`),
+  ]);
+
+/** Of a decoder whose layers are of one kind or of two, and of the norm behind it. */
+export function decoderStates(layers: number, dense: readonly number[], kind: LayerStates): readonly string[] {
+  const own = Array.from({ length: layers }, (_, l) => l);
+  const states = own.flatMap((l) =>
+    layerStates(`decoder.layers.${l}`, dense.includes(l) ? { ...kind, experts: 0 } : kind),
+  );
+  return [
+    ...(dense.length === 0 ? stackStates(layers, kind) : states),
+    "decoder.final_layernorm._extra_state/shard_0_1",
+  ];
+}
+
+/** Of layers that predict further tokens. */
+export const furtherStates = (layers: number, kind: LayerStates): readonly string[] =>
+  Array.from({ length: layers }, (_, m) => `mtp.layers.${m}`).flatMap((layer) => [
+    ...["enorm", "hnorm", "eh_proj", "final_layernorm"].map((name) => `${layer}.${name}._extra_state/shard_0_1`),
+    ...layerStates(`${layer}.transformer_layer`, kind),
+  ]);
