@@ -70,7 +70,7 @@ function further(c: DeepseekV3Config): Rule[] {
 }
 
 export function emptyEntries(c: DeepseekV3Config): readonly string[] {
-  const kind = { latent: true, experts: c.nExperts };
+  const kind = { attention: "latent" as const, experts: c.nExperts };
   const dense = Array.from({ length: c.nDenseLayers }, (_, l) => l);
   return [...decoderStates(c.nLayers, dense, kind), ...furtherStates(c.nMtpLayers, kind)];
 }

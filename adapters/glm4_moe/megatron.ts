@@ -19,9 +19,11 @@ import {
   singleLayers,
 } from "../trainers/megatron.ts";
 import {
+  decoderStates,
   expertBias,
   experts,
   FURTHER,
+  furtherStates,
   furtherTokens,
   preExpertsNorm,
   router,
@@ -80,4 +82,10 @@ function further(c: Glm4MoeConfig): Rule[] {
     ];
   };
   return [...singleLayers(rules, FURTHER), ...repeatedByMtp(c)];
+}
+
+export function emptyEntries(c: Glm4MoeConfig): readonly string[] {
+  const kind = { attention: "heads" as const, experts: c.nExperts };
+  const dense = Array.from({ length: c.nDenseLayers }, (_, l) => l);
+  return [...decoderStates(c.nLayers, dense, kind), ...furtherStates(c.nMtpLayers, kind)];
 }

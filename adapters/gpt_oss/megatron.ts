@@ -63,4 +63,4 @@ function experts(layer: Layer): MapRule[] {
 }
 
 export const emptyEntries = (c: GptOssConfig): readonly string[] =>
-  decoderStates(c.nLayers, [], { latent: false, experts: c.nExperts });
+  decoderStates(c.nLayers, [], { attention: "heads", experts: c.nExperts });

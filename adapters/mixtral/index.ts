@@ -7,7 +7,7 @@ import { vllmRow } from "../trainers/vllm.ts";
 import { type MixtralConfig, parseMixtralConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { mixtralAxes, torchtitanRules } from "./mapping.ts";
-import { megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
@@ -42,7 +42,7 @@ export const mixtral = defineFamily({
       graph: nativeForward,
       differences: nativeDifferences,
     },
-    megatronRow({ rules: megatronRules, graph: megatronForward }),
+    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward }),
     vllmRow(vllmRules),
   ],
 });

@@ -14,7 +14,7 @@ import {
   outputProjection,
   qkv,
 } from "../trainers/megatron.ts";
-import { experts, lostExpertBias, preExpertsNorm } from "../trainers/megatron-moe.ts";
+import { decoderStates, experts, lostExpertBias, preExpertsNorm } from "../trainers/megatron-moe.ts";
 import type { MixtralConfig } from "./config.ts";
 
 export const megatronRules = (c: MixtralConfig): Rule[] => [
@@ -39,3 +39,6 @@ const routers = (layer: Layer) =>
     [critical(ROUTER, layer.row("mlp.router.weight", "block_sparse_moe.gate.weight", "e d"))],
     [critical(ROUTER, layer.row("mlp.router.weight", "mlp.gate.weight", "e d"))],
   );
+
+export const emptyEntries = (c: MixtralConfig): readonly string[] =>
+  decoderStates(c.nLayers, [], { attention: "heads", experts: c.nExperts });

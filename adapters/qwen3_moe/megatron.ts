@@ -55,4 +55,4 @@ export function megatronRules(c: Qwen3MoeConfig): Rule[] {
 }
 
 export const emptyEntries = (c: Qwen3MoeConfig): readonly string[] =>
-  decoderStates(c.nLayers, c.denseLayers, { latent: false, experts: c.nExperts });
+  decoderStates(c.nLayers, c.denseLayers, { attention: "heads", experts: c.nExperts });

@@ -6,7 +6,7 @@ import { vllmRow } from "../trainers/vllm.ts";
 import { parseQwen3NextConfig, type Qwen3NextConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { qwen3NextAxes } from "./mapping.ts";
-import { megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
 
@@ -34,7 +34,7 @@ export const qwen3Next = defineFamily({
   math: mathOf,
   hfConfig: (_, json) => json,
   hf: { graph: hfForward },
-  layouts: [megatronRow({ rules: megatronRules, graph: megatronForward }), vllmRow(vllmRules)],
+  layouts: [megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward }), vllmRow(vllmRules)],
 });
 
 function mathOf(config: Qwen3NextConfig) {

@@ -30,7 +30,7 @@ import {
   qkNorms,
   singleLayers,
 } from "../trainers/megatron.ts";
-import { experts, router, sharedExperts } from "../trainers/megatron-moe.ts";
+import { experts, furtherStates, layerStates, router, sharedExperts } from "../trainers/megatron-moe.ts";
 import type { Qwen3NextConfig } from "./config.ts";
 
 export const megatronRules = (c: Qwen3NextConfig): Rule[] => [
@@ -125,3 +125,15 @@ const renamedLater = (rule: MapRule): MapRule => ({
     return { ...term, spellings: [...spellings, ...later] };
   }),
 });
+
+/** Whether there will be a head for a second token is not known of a config: its entries are always there. */
+export const emptyEntries = (c: Qwen3NextConfig): readonly string[] => [
+  ...Array.from({ length: c.nLayers }, (_, l) => l).flatMap((l) =>
+    layerStates(`decoder.layers.${l}`, {
+      attention: c.fullLayers.includes(l) ? "heads" : "delta",
+      experts: c.denseLayers.includes(l) ? 0 : c.nExperts,
+    }),
+  ),
+  "decoder.final_layernorm._extra_state/shard_0_1",
+  ...furtherStates(1, { attention: "heads", experts: c.nExperts }),
+];

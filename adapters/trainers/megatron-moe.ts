@@ -141,23 +141,26 @@ export const FURTHER: Partial<Block> = {
   hfIndex: "m+L",
 };
 
-const ATTENTION = ["core_attention", "linear_proj", "linear_qkv", "q_layernorm", "k_layernorm"];
-const LATENT = [
-  ...["core_attention", "linear_proj", "linear_q_proj", "linear_q_down_proj", "linear_q_up_proj"],
-  ...["linear_kv_down_proj", "linear_kv_up_proj", "q_layernorm", "kv_layernorm"],
-];
+const ATTENTION = {
+  heads: ["core_attention", "linear_proj", "linear_qkv", "q_layernorm", "k_layernorm"],
+  latent: [
+    ...["core_attention", "linear_proj", "linear_q_proj", "linear_q_down_proj", "linear_q_up_proj"],
+    ...["linear_kv_down_proj", "linear_kv_up_proj", "q_layernorm", "kv_layernorm"],
+  ],
+  delta: ["in_proj", "out_norm", "out_proj"],
+};
 const MIXTURE = ["mlp.shared_experts.linear_fc1", "mlp.shared_experts.linear_fc2"];
 const DENSE = ["mlp.linear_fc1", "mlp.linear_fc2"];
 
 interface LayerStates {
-  readonly latent: boolean;
+  readonly attention: keyof typeof ATTENTION;
   /** 0 in a layer without any. */
   readonly experts: number;
 }
 
-const modulesOf = ({ latent, experts }: LayerStates): readonly string[] => [
+const modulesOf = ({ attention, experts }: LayerStates): readonly string[] => [
   "input_layernorm",
-  ...(latent ? LATENT : ATTENTION).map((name) => `self_attention.${name}`),
+  ...ATTENTION[attention].map((name) => `self_attention.${name}`),
   "pre_mlp_layernorm",
   ...(experts > 0 ? MIXTURE : DENSE),
 ];
@@ -168,7 +171,7 @@ const expertStates = (layer: string, experts: number, shard: (e: number) => stri
   );
 
 /** What modules of one layer, local ones or Transformer Engine's, ask for in loading; nothing is in it without FP8. */
-const layerStates = (layer: string, kind: LayerStates): readonly string[] => [
+export const layerStates = (layer: string, kind: LayerStates): readonly string[] => [
   ...modulesOf(kind).map((name) => `${layer}.${name}._extra_state/shard_0_1`),
   ...expertStates(layer, kind.experts, (e) => `shard_${e}_${kind.experts}`),
 ];

@@ -121,6 +121,22 @@ test("what is written has the entries and files that Megatron-Core asks for", as
   theirs.close();
 });
 
+test.each(["mixtral/megatron", "glm4_moe/megatron", "qwen3_next/megatron-mtp-bf16", "qwen3_next/tied"])(
+  "%s: modules find the entries that they ask for, of each expert of each layer",
+  async (name) => {
+    const target = join(scratch(), "megatron");
+    const { hf, native } = fixture(name);
+    await converted(hf, target, { to: "megatron" });
+    const [ours, theirs] = [target, native].map((path) => openCheckpoint(path));
+    const own = new Set(ours!.others.map(({ key }) => key));
+    const asked = theirs!.others.map(({ key }) => key).filter((key) => key.includes("._extra_state/"));
+    expect(asked.length).toBeGreaterThan(10);
+    expect(asked.filter((key) => !own.has(key))).toEqual([]);
+    ours!.close();
+    theirs!.close();
+  },
+);
+
 test("rows that pad the vocabulary are added, cut off, and looked at", async () => {
   const folder = scratch();
   const padded = join(folder, "padded");
