@@ -58,6 +58,8 @@ export class Check {
   private readonly unruled: readonly string[];
   /** In table order, those that pass through apart. */
   readonly targets: readonly Target[];
+  /** Names that may stand alone for a tensor, by its key; made when one is missing. */
+  private aliases: Map<string, readonly string[]> | undefined;
   /** In the order of their weight: a plan throws the first. */
   readonly faults: readonly TableFault[];
 
@@ -159,7 +161,8 @@ export class Check {
   }
 
   private missingTensor(slot: MapSlot): MissingTensor {
-    const { key, spellings } = slot;
+    const { key } = slot;
+    const spellings = [...slot.spellings, ...this.aloneNames(key)];
     const { shape, words } = layoutOf(slot.term, "");
     const isOpen = words === `[${UNKNOWN_SIZE}]`;
     const tower = towerOf(slot);
@@ -173,6 +176,17 @@ export class Check {
       ...(tower === undefined ? {} : { tower }),
       help: () => missingHelp(key, this.unruled),
     };
+  }
+
+  private aloneNames(key: string): readonly string[] {
+    if (this.aliases === undefined) {
+      this.aliases = new Map();
+      for (const slot of this.from.slots) {
+        if (slot.kind !== "tie" || !slot.single) continue;
+        this.aliases.set(slot.of, [...(this.aliases.get(slot.of) ?? []), slot.key, ...slot.spellings]);
+      }
+    }
+    return this.aliases.get(key) ?? [];
   }
 
   /** One that a rule refuses comes first: of it there is more to say. */

@@ -29,7 +29,8 @@ describe.each(nativeNames(gptOss))("%s", (layout) => {
     const hf = tensorsOf(table, "hf");
     const native = table.plan("fromHf", hf).moves;
     const back = table.plan("toHf", new Map(native.map(({ key, shape }) => [key, { dtype: "F32" as const, shape }])));
-    expect(back.dropped.map(({ equals }) => equals)).toEqual([0, 0]);
+    // A bias for load balancing is an option of Megatron-Core's: none is made.
+    expect(back.dropped.map(({ equals }) => equals)).toEqual(layout === "megatron" ? [] : [0, 0]);
     expect(new Map(back.moves.map(({ key, shape }) => [key, shape]))).toEqual(
       new Map([...hf].map(([key, { shape }]) => [key, shape])),
     );

@@ -27,6 +27,9 @@ function tensorsOf(table: ReturnType<typeof tableOf>, side: "native" | "hf", nee
   );
 }
 
+/** Layouts whose files leave a tied head out. */
+const WITHOUT_HEAD = ["vllm", "megatron"];
+
 describe.each(nativeNames(llama3))("%s", (layout) => {
   test.each([{}, { tie_word_embeddings: true }, { attention_bias: true, mlp_bias: true }])(
     "with %o: what one direction makes, the other takes",
@@ -35,7 +38,9 @@ describe.each(nativeNames(llama3))("%s", (layout) => {
       const hf = tensorsOf(table, "hf");
       const native = table.plan("fromHf", hf).moves;
       expect(new Set(native.map(({ key }) => key))).toEqual(
-        new Set(tensorsOf(table, "native", layout === "vllm" ? ["required"] : ["required", "alias"]).keys()),
+        new Set(
+          tensorsOf(table, "native", WITHOUT_HEAD.includes(layout) ? ["required"] : ["required", "alias"]).keys(),
+        ),
       );
       const back = table.plan("toHf", new Map(native.map(({ key, shape }) => [key, { dtype: "F32" as const, shape }])));
       expect(new Map(back.moves.map(({ key, shape }) => [key, shape]))).toEqual(
