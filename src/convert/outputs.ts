@@ -89,7 +89,7 @@ function dcpFiles(
   infos: readonly TensorInfo[],
   ranks: number,
 ): OutputFile[] {
-  const empty = to.side === "native" ? to.emptyEntries() : [];
+  const empty = to.side === "native" ? (to.emptyEntries?.() ?? []) : [];
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
     return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;

@@ -58,12 +58,12 @@ export interface NativeLayout extends BoundLayout {
    * what the config says.
    */
   files(): readonly LayoutFile[];
-  /** Tensors whose rows the trainer pads, and how many rows are the model's. */
-  padded(): ReadonlyMap<string, number>;
-  /** Entries of a DCP that hold nothing, and that the layout's own loader asks for all the same. */
-  emptyEntries(): readonly string[];
-  /** Where files may hold a tensor that `forward` asks for: as a row of one that stacks it with others. */
-  stackOf(key: string): StackRow | null;
+  /** Tensors whose rows the trainer pads, and how many rows are the model's; none unless given. */
+  padded?(): ReadonlyMap<string, number>;
+  /** Entries of a DCP that hold nothing, and that the layout's own loader asks for all the same; none unless given. */
+  emptyEntries?(): readonly string[];
+  /** Where files may hold a tensor that `forward` asks for, as a row of one that stacks it with others; nowhere else unless given. */
+  stackOf?(key: string): StackRow | null;
 }
 
 /** Index of the outermost dimension of a tensor. */

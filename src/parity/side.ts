@@ -85,7 +85,7 @@ export class SideWeights {
   private placeOf(key: string): Place | undefined {
     const info = this.source.tensors.get(this.spelling.get(key) ?? key);
     if (info !== undefined) return { header: info, stored: info.key, begin: 0 };
-    const stack = this.layout.side === "native" ? this.layout.stackOf(key) : null;
+    const stack = this.layout.side === "native" ? (this.layout.stackOf?.(key) ?? null) : null;
     const all = stack === null ? undefined : this.source.tensors.get(this.spelling.get(stack.key) ?? stack.key);
     if (stack === null || all === undefined || stack.row >= (all.shape[0] ?? 0)) return undefined;
     const row = all.byteLength / all.shape[0]!;

@@ -58,7 +58,7 @@ export class Check {
   private readonly unruled: readonly string[];
   /** In table order, those that pass through apart. */
   readonly targets: readonly Target[];
-  /** Names that may stand alone for a tensor, by its key; made when one is missing. */
+  /** Names that files are written with, and that may stand alone for a tensor, by its key; made when one is missing. */
   private aliases: Map<string, readonly string[]> | undefined;
   /** In the order of their weight: a plan throws the first. */
   readonly faults: readonly TableFault[];
@@ -182,7 +182,7 @@ export class Check {
     if (this.aliases === undefined) {
       this.aliases = new Map();
       for (const slot of this.from.slots) {
-        if (slot.kind !== "tie" || !slot.single) continue;
+        if (slot.kind !== "tie" || !slot.single || !slot.rule.materialise) continue;
         this.aliases.set(slot.of, [...(this.aliases.get(slot.of) ?? []), slot.key, ...slot.spellings]);
       }
     }

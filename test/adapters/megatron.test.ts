@@ -163,3 +163,29 @@ test("rows that pad the vocabulary are added, cut off, and looked at", async () 
   await expect(toTorchtitan).rejects.toMatchObject({ code: "OPTION_MEANINGLESS" });
   rmSync(folder, { recursive: true });
 });
+
+test.each([
+  ["zeros", null, null],
+  ["a copy of the last row", 69, null],
+  ["another row", 7, "PADDING_IN_USE"],
+])("a single row behind the vocabulary: %s", async (_, copied, code) => {
+  const folder = scratch();
+  const longer = (keys: readonly string[]) => {
+    const state = readState(llama.native);
+    for (const key of keys) {
+      const { bytes, ...rest } = state.get(key)!;
+      const row = copied === null ? new Uint8Array(72) : bytes.subarray(copied * 72, (copied + 1) * 72);
+      state.set(key, { ...rest, shape: [71, 18], bytes: Buffer.concat([bytes, row]) });
+    }
+    return writeDcp(join(folder, `${keys.length}`), state, { config: join(llama.hf, "config.json") });
+  };
+  const target = join(folder, "hf");
+  const conversion = converted(longer(["embedding.word_embeddings.weight", "output_layer.weight"]), target);
+  if (code === null) {
+    await conversion;
+    expect(hashes(target)).toEqual(llama.toHf);
+  } else await expect(conversion).rejects.toMatchObject({ code });
+  // Both are padded alike: of one alone it is no padding.
+  const one = converted(longer(["output_layer.weight"]), join(folder, "no"));
+  await expect(one).rejects.toMatchObject({ code: "SHAPE_MISMATCH", details: { tensor: "output_layer.weight" } });
+});

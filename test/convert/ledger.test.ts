@@ -105,6 +105,10 @@ describe.each([...sides.values()])("$name", ({ one, side }) => {
     expect(kinds.flatMap((info) => refused(info, (all) => rename(all, info, `${info.key}_other`)))).toEqual([]);
   });
 
+  // Rows behind a vocabulary that one tensor has, are looked at as they are read (test/adapters/megatron.test.ts).
+  const mayHaveMoreRows = ({ key }: TensorInfo) =>
+    one.layout === "megatron" && one.tied && key === "embedding.word_embeddings.weight";
+
   test("one tensor of another shape", () => {
     const longer = ({ shape, byteLength, ...rest }: TensorInfo, axis: number) => {
       if (shape.length === 0) return { ...rest, shape: [2], byteLength: 2 * byteLength };
@@ -113,7 +117,9 @@ describe.each([...sides.values()])("$name", ({ one, side }) => {
     };
     expect(
       kinds.flatMap((info, i) =>
-        refused(info, (all) => all.set(info.key, longer(info, i % Math.max(info.shape.length, 1)))),
+        refused(info, (all) =>
+          all.set(info.key, longer(info, mayHaveMoreRows(info) ? 1 : i % Math.max(info.shape.length, 1))),
+        ),
       ),
     ).toEqual([]);
   });

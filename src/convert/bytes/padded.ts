@@ -10,7 +10,7 @@ const zerosOf = (key: string): string => `\0padding of ${key}`;
 /** @param multiple of which the rows of embedding and output layer are to be a multiple; undefined where they stay as they are */
 export function withPaddedRows(mapping: Mapping, to: Layout, multiple: number | undefined): Mapping {
   if (multiple === undefined) return mapping;
-  const padded = to.side === "native" ? [...to.padded()] : [];
+  const padded = to.side === "native" ? [...(to.padded?.() ?? [])] : [];
   if (padded.length === 0) throw meaningless(to.name);
   const zeros = new Map<string, MappedTensor["info"]>();
   const tensors = new Map(mapping.tensors);

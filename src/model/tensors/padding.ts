@@ -24,10 +24,15 @@ export interface Padding {
 /** @param vocabulary what the run says of it */
 export function paddingOf(source: TensorSource, layout: Layout, vocabulary: RunConfig["vocabulary"]): Padding[] {
   if (layout.side !== "native") return [];
-  return [...layout.padded()].flatMap(([key, rows]) => {
+  const there = [...(layout.padded?.() ?? [])].flatMap(([key, rows]) => {
     const info = source.tensors.get(key);
-    const [all = 0, ...row] = info?.shape ?? [];
-    if (info === undefined || row.length !== 1 || all <= rows || !isFloat(info.dtype)) return [];
+    return info === undefined ? [] : [{ key, rows, info }];
+  });
+  // A trainer pads them alike: where only one has more rows, its shape is wrong, and the table says so.
+  if (new Set(there.map(({ info }) => info.shape[0])).size > 1) return [];
+  return there.flatMap(({ key, rows, info }) => {
+    const [all = 0, ...row] = info.shape;
+    if (row.length !== 1 || all <= rows || !isFloat(info.dtype)) return [];
     const told = vocabulary?.rows === all && Math.ceil(rows / vocabulary.multiple) * vocabulary.multiple === all;
     return [{ key, dtype: info.dtype, rows, all, width: elementCount(row), told, source }];
   });
@@ -59,11 +64,9 @@ export function* checkPadding(
     if (told || isWaived(key)) continue;
     const count = all - rows;
     const rest = rowsOf(one, rows, count);
-    if (areAlike(rest, one.width)) continue;
-    const [theirs, ours] = [
-      rootMeanSquare(rest),
-      rootMeanSquare(rowsOf(one, Math.max(0, rows - count), Math.min(rows, count))),
-    ];
+    const before = rowsOf(one, Math.max(0, rows - count), Math.min(rows, count));
+    if (areAlike(rest, one.width) && (count > 1 || isCopy(rest, before))) continue;
+    const [theirs, ours] = [rootMeanSquare(rest), rootMeanSquare(before)];
     if (theirs <= SMALL * ours) continue;
     throw inUse(one, theirs, ours);
   }
@@ -77,6 +80,9 @@ function rowsOf({ key, dtype, width, source }: Padding, first: number, count: nu
   read(key, first * width * 8, new Uint8Array(values.buffer));
   return values;
 }
+
+/** Of a single row only that of the vocabulary's last, which some converters repeat, tells that nothing was learnt. */
+const isCopy = (row: Float64Array, last: Float64Array): boolean => row.every((value, i) => value === last[i]);
 
 /** Zeros, or one row again and again. */
 const areAlike = (values: Float64Array, width: number): boolean =>
