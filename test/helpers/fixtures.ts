@@ -159,13 +159,15 @@ export const fixtureCases = casesOf(adapters.filter((adapter) => graphsOf(adapte
 const foldersOf = ({ natives, hfs }: FixtureCase): number => Object.keys(natives).length + Object.keys(hfs).length;
 
 /**
- * One case a family, the one in the most kinds of files, and those that are quantised: what the built command is tried on.
- * All others are tried in process.
+ * One case a family, the one in the most kinds of files, of torchtitan where it has the family, and those that are quantised:
+ * what the built command is tried on. All others are tried in process.
  */
 export const commandCases: readonly FixtureCase[] = fixtureCases.filter((one) => {
   const family = fixtureCases.filter((other) => other.family === one.family && !isEncoded(other));
-  const most = Math.max(...family.map(foldersOf));
-  return isEncoded(one) || one === family.find((other) => foldersOf(other) === most);
+  const torchtitan = family.filter(({ layout }) => layout.startsWith("torchtitan"));
+  const tried = torchtitan.length > 0 ? torchtitan : family;
+  const most = Math.max(...tried.map(foldersOf));
+  return isEncoded(one) || one === tried.find((other) => foldersOf(other) === most);
 });
 
 /** The case of that name; throws if there is none. */
