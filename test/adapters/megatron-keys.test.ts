@@ -69,3 +69,22 @@ test("a load-balancing bias without a place has to be zeros", () => {
     { key: "decoder.layers.mlp.router.expert_bias", reason: expect.stringContaining("load-balancing"), equals: 0 },
   ]);
 });
+
+test("of two names of a norm one may go, a third is unknown, and both must be equal", () => {
+  const table = tableOf("qwen3_moe/megatron");
+  const [one, other] = ["decoder.layers.pre_mlp_layernorm.weight", "decoder.layers.mlp.linear_fc1.layer_norm_weight"];
+  const { local, te } = KEYS["qwen3_moe/megatron"]!;
+  const both = { ...local!, ...te! };
+  const planned = (shapes: Shapes) => table.plan("toHf", sourceOf(shapes));
+  const without = (key: string) => Object.fromEntries(Object.entries(both).filter(([name]) => name !== key));
+  expect(planned(both).equalities).toEqual([
+    { alias: other, of: one, reason: expect.stringContaining("different names") },
+  ]);
+  for (const key of [one, other]) {
+    expect(planned(without(key)).equalities).toEqual([]);
+    const renamed = { ...without(key), [`${key}_more`]: both[key]! };
+    expect(() => planned(renamed)).toThrow(expect.objectContaining({ code: "UNKNOWN_TENSOR" }));
+  }
+  const neither = Object.fromEntries(Object.entries(without(one)).filter(([name]) => name !== other));
+  expect(() => planned(neither)).toThrow(`"${one}" (or "${other}") is missing`);
+});

@@ -17,10 +17,12 @@ const llama = fixture("llama3/megatron");
 const qwen = fixture("qwen3/megatron");
 const modelAt = (path: string, config?: string) => openModel(openCheckpoint(path), { adapters, config });
 
-test.each([...Object.values(llama.natives), ...Object.values(qwen.natives)])(
+const experts = ["gpt_oss/megatron", "qwen3_moe/megatron-mixed-bf16", "deepseek_v3/megatron"].map(fixture);
+
+test.each([llama, qwen, ...experts].flatMap(({ natives, hf }) => Object.values(natives).map((path) => [path, hf])))(
   "%s comes back in its own form",
-  async (path) => {
-    const model = modelAt(path);
+  async (path, config) => {
+    const model = modelAt(path!, config);
     const report = await roundtrip(model);
     expect(report).toMatchObject({ verdict: "pass", layout: "megatron", via: "hf", differences: [] });
     model.checkpoint.close();
