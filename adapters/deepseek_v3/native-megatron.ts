@@ -116,7 +116,7 @@ function forwardWith(c: DeepseekV3Config, { latentEps, isNormalised, perGroup }:
 }
 
 const noYarn = (): InputError =>
-  new InputError("NO_GRAPH", "Megatron-Core's latent attention rounds the bounds of YaRN's ramp", {
+  new InputError("NO_GRAPH", "rope_parameters: Megatron-Core's latent attention rounds the bounds of YaRN's ramp", {
     expected: "truncate true in rope_parameters",
     found: "truncate false",
     help: "convert it to hf and compare that: `diff` shows that both hold the same weights",

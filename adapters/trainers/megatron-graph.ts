@@ -185,7 +185,7 @@ export function megatronFrequencies(rope: RopeSpec): RopeFrequencies {
 }
 
 const noRope = (what: string): InputError =>
-  new InputError("NO_GRAPH", `Megatron-Core's GPTModel has no argument for RoPE with ${what}`, {
+  new InputError("NO_GRAPH", `rope_parameters: Megatron-Core's GPTModel has no argument for ${what}`, {
     expected: "plain RoPE, YaRN, or Llama 3.1's scaling with its usual constants",
     found: what,
     help: "convert it to hf and compare that: `diff` shows that both hold the same weights",
