@@ -42,12 +42,12 @@ export const glm4Moe = defineFamily({
   axes: glm4MoeAxes,
   math: glm4MoeMath,
   hfConfig: (_, json) => json,
-  hf: { graph: hfForward },
-  // The first one has a place for all that the Hub's files hold; torchtitan's has none for biases and MTP.
+  // It has a place for all that the Hub's files hold; torchtitan's has none for biases and MTP.
+  hf: { graph: hfForward, openedBy: "vllm" },
   layouts: [
-    vllmRow(vllmRules),
     { name: "torchtitan", trainer: "torchtitan", since: BACKEND_SINCE, rules: torchtitanRules, graph: nativeForward },
     megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward, differences: megatronDifferences }),
+    vllmRow(vllmRules),
   ],
 });
 

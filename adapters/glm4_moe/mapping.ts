@@ -59,6 +59,9 @@ export function torchtitanRules(c: Glm4MoeConfig): Rule[] {
   ];
 }
 
+/** Layouts with a place for what torchtitan's model lacks. */
+const ELSEWHERE = "--to megatron or --to vllm keeps them";
+
 /** It builds the model without biases, whatever the config says, which is one whose biases are zero. */
 const unheldBiases = (attention: string): Rule[] =>
   [["q", "(n H)"] as const, ["k", "(k H)"] as const, ["v", "(k H)"] as const].map(([name, dims]) =>
@@ -66,7 +69,7 @@ const unheldBiases = (attention: string): Rule[] =>
       "hf",
       `${attention}.${name}_proj.bias`,
       "torchtitan's transformers backend sets attention_bias to false: its model has no place for it",
-      { dims, recreate: 0 },
+      { dims, recreate: 0, help: `${ELSEWHERE}; if their values may be lost, --allow-drop '*_proj.bias'` },
     ),
   );
 
@@ -76,7 +79,7 @@ const unheldMtp = (c: Glm4MoeConfig, l: number): Rule =>
       c.nMtpLayers === 0
         ? "belongs to a layer that predicts further tokens, and the config announces none: num_nextn_predict_layers is 0"
         : "belongs to a layer that predicts further tokens, which torchtitan's transformers backend has no place for",
-    help: `convert without it: --allow-drop 'model.layers.${l}.*'`,
+    help: `${c.nMtpLayers === 0 ? "" : `${ELSEWHERE}; or `}convert without it: --allow-drop 'model.layers.${l}.*'`,
   });
 
 const native = mixtureKeys("model.model.layers.{moe}.mlp");

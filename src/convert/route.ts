@@ -2,7 +2,7 @@
 
 import { UsageError } from "../base/errors.ts";
 import type { EncodedSource } from "../encodings/encoded.ts";
-import { oppositeLayout } from "../family/family.ts";
+import { defaultTarget, throughTable } from "../family/family.ts";
 import { isSameLayout, type Layout, layoutNamed, layoutsOf, type Place, RAW } from "../family/layout.ts";
 import { refuseEmptied } from "../foreign/foreign.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -232,7 +232,7 @@ function mapSteps(
     return { steps: [there, mapByTable(second, virtualSource(there, bufferBytes), [by, to], last)], plan };
   };
   if (layout.side === "hf" && to.side === "hf" && isTurned(model, encoding)) {
-    const native = oppositeLayout(family, layout);
+    const native = throughTable(family, layout);
     return inTwoSteps([layout, native, hf], [own, own]);
   }
   if (layout.side !== "hf" && to.side !== "hf" && !isSameLayout(layout, to))
@@ -276,7 +276,7 @@ const wayNote = ({ checkpoint, family }: Model): string =>
 
 function targetLayout(model: Model, to: string | undefined): Layout {
   const { family, layout } = model;
-  if (to === undefined) return isOnItsWay(model) || isMerged(model) ? family.hf : oppositeLayout(family, layout);
+  if (to === undefined) return isOnItsWay(model) || isMerged(model) ? family.hf : defaultTarget(family, layout);
   const target = layoutNamed(family, to);
   if (target !== undefined) return target;
   const expected = [...layoutsOf(family), RAW].map(({ name }) => name).join(", ");

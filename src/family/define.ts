@@ -53,7 +53,7 @@ export interface FamilySpec<C>
   readonly math: (config: C, json: JsonObject) => MathFacts;
   /** @param json the parsed config; HF's own is returned unchanged */
   readonly hfConfig: (config: C, json: JsonObject) => JsonObject;
-  readonly hf: { readonly graph: Graph<C> };
+  readonly hf: { readonly graph: Graph<C>; readonly openedBy?: string | undefined };
   readonly layouts: readonly [LayoutRow<C>, ...LayoutRow<C>[]];
 }
 
@@ -69,6 +69,7 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     side: "hf",
     ranked: false,
     noGraph: reasonOf(spec.hf.graph),
+    ...(spec.hf.openedBy === undefined ? {} : { openedBy: spec.hf.openedBy }),
   } as const;
   const [first, ...rest] = spec.layouts;
   return {

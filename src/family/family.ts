@@ -79,10 +79,26 @@ export function bound(family: Family, { name }: Pick<LayoutFacts, "name">): Layo
   return layout;
 }
 
-/** The layout whose table knows the keys of `layout`: its own, or for `hf` that of the first native one. */
-export const tableLayout = ({ layouts }: Pick<Family, "layouts">, layout: Layout): NativeLayout =>
-  layout.side === "native" ? layout : layouts[0];
+type Sides = Pick<Family, "hf" | "layouts">;
+
+/**
+ * The layout whose table knows the keys of `layout`: its own, or for `hf` the one that has a place for all that files of
+ * Hugging Face hold.
+ */
+export const tableLayout = (family: Sides, layout: Layout): NativeLayout =>
+  layout.side === "native" ? layout : openerOf(family);
+
+/** The other side of that table: what tensors of `layout` become on their way through it. */
+export const throughTable = (family: Sides, layout: Layout): Layout =>
+  layout.side === "hf" ? openerOf(family) : family.hf;
 
 /** Where tensors of `layout` go unless another is asked for: the first native one from `hf`, `hf` from any other. */
-export const oppositeLayout = ({ hf, layouts }: Pick<Family, "hf" | "layouts">, layout: Layout): Layout =>
+export const defaultTarget = ({ hf, layouts }: Sides, layout: Layout): Layout =>
   layout.side === "hf" ? layouts[0] : hf;
+
+function openerOf({ hf: { openedBy }, layouts }: Sides): NativeLayout {
+  if (openedBy === undefined) return layouts[0];
+  const opener = layouts.find(({ name }) => name === openedBy);
+  if (opener === undefined) throw new RangeError(`no layout ${openedBy} opens files of Hugging Face`);
+  return opener;
+}

@@ -37,7 +37,11 @@ export function checkAdapter(adapter: unknown): asserts adapter is Adapter {
 
 /** @throws InputError ADAPTER_INVALID, naming the field of a description of a family that is missing or of another kind */
 export function checkSpec(spec: object): void {
-  const lack = firstLack(spec, SPEC) ?? lackOfGraph("hf", field(spec, "hf")) ?? lackInLayouts(spec, ROW, lackOfGraph);
+  const lack =
+    firstLack(spec, SPEC) ??
+    lackOfGraph("hf", field(spec, "hf")) ??
+    lackInLayouts(spec, ROW, lackOfGraph) ??
+    lackOfOpener(spec);
   if (lack !== null) throw invalid(`in the description of family "${field(spec, "family")}", ${lack}`);
 }
 
@@ -55,6 +59,15 @@ function lackInLayouts(of: object, fields: Fields, more: (name: string, row: obj
     if (lack !== null) return lack;
   }
   return null;
+}
+
+function lackOfOpener(spec: object): string | null {
+  const [hf, layouts]: unknown[] = [field(spec, "hf"), field(spec, "layouts")];
+  const opener = isObject(hf) ? field(hf, "openedBy") : undefined;
+  const isListed = Array.isArray(layouts) && layouts.some((row) => isObject(row) && field(row, "name") === opener);
+  return opener === undefined || isListed
+    ? null
+    : `"hf.openedBy" names no layout of its list: ${JSON.stringify(opener)}`;
 }
 
 function lackOfGraph(name: string, of: unknown): string | null {

@@ -44,6 +44,8 @@ interface BoundLayout extends LayoutFacts {
 /** Hugging Face's own layout. Every table maps to it, so it needs none. */
 export interface HfLayout extends BoundLayout {
   readonly side: "hf";
+  /** The layout whose table opens its files, where the first one has no place for all that they hold. */
+  readonly openedBy?: string | undefined;
 }
 
 /** A trainer's layout at one config: a table against `hf`. */

@@ -2,7 +2,7 @@
 
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { oppositeLayout } from "../family/family.ts";
+import { throughTable } from "../family/family.ts";
 import type { TolerableFault } from "../table/faults/fault.ts";
 import type { HfView } from "../views/as-hf.ts";
 import { type Mapping, mapped, planned } from "../views/mapping.ts";
@@ -77,7 +77,7 @@ function inNative(model: Model, view: HfView, made: Edit): Changed | Unplaced {
 /** Where the files have another order of dims than the canonical one, or codes: there, and back as the files have it. */
 function inTurnedHf(model: Model, view: HfView, made: Edit): Changed | Unplaced {
   const { table, family, layout } = model;
-  const native = oppositeLayout(family, layout);
+  const native = throughTable(family, layout);
   const there = mapped(made.source, [layout, native], planned(table, made.source, [layout, native], OPTIONS));
   const refused = refusal(there.faults ?? [], made, there);
   if (refused !== null) return refused;

@@ -40,6 +40,8 @@ export interface Dropped {
   readonly equals?: number;
   /** Values that the config gives, row-major; the tensor's agree within a relative error of 1e-5 or its dtype's ulp. */
   readonly derived?: () => Float32Array;
+  /** As of its rule. */
+  readonly help?: string;
 }
 
 export interface TablePlan {

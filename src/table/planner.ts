@@ -35,8 +35,13 @@ export function planOf(check: Check): TablePlan {
 function* dropped({ resolved, waived, compiled, side, from, to }: Check): Generator<Dropped> {
   for (const [slot, key] of resolved.found) {
     if (slot.kind !== "drop") continue;
-    const { reason, recreate, equals = recreate, derived } = slot.rule;
-    yield { key, reason, ...(equals === undefined ? {} : { equals }), ...(derived && { derived }) };
+    const { reason, recreate, equals = recreate, derived, help } = slot.rule;
+    yield {
+      ...{ key, reason },
+      ...(equals === undefined ? {} : { equals }),
+      ...(derived && { derived }),
+      ...(help === undefined ? {} : { help }),
+    };
   }
   for (const key of waived) {
     const refusal = refusalOf(compiled.refused, side, key);

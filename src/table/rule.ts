@@ -99,6 +99,8 @@ export interface DropRule {
   readonly equals?: number;
   /** Values the tensor must have up to rounding, row-major; it is not re-created. */
   readonly derived?: () => Float32Array;
+  /** Where else it has a place, or how to let all that are like it go. */
+  readonly help?: string;
   /** As of a Term. */
   readonly critical?: string;
   readonly ranks?: Ranks;
@@ -308,7 +310,7 @@ export const drop = (
   side: Side,
   key: string,
   reason: string,
-  value: Pick<DropRule, "dims" | "recreate" | "equals" | "derived">,
+  value: Pick<DropRule, "dims" | "recreate" | "equals" | "derived" | "help">,
 ): DropRule => ({ kind: "drop", side, key, reason, ...value });
 
 /**

@@ -7,7 +7,7 @@ import { outputFiles } from "../convert/outputs.ts";
 import { originOf, recordOf, renamedTo, settledBy, withKept } from "../convert/record-of.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { oppositeLayout } from "../family/family.ts";
+import { throughTable } from "../family/family.ts";
 import { type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
@@ -108,7 +108,7 @@ function mapBothWays(
 
 /** A layout of the other model. */
 function layoutBetween({ family, layout }: Model, to: string | undefined): Layout {
-  const via = to === undefined ? oppositeLayout(family, layout) : layoutNamed(family, to);
+  const via = to === undefined ? throughTable(family, layout) : layoutNamed(family, to);
   if (via !== undefined && via.side !== layout.side) return via;
   const others = layout.side === "hf" ? family.layouts : [family.hf];
   const expected = others.map(({ name }) => name).join(", ");

@@ -1,5 +1,5 @@
 // A model as Hugging Face has it, whatever its layout: canonical keys, dims and order, made as they are read.
-import { oppositeLayout } from "../family/family.ts";
+import { throughTable } from "../family/family.ts";
 import type { Layout } from "../family/layout.ts";
 import { keysAtFault } from "../table/faults/fault.ts";
 import type { PlanOptions } from "../table/plan.ts";
@@ -95,7 +95,7 @@ export class HfView {
 
   get #way(): readonly [from: Layout, to: Layout] {
     const { family, layout } = this.model;
-    return [layout, oppositeLayout(family, layout)];
+    return [layout, throughTable(family, layout)];
   }
 
   #wholeTensors(): TensorSource {

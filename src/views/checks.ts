@@ -140,14 +140,14 @@ function* checkDrop(source: TensorSource, drop: Dropped): Steps<ValueFault | nul
 }
 
 function dropNotDefault(
-  { key, reason }: Dropped,
+  { key, reason, help = `if its values may be lost, --allow-drop '${key}'` }: Dropped,
   { at, value, wanted }: { readonly at: number; readonly value: number; readonly wanted: number },
 ): ValueFault {
   return valueFault("DROP_NOT_DEFAULT", `"${key}" has no place on the other side (${reason}) and would be lost`, {
     key,
     expected: `${wanted} at element ${at}`,
     found: String(value),
-    help: `if its values may be lost, --allow-drop '${key}'`,
+    help,
   });
 }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
-import { bound, oppositeLayout, tableLayout } from "../../src/family/family.ts";
+import { bound, defaultTarget, tableLayout, throughTable } from "../../src/family/family.ts";
 import { graphsOf, layoutNamed, layoutsOf } from "../../src/family/layout.ts";
 import { isRanked } from "../../src/table/rule.ts";
 
@@ -109,11 +109,25 @@ describe.each(adapters.map((adapter) => [adapter.family, adapter] as const))("%s
     expect(() => bound(family, { name: "raw" })).toThrow(RangeError);
   });
 
-  test("the first is where Hugging Face files go, and every other one goes to hf", () => {
-    const [first, ...others] = family.layouts;
-    expect([oppositeLayout(family, family.hf), tableLayout(family, family.hf)]).toEqual([first, first]);
-    for (const layout of [first, ...others]) {
-      expect([oppositeLayout(family, layout), tableLayout(family, layout)]).toEqual([family.hf, layout]);
+  test("the first is where Hugging Face files go: torchtitan's, else a trainer's; every other one goes to hf", () => {
+    const { hf, layouts } = family;
+    const trainers = layouts.map(({ trainer }) => trainer);
+    const engines: readonly string[] = ["vllm"];
+    const [wanted] = trainers.includes("torchtitan")
+      ? ["torchtitan"]
+      : trainers.filter((each) => !engines.includes(each));
+    expect(defaultTarget(family, hf)).toBe(layouts[0]);
+    expect(trainers[0]).toBe(wanted);
+    for (const layout of layouts) expect(defaultTarget(family, layout)).toBe(hf);
+  });
+
+  test("one table opens Hugging Face's files, and each native layout has its own", () => {
+    const { hf, layouts } = family;
+    const opener = tableLayout(family, hf);
+    expect(layouts).toContain(opener);
+    expect(throughTable(family, hf)).toBe(opener);
+    for (const layout of layouts) {
+      expect([tableLayout(family, layout), throughTable(family, layout)]).toEqual([layout, hf]);
     }
   });
 
