@@ -80,7 +80,8 @@ describe.each(tableCases)("$name", (one) => {
 
   it.each(Object.entries(one.hfs))("%s → native → hf gives the same files", async (_, hf) => {
     const directory = scratch();
-    await converted(hf, join(directory, "native"));
+    // The default target is torchtitan, which has no place for all that GLM-4.5's files hold.
+    await converted(hf, join(directory, "native"), { to: one.layout });
     await converted(join(directory, "native"), join(directory, "hf"));
     expectSameFiles(hf, join(directory, "hf"));
   });
