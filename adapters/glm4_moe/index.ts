@@ -6,7 +6,7 @@ import { vllmRow } from "../trainers/vllm.ts";
 import { glm4MoeMath, parseGlm4MoeConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { glm4MoeAxes, torchtitanRules } from "./mapping.ts";
-import { emptyEntries, megatronRules } from "./megatron.ts";
+import { emptyEntries, megatronRules, ownArguments } from "./megatron.ts";
 import { nativeForward } from "./native.ts";
 import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
@@ -46,7 +46,13 @@ export const glm4Moe = defineFamily({
   hf: { graph: hfForward, openedBy: "vllm" },
   layouts: [
     { name: "torchtitan", trainer: "torchtitan", since: BACKEND_SINCE, rules: torchtitanRules, graph: nativeForward },
-    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward, differences: megatronDifferences }),
+    megatronRow({
+      rules: megatronRules,
+      emptyEntries,
+      ownArguments,
+      graph: megatronForward,
+      differences: megatronDifferences,
+    }),
     vllmRow(vllmRules),
   ],
 });

@@ -18,6 +18,7 @@ import {
   qkv,
   singleLayers,
 } from "../trainers/megatron.ts";
+import type { OwnArguments } from "../trainers/megatron-args.ts";
 import {
   decoderStates,
   expertBias,
@@ -89,3 +90,7 @@ export function emptyEntries(c: Glm4MoeConfig): readonly string[] {
   const dense = Array.from({ length: c.nDenseLayers }, (_, l) => l);
   return [...decoderStates(c.nLayers, dense, kind), ...furtherStates(c.nMtpLayers, kind)];
 }
+
+export const ownArguments: OwnArguments = {
+  fields: ({ qk_layernorm: norms }) => (typeof norms === "boolean" ? { use_qk_norm: norms } : {}),
+};

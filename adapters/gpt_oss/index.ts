@@ -3,6 +3,7 @@ import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { known } from "../common/known.ts";
 import { megatronRow } from "../trainers/megatron.ts";
+import { expertsAsFfn } from "../trainers/megatron-moe-args.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { type GptOssConfig, gptOssHfConfig, parseGptOssConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
@@ -42,7 +43,13 @@ export const gptOss = defineFamily({
     row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-2026-04-16", TORCHTITAN["2026-04-16"], "2026-04-27"),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
-    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward, differences: megatronDifferences }),
+    megatronRow({
+      rules: megatronRules,
+      emptyEntries,
+      ownArguments: { fields: expertsAsFfn },
+      graph: megatronForward,
+      differences: megatronDifferences,
+    }),
   ],
 });
 

@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
 import { megatronRow } from "../trainers/megatron.ts";
+import { expertsAsFfn } from "../trainers/megatron-moe-args.ts";
 import { BACKEND_SINCE } from "../trainers/torchtitan-backend.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type MixtralConfig, parseMixtralConfig } from "./config.ts";
@@ -42,7 +43,7 @@ export const mixtral = defineFamily({
       graph: nativeForward,
       differences: nativeDifferences,
     },
-    megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward }),
+    megatronRow({ rules: megatronRules, emptyEntries, ownArguments: { fields: expertsAsFfn }, graph: megatronForward }),
     vllmRow(vllmRules),
   ],
 });

@@ -7,6 +7,7 @@ import { parseQwen3NextConfig, type Qwen3NextConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { qwen3NextAxes } from "./mapping.ts";
 import { emptyEntries, megatronRules } from "./megatron.ts";
+import { ownArguments } from "./megatron-args.ts";
 import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
 
@@ -34,7 +35,10 @@ export const qwen3Next = defineFamily({
   math: mathOf,
   hfConfig: (_, json) => json,
   hf: { graph: hfForward },
-  layouts: [megatronRow({ rules: megatronRules, emptyEntries, graph: megatronForward }), vllmRow(vllmRules)],
+  layouts: [
+    megatronRow({ rules: megatronRules, emptyEntries, ownArguments, graph: megatronForward }),
+    vllmRow(vllmRules),
+  ],
 });
 
 function mathOf(config: Qwen3NextConfig) {

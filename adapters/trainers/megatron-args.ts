@@ -1,5 +1,6 @@
 // Arguments of Megatron-LM as fields of Hugging Face's config.
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/training/arguments.py
+import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { RunConfig } from "../../src/family/layout.ts";
 import { expertFields, latentFields, yarnOf } from "./megatron-moe-args.ts";
@@ -30,8 +31,17 @@ const NEEDED = [
   "rope_parameters",
 ] as const;
 
-/** What the arguments of a run say of the model. */
-export function megatronConfigOf(args: JsonObject): RunConfig {
+/** What the arguments say of one family alone. */
+export interface OwnArguments {
+  /** Fields that its config has, or has in another sense. */
+  readonly fields?: (args: JsonObject) => JsonObject;
+  /** Whether its norms multiply by 1 + weight. */
+  readonly centredNorms?: boolean;
+}
+
+/** What the arguments of a run say of the model. Throws InputError CONFIG_UNSUPPORTED for one that the tables misread. */
+export function megatronConfigOf(args: JsonObject, where: string, own: OwnArguments = {}): RunConfig {
+  checkWeights(args, where, own.centredNorms ?? false);
   const fields: Record<string, unknown> = {};
   for (const [argument, field] of NUMBERS) if (typeof args[argument] === "number") fields[field] = args[argument];
   const keyHeads = args.group_query_attention === false ? args.num_attention_heads : args.num_query_groups;
@@ -46,17 +56,41 @@ export function megatronConfigOf(args: JsonObject): RunConfig {
     const rope = ropeOf(args, args.rotary_base);
     if (rope !== undefined) fields.rope_parameters = rope;
   }
-  Object.assign(fields, expertFields(args), latentFields(args));
+  Object.assign(fields, expertFields(args), latentFields(args), own.fields?.(args));
   const rows = args.padded_vocab_size ?? args.vocab_size;
   const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
   const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
   return { fields, whole: whole ? { ...fields, vocab_size: rows, dtype } : null, vocabulary: vocabularyOf(args) };
 }
 
+/** What gives the weights another meaning, in the same shapes. */
+function checkWeights(args: JsonObject, where: string, centredNorms: boolean): void {
+  const isLatent = args.multi_latent_attention === true;
+  const expected = { apply_layernorm_1p: centredNorms, ...(isLatent ? {} : { rotary_interleaved: false }) };
+  for (const [name, value] of Object.entries(expected)) {
+    if (typeof args[name] !== "boolean" || args[name] === value) continue;
+    throw new InputError(
+      "CONFIG_UNSUPPORTED",
+      `${where}: the run had ${name} ${args[name]}: its weights mean another thing`,
+      {
+        file: where,
+        expected: `${name} ${value}, as in Hugging Face's models of this family`,
+        found: `${name} ${args[name]}`,
+        help: `check that this is the model meant: no Hugging Face model of this family has weights of a run with ${name} ${args[name]}`,
+      },
+    );
+  }
+}
+
 /** Llama 3.1's scaling has its constants in the source; only the factor is an argument. */
 function ropeOf(args: JsonObject, theta: number): JsonObject | undefined {
   const yarn = yarnOf(args, theta);
-  if (yarn !== null) return yarn;
+  if (yarn === undefined) return undefined;
+  const isPart = typeof args.rotary_percent === "number" && args.multi_latent_attention !== true;
+  return { ...(yarn ?? scaledRope(args, theta)), ...(isPart ? { partial_rotary_factor: args.rotary_percent } : {}) };
+}
+
+function scaledRope(args: JsonObject, theta: number): JsonObject {
   return args.use_rope_scaling === true
     ? {
         rope_type: "llama3",

@@ -31,6 +31,12 @@ export function expertFields(args: JsonObject): JsonObject {
   return fields;
 }
 
+/** Of families whose config has `intermediate_size` of one expert: there are no other feed-forwards. */
+export function expertsAsFfn(args: JsonObject): JsonObject {
+  const { moe_intermediate_size: ffn } = expertFields(args);
+  return ffn === undefined ? {} : { intermediate_size: ffn };
+}
+
 /** Indices of layers without experts: `moe_layer_freq` is a list of 0 and 1, or every how many-th layer has some. */
 function denseLayers({ moe_layer_freq: pattern, num_layers: layers }: JsonObject): number[] | null {
   if (Array.isArray(pattern)) return pattern.flatMap((has, i) => (has === 0 ? [i] : []));

@@ -29,17 +29,20 @@ import {
   type TieRule,
   tie,
 } from "../../src/table/rule.ts";
-import { megatronConfigOf } from "./megatron-args.ts";
+import { megatronConfigOf, type OwnArguments } from "./megatron-args.ts";
 
 /** `megatron` in a family's list of layouts. */
-export const megatronRow = <C>(
-  row: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries">,
-): LayoutRow<C> => ({
+export const megatronRow = <C>({
+  ownArguments = {},
+  ...row
+}: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries"> & {
+  readonly ownArguments?: OwnArguments;
+}): LayoutRow<C> => ({
   ...row,
   name: "megatron",
   trainer: "megatron",
   since: "core 0.7",
-  configOf: megatronConfigOf,
+  configOf: (args, where) => megatronConfigOf(args, where, ownArguments),
   files: () => [
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
     { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },

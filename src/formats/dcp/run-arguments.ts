@@ -38,7 +38,8 @@ export function runArguments(folder: Folder, entry: ByteSource | null): RunArgum
 }
 
 function argumentsIn(source: ByteSource, file: string, path: string): RunArguments | null {
-  const { value } = openArchive(openZip(source, { file: path }), OBJECT_GLOBALS);
+  const { value: saved } = openArchive(openZip(source, { file: path }), OBJECT_GLOBALS);
+  const value = saved instanceof PickleList && saved.items.length === 1 ? saved.items[0] : saved; // an entry wraps it
   const args = value instanceof PickleDict ? value.get("args") : undefined;
   const fields = args instanceof PickleObject ? args.state : args;
   if (!(fields instanceof PickleDict)) return null;

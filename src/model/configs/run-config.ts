@@ -41,7 +41,7 @@ export function runOf({ checkpoint: { folder }, recognised: { adapter, layout },
   }
   if (found === null) return NONE;
   const { path, file, args } = found;
-  const { fields, whole, vocabulary } = layout.configOf(args);
+  const { fields, whole, vocabulary } = layout.configOf(args, path);
   const json = whole === null ? null : { model_type: adapter.modelTypes[0], ...whole };
   const names = Object.keys(fields).join(", ");
   return {
@@ -101,7 +101,8 @@ function withFields(json: JsonObject, { rope_parameters: rope, ...fields }: Json
   if (!isJsonObject(rope)) return { ...json, ...own };
   if (isJsonObject(json.rope_parameters))
     return { ...json, ...own, rope_parameters: { ...json.rope_parameters, ...rope } };
-  const { rope_theta, rope_type, ...scaling } = rope;
+  const { rope_theta, rope_type, partial_rotary_factor: part, ...scaling } = rope;
   const scaled = rope_type === "default" ? null : { rope_type, ...scaling };
-  return { ...json, ...own, rope_theta, rope_scaling: scaled };
+  const partly = part === undefined ? {} : { partial_rotary_factor: part };
+  return { ...json, ...own, ...partly, rope_theta, rope_scaling: scaled };
 }
