@@ -3,6 +3,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
+import { planDcp } from "../../src/formats/dcp/plan.ts";
 import { planTorchValues } from "../../src/formats/pt/plan.ts";
 import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -105,6 +106,20 @@ test("a config that says otherwise than the run is told, and what the run does n
     }),
   );
   expect(modelAt(runWith(null), llama.hf).stored.notes).toEqual([expect.stringContaining("are not read")]);
+});
+
+test("Megatron-Core 0.19 has the arguments in an entry of the checkpoint, in a list", () => {
+  const folder = scratch();
+  const state = { iteration: 7, args: { num_layers: 2, hidden_size: 18 } };
+  writeOutput(folder, [planTorchValues([state], "entry")], new Map());
+  const entries = new Map([["common_state/shard_0_1", readFileSync(join(folder, "entry"))]]);
+  const tensors = readState(llama.native);
+  const infos = [...tensors].map(([key, { dtype, shape }]) => ({ key, dtype, shape }));
+  const bytes = new Map([...tensors].map(([key, stored]) => [key, stored.bytes]));
+  writeOutput(join(folder, "ours"), planDcp(infos, { entries }), bytes);
+  expect(modelAt(join(folder, "ours"), llama.hf).stored.notes).toEqual([
+    expect.stringContaining("does not say intermediate_size"),
+  ]);
 });
 
 test("what is written has the entries and files that Megatron-Core asks for", async () => {
