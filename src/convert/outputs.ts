@@ -4,7 +4,7 @@ import { elementCount } from "../base/dtype.ts";
 import { UsageError } from "../base/errors.ts";
 import { isSameLayout } from "../family/layout.ts";
 import type { Checkpoint, SafetensorsOrigin, TensorInfo } from "../formats/checkpoint.ts";
-import { planDcp, rowChunks } from "../formats/dcp/plan.ts";
+import { planDcp, stackChunks } from "../formats/dcp/plan.ts";
 import type { OutputFile } from "../formats/output.ts";
 import { planTorchFile } from "../formats/pt/plan.ts";
 import { DEFAULT_SINGLE_NAME, planSafetensors, planSafetensorsAgain } from "../formats/safetensors/write.ts";
@@ -92,7 +92,8 @@ function dcpFiles(
   const empty = to.side === "native" ? (to.emptyEntries?.() ?? []) : [];
   const chunks = ({ key, shape }: Pick<TensorInfo, "key" | "shape">) => {
     const tensor = tensors.get(key);
-    return tensor !== undefined && isStack(tensor) ? rowChunks(shape, 1) : undefined;
+    const axes = tensor === undefined ? 0 : stackAxes(tensor);
+    return axes > 0 ? stackChunks(shape, axes) : undefined;
   };
   return planDcp(infos, {
     ranks,
@@ -103,15 +104,18 @@ function dcpFiles(
   });
 }
 
-/** Whether each index of the first axis has its own source tensors, and holds more than a vector. */
-function isStack({ move: { shape, pieces }, sources }: MappedTensor): boolean {
-  const [count = 0, ...row] = shape;
-  const rowSize = elementCount(row);
-  if (row.length < 2 || rowSize === 0 || sources.length < count) return false;
-  return pieces.every(({ targetOffset, sizes, targetStrides }) => {
-    const last = sizes.reduce((at, size, axis) => at + (size - 1) * targetStrides[axis]!, targetOffset);
-    return Math.floor(targetOffset / rowSize) === Math.floor(last / rowSize);
-  });
+/** How many first axes are stacked, layers and experts: each of their indices has its own source tensors, and is no vector. */
+function stackAxes({ move: { shape, pieces }, sources }: MappedTensor): number {
+  for (let axes = shape.length - 2; axes > 0; axes -= 1) {
+    const rowSize = elementCount(shape.slice(axes));
+    if (rowSize === 0 || sources.length < elementCount(shape.slice(0, axes))) continue;
+    const isApart = pieces.every(({ targetOffset, sizes, targetStrides }) => {
+      const last = sizes.reduce((at, size, axis) => at + (size - 1) * targetStrides[axis]!, targetOffset);
+      return Math.floor(targetOffset / rowSize) === Math.floor(last / rowSize);
+    });
+    if (isApart) return axes;
+  }
+  return 0;
 }
 
 function safetensorsFiles(

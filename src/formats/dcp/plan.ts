@@ -111,6 +111,15 @@ export function rowChunks(shape: readonly number[], rows: number): Box[] {
   }));
 }
 
+/** A box for each index of the first `axes` axes. */
+export function stackChunks(shape: readonly number[], axes: number): Box[] {
+  if (axes === 0) return [{ offsets: shape.map(() => 0), sizes: shape }];
+  const rows = stackChunks(shape.slice(1), axes - 1);
+  return Array.from({ length: shape[0] ?? 0 }, (_, i) =>
+    rows.map(({ offsets, sizes }) => ({ offsets: [i, ...offsets], sizes: [1, ...sizes] })),
+  ).flat();
+}
+
 const rowsPerRank = (shape: readonly number[], ranks: number): number =>
   Math.max(1, Math.ceil((shape[0] ?? 0) / ranks));
 
