@@ -1,27 +1,18 @@
 // DeepSeek-V3 under Megatron-Core's names. Axes as in common/deepseek-table.ts; channels in HF's order. `moe_layer_freq` is a
 // list where the first layers are dense, which saves layers one by one.
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/gpt_model.py
-import { inCanonicalOrder, type MapRule, type Rule, together } from "../../src/table/rule.ts";
+import type { Rule } from "../../src/table/rule.ts";
 import type { DeepseekV3Config } from "../common/deepseek-decoder.ts";
-import { ofMtp, repeatedByMtp, unannounced } from "../trainers/further-tokens.ts";
-import {
-  embedding,
-  finalNorm,
-  gatedMlp,
-  head,
-  type Layer,
-  type LayerRules,
-  layers,
-  singleLayers,
-} from "../trainers/megatron.ts";
+import { unannounced } from "../trainers/further-tokens.ts";
+import { embedding, finalNorm, head, type LayerRules } from "../trainers/megatron.ts";
 import {
   decoderStates,
   expertBias,
   experts,
-  FURTHER,
+  furtherLayers,
   furtherStates,
-  furtherTokens,
   latentAttention,
+  mixedLayers,
   normAfterLatents,
   router,
   sharedExperts,
@@ -35,38 +26,25 @@ const mixture: LayerRules = (layer) => [
   ...sharedExperts(layer),
 ];
 
+const attentionOf =
+  (c: DeepseekV3Config): LayerRules =>
+  (layer) =>
+    latentAttention(layer, c.qLoraRank !== null);
+
 export function megatronRules(c: DeepseekV3Config): Rule[] {
-  const attention = (layer: Layer) => latentAttention(layer, c.qLoraRank !== null);
   return [
     ...embedding(),
-    ...(c.nDenseLayers === 0
-      ? layers((layer) => [...attention(layer), ...mixture(layer)])
-      : layers(
-          (layer) => [
-            ...attention(layer),
-            ...normAfterLatents(layer.over("dense"), false),
-            ...gatedMlp(layer.over("dense"), "mlp", "mlp", "f"),
-            ...mixture(layer.over("moe")),
-          ],
-          { unlike: true },
-        )),
+    ...mixedLayers(c.nDenseLayers > 0, {
+      attention: attentionOf(c),
+      denseNorm: (layer) => normAfterLatents(layer, false),
+      mixture,
+    }),
     finalNorm(),
     ...head(c.tied),
-    ...(c.nMtpLayers === 0 ? unannounced(c) : further(c)),
+    ...(c.nMtpLayers === 0
+      ? unannounced(c)
+      : furtherLayers(c, (layer) => [...attentionOf(c)(layer), ...mixture(layer)])),
   ];
-}
-
-/** As in mapping.ts: each of these layers is present or absent as a whole. */
-function further(c: DeepseekV3Config): Rule[] {
-  const rules: LayerRules = (layer) => {
-    const all = [...latentAttention(layer, c.qLoraRank !== null), ...mixture(layer)];
-    const tensors = all.filter((rule): rule is MapRule => rule.kind === "map");
-    return [
-      ofMtp(c, together("mtpLayer", [...furtherTokens("model.layers.{m+L}"), ...inCanonicalOrder(tensors)])),
-      ...all.filter((rule) => rule.kind === "tie"),
-    ];
-  };
-  return [...singleLayers(rules, FURTHER), ...repeatedByMtp(c)];
 }
 
 export function emptyEntries(c: DeepseekV3Config): readonly string[] {

@@ -4,30 +4,30 @@
 import type { Forward, KnownDifference } from "../../numerics/graph.ts";
 import type { RopeSpec } from "../../numerics/rope.ts";
 import { InputError } from "../../src/base/errors.ts";
-import { gatedMlp, gptForward, type LayerBlock, megatronFrequencies } from "../trainers/megatron-graph.ts";
-import { latentAttention, mixtureOfExperts, sigmoidRouter, swiglu } from "../trainers/megatron-graph-moe.ts";
+import { gptForward, megatronFrequencies } from "../trainers/megatron-graph.ts";
+import { latentAttention } from "../trainers/megatron-graph-moe.ts";
+import {
+  groupedMixture,
+  megatronRouting,
+  type Routing,
+  routingDifferences,
+} from "../trainers/megatron-graph-routing.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
 const ATTENTION =
   "https://github.com/NVIDIA/Megatron-LM/blob/core_v0.16.1/megatron/core/transformer/multi_latent_attention.py";
-const ROUTING = "https://github.com/NVIDIA/Megatron-LM/blob/core_v0.16.1/megatron/core/transformer/moe/moe_utils.py";
 
 /** Settings in which Megatron-Core and transformers differ at some configs. */
-interface Upstream {
+interface Upstream extends Routing {
   /** Epsilon of the latents' norms. */
   readonly latentEps: number;
-  /** Whether the weights of the chosen experts are divided by their sum. */
-  readonly isNormalised: boolean;
-  /** How many of its best experts make the score of a group. */
-  readonly perGroup: number;
 }
 
 export const megatronForward = (config: DeepseekV3Config): Forward => forwardWith(config, megatron(config));
 
 const megatron = (c: DeepseekV3Config): Upstream => ({
   latentEps: c.normEps,
-  isNormalised: c.expertsPerToken > 1,
-  perGroup: Math.floor(c.expertsPerToken / c.groupsPerToken),
+  ...megatronRouting(c),
 });
 
 /** Where this forward pass is known to differ from transformers'. */
@@ -49,28 +49,7 @@ export function megatronDifferences(config: DeepseekV3Config): readonly KnownDif
       },
     );
   }
-  if (config.normaliseWeights !== upstream.isNormalised) {
-    add(
-      { isNormalised: config.normaliseWeights },
-      {
-        code: "ROUTE_NORM",
-        explanation: `Megatron-Core divides the weights of several chosen experts by their sum; norm_topk_prob is ${config.normaliseWeights}`,
-        source: ROUTING,
-        fix: `set norm_topk_prob to ${upstream.isNormalised} if the model was trained with Megatron-Core`,
-      },
-    );
-  }
-  if (config.nGroups > config.groupsPerToken && upstream.perGroup !== 2) {
-    add(
-      { perGroup: 2 },
-      {
-        code: "GROUP_SCORES",
-        explanation: `transformers scores a group of experts by its best 2, Megatron-Core by its best ${upstream.perGroup}: num_experts_per_tok / topk_group`,
-        source: ROUTING,
-        fix: "train with twice as many experts a token as groups a token",
-      },
-    );
-  }
+  for (const { change, difference } of routingDifferences(config)) add(change, difference);
   return differences;
 }
 
@@ -81,26 +60,8 @@ function softmaxScale(rope: RopeSpec, channels: number): number {
   return mscale * mscale * channels ** -0.5;
 }
 
-function forwardWith(c: DeepseekV3Config, { latentEps, isNormalised, perGroup }: Upstream): Forward {
+function forwardWith(c: DeepseekV3Config, { latentEps, ...routing }: Upstream): Forward {
   if (c.rope.kind === "yarn" && !c.rope.truncate) throw noYarn();
-  const experts = mixtureOfExperts({
-    normEps: c.normEps,
-    router: sigmoidRouter({
-      k: c.expertsPerToken,
-      nExperts: c.nExperts,
-      nGroups: c.nGroups,
-      groupsPerToken: c.groupsPerToken,
-      perGroup,
-      isNormalised,
-      scale: c.routeScale,
-    }),
-    activation: swiglu,
-    expertBias: true,
-    bias: false,
-    shared: true,
-  });
-  const dense = gatedMlp({ normEps: c.normEps, bias: false });
-  const mlp: LayerBlock = (at, x_TD) => (at.layer < c.nDenseLayers ? dense : experts)(at, x_TD);
   return gptForward({
     ...c,
     nFurther: c.nMtpLayers,
@@ -111,7 +72,7 @@ function forwardWith(c: DeepseekV3Config, { latentEps, isNormalised, perGroup }:
       latentEps,
       scale: softmaxScale(c.rope, c.nopeDim + c.ropeDim),
     }),
-    mlp,
+    mlp: groupedMixture(c, routing),
   });
 }
 

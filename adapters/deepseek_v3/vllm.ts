@@ -1,8 +1,7 @@
 // DeepSeek-V3 under vLLM's names. Axes as in mapping.ts.
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/deepseek_v2.py, `load_weights`
-import { critical, type MapRule, type Rule, split, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
-import { fusedExperts, gateUpProj, sameName } from "../trainers/vllm.ts";
+import { type MapRule, type Rule, split, tie } from "../../src/table/rule.ts";
+import { biasedExperts, gateUpProj, sameName } from "../trainers/vllm.ts";
 import { MTP_LAYER, mtpLayers } from "../trainers/vllm-mtp.ts";
 import type { DeepseekV3Config } from "./config.ts";
 
@@ -14,7 +13,7 @@ export function vllmRules(c: DeepseekV3Config): Rule[] {
     ...attention(c, "model.layers.{l}"),
     gateUpProj(dense, "weight", "f", " d"),
     sameName(`${dense}.down_proj.weight`,     "d f"),
-    ...experts("model.layers.{moe}.mlp"),
+    ...biasedExperts("model.layers.{moe}.mlp"),
     sameName("model.norm.weight",             "d"),
     ...(c.tied
       ? [
@@ -25,7 +24,7 @@ export function vllmRules(c: DeepseekV3Config): Rule[] {
     ...(c.nMtpLayers === 0
       ? []
       : mtpLayers(
-          [...attention(c, MTP_LAYER), ...experts(`${MTP_LAYER}.mlp`)],
+          [...attention(c, MTP_LAYER), ...biasedExperts(`${MTP_LAYER}.mlp`)],
           c.tied ? "model.embed_tokens.weight" : "lm_head.weight",
         )),
   ];
@@ -52,16 +51,5 @@ function attention(c: DeepseekV3Config, layer: string): MapRule[] {
     sameName(`${self}.kv_b_proj.weight`,                 "(n B) z"),
     sameName(`${self}.o_proj.weight`,                    "d (n V)"),
     sameName(`${layer}.post_attention_layernorm.weight`, "d"),
-  ];
-}
-
-// biome-ignore format: a table
-function experts(mlp: string): MapRule[] {
-  return [
-    critical(ROUTER, sameName(`${mlp}.gate.weight`, "e d")),
-    critical(EXPERT_BIAS, sameName(`${mlp}.gate.e_score_correction_bias`, "e")),
-    ...fusedExperts(`${mlp}.experts`),
-    gateUpProj(`${mlp}.shared_experts`, "weight", "s", " d"),
-    sameName(`${mlp}.shared_experts.down_proj.weight`, "d s"),
   ];
 }

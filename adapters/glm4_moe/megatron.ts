@@ -1,31 +1,27 @@
 // GLM-4.5 to GLM-4.7 under Megatron-Core's names. Axes as in mapping.ts; channels in HF's order. `moe_layer_freq` is a list
 // where the first layers are dense, which saves layers one by one.
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/models/gpt/gpt_model.py
-import { inCanonicalOrder, type MapRule, type Rule, together } from "../../src/table/rule.ts";
+import type { Rule } from "../../src/table/rule.ts";
 import { inverseFrequencies } from "../common/derived-buffers.ts";
-import { ofMtp, repeatedByMtp, unannounced } from "../trainers/further-tokens.ts";
+import { unannounced } from "../trainers/further-tokens.ts";
 import {
   embedding,
   finalNorm,
-  gatedMlp,
   head,
   inputNorm,
   type LayerRules,
-  layers,
   outputProjection,
-  preMlpNorm,
   qkNorms,
   qkv,
-  singleLayers,
 } from "../trainers/megatron.ts";
 import type { OwnArguments } from "../trainers/megatron-args.ts";
 import {
   decoderStates,
   expertBias,
   experts,
-  FURTHER,
+  furtherLayers,
   furtherStates,
-  furtherTokens,
+  mixedLayers,
   preExpertsNorm,
   router,
   sharedExperts,
@@ -33,23 +29,14 @@ import {
 import type { Glm4MoeConfig } from "./config.ts";
 
 export function megatronRules(c: Glm4MoeConfig): Rule[] {
-  const attention = attentionOf(c);
   return [
     ...embedding(),
-    ...(c.nDenseLayers === 0
-      ? layers((layer) => [...attention(layer), ...mixture(layer)])
-      : layers(
-          (layer) => [
-            ...attention(layer),
-            preMlpNorm(layer.over("dense")),
-            ...gatedMlp(layer.over("dense"), "mlp", "mlp", "f"),
-            ...mixture(layer.over("moe")),
-          ],
-          { unlike: true },
-        )),
+    ...mixedLayers(c.nDenseLayers > 0, { attention: attentionOf(c), mixture }),
     finalNorm(),
     ...head(c.tied),
-    ...(c.nMtpLayers === 0 ? unannounced(c) : further(c)),
+    ...(c.nMtpLayers === 0
+      ? unannounced(c)
+      : furtherLayers(c, (layer) => [...attentionOf(c)(layer), ...mixture(layer)])),
     ...inverseFrequencies(c.rope),
   ];
 }
@@ -71,19 +58,6 @@ const mixture: LayerRules = (layer) => [
   ...experts(layer),
   ...sharedExperts(layer),
 ];
-
-/** Each of these layers is present or absent as a whole. */
-function further(c: Glm4MoeConfig): Rule[] {
-  const rules: LayerRules = (layer) => {
-    const all = [...attentionOf(c)(layer), ...mixture(layer)];
-    const tensors = all.filter((rule): rule is MapRule => rule.kind === "map");
-    return [
-      ofMtp(c, together("mtpLayer", [...furtherTokens("model.layers.{m+L}"), ...inCanonicalOrder(tensors)])),
-      ...all.filter((rule) => rule.kind === "tie"),
-    ];
-  };
-  return [...singleLayers(rules, FURTHER), ...repeatedByMtp(c)];
-}
 
 export function emptyEntries(c: Glm4MoeConfig): readonly string[] {
   const kind = { attention: "heads" as const, experts: c.nExperts };

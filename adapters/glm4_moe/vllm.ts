@@ -1,8 +1,7 @@
 // GLM-4.5 to GLM-4.7 under vLLM's names. Axes as in mapping.ts.
 //   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/glm4_moe.py
-import { critical, type MapRule, type Rule, tie } from "../../src/table/rule.ts";
-import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
-import { fusedExperts, gateUpProj, qkvProj, sameName } from "../trainers/vllm.ts";
+import { type MapRule, type Rule, tie } from "../../src/table/rule.ts";
+import { biasedExperts, gateUpProj, qkvProj, sameName } from "../trainers/vllm.ts";
 import { MTP_LAYER, mtpLayers } from "../trainers/vllm-mtp.ts";
 import type { Glm4MoeConfig } from "./config.ts";
 
@@ -15,7 +14,7 @@ export function vllmRules(c: Glm4MoeConfig): Rule[] {
     ...(c.nDenseLayers > 0
       ? [gateUpProj(dense, "weight", "f", " d"), sameName(`${dense}.down_proj.weight`, "d f")]
       : []),
-    ...(c.nDenseLayers < c.nLayers ? experts("model.layers.{moe}.mlp") : []),
+    ...(c.nDenseLayers < c.nLayers ? biasedExperts("model.layers.{moe}.mlp") : []),
     sameName("model.norm.weight",             "d"),
     ...(c.tied
       ? [
@@ -26,7 +25,7 @@ export function vllmRules(c: Glm4MoeConfig): Rule[] {
     ...(c.nMtpLayers === 0
       ? []
       : mtpLayers(
-          [...attention(c, MTP_LAYER), ...experts(`${MTP_LAYER}.mlp`)],
+          [...attention(c, MTP_LAYER), ...biasedExperts(`${MTP_LAYER}.mlp`)],
           c.tied ? "model.embed_tokens.weight" : "lm_head.weight",
         )),
   ];
@@ -44,16 +43,5 @@ function attention(c: Glm4MoeConfig, layer: string): MapRule[] {
       ? [sameName(`${self}.q_norm.weight`, "H"), sameName(`${self}.k_norm.weight`, "H")]
       : []),
     sameName(`${layer}.post_attention_layernorm.weight`, "d"),
-  ];
-}
-
-// biome-ignore format: a table
-function experts(mlp: string): MapRule[] {
-  return [
-    critical(ROUTER, sameName(`${mlp}.gate.weight`, "e d")),
-    critical(EXPERT_BIAS, sameName(`${mlp}.gate.e_score_correction_bias`, "e")),
-    ...fusedExperts(`${mlp}.experts`),
-    gateUpProj(`${mlp}.shared_experts`, "weight", "s", " d"),
-    sameName(`${mlp}.shared_experts.down_proj.weight`, "d s"),
   ];
 }

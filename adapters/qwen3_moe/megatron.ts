@@ -6,17 +6,21 @@ import { inverseFrequencies } from "../common/derived-buffers.ts";
 import {
   embedding,
   finalNorm,
-  gatedMlp,
   head,
   inputNorm,
   type LayerRules,
-  layers,
   outputProjection,
-  preMlpNorm,
   qkNorms,
   qkv,
 } from "../trainers/megatron.ts";
-import { decoderStates, experts, lostExpertBias, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
+import {
+  decoderStates,
+  experts,
+  lostExpertBias,
+  mixedLayers,
+  preExpertsNorm,
+  router,
+} from "../trainers/megatron-moe.ts";
 import type { Qwen3MoeConfig } from "./config.ts";
 
 export function megatronRules(c: Qwen3MoeConfig): Rule[] {
@@ -37,17 +41,7 @@ export function megatronRules(c: Qwen3MoeConfig): Rule[] {
   ];
   return [
     ...embedding(),
-    ...(c.denseLayers.length === 0
-      ? layers((layer) => [...attention(layer), ...mixture(layer)])
-      : layers(
-          (layer) => [
-            ...attention(layer),
-            preMlpNorm(layer.over("dense")),
-            ...gatedMlp(layer.over("dense"), "mlp", "mlp", "f"),
-            ...mixture(layer.over("moe")),
-          ],
-          { unlike: true },
-        )),
+    ...mixedLayers(c.denseLayers.length > 0, { attention, mixture }),
     finalNorm(),
     ...head(c.tied),
     ...inverseFrequencies(c.rope),

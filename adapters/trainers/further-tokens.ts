@@ -2,7 +2,7 @@
 // model, each with copies of embedding and head in the Hub's files. Axes: m such layers, L those before them.
 import { announced, type MapRule, optional, type Rule, refuse, type TieRule, tie } from "../../src/table/rule.ts";
 
-interface Config {
+export interface FurtherConfig {
   readonly nLayers: number;
   /** Whether the config says how many there are. */
   readonly announcesMtp: boolean;
@@ -10,11 +10,11 @@ interface Config {
 }
 
 /** transformers skips these layers, as it does without them in a file. */
-export const ofMtp = (c: Config, rule: MapRule): MapRule =>
+export const ofMtp = (c: FurtherConfig, rule: MapRule): MapRule =>
   c.announcesMtp ? announced("part that predicts further tokens", optional(rule)) : optional(rule);
 
 /** What only such a layer has. A number of layers that is wrong in the config is no layer of this kind. */
-export const unannounced = (c: Config): Rule[] =>
+export const unannounced = (c: FurtherConfig): Rule[] =>
   ["eh_proj", "enorm", "hnorm", "shared_head"].map((name) =>
     refuse("hf", `model.layers.${c.nLayers}.${name}.{key}`, {
       reason:
@@ -24,7 +24,7 @@ export const unannounced = (c: Config): Rule[] =>
   );
 
 /** What the Hub's files repeat in each. */
-export const repeatedByMtp = (c: Config): TieRule[] => {
+export const repeatedByMtp = (c: FurtherConfig): TieRule[] => {
   const hf = "model.layers.{m+L}";
   const head = c.tied ? "model.embed_tokens.weight" : "lm_head.weight";
   return [

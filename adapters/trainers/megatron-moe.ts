@@ -10,15 +10,19 @@ import {
   critical,
   type DropRule,
   drop,
+  inCanonicalOrder,
   inOrder,
   type MapRule,
   map,
+  type Rule,
   rename,
   type TieRule,
+  together,
 } from "../../src/table/rule.ts";
 import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { RUN_TIME } from "../common/stacked-experts.ts";
-import { type Block, gatedMlp, type Layer, preMlpNorm } from "./megatron.ts";
+import { type FurtherConfig, ofMtp, repeatedByMtp } from "./further-tokens.ts";
+import { type Block, gatedMlp, type Layer, type LayerRules, layers, preMlpNorm, singleLayers } from "./megatron.ts";
 
 /** Before experts. The local spec saves it as if it were fused into a linear_fc1, which experts do not have. */
 export const preExpertsNorm = (layer: Layer, hf = "post_attention_layernorm.weight"): (MapRule | TieRule)[] => [
@@ -201,3 +205,40 @@ export const furtherStates = (layers: number, kind: LayerStates): readonly strin
     ...["enorm", "hnorm", "eh_proj", "final_layernorm"].map((name) => `${layer}.${name}._extra_state/shard_0_1`),
     ...layerStates(`${layer}.transformer_layer`, kind),
   ]);
+
+interface MixedLayers {
+  readonly attention: LayerRules;
+  /** The norm before a dense MLP. */
+  readonly denseNorm?: LayerRules;
+  readonly mixture: LayerRules;
+}
+
+/** Layers of experts, between or behind dense ones where the model has any: these are saved one by one. */
+export const mixedLayers = (
+  hasDense: boolean,
+  { attention, denseNorm = (layer) => [preMlpNorm(layer)], mixture }: MixedLayers,
+): Rule[] =>
+  hasDense
+    ? layers(
+        (layer) => [
+          ...attention(layer),
+          ...denseNorm(layer.over("dense")),
+          ...gatedMlp(layer.over("dense"), "mlp", "mlp", "f"),
+          ...mixture(layer.over("moe")),
+        ],
+        { unlike: true },
+      )
+    : layers((layer) => [...attention(layer), ...mixture(layer)]);
+
+/** Layers that predict further tokens, each present or absent as a whole. */
+export function furtherLayers(c: FurtherConfig, decoder: LayerRules): Rule[] {
+  const rules: LayerRules = (layer) => {
+    const all = decoder(layer);
+    const tensors = all.filter((rule): rule is MapRule => rule.kind === "map");
+    return [
+      ofMtp(c, together("mtpLayer", [...furtherTokens("model.layers.{m+L}"), ...inCanonicalOrder(tensors)])),
+      ...all.filter((rule) => rule.kind === "tie"),
+    ];
+  };
+  return [...singleLayers(rules, FURTHER), ...repeatedByMtp(c)];
+}

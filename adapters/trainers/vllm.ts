@@ -4,6 +4,7 @@
 import type { LayoutRow } from "../../src/family/define.ts";
 import {
   alsoSpelled,
+  critical,
   type Dims,
   inOrder,
   type MapRule,
@@ -12,6 +13,7 @@ import {
   split,
   stackExperts,
 } from "../../src/table/rule.ts";
+import { EXPERT_BIAS, ROUTER } from "../common/critical.ts";
 import { RUN_TIME } from "../common/stacked-experts.ts";
 
 /** vLLM's row of a family's list of layouts. */
@@ -69,4 +71,16 @@ export function fusedExperts(
       later("w2_weight", rename<string, string>(w2, `${names.held}.down_proj`, "e d g")),
     ],
   );
+}
+
+/** Experts chosen by a sigmoid router with a bias for the choice, beside shared ones. */
+// biome-ignore format: a table
+export function biasedExperts(mlp: string): MapRule[] {
+  return [
+    critical(ROUTER, sameName(`${mlp}.gate.weight`, "e d")),
+    critical(EXPERT_BIAS, sameName(`${mlp}.gate.e_score_correction_bias`, "e")),
+    ...fusedExperts(`${mlp}.experts`),
+    gateUpProj(`${mlp}.shared_experts`, "weight", "s", " d"),
+    sameName(`${mlp}.shared_experts.down_proj.weight`, "d s"),
+  ];
 }
