@@ -34,9 +34,12 @@ import { megatronConfigOf, type OwnArguments } from "./megatron-args.ts";
 /** `megatron` in a family's list of layouts. */
 export const megatronRow = <C>({
   ownArguments = {},
+  within = "",
   ...row
 }: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries"> & {
   readonly ownArguments?: OwnArguments;
+  /** Of GPTModel in a model of several parts: `language_model.` */
+  readonly within?: string;
 }): LayoutRow<C> => ({
   ...row,
   name: "megatron",
@@ -47,7 +50,7 @@ export const megatronRow = <C>({
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
     { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },
   ],
-  padded: ["embedding.word_embeddings.weight", "output_layer.weight"],
+  padded: ["embedding.word_embeddings.weight", "output_layer.weight"].map((key) => `${within}${key}`),
   stackOf,
 });
 
@@ -78,7 +81,8 @@ const COMMON = { iteration: 0, checkpoint_version: 3, content_metadata: { single
 
 /** A layer's tensor where layers are stacked: `decoder.layers.3.mlp…` is row 3 of `decoder.layers.mlp…`. */
 function stackOf(key: string): StackRow | null {
-  const [, block, layer, name] = /^((?:decoder|mtp)\.layers)\.(\d+)\.(.+)$/.exec(key) ?? [];
+  const [, block, layer, name] =
+    /^((?:(?:language|vision)_model\.)?(?:decoder|mtp)\.(?:layers|deepstack_merger_list))\.(\d+)\.(.+)$/.exec(key) ?? [];
   return layer === undefined ? null : { key: `${block}.${name}`, row: Number(layer) };
 }
 
@@ -119,7 +123,7 @@ export type LayerRules = (layer: Layer) => readonly (MapRule | TieRule | DropRul
 const DECODER: Block = { native: "decoder.layers", hf: "model.layers", axis: "l" };
 
 /** Keys `decoder.layers.<name>`, dims `l …`. */
-const stacked = (block: Block): Layer => ({
+export const stacked = (block: Block): Layer => ({
   ...parts(
     block,
     (name) => `${block.native}.${name}`,
@@ -130,7 +134,7 @@ const stacked = (block: Block): Layer => ({
 });
 
 /** Keys `decoder.layers.N.<name>`. */
-const oneByOne = (block: Block, isApart = false): Layer => ({
+export const oneByOne = (block: Block, isApart = false): Layer => ({
   ...parts(
     block,
     (name) => [`${block.native}.{${block.axis}}`, ...(block.inner === undefined ? [] : [block.inner]), name].join("."),
@@ -168,8 +172,8 @@ function parts(
 const BOTH_NAMES = "Transformer Engine's modules and the local ones ask for a norm under different names";
 
 /** What files say of themselves: "" is what is written. */
-const ONE_BY_ONE = "layers one by one";
-const APART = "gate and up apart";
+export const ONE_BY_ONE = "layers one by one";
+export const APART = "gate and up apart";
 
 /**
  * Layers of one kind are written stacked, and read one by one, too (`non_homogeneous_layers`, `singleton_local_shards`);
