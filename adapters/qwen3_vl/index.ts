@@ -6,11 +6,14 @@ import { MXFP4_EXPERTS } from "../common/encodable.ts";
 import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwenVisionInput } from "../common/qwen-vision-config.ts";
+import { megatronRow } from "../trainers/megatron.ts";
+import { LANGUAGE_MODEL } from "../trainers/megatron-vision.ts";
 import { fused, TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen3VlConfig, type Qwen3VlConfig, type Qwen3VlFamily } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
 import { qwen3VlAxes, qwen3VlRules } from "./mapping.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
 
 const FLAVOURS = ["vision tower with DeepStack", "tied", "grouped-query", "biased", "yarn"];
@@ -26,6 +29,12 @@ const row = torchtitanRows<Qwen3VlConfig>({
 });
 /** When torchtitan removed the family. */
 const REMOVED = "2026-06-10";
+const megatron = megatronRow<Qwen3VlConfig>({
+  rules: megatronRules,
+  within: LANGUAGE_MODEL,
+  emptyEntries,
+  graph: { none: "its graph is not written yet" },
+});
 const LAYOUTS = [
   row("torchtitan", TORCHTITAN["2026-05-27"], REMOVED),
   row("torchtitan-fused", fused(TORCHTITAN["2026-05-27"]), REMOVED),
@@ -37,7 +46,7 @@ const LAYOUTS = [
 export const qwen3Vl = defineFamily({
   ...common("qwen3_vl"),
   flavours: ["dense", ...FLAVOURS],
-  layouts: LAYOUTS,
+  layouts: [...LAYOUTS, megatron],
   probes: [{}, { attention_bias: true }].flatMap((text) => probesOf("qwen3_vl", text)),
 });
 
@@ -48,6 +57,7 @@ export const qwen3VlMoe = defineFamily({
     ...LAYOUTS,
     row("torchtitan-2026-04-27", TORCHTITAN["2026-04-27"], "2026-05-27"),
     row("torchtitan-2026-04-27-fused", fused(TORCHTITAN["2026-04-27"]), "2026-05-27"),
+    megatron,
   ],
   probes: [{}, { attention_bias: true }, { num_hidden_layers: 2, mlp_only_layers: [0] }].flatMap((text) =>
     probesOf("qwen3_vl_moe", text),

@@ -17,7 +17,7 @@ import {
   qkNorms,
   qkv,
 } from "../trainers/megatron.ts";
-import { decoderStates, lostExpertBias, mixedLayers, preExpertsNorm, router } from "../trainers/megatron-moe.ts";
+import { decoderStates, lostExpertBias, mixedLayers, router } from "../trainers/megatron-moe.ts";
 import { bridgeModel, bridgeStates } from "../trainers/megatron-vision.ts";
 import type { Qwen3VlConfig } from "./config.ts";
 
@@ -44,8 +44,9 @@ export function megatronRules(c: Qwen3VlConfig): Rule[] {
   });
 }
 
+/** The Bridge builds it of Transformer Engine's modules alone, which have one name for the norm before experts. */
 const mixture: LayerRules = (layer) => [
-  ...preExpertsNorm(layer),
+  layer.row("pre_mlp_layernorm.weight", "post_attention_layernorm.weight", "d", ["mlp.linear_fc1.layer_norm_weight"]),
   router(layer),
   lostExpertBias(layer),
   ...experts(layer),

@@ -82,7 +82,8 @@ const COMMON = { iteration: 0, checkpoint_version: 3, content_metadata: { single
 /** A layer's tensor where layers are stacked: `decoder.layers.3.mlp…` is row 3 of `decoder.layers.mlp…`. */
 function stackOf(key: string): StackRow | null {
   const [, block, layer, name] =
-    /^((?:(?:language|vision)_model\.)?(?:decoder|mtp)\.(?:layers|deepstack_merger_list))\.(\d+)\.(.+)$/.exec(key) ?? [];
+    /^((?:(?:language|vision)_model\.)?(?:decoder|mtp)\.(?:layers|deepstack_merger_list))\.(\d+)\.(.+)$/.exec(key) ??
+    [];
   return layer === undefined ? null : { key: `${block}.${name}`, row: Number(layer) };
 }
 
