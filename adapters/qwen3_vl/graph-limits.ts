@@ -1,7 +1,6 @@
 // Configs and inputs that upstream's own forward passes fail on, and the graphs therefore refuse.
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { Side } from "../../src/table/rule.ts";
 import type { Qwen3VlConfig } from "./config.ts";
 
 const noGraph = (message: string, expected: string, found: string | number): InputError =>
@@ -58,14 +57,17 @@ function checkYarn(rope: Extract<Qwen3VlConfig["rope"], { kind: "yarn" }>): void
   });
 }
 
+/** What follows from runs of image tokens upstream. */
+export type ByRuns = "features and positions" | "positions";
+
 /**
- * Both upstreams treat a run of image tokens as one image: torchtitan places features by runs, transformers derives
- * only positions from them.
+ * All upstreams treat a run of image tokens as one image: torchtitan places features by runs, transformers and Megatron
+ * Bridge derive only positions from them.
  * @throws InputError INPUTS_INVALID where runs and images are not the same
  */
-export function withSeparateImages(forward: Forward, config: Qwen3VlConfig, side: Side): Forward {
+export function withSeparateImages(forward: Forward, config: Qwen3VlConfig, byRuns: ByRuns): Forward {
   return (op, weight, input) => {
-    if (side === "native" || input.positions_T3 === undefined) checkRuns(input, config);
+    if (byRuns !== "positions" || input.positions_T3 === undefined) checkRuns(input, config);
     return forward(op, weight, input);
   };
 }

@@ -15,6 +15,7 @@ import { hfForward } from "./hf.ts";
 import { qwen3VlAxes, qwen3VlRules } from "./mapping.ts";
 import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 
 const FLAVOURS = ["vision tower with DeepStack", "tied", "grouped-query", "biased", "yarn"];
 
@@ -23,7 +24,7 @@ const row = torchtitanRows<Qwen3VlConfig>({
   graph(config, spelling) {
     checkTower(config);
     checkTorchtitan(config);
-    return withSeparateImages(nativeForward(config, spelling), config, "native");
+    return withSeparateImages(nativeForward(config, spelling), config, "features and positions");
   },
   differences: nativeDifferences,
 });
@@ -33,7 +34,11 @@ const megatron = megatronRow<Qwen3VlConfig>({
   rules: megatronRules,
   within: LANGUAGE_MODEL,
   emptyEntries,
-  graph: { none: "its graph is not written yet" },
+  graph(config) {
+    checkTower(config);
+    return withSeparateImages(megatronForward(config), config, "positions");
+  },
+  differences: megatronDifferences,
 });
 const LAYOUTS = [
   row("torchtitan", TORCHTITAN["2026-05-27"], REMOVED),
@@ -95,7 +100,7 @@ function common(family: Qwen3VlFamily) {
 
 function hfGraph(config: Qwen3VlConfig): Forward {
   checkTower(config);
-  return withSeparateImages(hfForward(config), config, "hf");
+  return withSeparateImages(hfForward(config), config, "positions");
 }
 
 function mathOf(config: Qwen3VlConfig) {
