@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { ALONE, LONGEST } from "./order.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -34,4 +35,17 @@ test("every room stands on a floor, and every floor is described", () => {
     expect(cruiser, room).toContain(`"${room}"`);
     expect(page, room).toContain(`\`${room}/\``);
   }
+});
+
+const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".test.ts"))
+  .map((name) => `test/${name.replaceAll("\\", "/")}`);
+
+test("test files that change what a process keeps have one of their own", () => {
+  const changes = /\bvi\.(?:mock|doMock|hoisted)\(|\/helpers\/(?:no-gpu|matrices)\.ts"/;
+  expect(tests.filter((name) => changes.test(readFileSync(join(root, name), "utf8"))).sort()).toEqual(ALONE);
+});
+
+test("the test files that are begun first are there", () => {
+  expect(LONGEST.filter((name) => !tests.includes(name))).toEqual([]);
 });
