@@ -205,8 +205,21 @@ function judge(
 /** Kinds of keys that a layout can have: at each of the adapter's probes, and at the config. */
 export const knownKinds = (adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): readonly KnownKinds[] => [
   ...probedKinds(adapter, layout),
-  ...rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side)),
+  ...configuredKinds(adapter, layout, config),
 ];
+
+/** Of the last config that an adapter was asked about: keys are read in several ways, and targets have their source's. */
+const AT_CONFIG = new WeakMap<Adapter, { readonly text: string; readonly of: Map<LayoutFacts, readonly KnownKinds[]> }>();
+
+function configuredKinds(adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): readonly KnownKinds[] {
+  if (config === null) return [];
+  const text = JSON.stringify(config);
+  const last = AT_CONFIG.get(adapter);
+  const { of } = last?.text === text ? last : { of: new Map<LayoutFacts, readonly KnownKinds[]>() };
+  const kinds = of.get(layout) ?? rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side));
+  AT_CONFIG.set(adapter, { text, of: of.set(layout, kinds) });
+  return kinds;
+}
 
 const tableAt = (family: Family, layout: LayoutFacts): NativeLayout => tableLayout(family, bound(family, layout));
 
