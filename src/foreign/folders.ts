@@ -25,6 +25,9 @@ export const ZERO_HELP =
 export const MEGATRON_HELP =
   "save it with --ckpt-format torch_dist, whose folder is read for the families that have layout megatron (see `families`), or export it with Megatron Bridge: AutoBridge.from_hf_pretrained(ID).export_ckpt(megatron_path=FOLDER, hf_path=OUT)";
 
+/** `--ckpt-format torch`: a folder a rank of tensor and pipeline parallelism. */
+const isMegatronRank = (name: string): boolean => /^mp_rank_\d+(?:_\d+)*$/.test(name);
+
 export const FOLDER_KINDS: readonly FolderKind[] = [
   {
     code: "UNCONSOLIDATED",
@@ -42,8 +45,9 @@ export const FOLDER_KINDS: readonly FolderKind[] = [
   {
     code: "UNCONSOLIDATED",
     what: "a checkpoint of Megatron-LM, cut by its ranks",
-    is: (names) =>
-      names.some((name) => /^mp_rank_\d+(?:_\d+)*$/.test(name)) || names.includes("latest_checkpointed_iteration.txt"),
+    is: (names, folder) =>
+      names.some(isMegatronRank) ||
+      names.some((name) => /^(?:iter_\d+|release)$/.test(name) && folder.folder(name).list().some(isMegatronRank)),
     help: () => MEGATRON_HELP,
   },
   {

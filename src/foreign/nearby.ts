@@ -1,6 +1,7 @@
 // Where below a folder without a checkpoint the one that was meant may lie.
 import { ConvertCheckpointError } from "../base/errors.ts";
 import { type Folder, has, readText } from "../formats/io/folder.ts";
+import { isOfStep, latestStep } from "../formats/tracker.ts";
 
 /** How a folder is looked at. */
 export interface Looking {
@@ -31,7 +32,8 @@ export function nearby(folder: Folder, looking: Looking): Nearby | null {
     level = level.flatMap(foldersIn);
     const found = level
       .filter((each) => attempt(() => looking.holdsCheckpoint(each)) === true)
-      .toSorted((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
+      .toSorted((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }))
+      .toSorted((a, b) => likelihood(a, folder) - likelihood(b, folder));
     const last = found.at(-1);
     if (last === undefined) continue;
     const current = found.find(({ path }) => path === revisionIn(folder));
@@ -44,6 +46,17 @@ export function nearby(folder: Folder, looking: Looking): Nearby | null {
 
 /** A model in the Hub's cache: `models--Qwen--Qwen3-8B`. */
 const CACHED = /^models--[^/]+--/;
+
+/** What trainers call the model that a run is for, beside critics and optimizers. */
+const TRAINED = /^(?:actor|policy|model)$/;
+
+/** Of folders in the order of numbers: those of the step that the run's tracker names, then the models that are trained. */
+function likelihood(found: Folder, above: Folder): number {
+  const step = attempt(() => latestStep(above));
+  const names = found.path.slice(above.path.length).split("/");
+  const isLatest = typeof step === "string" && names.some((name) => isOfStep(name, step));
+  return (isLatest ? 2 : 0) + (TRAINED.test(names.at(-1) ?? "") ? 1 : 0);
+}
 
 const foldersIn = (folder: Folder): Folder[] =>
   attempt(() =>

@@ -48,7 +48,7 @@ export const isDocument = (name: string): boolean =>
 /** What a trainer keeps beside its weights: no checkpoint of a model, and nothing that we write. */
 export const TRAINER_FILE = /^(?:optimizer|scheduler|rng(?:_state.*)?|scaler|data|trainer_state)\.pth?$/;
 
-/** Where Megatron-LM says which iteration is the latest: `100`, or `release`. */
+/** Where Megatron-LM, slime and verl say which step of a run is the latest: `100`; Megatron also `release`. */
 export const TRACKER_FILE = "latest_checkpointed_iteration.txt";
 
 /** Weights of a PEFT adapter, by peft's own name for them: beside a base's they are not the model. */

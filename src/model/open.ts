@@ -6,10 +6,10 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openDcp } from "../formats/dcp/open.ts";
 import { rootOf, type StepFiles, stepIn } from "../formats/deepspeed/names.ts";
 import { openDeepspeed } from "../formats/deepspeed/open.ts";
-import { ADAPTER_FILE, TRACKER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
+import { ADAPTER_FILE, TRAINER_FILE } from "../formats/file-names.ts";
 import { parseIndexName } from "../formats/index-name.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
-import { type Folder, inFolder, type Location, readText } from "../formats/io/folder.ts";
+import { type Folder, inFolder, type Location } from "../formats/io/folder.ts";
 import { openTorchFile } from "../formats/pt/open.ts";
 import { isTrainersRank, rankSetOf } from "../formats/pt/rank-names.ts";
 import { openRankParts } from "../formats/pt/rank-parts.ts";
@@ -18,6 +18,7 @@ import { isTorchShard, openTorchShards, torchShardsIn, torchShardsOf } from "../
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import { beginsSafetensors, beginsTorch, headOf } from "../formats/sniff.ts";
+import { latestIteration } from "../formats/tracker.ts";
 import { checkArgument } from "./argument-kinds.ts";
 import { isTrainerState } from "./keys.ts";
 import { wayTo } from "./not-there.ts";
@@ -132,10 +133,8 @@ function openStep(step: StepFiles, path: string): Checkpoint {
  * lie above it.
  */
 function latestIn(folder: Folder): Checkpoint | null {
-  if (folder.kind(TRACKER_FILE) !== "file") return null;
-  const said = readText(folder, TRACKER_FILE, 1 << 10).trim();
-  const name = /^\d+$/.test(said) ? `iter_${said.padStart(7, "0")}` : said === "release" ? said : null;
-  if (name === null || folder.kind(name) !== "folder") return null;
+  const name = latestIteration(folder);
+  if (name === null) return null;
   const iteration = folder.folder(name);
   return contentsOf(iteration).dcp.length === 0 ? null : openDcp(iteration, folder);
 }

@@ -62,11 +62,19 @@ test.each([
   model.checkpoint.close();
 });
 
-test("a tracker that names no folder, or ranks' files, is told as before", () => {
-  for (const tracker of ["7", "../100", ""])
-    expect(() => openCheckpoint(run(tracker, "iter_0000100"))).toThrow(
-      expect.objectContaining({ code: "UNCONSOLIDATED" }),
+test("a tracker that names a folder that is not there is told beside those that are", () => {
+  for (const tracker of ["7", "../100", ""]) {
+    const folder = run(tracker, "iter_0000100");
+    expect(() => openCheckpoint(folder)).toThrow(
+      expect.objectContaining({
+        code: "STEP_MISSING",
+        details: expect.objectContaining({
+          found: "iter_0000100",
+          help: expect.stringContaining(join(folder, "iter_0000100")),
+        }),
+      }),
     );
+  }
 });
 
 test("the arguments of the run are a config where there is no other", async () => {

@@ -147,6 +147,21 @@ test("did you mean: two levels down, and what holds a model before what comes la
   expect(refusal(run).details.help).toContain(join("step10", "model_and_optim"));
 });
 
+test("did you mean: the step that the run's tracker names, and of its models the one that is trained for use", () => {
+  const run = scratch();
+  const { native } = fixture("llama3/split");
+  for (const step of [5, 40])
+    for (const model of ["actor", "critic"]) writeDcp(join(run, `global_step_${step}`, model), readState(native));
+  const meant = (tracker: string) => {
+    writeFileSync(join(run, "latest_checkpointed_iteration.txt"), tracker);
+    return refusal(run);
+  };
+  expect(meant("5")).toMatchObject({ code: "NOT_A_CHECKPOINT" });
+  expect(meant("5").details.help).toContain(join("global_step_5", "actor?"));
+  expect(meant("41").details.help).toContain(join("global_step_40", "actor?"));
+  expect(refusal(join(run, "global_step_5")).details.help).toContain("actor?");
+});
+
 test("did you mean: the Hub's cache by the revision that is its main, and its top", () => {
   const cache = scratch();
   const model = join(cache, "models--owner--name");

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { Dtype } from "../../src/base/dtype.ts";
 import { InputError } from "../../src/base/errors.ts";
 import type { TableFault } from "../../src/table/faults/fault.ts";
-import { errorOf } from "../../src/table/faults/problems.ts";
+import { errorOf, missingHelp } from "../../src/table/faults/problems.ts";
 import { compileTable, type PlanOptions, type SourceTensor } from "../../src/table/plan.ts";
 import {
   alsoSpelled,
@@ -234,6 +234,14 @@ test("all at once, in the order of their weight, those of one kind as the table 
   expect(errors[2]).toBe('"embed" is missing: expected [5,4] = [v, d]; and 2 more: "l.1.w", "v.0.b"');
   expect(errors[5]).toBe('no rule for "mtp.1": it belongs to the drafts; and 2 more: "who", "mtp.0"');
   expect(errors[6]).toBe('no rule for "who"; and 2 more: "mtp.1", "mtp.0"');
+});
+
+test("a head of another task in place of the language model's is told as such, with what writes it", () => {
+  const help = missingHelp("lm_head.weight", ["model.extra", "score.weight"]);
+  expect(help).toContain('"score.weight" in place of that head');
+  expect(help).toContain("--to raw");
+  expect(missingHelp("model.norm.weight", ["score.weight"])).not.toContain("--to raw");
+  expect(missingHelp("lm_head.weight", ["scores.weight"])).not.toContain("--to raw");
 });
 
 test("what the user settles is no fault", () => {

@@ -101,10 +101,16 @@ function textUnderAnother(key: string, unknown: readonly string[]): string | und
   return `the checkpoint has its text model under ${quote(other)}, and a model of this config has it under ${quote(own)}: take the config that belongs to these keys, or rename them`;
 }
 
+/** What models of rewards, values, classes and spans have in place of a language model's head, as transformers names it. */
+const OTHER_HEAD = /(?:^|\.)(?:score|classifier|qa_outputs)\.(?:weight|bias)$/;
+
 /** @param unknown keys of the source without a rule */
 export function missingHelp(key: string, unknown: readonly string[]): string {
   const moved = textUnderAnother(key, unknown);
   if (moved !== undefined) return moved;
+  const head = key === "lm_head.weight" ? unknown.find((other) => OTHER_HEAD.test(other)) : undefined;
+  if (head !== undefined)
+    return `this is no language model: it has ${quote(head)} in place of that head, as models of rewards, values and classes do. No layout of a trainer has a place for it; --to raw writes it whole under the keys it has`;
   const near = nearestKey(key, unknown);
   if (near !== undefined) return `the checkpoint has ${quote(near)}, which no rule knows: is it meant?`;
   return unknown[0] === undefined
