@@ -5,6 +5,9 @@ export const BLOCK_BYTES = 1 << 20;
 const BLOCKS = 12;
 /** All of them. */
 export const BLOCKS_BYTES = BLOCKS * BLOCK_BYTES;
+const PAGE_BYTES = 65_536;
+/** Behind the blocks: what threads keep between commands. */
+const KEPT_BYTES = 2 * PAGE_BYTES;
 /** What is copied begins at multiples of the largest element. */
 const ALIGNMENT = 8;
 /** A block that does not come back for so long is lost: a thread has died, or a disk hangs. */
@@ -12,29 +15,39 @@ const PATIENCE_MS = 600_000;
 
 /** What a thread needs of them. */
 export interface SharedBlocks {
-  readonly memory: SharedArrayBuffer;
+  /** A memory of WebAssembly, so that kernels work on what lies there. */
+  readonly memory: WebAssembly.Memory;
   /** How many uses each block still has. */
   readonly uses: SharedArrayBuffer;
 }
 
 export class Blocks {
   readonly shared: SharedBlocks = {
-    memory: new SharedArrayBuffer(BLOCKS_BYTES),
+    memory: sharedMemory(BLOCKS_BYTES + KEPT_BYTES),
     uses: new SharedArrayBuffer(4 * BLOCKS),
   };
+  readonly #memory = this.shared.memory.buffer;
   readonly #uses = new Int32Array(this.shared.uses);
   #next = 0;
   /** The block that small copies go to, one behind the other, and its free bytes. */
   #open = { at: 0, end: 0 };
+  #kept = BLOCKS_BYTES;
+
+  /** Bytes that are never lent: for what threads keep between commands. */
+  keep(byteLength: number): Uint8Array {
+    const kept = new Uint8Array(this.#memory, this.#kept, byteLength);
+    this.#kept += Math.ceil(byteLength / ALIGNMENT) * ALIGNMENT;
+    return kept;
+  }
 
   /** Memory to fill, good until as many more are asked for as there are blocks, less one; null for more than a block. */
   lend(byteLength: number): Uint8Array | null {
-    return byteLength > BLOCK_BYTES ? null : new Uint8Array(this.shared.memory, this.#free(), byteLength);
+    return byteLength > BLOCK_BYTES ? null : new Uint8Array(this.#memory, this.#free(), byteLength);
   }
 
   /** The bytes where they are, if that is in a block; else copies of them, in one or more. */
   placed(bytes: Uint8Array, each: (bytes: Uint8Array) => void): void {
-    const { memory } = this.shared;
+    const memory = this.#memory;
     if (bytes.buffer === memory) {
       if (bytes.length > 0) each(bytes);
       return;
@@ -70,4 +83,9 @@ export class Blocks {
     if (this.#open.end === begin + BLOCK_BYTES) this.#open = { at: 0, end: 0 };
     return begin;
   }
+}
+
+function sharedMemory(byteLength: number): WebAssembly.Memory {
+  const pages = Math.ceil(byteLength / PAGE_BYTES);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }

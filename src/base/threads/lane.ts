@@ -4,7 +4,7 @@ import { BLOCK_BYTES, type Blocks } from "./blocks.ts";
 
 /** Something that a thread can do. */
 export interface Ability {
-  /** Text of the program, because a bundle has no file of its own for it: `carryOut[kind] = (bytes, a, b, c) => { … }`. */
+  /** Text of the program, because a bundle has no file of its own for it: `carryOut[kind] = (bytes, a, b, c) => { … }`, which lie in `memory`. */
   readonly program: string;
   /** What it finds in `workerData`. */
   readonly data?: object;
@@ -26,18 +26,19 @@ export const THREAD_BYTES = 24e6;
 
 const HEAD_OF_PROGRAM = `
 const { parentPort, workerData } = require("node:worker_threads");
+const { memory } = workerData;
 const carryOut = {};
 `;
 /** Blocks go back once a command is carried out. */
 const END_OF_PROGRAM = `
 const words = new Int32Array(workerData.words);
-const memory = new Uint8Array(workerData.memory);
+const all = new Uint8Array(memory.buffer);
 const uses = new Int32Array(workerData.uses);
 for (let taken = 0; ; taken += 1) {
   while (Atomics.load(words, ${GIVEN}) === taken) Atomics.wait(words, ${GIVEN}, taken);
   const at = ${HEAD} + ${WORDS} * (taken % ${COMMANDS});
   const [kind, begin, length] = [words[at], words[at + 1], words[at + 2]];
-  carryOut[kind](memory.subarray(begin, begin + length), words[at + 3], words[at + 4], words[at + 5]);
+  carryOut[kind](all.subarray(begin, begin + length), words[at + 3], words[at + 4], words[at + 5]);
   if (length > 0) {
     const block = Math.floor(begin / ${BLOCK_BYTES});
     Atomics.sub(uses, block, 1);
@@ -84,6 +85,11 @@ export class Lane {
     Atomics.store(this.#words, GIVEN, this.#given);
     Atomics.notify(this.#words, GIVEN);
     return this.#given;
+  }
+
+  /** Whether a command is carried out, and all before it. */
+  isTaken(number: number): boolean {
+    return Atomics.load(this.#words, TAKEN) >= number;
   }
 
   /** Waits until a command is carried out, and all before it. */

@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { BLOCKS_BYTES, Blocks } from "../../base/threads/blocks.ts";
 import { Lane, THREAD_BYTES } from "../../base/threads/lane.ts";
-import { WRITER_HERE, type Writer, WriterThread, Writing } from "../../output/write/writer.ts";
+import { type Writer, WriterHere, WriterThread, Writing } from "../../output/write/writer.ts";
 import { HASHING, isThreadWorth } from "../../views/identity/hash-thread.ts";
 
 export interface Beside {
@@ -24,7 +24,7 @@ export const besideBytes = (bytes: number, isSealed: boolean): number =>
 /** @param bytes that this run writes; 0 where others do */
 export function besideOutput(bytes: number, isSealed: boolean): Beside {
   if (!isThreadWorth(bytes)) {
-    return { blocks: undefined, hashing: undefined, writer: WRITER_HERE, close: () => undefined };
+    return { blocks: undefined, hashing: undefined, writer: new WriterHere(), close: () => undefined };
   }
   const blocks = new Blocks();
   const writing = new Writing();

@@ -1,14 +1,14 @@
 // Writes one planned file, or a range of it, in ascending order, hashed on the way and made durable while it grows.
 import fs from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { createXXHash64 } from "hash-wasm";
 import { Checksums, type SumPiece } from "../../formats/checksums.ts";
 import { type OutputFile, type OutputPart, type PlacedPart, partsWithin } from "../../formats/output.ts";
 import type { Sink } from "../../views/gather.ts";
 import type { FileProgress } from "../journal.ts";
-import { writeError, writing } from "../staging-errors.ts";
+import { writing } from "../staging-errors.ts";
 import { cut, cutShort, partialChanged } from "./bytes.ts";
-import { WRITER_HERE, type Writer } from "./writer.ts";
+import { Requests } from "./requests.ts";
+import { type Mark, type Writer, WriterHere } from "./writer.ts";
 
 /** Gives row-major bytes [begin, end) of a target tensor to `sink`, in ascending order. */
 export type Produce = (key: string, begin: number, end: number, sink: Sink) => void;
@@ -21,9 +21,9 @@ export const STEP_BYTES = 2 ** 26;
 const REPLAY_BYTES = 2 ** 20;
 /** Bytes of a tensor that are produced first: few, because a scale may stand for thousands of values. */
 const FIRST_PIECE = 2 ** 12;
-/** After this time, signals have their turn. */
 /** The largest element. */
 const ELEMENT_BYTES = 8;
+/** After this time, signals have their turn. */
 const TURN_MS = 100;
 
 export interface FileJob {
@@ -67,7 +67,7 @@ export interface Written {
 /** Throws what `produce` throws, and errors of the disk as ours. */
 export async function writeOutputFile(job: FileJob): Promise<Written> {
   const fd = writing(job.path, () => fs.openSync(job.path, flagsOf(job)));
-  const writer = new FileWriter(job, fd, await createXXHash64());
+  const writer = new FileWriter(job, fd);
   try {
     return await writer.run();
   } finally {
@@ -83,8 +83,6 @@ function flagsOf({ range, done, ahead }: FileJob): string | number {
   return done === undefined && ahead === undefined ? "wx" : "r+";
 }
 
-type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
-
 /** A part, and which of its bytes are written. */
 interface Piece extends PlacedPart {
   readonly from: number;
@@ -95,7 +93,7 @@ class FileWriter {
   readonly #job: FileJob;
   readonly #fd: number;
   readonly #writer: Writer;
-  readonly #hasher: Hasher;
+  readonly #requests: Requests;
   readonly #sums: Checksums;
   readonly #left: [number, number][] = [];
   readonly #begin: number;
@@ -104,15 +102,15 @@ class FileWriter {
   #at: number;
   /** End of what the last request to the disk covers. */
   #requested: number;
-  #sync: Promise<unknown> = Promise.resolve();
   #buffer: Uint8Array | undefined;
   #turnedAt = performance.now();
 
-  constructor(job: FileJob, fd: number, hasher: Hasher) {
+  constructor(job: FileJob, fd: number) {
     this.#job = job;
     this.#fd = fd;
-    this.#writer = job.writer ?? WRITER_HERE;
-    this.#hasher = hasher;
+    this.#writer = job.writer ?? new WriterHere();
+    this.#writer.begin();
+    this.#requests = new Requests(job, fd);
     this.#sums = new Checksums(job.file);
     [this.#begin, this.#end] = job.range ?? [0, job.file.byteLength];
     this.#at = this.#begin;
@@ -141,8 +139,7 @@ class FileWriter {
       if (this.#at !== end) throw new Error(`${file.name}: a part of ${end - begin} bytes got ${this.#at - begin}`);
       await this.#step();
     }
-    await this.#finish();
-    return { xxh64: this.#hasher.digest("hex"), sums: this.#sums.pieces, left: this.#left };
+    return { xxh64: await this.#finish(), sums: this.#sums.pieces, left: this.#left };
   }
 
   /** Whether others hold what a part is made of. */
@@ -158,7 +155,7 @@ class FileWriter {
 
   /** Waits for what is under way, whatever becomes of it: nobody may write to a descriptor that is closed. */
   async settle(): Promise<void> {
-    await this.#sync.catch(() => undefined);
+    await this.#requests.settle();
     try {
       this.#writer.settle();
     } catch {
@@ -189,7 +186,7 @@ class FileWriter {
   }
 
   #checkReplay({ xxh64 }: FileProgress): void {
-    if (this.#digest() !== xxh64) throw partialChanged(this.#job.path);
+    if (this.#writer.mark().reach() !== xxh64) throw partialChanged(this.#job.path);
   }
 
   async #write(piece: Piece): Promise<void> {
@@ -279,23 +276,20 @@ class FileWriter {
   }
 
   #pass(bytes: Uint8Array): void {
-    this.#hasher.update(bytes);
+    this.#writer.hash(bytes);
     this.#job.onBytes?.(bytes);
     this.#at += bytes.length;
   }
 
   #tell(): void {
+    this.#requests.look();
     this.#job.onProgress(this.#at - this.#begin);
   }
 
   /** Asks the disk for what has gathered; at most one request is under way. Lets other events have their turn. */
   async #step(): Promise<void> {
     if (this.#at - this.#requested < this.#job.stepBytes) return;
-    await this.#sync;
-    this.#requested = this.#at;
-    this.#sync = this.#request("fdatasync");
-    // A failure surfaces where it is awaited.
-    this.#sync.catch(() => undefined);
+    await this.#ask("fdatasync");
     await this.#turn();
   }
 
@@ -305,29 +299,19 @@ class FileWriter {
     this.#job.signal?.throwIfAborted();
   }
 
-  async #finish(): Promise<void> {
-    await this.#sync;
-    await this.#request("fsync");
+  /** Returns the digest of all. */
+  async #finish(): Promise<string> {
+    const mark = await this.#ask("fsync");
+    await this.#requests.answered();
+    return mark.reach();
   }
 
-  async #request(call: "fdatasync" | "fsync"): Promise<void> {
-    const { fsync, path, onDurable } = this.#job;
-    const progress = { bytes: this.#at - this.#begin, xxh64: this.#digest() };
-    writing(path, () => this.#writer.settle());
-    if (fsync) {
-      await new Promise<void>((resolve, reject) => {
-        fs[call](this.#fd, (error) => (error ? reject(writeError(error, path)) : resolve()));
-      });
-    }
-    onDurable(progress);
-  }
-
-  /** Of what is hashed so far. The hasher's state itself holds more: what it was given at a time leaves traces. */
-  #digest(): string {
-    const state = this.#hasher.save();
-    const digest = this.#hasher.digest("hex");
-    this.#hasher.load(state);
-    return digest;
+  async #ask(call: "fdatasync" | "fsync"): Promise<Mark> {
+    await this.#requests.answered();
+    const mark = this.#writer.mark();
+    this.#requested = this.#at;
+    this.#requests.ask(call, this.#at - this.#begin, mark);
+    return mark;
   }
 }
 

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { xxhash64 } from "hash-wasm";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BLOCK_BYTES, Blocks } from "../../../src/base/threads/blocks.ts";
 import { Lane } from "../../../src/base/threads/lane.ts";
@@ -30,14 +31,18 @@ test("a thread writes what it is given, of any size and at any place, while it h
   const fd = fs.openSync(path, "w+");
   const content = Uint8Array.from({ length: 3 * BLOCK_BYTES + 12_345 }, (_, i) => (i * 7 + (i >> 9)) % 256);
   const hashes = hashesFor(1e9, lane);
+  const marks: [xxh64: string, end: number][] = [];
   const sizes = [1, BLOCK_BYTES + 5, 8192, 100, 2 * BLOCK_BYTES, content.length];
   for (let at = 0, i = 0; at < content.length; i += 1) {
     const bytes = content.slice(at, at + sizes[i]!);
     hashes.update(i % 2, bytes);
     writer.write(fd, bytes, at);
+    writer.hash(bytes);
     at += bytes.length;
     bytes.fill(0);
+    if (i % 2 === 0) marks.push([writer.mark().reach(), at]);
   }
+  for (const [xxh64, end] of marks) expect(xxh64).toBe(await xxhash64(content.subarray(0, end)));
   writer.write(fd, content.subarray(0, 9000), 2 ** 33 + 1);
   writer.settle();
   const found = Buffer.alloc(content.length);
