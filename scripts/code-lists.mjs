@@ -296,8 +296,7 @@ export function knownDifferences(root) {
         source: fields.get("source"),
       };
       const key = `${row.code} ${row.explanation}`;
-      const family = name.split("/")[1];
-      rows.set(key, { ...row, families: [...(rows.get(key)?.families ?? []), family] });
+      rows.set(key, { ...row, files: [...(rows.get(key)?.files ?? []), name] });
     }
   }
   return [...rows.values()].toSorted((a, b) => (a.code < b.code ? -1 : a.code > b.code ? 1 : 0));

@@ -1,7 +1,7 @@
 // Writes what pages say of the code, from the code; with --check, fails where a page is not up to date.
 //   node scripts/docs.mjs [--check] [--in FOLDER] [PAGE…]      pages of FOLDER, by default all of this repository
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -92,16 +92,40 @@ const causesTable = () =>
     faultCodes(root).map(({ code: name, of, says, mend }) => [code(name), of, cell(says), cell(mend)]),
   );
 
-const differencesTable = () =>
-  table(
+/** Families whose layouts have a difference: they know its code, and their code reaches the file that tells it. */
+async function differencesTable() {
+  const folders = readdirSync(join(root, "adapters")).filter((name) =>
+    existsSync(join(root, "adapters", name, "index.ts")),
+  );
+  const indexOf = (folder) => `adapters/${folder}/index.ts`;
+  const known = await madeOfFamilies(`
+    ${folders.map((folder, i) => `import * as m${i} from "./${indexOf(folder)}";`).join("\n")}
+    const codesOf = (module) => Object.values(module).flatMap(({ family, known = [] }) => known.map(({ code }) => [family, code]));
+    export const table = [${folders.map((_, i) => `codesOf(m${i})`)}];`);
+  const reached = await Promise.all(folders.map((folder) => filesBehind(indexOf(folder))));
+  const familiesOf = (name, files) =>
+    folders.flatMap((_, i) =>
+      files.some((file) => reached[i].has(file))
+        ? known[i].flatMap(([family, each]) => (each === name ? [family] : []))
+        : [],
+    );
+  return table(
     ["code", "difference", "what to do", "families"],
-    knownDifferences(root).map(({ code: name, explanation, source, fix, families }) => [
+    knownDifferences(root).map(({ code: name, explanation, source, fix, files }) => [
       code(name),
       `[${cell(explanation)}](${source})`,
       cell(fix),
-      families.map(code).join(", "),
+      familiesOf(name, files).map(code).join(", "),
     ]),
   );
+}
+
+/** A module, and all that it imports. */
+async function filesBehind(module) {
+  const options = { bundle: true, format: "esm", platform: "node", write: false, metafile: true, logLevel: "warning" };
+  const { metafile } = await build({ entryPoints: [join(root, module)], absWorkingDir: root, ...options });
+  return new Set(Object.keys(metafile.inputs));
+}
 
 /** How far known differences go, and what accepts them. */
 async function knownTable() {

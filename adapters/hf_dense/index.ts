@@ -1,6 +1,8 @@
+import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import type { LongOnly } from "../../src/family/family.ts";
+import { type Field, watched } from "../../src/family/fields.ts";
 import { activationNamed, isJsonObject } from "../common/config-reader.ts";
 import { LATENT_FP8 } from "../common/encodable.ts";
 import { known } from "../common/known.ts";
@@ -77,12 +79,30 @@ const SILENT =
 
 /** Both sides run transformers' own module: what it computes is what its config says. RoPE in v5's spelling. */
 function mathOf(config: HfDenseConfig, json: JsonObject): Facts {
-  const { rope_theta, rope_scaling, rope_parameters, ...fields } = json;
+  const { rope_theta, rope_scaling, rope_parameters, ...fields } = fieldsOf(json, config.tied);
   const rope = isJsonObject(rope_parameters) ? rope_parameters : isJsonObject(rope_scaling) ? rope_scaling : {};
   const { type = "default", rope_type = type, ...parameters } = rope;
   const rotation = { rope_type, ...(rope_theta === undefined ? {} : { rope_theta }), ...parameters };
   return { ...flatten(fields), ...flatten(rotation, "rope."), tie_word_embeddings: config.tied };
 }
+
+/** Those that the reader of the architecture asks for; all where there is none: then nobody knows which ones count. */
+function fieldsOf(json: JsonObject, isTied: boolean): JsonObject {
+  const read = new Set<string>();
+  const note = ({ path: [name] }: Field) => read.add(name!);
+  try {
+    parseHfDenseConfig(watched(json, note), "config.json");
+    parseDecoder(watched(json, note), "config.json", isTied);
+  } catch (error) {
+    if (error instanceof InputError) return json;
+    throw error;
+  }
+  const names = Object.keys(json).filter((name) => read.has(name) || BESIDES.test(name));
+  return Object.fromEntries(names.map((name) => [name, json[name]]));
+}
+
+/** RoPE, which is compared in one spelling, and a size that graphs see by the shapes of tensors. */
+const BESIDES = /^(?:rope_(?:theta|scaling|parameters)|intermediate_size)$/;
 
 function flatten(json: JsonObject, path = ""): Facts {
   const facts: Facts = {};

@@ -4,6 +4,7 @@ import { InputError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { defaultTaken } from "./defaults.ts";
 import type { Family } from "./family.ts";
+import { allRead } from "./fields.ts";
 import { mathematics } from "./mathematics.ts";
 import { configOf, type WrittenFields, writtenFields } from "./written-fields.ts";
 
@@ -19,6 +20,22 @@ export interface ConfigDifference {
 
 /** Fields that give other mathematics, those without an effect aside. */
 export const compareConfigs = (a: Family, b: Family): ConfigDifference[] => new ConfigPair(a, b).differences;
+
+/**
+ * Fields that two configs have otherwise, and that nothing here reads: what they say is not compared. Those are left out that
+ * no forward pass of any model reads.
+ */
+export function unreadDifferences(a: Family, b: Family): string[] {
+  const sides = [a, b].map((family) => ({ read: allRead(family), fields: writtenFields(family.hfConfig(), false) }));
+  const text = (fields: WrittenFields, path: string) => JSON.stringify(fields.get(path)?.value ?? null);
+  const paths = new Set(sides.flatMap(({ fields }) => [...fields.keys()]));
+  return [...paths].filter(
+    (path) =>
+      !UNREAD.test(path) &&
+      !sides.some(({ read }) => read.has(path)) &&
+      new Set(sides.map(({ fields }) => text(fields, path))).size > 1,
+  );
+}
 
 /** Two configs of one family. */
 export class ConfigPair {

@@ -145,7 +145,7 @@ export function modelOf(identified: Identified): Model {
   const family = openFamily(identified, json, config.path);
   witness()?.config(checkpoint.path, config, () => mathematicsHash(family));
   const layout = bound(family, recognised.layout);
-  const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors);
+  const table = tableOf(tableLayout(family, layout), logical.checkpoint.tensors, { family, layout, json });
   const source = modelSource(logical.checkpoint, keys, layout, table);
   const padding = paddingOf(source, layout, run.vocabulary);
   const encoded = [...keys.model].flatMap(([key, from]) => {
@@ -158,6 +158,7 @@ export function modelOf(identified: Identified): Model {
     adapter,
     family,
     layout,
+    json,
     table,
     source: cutRows(source, padding),
     encoded: new Map(encoded),

@@ -1,5 +1,6 @@
 // Which config file each side was read by, and whose it is.
 import { createHash } from "node:crypto";
+import { unreadDifferences } from "../family/config-differences.ts";
 import type { ParityModel } from "./side.ts";
 
 export interface SideConfig {
@@ -14,6 +15,8 @@ export interface SideConfig {
 export interface SideConfigs {
   readonly a: SideConfig | null;
   readonly b: SideConfig | null;
+  /** Fields that they have otherwise, and that no graph reads; absent where there are none. */
+  readonly unread?: readonly string[];
 }
 
 const ORIGINS = { "where none is": "given", "for it alone": "given for it" } as const;
@@ -26,4 +29,9 @@ function configOf(model: ParityModel | undefined): SideConfig | null {
   return { path, sha256, origin: given === undefined ? "own" : ORIGINS[given] };
 }
 
-export const configsOf = ([a, b]: readonly ParityModel[]): SideConfigs => ({ a: configOf(a), b: configOf(b) });
+export function configsOf([a, b]: readonly ParityModel[]): SideConfigs {
+  const sides = { a: configOf(a), b: configOf(b) };
+  if (a === undefined || b === undefined || sides.a?.sha256 === sides.b?.sha256) return sides;
+  const unread = unreadDifferences(a.family, b.family);
+  return unread.length === 0 ? sides : { ...sides, unread };
+}

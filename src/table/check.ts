@@ -2,6 +2,7 @@
 import { isFloat } from "../base/floats.ts";
 import type { Compiled, CompiledSide, DropSlot, MapSlot, Slot } from "./compile.ts";
 import {
+  type FieldSwitch,
   type KeyCollision,
   type MissingTensor,
   type MissingTower,
@@ -60,6 +61,7 @@ export class Check {
   readonly targets: readonly Target[];
   /** Names that files are written with, and that may stand alone for a tensor, by its key; made when one is missing. */
   private aliases: Map<string, readonly string[]> | undefined;
+  private switchFound: FieldSwitch | null | undefined;
   /** In the order of their weight: a plan throws the first. */
   readonly faults: readonly TableFault[];
 
@@ -100,6 +102,16 @@ export class Check {
       ...this.mixed(),
       ...this.collisions(),
     ];
+  }
+
+  /** Of all faults at once; looked for when an error asks for it. */
+  private readonly switched = (): FieldSwitch | null => {
+    if (this.switchFound === undefined) this.switchFound = this.options.switchOf?.(this.faults) ?? null;
+    return this.switchFound;
+  };
+
+  private get switches() {
+    return this.options.switchOf === undefined ? {} : { switched: this.switched };
   }
 
   sourceKey(canonical: string): string {
@@ -175,6 +187,7 @@ export class Check {
       shape: isOpen ? null : shape,
       ...(tower === undefined ? {} : { tower }),
       help: () => missingHelp(key, this.unruled),
+      ...this.switches,
     };
   }
 
@@ -208,7 +221,7 @@ export class Check {
       return { ...about, expected: "each tensor in one form", reason, help: () => "leave one of the forms out" };
     }
     const help = () => unknownHelp(key, this.from, this.to);
-    return { ...about, expected: "tensors that the family's table knows", help };
+    return { ...about, expected: "tensors that the family's table knows", help, ...this.switches };
   }
 
   private misshapen(): ShapeMismatch[] {

@@ -1,5 +1,6 @@
 // The arguments of a plan: a direction, the tensors at hand, and the choices of the user or of the record.
 import type { Dtype } from "../base/dtype.ts";
+import type { FieldSwitch, TableFault } from "./faults/fault.ts";
 
 export type Direction = "toHf" | "fromHf";
 
@@ -35,4 +36,6 @@ export interface PlanOptions {
    * them, and is else as if nothing were missing: moves, ties and drops may name keys that are at fault.
    */
   readonly tolerate?: boolean;
+  /** Finds the field of the config that switches tensors at fault on or off; null where there is none. */
+  readonly switchOf?: (faults: readonly TableFault[]) => FieldSwitch | null;
 }

@@ -94,10 +94,18 @@ export async function diff(a: Checkpoint, b: Checkpoint, options: DiffOptions): 
     configDifferences: configs.differences,
     configsNotCompared: configs.reason,
     notChecked: [...checksumChecks(a, "a"), ...checksumChecks(b, "b")],
-    notes: [...left.spelling.map((note) => `a: ${note}`), ...right.spelling.map((note) => `b: ${note}`), ...notes],
+    notes: [
+      ...left.spelling.map((note) => `a: ${note}`),
+      ...right.spelling.map((note) => `b: ${note}`),
+      ...notes,
+      ...unreadNotes(configs.unread),
+    ],
     seconds: (performance.now() - begin) / 1e3,
   };
 }
+
+const unreadNotes = (fields: readonly string[]): string[] =>
+  fields.length === 0 ? [] : [`not compared, as no graph reads them, the configs' ${fields.join(", ")}`];
 
 type Found = Pick<Diff, "differences" | "causes" | "cast" | "notes">;
 type Steps<T> = Generator<number, T, void>;

@@ -1,6 +1,6 @@
 import type { Dtype } from "../base/dtype.ts";
 import type { TolerableFault } from "../table/faults/fault.ts";
-import { errorOf } from "../table/faults/problems.ts";
+import { bySwitch, errorOf } from "../table/faults/problems.ts";
 import type { ValueFault } from "./checks.ts";
 import type { Mapping } from "./mapping.ts";
 
@@ -40,11 +40,18 @@ type Differences = readonly Difference[];
 /** What is wrong with the source of a mapping that tolerates it. Tensors of nobody come last, in the source's order. */
 export function sourceDifferences({ source, faults = [] }: Mapping): Differences {
   const [first] = source.tensors.values();
-  const unknown = new Set(faults.filter(({ code }) => code === "UNKNOWN_TENSOR").map(({ key }) => key));
-  const extra = [...source.tensors.keys()].filter((key) => unknown.has(key));
+  const unknown = new Map(faults.flatMap((fault) => (fault.code === "UNKNOWN_TENSOR" ? [[fault.key, fault]] : [])));
+  const extra = [...source.tensors.keys()].flatMap((key) => unknown.get(key) ?? []);
   return [
     ...faults.flatMap((fault) => ofTable(fault, faults, first?.dtype ?? "F32")),
-    ...extra.map((key) => ({ key, kind: "extra", detail: "no rule of the family knows it" }) as const),
+    ...extra.map(
+      (fault) =>
+        ({
+          key: fault.key,
+          kind: "extra",
+          detail: `no rule of the family knows it${bySwitch(fault, [fault])}`,
+        }) as const,
+    ),
   ];
 }
 
@@ -58,7 +65,7 @@ function ofTable(fault: TolerableFault, all: readonly TolerableFault[], dtype: D
       return [{ key, kind: "missing", detail: errorOf(fault, all.slice(all.indexOf(fault))).message }];
     case "MISSING_TENSOR": {
       const where = fault.shape === null ? "at every index" : `[${fault.shape.join(", ")}]`;
-      return [{ key, kind: "missing", detail: `expected ${dtype} ${where}` }];
+      return [{ key, kind: "missing", detail: `expected ${dtype} ${where}${bySwitch(fault, [fault])}` }];
     }
     case "SHAPE_MISMATCH":
       return [{ key, kind: "shape", detail: `expected ${fault.expected}, found ${fault.found}` }];

@@ -1,5 +1,5 @@
 // Models that are right, of configs and inputs that few have: none of them may be called wrong.
-import { writeFileSync } from "node:fs";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
@@ -66,6 +66,25 @@ describe("configs that differ without an effect", () => {
     expect(verdict).toBe("fail");
     expect(configDifferences).toContainEqual({ field: "sliding_window", a: 639, b: null });
   });
+
+  it.each(["hf_dense/minicpm3-tied-bf16", "qwen3/split"])(
+    "%s: a field that nothing reads is named, and fails nothing",
+    async (name) => {
+      const { hf, native } = fixtureCase(name);
+      const named = join(scratch(), "named");
+      cpSync(hf, named, { recursive: true });
+      writeFileSync(join(named, "config.json"), JSON.stringify({ ...configOf(hf), trained_by: "a trainer" }));
+      const { verdict, configDifferences, configs, checks } = await parity(hf, named);
+      expect({ verdict, configDifferences, unread: configs.unread }).toEqual({
+        verdict: "pass",
+        configDifferences: [],
+        unread: ["trained_by"],
+      });
+      const check = checks.find((each) => each.name === "the configs give the same mathematics");
+      expect(check?.detail).toBe("each side's own; they differ in what no graph reads: trained_by");
+      expect((await parity(native, hf, {}, hf)).configs).not.toHaveProperty("unread");
+    },
+  );
 
   it("an untied head that equals the embedding", async () => {
     const config = { ...configOf(fixtureCase("llama3/split").hf), tie_word_embeddings: false };

@@ -66,6 +66,17 @@ test("every block is long and has every code, and the check sees a change in eac
     expect(stderr).toContain(`its block "${name}" is not what the code says; run \`npm run fix\``);
 });
 
+test("known differences are those of families that know their codes, each told of each family once or more", () => {
+  const written = readFileSync(join(root, "docs/numerics.md"), "utf8");
+  const block = written.match(BLOCK)?.find((each) => each.includes("| code | difference |")) ?? "";
+  const told = block.split("\n").flatMap((line) => {
+    const [, code = "", families = ""] = /^\| `(\w+)` \| .* \| (.*) \|$/.exec(line) ?? [];
+    return [...families.matchAll(/`([^`]+)`/g)].map(([, family]) => `${family} ${code}`);
+  });
+  const known = adapters.flatMap(({ family, known: codes = [] }) => codes.map(({ code }) => `${family} ${code}`));
+  expect(new Set(told)).toEqual(new Set(known));
+});
+
 /** What looks like a code and is none: element types, opcodes of pickles, variables, codes of Node.js, a key; notes of `inspect`. */
 const NO_CODES = new Set([
   "CONVERT_CHECKPOINT_SUBGROUP_MATRICES",

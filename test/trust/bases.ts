@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { adapters } from "../../adapters/registry.ts";
 import { convert } from "../../src/convert/convert.ts";
 import { planConversion } from "../../src/convert/plan.ts";
+import type { ModelFacts } from "../../src/family/family.ts";
 import { UNREAD } from "../../src/faults/kinds/controls/controls.ts";
 import { openSafetensors } from "../../src/formats/safetensors/open.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
+import { MIN_GENERATED_TOKENS, randomIds } from "../../src/parity/inputs/random.ts";
 import { FIXTURES, fixtureCases } from "../helpers/fixtures.ts";
 
 export interface Base {
@@ -27,6 +29,13 @@ export interface Base {
 
 /** Windows, chunks and scaled positions of the fixtures begin before this. */
 const TOKENS = 160;
+
+/** An id in place of the one whose vector a control changes: no input has that. */
+const readable = (id: number): number => (id === UNREAD ? UNREAD + 1 : id);
+
+/** Ids for a base without recorded ones. */
+export const readableIds = ({ vocabSize, maxPositions }: ModelFacts): readonly number[] =>
+  randomIds(Math.min(MIN_GENERATED_TOKENS, maxPositions), vocabSize, 0).map(readable);
 
 /** The golden's first tokens: attention is causal, so that their logits are those of the whole. */
 export function shortened(golden: string, folder: string, name: string): string {
@@ -64,10 +73,7 @@ export function shortened(golden: string, folder: string, name: string): string 
     writeFileSync(path, Buffer.concat([head, text, ...data]));
     const [own] = data;
     const numbers = new BigInt64Array(own!.buffer, 0, length);
-    writeFileSync(
-      idsOf(path),
-      JSON.stringify([...numbers].map((id) => (Number(id) === UNREAD ? UNREAD + 1 : Number(id)))),
-    );
+    writeFileSync(idsOf(path), JSON.stringify([...numbers].map((id) => readable(Number(id)))));
     return path;
   } finally {
     file.close();

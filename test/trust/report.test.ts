@@ -17,13 +17,15 @@ const rows = KINDS.filter(({ code }) => code !== null).flatMap(({ name, code, ke
 const pairs = Array.from({ length: 120 }, (_, i): PairRow => {
   return { name: `pair ${i}`, how: "shards", bits: i % 2 === 0, alarms: [], ran: ["diff"], seconds: 1 };
 });
-const good = { rows, pairs, seed: "1", seconds: 60 };
+const good = { rows, pairs, seed: "1", seconds: 60, again: [] };
 const [first, ...others] = rows;
 const withFirst = (change: Partial<Row>) => ({ ...good, rows: [{ ...first!, ...change }, ...others] });
 
 test("a run without a miss has no problem", () => {
   expect(problems(good)).toEqual([]);
   expect(page(good)).toContain("All limits are kept.");
+  expect(page(good)).not.toContain("tried again");
+  expect(page({ ...good, again: ["qk-norm-on"] })).toContain("| tried again since, alone | `qk-norm-on` |");
 });
 
 test.each<[string, Partial<Row>, RegExp]>([

@@ -8,6 +8,8 @@ export interface Found {
   readonly pairs: readonly PairRow[];
   readonly seed: string;
   readonly seconds: number;
+  /** Parts of names whose rows were tried again alone, after the others. */
+  readonly again: readonly string[];
 }
 
 /** Shares below which a run fails. */
@@ -116,7 +118,7 @@ export function page(found: Found): string {
 }
 
 function summary(
-  { pairs, seed, seconds }: Found,
+  { pairs, seed, seconds, again }: Found,
   { faults, controls: same, missed, mislocated, misnamed, punished, alarms }: Counts,
 ): string {
   const of = (wrong: readonly Row[]) =>
@@ -140,6 +142,7 @@ ${table(
       `${pairs.length - alarms.length} of ${pairs.length}; ${pairs.filter(({ bits }) => bits).length} differ in bits`,
     ],
     ["seed, time", `${seed}, ${(seconds / 60).toFixed(0)} min on two processes`],
+    ...(again.length === 0 ? [] : [["tried again since, alone", again.map((name) => `\`${name}\``).join(", ")]]),
   ],
 )}
 `;

@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
+import { UNREAD } from "../../src/faults/kinds/controls/controls.ts";
 import { KINDS } from "../../src/faults/kinds/registry.ts";
-import { runnable } from "./bases.ts";
+import { randomIds } from "../../src/parity/inputs/random.ts";
+import { readableIds, runnable } from "./bases.ts";
 import { type Planned, selected } from "./select.ts";
 import { CHECKS, tryMutant } from "./try.ts";
 
@@ -56,6 +58,13 @@ describe("mutants", () => {
       expect(row, `${row.where}, ${row.name}`).toMatchObject({ located: true, named: true });
     },
   );
+});
+
+test("what inputs are made for a base has no id whose vector a control changes", () => {
+  const facts = { vocabSize: 8, maxPositions: 600, dtype: null };
+  expect(randomIds(512, 8, 0)).toContain(UNREAD);
+  expect(readableIds(facts)).toHaveLength(512);
+  expect(readableIds(facts)).not.toContain(UNREAD);
 });
 
 test("names of kinds are public: each is one, in one spelling", () => {

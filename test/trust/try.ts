@@ -5,6 +5,7 @@ import { adapters } from "../../adapters/registry.ts";
 import { ConvertCheckpointError } from "../../src/base/errors.ts";
 import { convert } from "../../src/convert/convert.ts";
 import { planConversion } from "../../src/convert/plan.ts";
+import type { Family } from "../../src/family/family.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { type Model, openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -17,7 +18,7 @@ import { match } from "../../src/verify/identity/match.ts";
 import { seal } from "../../src/verify/identity/seal.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
 import { everyKnown } from "../helpers/fixtures.ts";
-import { type Base, idsOf } from "./bases.ts";
+import { type Base, idsOf, readableIds } from "./bases.ts";
 import type { Planned } from "./select.ts";
 
 export const CHECKS = ["coverage", "config", "round trip", "diff", "seal", "parity", "golden alone"] as const;
@@ -137,7 +138,7 @@ async function isIdle(
   const [bad, good] = [target, base[side]].map((path) => openCheckpoint(path));
   try {
     const [a, b] = [good, bad].map((checkpoint) => openModel(checkpoint!, { adapters, config: base.config }));
-    const { metrics } = await runParity({ a: a!, b: b!, input: inputOf(base, golden), backend: "cpu" });
+    const { metrics } = await runParity({ a: a!, b: b!, input: inputOf(base, golden, a!.family), backend: "cpu" });
     return metrics.maxAbsDiff === 0;
   } finally {
     bad!.close();
@@ -207,9 +208,11 @@ async function seenBy(
   }
 }
 
-function inputOf({ inputs }: Base, golden: string | null): InputRequest {
+/** Without the id whose vector a control changes; images bring ids of their own. */
+function inputOf({ inputs }: Base, golden: string | null, family: Family): InputRequest {
   if (inputs !== null) return { kind: "inputs", file: inputs };
-  return golden === null ? { kind: "random", tokens: 160 } : { kind: "ids", file: idsOf(golden) };
+  if (golden !== null) return { kind: "ids", file: idsOf(golden) };
+  return family.vision === undefined ? { kind: "list", ids: readableIds(family) } : { kind: "random" };
 }
 
 /** As it is called on a trainer's checkpoint and a converted one: each side has its own config where it has one. */
@@ -221,7 +224,8 @@ function parityOf(
 ): Promise<ParityReport> {
   const [wrong, right] = [openModel(bad, { adapters }), openModel(other, { adapters, config: base.config })];
   const [a, b] = side === "hf" ? [right, wrong] : [wrong, right];
-  return runParity({ a, b, input: inputOf(base, golden), backend: "cpu", acceptKnown: everyKnown(base.family) });
+  const input = inputOf(base, golden, b.family);
+  return runParity({ a, b, input, backend: "cpu", acceptKnown: everyKnown(base.family) });
 }
 
 /** Layouts without a forward pass are run once they are converted. */
@@ -234,7 +238,8 @@ async function afterAll(
   const [wrong, right] = [join(folder, "converted"), base.hf].map((path) => openCheckpoint(path));
   try {
     const [a, b] = [wrong, right].map((checkpoint) => openModel(checkpoint!, { adapters }));
-    return await asked(() => runParity({ a: a!, b: b!, input: { kind: "random", tokens: 160 }, backend: "cpu" }));
+    const input = inputOf(base, null, b!.family);
+    return await asked(() => runParity({ a: a!, b: b!, input, backend: "cpu" }));
   } finally {
     wrong!.close();
     right!.close();

@@ -193,6 +193,12 @@ describe("configs", () => {
     expect(result).toMatchObject({ verdict: "pass", configDifferences: [], configsNotCompared: null });
   });
 
+  it("say which fields they differ in that nothing reads", async () => {
+    const result = await differences(split.hf, changed(split.hf, same, { trained_by: "a trainer", use_cache: false }));
+    expect(result.configDifferences).toEqual([]);
+    expect(result.notes).toEqual(["not compared, as no graph reads them, the configs' trained_by"]);
+  });
+
   it("of a Meta folder are its params.json", async () => {
     const [meta, hf] = [join(scratch(), "meta"), join(scratch(), "hf")];
     cpSync(join(FIXTURES, "meta/llama3"), meta, { recursive: true });

@@ -1,6 +1,6 @@
 // Whether both sides' configs give the same mathematics.
 import type { SideConfig, SideConfigs } from "../configs.ts";
-import { byFindings, type Examine } from "./check.ts";
+import { byFindings, type Examine, some } from "./check.ts";
 
 const NAME = "the configs give the same mathematics";
 
@@ -8,9 +8,15 @@ export const configs: Examine = ({ evidence: { golden, coverage }, findings }) =
   if (golden) return [];
   const failed = findings.some(({ code }) => code === "CONFIG");
   const untold = failed ? null : whyNotTold(coverage.configs);
-  if (untold === null) return [byFindings(findings, "CONFIG", { name: NAME, held: "each side's own" })];
+  if (untold === null)
+    return [byFindings(findings, "CONFIG", { name: NAME, held: `each side's own${unread(coverage.configs)}` })];
   return [{ name: NAME, status: "not checked", detail: untold, caveat: "under the config given" }];
 };
+
+/** What was not compared, as no graph computes with it. */
+function unread({ unread: fields = [] }: SideConfigs): string {
+  return fields.length === 0 ? "" : `; they differ in what no graph reads: ${some(fields)}`;
+}
 
 /** Where one file stands for both sides, its fields are compared with themselves. */
 function whyNotTold({ a, b }: SideConfigs): string | null {

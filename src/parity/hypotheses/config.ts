@@ -1,7 +1,7 @@
 // Configs that a trainer may have computed with instead of the one at hand: each differs in one field.
 import { isJsonObject, type JsonObject } from "../../base/json.ts";
 import type { Family } from "../../family/family.ts";
-import { type Field, familyAt, fieldsRead, withField } from "./fields.ts";
+import { type Field, familyAt, fieldsRead, withField } from "../../family/fields.ts";
 
 export interface OtherConfig {
   readonly family: Family;

@@ -94,6 +94,7 @@ const outlook = (of: JsonReader): Outlook => ({
   configs: {
     a: of.field("configs").field("a").nullable(sideConfig),
     b: of.field("configs").field("b").nullable(sideConfig),
+    ...maybe(of.field("configs"), "unread", texts),
   },
   masks: of.field("masks").list().map(mask),
   longOnly: of

@@ -9,6 +9,23 @@ interface About {
   readonly help: () => string;
 }
 
+/** A field of the config which, at another value, has a place for tensors that are there, or asks for none that are missing. */
+export interface FieldSwitch {
+  /** Path in the config: `text_config.attention_bias`. */
+  readonly field: string;
+  /** As the config has it; undefined where it has none, and `default` stands for it where that is known. */
+  readonly value: unknown;
+  readonly default?: unknown;
+  readonly other: unknown;
+  /** The faults that are gone then: `code key`. */
+  readonly settles: ReadonlySet<string>;
+}
+
+interface Switchable {
+  /** Looked for when it is asked for. */
+  readonly switched?: () => FieldSwitch | null;
+}
+
 export interface AmbiguousOrder extends About {
   readonly code: "AMBIGUOUS_ORDER";
   readonly shape: readonly number[];
@@ -28,7 +45,7 @@ export interface MissingTower extends About {
   readonly missing: readonly string[];
 }
 
-export interface MissingTensor extends About {
+export interface MissingTensor extends About, Switchable {
   readonly code: "MISSING_TENSOR";
   readonly expected: string;
   readonly spellings: readonly string[];
@@ -38,7 +55,7 @@ export interface MissingTensor extends About {
   readonly tower?: string;
 }
 
-export interface UnknownTensor extends About {
+export interface UnknownTensor extends About, Switchable {
   readonly code: "UNKNOWN_TENSOR";
   /** What it is, where a rule refuses it: `"is an expert"`. */
   readonly reason?: string;

@@ -1,7 +1,7 @@
 // What is wrong between a checkpoint and a table, in words: the first tensor at fault, how many more, and the way out.
 import { InputError } from "../../base/errors.ts";
 import { nearestKey } from "../../base/near.ts";
-import type { MissingTower, TableFault } from "./fault.ts";
+import type { FieldSwitch, MissingTensor, MissingTower, TableFault, UnknownTensor } from "./fault.ts";
 
 const NAMES_SHOWN = 3;
 
@@ -26,13 +26,19 @@ export function errorOf(fault: TableFault, all: readonly TableFault[]): InputErr
       const spelled = spellings.length === 0 ? "" : ` (or ${spellings.map(quote).join(", ")})`;
       return errorAs(
         "MISSING_TENSOR",
-        `${name}${spelled} is missing: expected ${expected}${andMore(fault, all)}`,
+        `${name}${spelled} is missing: expected ${expected}${andMore(fault, all)}${bySwitch(fault, all)}`,
         fault,
+        switchHelp(fault, all),
       );
     }
     case "UNKNOWN_TENSOR": {
       const why = fault.reason === undefined ? "" : `: it ${fault.reason}`;
-      return errorAs("UNKNOWN_TENSOR", `no rule for ${name}${why}${andMore(fault, all)}`, fault);
+      return errorAs(
+        "UNKNOWN_TENSOR",
+        `no rule for ${name}${why}${andMore(fault, all)}${bySwitch(fault, all)}`,
+        fault,
+        switchHelp(fault, all),
+      );
     }
     case "SHAPE_MISMATCH": {
       const { expected, words, found } = fault;
@@ -62,13 +68,48 @@ export function errorOf(fault: TableFault, all: readonly TableFault[]): InputErr
   }
 }
 
-const errorAs = (code: TableFault["code"], message: string, { key, expected, found, help }: TableFault): InputError =>
+const errorAs = (
+  code: TableFault["code"],
+  message: string,
+  { key, expected, found, help }: TableFault,
+  switchHelp = "",
+): InputError =>
   new InputError(code, message, {
     tensor: key,
     ...(expected === undefined ? {} : { expected }),
     ...(found === undefined ? {} : { found }),
-    help: help(),
+    help: `${switchHelp}${help()}`,
   });
+
+type Switchable = MissingTensor | UnknownTensor;
+
+/** The field that switches tensors of this fault's kind: `; the config says attention_bias: false, and one with true …` */
+export function bySwitch(fault: Switchable, all: readonly TableFault[]): string {
+  const found = switchAmong(fault, all);
+  if (found === null) return "";
+  const { field, value, other, settles } = found;
+  const taken = found.default === undefined ? "" : `, which is ${JSON.stringify(found.default)} then`;
+  const now = value === undefined ? `does not say ${field}${taken}` : `says ${field}: ${JSON.stringify(value)}`;
+  const alike = all.filter(({ code }) => code === fault.code);
+  const settled = alike.filter(({ code, key }) => settles.has(`${code} ${key}`)).length;
+  const them = settled < alike.length ? `${settled} of them` : settled === 1 ? "it" : "them";
+  const then = fault.code === "UNKNOWN_TENSOR" ? `has a place for ${them}` : `does not ask for ${them}`;
+  return `; the config ${now}, and one with ${JSON.stringify(other)} ${then}`;
+}
+
+/** Null for a switch that says nothing of tensors of this fault's kind: it explains others. */
+function switchAmong({ code }: Switchable, all: readonly TableFault[]): FieldSwitch | null {
+  const alike = all.filter((fault): fault is Switchable => fault.code === code);
+  const found = alike.find(({ switched }) => switched !== undefined)?.switched?.() ?? null;
+  return alike.some(({ key }) => found?.settles.has(`${code} ${key}`)) ? found : null;
+}
+
+function switchHelp(fault: Switchable, all: readonly TableFault[]): string {
+  const found = switchAmong(fault, all);
+  if (found === null) return "";
+  const { field, other } = found;
+  return `if the tensors are right, give the config that belongs to them (--config), with ${field}: ${JSON.stringify(other)}; else `;
+}
 
 /** `; and 5 more: "a", "b", "c", …` */
 function andMore(fault: TableFault, all: readonly TableFault[]): string {

@@ -1,8 +1,8 @@
 // Which fields of a config the family's parser reads: found by giving it one that notes what is asked of it. Each that it has a
 // default for is a field that a conversion can lose.
-import { InputError } from "../../base/errors.ts";
-import { isJsonObject, type JsonObject } from "../../base/json.ts";
-import type { Family } from "../../family/family.ts";
+import { InputError } from "../base/errors.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
+import type { Family } from "./family.ts";
 
 export interface Field {
   readonly path: readonly string[];
@@ -10,23 +10,30 @@ export interface Field {
   readonly value: unknown;
 }
 
+/** A config that tells which of its fields are asked for: those that are no objects, by their path. */
+export function watched(json: JsonObject, seen: (field: Field) => void, path: readonly string[] = []): JsonObject {
+  return new Proxy(json, {
+    get(target, name) {
+      if (typeof name === "symbol") return Reflect.get(target, name);
+      const value: unknown = target[name];
+      const own = [...path, name];
+      if (isJsonObject(value)) return watched(value, seen, own);
+      seen({ path: own, value });
+      return value;
+    },
+  });
+}
+
 /** Fields in the order in which they are read, each once. */
-export function fieldsRead(family: Family): Field[] {
-  const config = family.hfConfig();
+export const fieldsRead = (family: Family): Field[] =>
+  [...allRead(family).values()].filter(({ path }) => !NOT_MATHEMATICS.has(path.at(-1)!));
+
+/** By their paths, with those that say nothing of the mathematics. */
+export function allRead(family: Family): ReadonlyMap<string, Field> {
   const found = new Map<string, Field>();
-  const watched = (json: JsonObject, path: readonly string[]): JsonObject =>
-    new Proxy(json, {
-      get(target, name) {
-        if (typeof name === "symbol") return Reflect.get(target, name);
-        const value: unknown = target[name];
-        const own = [...path, name];
-        if (!isJsonObject(value)) found.set(own.join("."), { path: own, value });
-        return isJsonObject(value) ? watched(value, own) : value;
-      },
-    });
-  const probe = family.reopened(watched(config, []));
-  probe.math();
-  return [...found.values()].filter(({ path }) => !NOT_MATHEMATICS.has(path.at(-1)!));
+  const note = (field: Field) => found.set(field.path.join("."), field);
+  family.reopened(watched(family.hfConfig(), note)).math();
+  return found;
 }
 
 /** What they say is no mathematics, or what the shapes of the tensors settle. */

@@ -1,0 +1,85 @@
+// Which field of a config switches tensors on or off that a source has, or lacks, against what the config says: tensors alone
+// do not tell that one word of config.json is wrong.
+import { InputError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import { defaultTaken } from "../family/defaults.ts";
+import { bound, type Family, tableLayout } from "../family/family.ts";
+import { type Field, fieldsRead, withField } from "../family/fields.ts";
+import type { Layout, NativeLayout } from "../family/layout.ts";
+import type { FieldSwitch, TableFault } from "../table/faults/fault.ts";
+import type { Table } from "../table/plan.ts";
+
+/** The model whose config is asked. */
+export interface Switched {
+  readonly family: Family;
+  readonly layout: Layout;
+  /** The config as its file has it. Of a trainer's own arguments, nobody would know the fields by their names here. */
+  readonly json: JsonObject;
+}
+
+/**
+ * The field with which most of the faults are gone and none is new; null where there is none.
+ * @param tableOf compiles the table of a layout
+ * @param check the source at hand against another table
+ */
+export function switchOf(
+  { family, layout, json }: Switched,
+  faults: readonly TableFault[],
+  tableOf: (native: NativeLayout) => Table,
+  check: (table: Table) => readonly TableFault[],
+): FieldSwitch | null {
+  if (family.hfConfig() !== json) return null;
+  const own = textOf(tableLayout(family, layout));
+  const known = new Set(faults.map(idOf));
+  let best: FieldSwitch | null = null;
+  for (const { field, other } of candidates(family)) {
+    const native = openedAt(family, layout, withField(json, field.path, other));
+    if (native === null || textOf(native) === own) continue;
+    const left = checked(() => check(tableOf(native)));
+    if (left === null || !left.every((fault) => known.has(idOf(fault)))) continue;
+    const settles = new Set(faults.map(idOf).filter((id) => !left.some((fault) => idOf(fault) === id)));
+    if (settles.size <= (best?.settles.size ?? 0)) continue;
+    const path = field.path.join(".");
+    const taken = field.value === undefined ? defaultTaken(json, path) : undefined;
+    best = { field: path, value: field.value, ...(taken === undefined ? {} : { default: taken }), other, settles };
+  }
+  return best;
+}
+
+const idOf = ({ code, key }: TableFault): string => `${code} ${key}`;
+
+/** What a table is made of. */
+const textOf = (native: NativeLayout): string => JSON.stringify([native.rules(), native.axes()]);
+
+interface Candidate {
+  readonly field: Field;
+  readonly other: unknown;
+}
+
+/** A flag turned over, and a part of some size that there is none of. */
+function candidates(family: Family): Candidate[] {
+  return fieldsRead(family).flatMap((field) => othersOf(field.value).map((other) => ({ field, other })));
+}
+
+function othersOf(value: unknown): readonly unknown[] {
+  if (typeof value === "boolean") return [!value];
+  if (value === undefined) return [true, false];
+  return typeof value === "number" && value > 0 ? [0, null] : [];
+}
+
+function openedAt(family: Family, layout: Layout, json: JsonObject): NativeLayout | null {
+  return checked(() => {
+    const other = family.reopened(json);
+    return tableLayout(other, bound(other, layout));
+  });
+}
+
+/** Null for what cannot be made of another config. */
+function checked<T>(run: () => T): T | null {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof InputError || error instanceof RangeError) return null;
+    throw error;
+  }
+}
