@@ -5,6 +5,7 @@ import { witness } from "../base/witness.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import type { Adapter } from "../family/adapter.ts";
 import { bound, type Family, tableLayout } from "../family/family.ts";
+import type { Layout } from "../family/layout.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import { foreignLayout, refuseForeign } from "../foreign/foreign.ts";
 import { quantisedBy } from "../foreign/quantised.ts";
@@ -36,6 +37,8 @@ export interface Stored {
   readonly notes: readonly string[];
   /** Rows behind the vocabulary, which the model's tensors come without. */
   readonly padding?: readonly Padding[];
+  /** Why nothing tells how many rows are the vocabulary's, in a layout that pads them; absent where it is told, or none are padded. */
+  readonly vocabularyUntold?: string;
   /** Files of the checkpoint, by the keys in them, where it is safetensors. */
   readonly safetensors: SafetensorsOrigin | null;
   /** Key of the layout → key in the checkpoint, of every tensor of the model. */
@@ -139,7 +142,8 @@ export function modelOf(identified: Identified): Model {
   const { foreign } = configured;
   const { adapter, keys } = recognised;
   const run = runOf(identified);
-  const { config, json } = configured.config === null && run.config !== null ? run.config : configured;
+  const isOfRun = configured.config === null && run.config !== null;
+  const { config, json } = isOfRun ? run.config : configured;
   if (config === null || json === null)
     throw foreign ? configUnknown(foreign) : configMissing(checkpoint, adapter, run);
   const family = openFamily(identified, json, config.path);
@@ -173,6 +177,7 @@ export function modelOf(identified: Identified): Model {
         ...paddingNotes(padding),
       ],
       padding,
+      ...(isOfRun && isPadded(layout) ? { vocabularyUntold: UNTOLD } : {}),
       safetensors,
       placed: keys.model,
       keys: storedKeysOf(keys.model.values(), logical.encoded),
@@ -183,6 +188,11 @@ export function modelOf(identified: Identified): Model {
     },
   };
 }
+
+const UNTOLD =
+  "the config is made of the run's arguments, whose vocabulary is the padded one: give the model's own (--config)";
+
+const isPadded = (layout: Layout): boolean => layout.side === "native" && (layout.padded?.().size ?? 0) > 0;
 
 /** The family at a config, which may leave sizes to the tensors. */
 function openFamily({ logical, recognised: { adapter, keys } }: Identified, json: JsonObject, path: string): Family {

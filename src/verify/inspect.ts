@@ -21,6 +21,7 @@ import {
   refuseUnread,
 } from "../model/model.ts";
 import { configAbove } from "../model/not-there.ts";
+import { paddingNotes } from "../model/tensors/padding.ts";
 import { errorOf } from "../table/faults/problems.ts";
 import { absentPart } from "../views/difference.ts";
 import { directionFrom } from "../views/mapping.ts";
@@ -88,7 +89,9 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
   const stored = { checkpoint, encoded: new Map() };
   const logical = (isRead && attempt(() => logicalCheckpoint(checkpoint, json))) || stored;
   const recognised = isRead ? attempt(() => recogniseAll(logical.checkpoint, json, options)) : null;
-  const isKnown = recognised !== null && (config !== null || foreign !== null);
+  // The arguments of a run may be a config, too.
+  const mayHaveOne = config !== null || foreign !== null || recognised?.layout.configOf !== undefined;
+  const isKnown = recognised !== null && mayHaveOne;
   const model = isKnown ? attempt(() => modelOf(identifiedAs(recognised, checkpoint, configured, logical))) : null;
   if (config !== null) problems.push(...contradictionsIn(config).map(({ field: _, ...problem }) => problem));
   if (model !== null) {
@@ -112,11 +115,11 @@ export function inspect(checkpoint: Checkpoint, options: ModelOptions): Inspecti
     family: recognised?.adapter.family ?? null,
     layout: recognised?.layout.name ?? null,
     prefix: recognised?.keys.prefix ?? "",
-    config: config?.path ?? null,
+    config: config?.path ?? model?.stored.config.path ?? null,
     ...(method === null ? {} : { quantised: { method, family: familyOf(json, options) } }),
     ...contentOf(checkpoint.ranks === undefined ? checkpoint : joined(checkpoint, model)),
     problems,
-    notes: [...configured.notes, ...(recognised?.keys.notes ?? []), ...absentNotes(model)],
+    notes: [...configured.notes, ...(recognised?.keys.notes ?? []), ...absentNotes(model), ...paddingNotesOf(model)],
   };
 }
 
@@ -157,6 +160,15 @@ function problemOf({ code, message, details }: ConvertCheckpointError): Problem 
 function tableProblems({ table, layout, source }: Model): Problem[] {
   const faults = table.check(directionFrom(layout), source.tensors);
   return faults.slice(0, 1).map((fault) => problemOf(errorOf(fault, faults)));
+}
+
+/** Headers do not tell what rows behind the vocabulary hold. */
+function paddingNotesOf(model: Model | null): string[] {
+  const { padding = [], vocabularyUntold } = model?.stored ?? {};
+  const untold =
+    vocabularyUntold === undefined ? [] : [`not checked, how many rows are the vocabulary's: ${vocabularyUntold}`];
+  const unread = "not checked, what these rows hold: `validate` and `convert` look at them";
+  return [...paddingNotes(padding), ...(padding.some(({ told }) => !told) ? [unread] : []), ...untold];
 }
 
 /** What the config describes and files may lack. */

@@ -3,6 +3,7 @@
 import { createXXHash64 } from "hash-wasm";
 import type { Check } from "../base/check.ts";
 import { torchName } from "../base/dtype.ts";
+import type { InputError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
 import { commonFloat } from "../convert/companions.ts";
@@ -13,6 +14,7 @@ import { encodingFault } from "../model/configs/stored-as.ts";
 import { customCodeIn } from "../model/custom-code.ts";
 import type { Model } from "../model/model.ts";
 import { missingCode } from "../model/side-files.ts";
+import { paddingFaults } from "../model/tensors/padding.ts";
 import { asHf } from "../views/as-hf.ts";
 import { valueFaults } from "../views/checks.ts";
 import { absentPart, type Difference, sourceDifferences, valueDifference } from "../views/difference.ts";
@@ -85,6 +87,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
       ...Object.entries(loads === null ? CHECKS : { ...CHECKS, ...LOADING }).map(([name, kinds]) =>
         checkOf(name, differences.filter(({ kind }) => kinds.includes(kind)).length),
       ),
+      ...paddingCheck(model, differences.filter(({ kind }) => kind === "padding").length),
     ],
     differences,
     notes: [
@@ -103,6 +106,16 @@ const checkOf = (name: string, failed: number): Validation["checks"][number] =>
   failed === 0
     ? { name, status: "passed", failed }
     : { name, status: "failed", detail: `${failed} ${failed === 1 ? "finding" : "findings"}`, failed };
+
+const PADDING = "rows behind the vocabulary hold nothing that was learnt";
+
+/** Of layouts that pad it. */
+function paddingCheck({ layout, stored }: Model, failed: number): Validation["checks"] {
+  const { padding = [], vocabularyUntold } = stored;
+  if (vocabularyUntold !== undefined)
+    return [{ name: PADDING, status: "not checked", detail: vocabularyUntold, failed: 0 }];
+  return layout.side === "native" && padding.length > 0 ? [checkOf(PADDING, failed)] : [];
+}
 
 function encodingDifferences(model: Model): Difference[] {
   const fault = encodingFault(model);
@@ -139,8 +152,15 @@ function* findFaults(model: Model, hasher: Hasher): Generator<number, Judged, vo
     ({ field, message }) => ({ key: field, kind: "config", detail: message }) as const,
   );
   const absent = (mapping.absent ?? []).map(absentPart);
-  return { differences: [...said, ...found, ...differences, ...files], notes: [...absent, ...notes] };
+  const padding = (yield* paddingFaults(model.stored.padding ?? [])).map(paddingDifference);
+  return { differences: [...said, ...found, ...padding, ...differences, ...files], notes: [...absent, ...notes] };
 }
+
+const paddingDifference = ({ message, details }: InputError): Difference => ({
+  key: details.tensor ?? "",
+  kind: "padding",
+  detail: `${message}: ${details.found ?? ""}`,
+});
 
 /** The HF key of each tensor of the source; of one that several are made of, the first. */
 function hfNames({ from, tensors, spelling }: Mapping): ReadonlyMap<string, string> {

@@ -24,6 +24,7 @@ export interface Difference {
     | "implausible"
     | "untouched"
     | "repeated"
+    | "padding"
     | "config"
     | "file"
     | "unloadable"

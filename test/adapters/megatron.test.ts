@@ -1,13 +1,15 @@
 // Megatron-Core's folders: forms of files, where they lie, what the run said, rows that pad the vocabulary.
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { planDcp } from "../../src/formats/dcp/plan.ts";
 import { planTorchValues } from "../../src/formats/pt/plan.ts";
 import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
+import { inspect } from "../../src/verify/inspect.ts";
 import { roundtrip } from "../../src/verify/roundtrip.ts";
+import { validate } from "../../src/verify/validate.ts";
 import { writeOutput } from "../formats/dcp/write-output.ts";
 import { readState, writeDcp } from "../helpers/checkpoints.ts";
 import { converted, hashes } from "../helpers/converted.ts";
@@ -187,6 +189,61 @@ test("rows that pad the vocabulary are added, cut off, and looked at", async () 
   const toTorchtitan = converted(llama.hf, join(folder, "other"), { to: "torchtitan", vocabularyMultiple: 16 });
   await expect(toTorchtitan).rejects.toMatchObject({ code: "OPTION_MEANINGLESS" });
   rmSync(folder, { recursive: true });
+});
+
+describe("what rows behind the vocabulary hold", () => {
+  const KEYS = ["embedding.word_embeddings.weight", "output_layer.weight"];
+  const CHECK = "rows behind the vocabulary hold nothing that was learnt";
+
+  /** A model with rows behind its own, made of its last ones. */
+  function padded(folder: string, row: (value: number, i: number) => number, config: boolean): string {
+    const state = readState(llama.native);
+    for (const key of KEYS) {
+      const { bytes, shape, ...rest } = state.get(key)!;
+      const [rows = 0, width = 0] = shape;
+      const own = new Float32Array(Uint8Array.from(bytes).buffer);
+      const more = Float32Array.from({ length: 10 * width }, (_, i) => row(own.at(-1 - i)!, i));
+      const all = Buffer.concat([bytes, Buffer.from(more.buffer)]);
+      state.set(key, { ...rest, shape: [rows + 10, width], bytes: all });
+    }
+    return writeDcp(join(folder, "padded"), state, config ? { config: join(llama.hf, "config.json") } : {});
+  }
+
+  test.each<[string, (value: number, i: number) => number, number]>([
+    ["zeros", () => 0, 0],
+    ["one row again and again", (_, i) => i % 18, 0],
+    ["what initialisation left", (value) => value / 20, 0],
+    ["what training left", (value) => value, 2],
+  ])("%s: validate looks, inspect says that it does not", async (_, row, failed) => {
+    const folder = scratch();
+    const model = modelAt(padded(folder, row, true));
+    const { checks, differences } = await validate(model);
+    expect(checks.find(({ name }) => name === CHECK)).toMatchObject({
+      status: failed === 0 ? "passed" : "failed",
+      failed,
+    });
+    const found = differences.filter(({ kind }) => kind === "padding");
+    expect(found.map(({ key }) => key)).toEqual(failed === 0 ? [] : KEYS);
+    if (failed > 0) expect(found[0]!.detail).toMatch(/rows 70 to 79 look trained: values of .* there, of .* before/);
+    const { notes } = inspect(model.checkpoint, { adapters });
+    expect(notes.filter((note) => note.includes("80 rows"))).toHaveLength(2);
+    expect(notes).toContain("not checked, what these rows hold: `validate` and `convert` look at them");
+    model.checkpoint.close();
+  });
+
+  test("a model without such rows has no such check, and one whose config is its run's arguments says why", async () => {
+    const names = async (path: string, config?: string) => {
+      const model = modelAt(path, config);
+      const { checks } = await validate(model);
+      const { notes } = inspect(model.checkpoint, { adapters, config });
+      model.checkpoint.close();
+      return { check: checks.find(({ name }) => name === CHECK), notes };
+    };
+    expect(await names(llama.native, llama.hf)).toMatchObject({ check: undefined });
+    const alone = await names(llama.native);
+    expect(alone.check).toMatchObject({ status: "not checked", detail: expect.stringContaining("(--config)") });
+    expect(alone.notes.some((note) => note.startsWith("not checked, how many rows are the vocabulary's"))).toBe(true);
+  });
 });
 
 test.each([

@@ -59,18 +59,25 @@ export function* checkPadding(
   padding: readonly Padding[],
   isWaived: (key: string) => boolean,
 ): Generator<number, void> {
-  for (const one of padding) {
-    const { key, rows, all, told } = one;
-    if (told || isWaived(key)) continue;
-    const count = all - rows;
-    const rest = rowsOf(one, rows, count);
-    const before = rowsOf(one, Math.max(0, rows - count), Math.min(rows, count));
-    if (areAlike(rest, one.width) && (count > 1 || isCopy(rest, before))) continue;
-    const [theirs, ours] = [rootMeanSquare(rest), rootMeanSquare(before)];
-    if (theirs <= SMALL * ours) continue;
-    throw inUse(one, theirs, ours);
-  }
+  const [first] = yield* paddingFaults(padding.filter(({ key }) => !isWaived(key)));
+  if (first !== undefined) throw first;
+}
+
+/** Yields bytes read; gives what `checkPadding` throws, of each tensor. */
+export function* paddingFaults(padding: readonly Padding[]): Generator<number, InputError[]> {
+  const faults = padding.flatMap((one) => (one.told ? [] : (faultOf(one) ?? [])));
   yield padding.reduce((sum, { all, rows, width }) => sum + (all - rows) * width, 0);
+  return faults;
+}
+
+function faultOf(one: Padding): InputError | null {
+  const { rows, all } = one;
+  const count = all - rows;
+  const rest = rowsOf(one, rows, count);
+  const before = rowsOf(one, Math.max(0, rows - count), Math.min(rows, count));
+  if (areAlike(rest, one.width) && (count > 1 || isCopy(rest, before))) return null;
+  const [theirs, ours] = [rootMeanSquare(rest), rootMeanSquare(before)];
+  return theirs <= SMALL * ours ? null : inUse(one, theirs, ours);
 }
 
 function rowsOf({ key, dtype, width, source }: Padding, first: number, count: number): Float64Array {
