@@ -87,11 +87,13 @@ module.exports = {
       severity: "error",
       comment:
         "what GPTModel computes is one code upstream, and one here; it shares nothing with tables and with hf.ts",
-      from: { path: "^adapters/([^/]+/native-megatron|trainers/megatron-graph(-moe|-routing|-vision)?)\\.ts$" },
+      from: {
+        path: "^adapters/([^/]+/native-megatron|trainers/megatron-graph(-moe|-routing|-vision)?|common/gated-delta/megatron-graph)\\.ts$",
+      },
       to: {
         path: "^(src|adapters|numerics)/",
         pathNot:
-          "^(numerics/(graph|rope|routing)\\.ts|adapters/([^/]+/config|trainers/megatron-graph(-moe|-routing|-vision)?)\\.ts|src/base/errors\\.ts)$",
+          "^(numerics/(graph|rope|routing)\\.ts|adapters/((common/)?[^/]+/config|trainers/megatron-graph(-moe|-routing|-vision)?|common/gated-delta/megatron-graph)\\.ts|src/base/errors\\.ts)$",
       },
     },
     {

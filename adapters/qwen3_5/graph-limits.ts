@@ -1,7 +1,6 @@
 // Configs and inputs that upstream's own forward passes fail on, and the graphs therefore refuse.
 import type { Forward, ForwardInput } from "../../numerics/graph.ts";
 import { InputError } from "../../src/base/errors.ts";
-import type { Side } from "../../src/table/rule.ts";
 import type { Qwen35Config } from "./config.ts";
 
 const noGraph = (message: string, expected: string, found: string | number): InputError =>
@@ -45,14 +44,17 @@ export function checkTorchtitan({ vision, mropeSection, rope }: Qwen35Config): v
   }
 }
 
+/** What an upstream tells images apart by. */
+export type ByRuns = "features" | "positions";
+
 /**
- * Both upstreams treat a run of image tokens as one image: torchtitan places features by runs, transformers derives
- * only positions from them.
+ * All upstreams treat a run of image tokens as one image: torchtitan places features by runs, transformers and Megatron
+ * Bridge derive only positions from them.
  * @throws InputError INPUTS_INVALID where runs and images are not the same
  */
-export function withSeparateImages(forward: Forward, config: Qwen35Config, side: Side): Forward {
+export function withSeparateImages(forward: Forward, config: Qwen35Config, byRuns: ByRuns): Forward {
   return (op, weight, input) => {
-    if (side === "native" || input.positions_T3 === undefined) checkRuns(input, config);
+    if (byRuns === "features" || input.positions_T3 === undefined) checkRuns(input, config);
     return forward(op, weight, input);
   };
 }

@@ -3,15 +3,20 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { MXFP4_EXPERTS } from "../common/encodable.ts";
+import { gatedDeltaArguments } from "../common/gated-delta/megatron-args.ts";
 import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwenVisionInput } from "../common/qwen-vision-config.ts";
+import { megatronRow } from "../trainers/megatron.ts";
+import { LANGUAGE_MODEL } from "../trainers/megatron-vision.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
 import { hfForward } from "./hf.ts";
 import { qwen35Axes, qwen35Rules } from "./mapping.ts";
+import { emptyEntries, megatronRules } from "./megatron.ts";
 import { nativeDifferences, nativeForward } from "./native.ts";
+import { megatronDifferences, megatronForward } from "./native-megatron.ts";
 
 /** When torchtitan first had the family. */
 const INTRODUCED = "2026-06-10";
@@ -22,15 +27,27 @@ const row = torchtitanRows<Qwen35Config>({
   graph(config, spelling) {
     checkTower(config);
     checkTorchtitan(config);
-    return withSeparateImages(nativeForward(config, spelling), config, "native");
+    return withSeparateImages(nativeForward(config, spelling), config, "features");
   },
   differences: nativeDifferences,
+});
+
+const megatron = megatronRow<Qwen35Config>({
+  rules: megatronRules,
+  within: ["", LANGUAGE_MODEL],
+  emptyEntries,
+  ownArguments: gatedDeltaArguments,
+  graph(config) {
+    checkTower(config);
+    return withSeparateImages(megatronForward(config), config, "positions");
+  },
+  differences: megatronDifferences,
 });
 
 export const qwen35 = defineFamily({
   ...common("qwen3_5"),
   flavours: ["dense", ...FLAVOURS],
-  layouts: [row("torchtitan", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED })],
+  layouts: [row("torchtitan", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }), megatron],
 });
 
 export const qwen35Moe = defineFamily({
@@ -39,6 +56,7 @@ export const qwen35Moe = defineFamily({
   layouts: [
     row("torchtitan", TORCHTITAN["2026-07-16"]),
     row("torchtitan-2026-05", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }, "2026-07-16"),
+    megatron,
   ],
 });
 
@@ -64,6 +82,8 @@ function common(family: Qwen35Family) {
       "https://github.com/pytorch/torchtitan/blob/v0.3.0/torchtitan/models/qwen3_5/state_dict_adapter.py",
       `https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/${family}/modeling_${family}.py`,
       "https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/conversion_mapping.py",
+      "https://github.com/NVIDIA-NeMo/Megatron-Bridge/blob/067f987df/src/megatron/bridge/models/qwen/qwen35_bridge.py",
+      "https://github.com/NVIDIA-NeMo/Megatron-Bridge/blob/067f987df/src/megatron/bridge/models/qwen_vl/qwen35_vl_bridge.py",
     ],
     probes: probesOf(family),
     parse: (json: JsonObject, where: string) => parseQwen35Config(family, json, where),
@@ -82,7 +102,7 @@ function common(family: Qwen35Family) {
 
 function hfGraph(config: Qwen35Config): Forward {
   checkTower(config);
-  return withSeparateImages(hfForward(config), config, "hf");
+  return withSeparateImages(hfForward(config), config, "positions");
 }
 
 function mathOf(config: Qwen35Config) {

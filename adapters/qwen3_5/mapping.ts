@@ -1,7 +1,7 @@
 // Qwen3.5: gated delta nets with full attention between them, dense or with experts, and a vision tower. Channels stand in
 // the same order on both sides: halves are rotated on both, and wq holds each head's query and gate as q_proj does.
 // Axes of the text: l layers, full and delta the layers of each kind, v vocabulary, d model, f ffn, g ffn of an expert,
-// y ffn of the shared expert, e experts, n query heads, k key/value heads, H channels of a head. Of a delta net: j key
+// y ffn of the shared expert, e experts, n query heads, k key/value heads, r = n/k, H channels of a head. Of a delta net: j key
 // heads, w value heads, K and V channels of each, s tokens of the convolution. Of the tower: b blocks, u width, i ffn,
 // a heads, B channels of a head, c colours, t frames, p and q rows and columns of a patch, x positions, m patches a
 // token, z = m·u, o width of what it hands on.
@@ -9,7 +9,6 @@
 //   pytorch/torchtitan@fc5a72960f1e:torchtitan/models/qwen3_5/state_dict_adapter.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/modeling_qwen3_5_moe.py
 import {
-  alsoSpelled,
   concat,
   critical,
   drop,
@@ -24,7 +23,7 @@ import {
   tower,
 } from "../../src/table/rule.ts";
 import { DECAY, EXPERT_BIAS, ROUTER, STATE_NORM } from "../common/critical.ts";
-import { deltaAxes, range } from "../common/gated-delta/config.ts";
+import { deltaAxes, range, secondAxes } from "../common/gated-delta/config.ts";
 import type { Spelling } from "../trainers/torchtitan.ts";
 import type { Qwen35Config, Qwen35Experts, Qwen35Vision } from "./config.ts";
 
@@ -38,7 +37,9 @@ export const qwen35Axes = (c: Qwen35Config) => ({
   n: c.nHeads,
   k: c.nKvHeads,
   H: c.headDim,
+  r: c.nHeads / c.nKvHeads,
   ...deltaAxes(c.delta),
+  ...secondAxes(c.dim),
   ...(c.moe === null ? {} : expertAxes(c.moe)),
   ...(c.vision === null ? {} : visionAxes(c.vision)),
 });
@@ -61,20 +62,32 @@ const visionAxes = (vision: Qwen35Vision) => ({
   o: vision.outDim,
 });
 
+/** Configs may announce it. */
+export const MTP = "head that predicts a second token";
+
 /** transformers skips these keys, too: `_keys_to_ignore_on_load_unexpected`. */
-const MTP = {
-  reason: "belongs to the head that predicts a second token, which neither model has",
-  help: "--allow-drop 'mtp.*' converts the model without that head",
+const WITHOUT_MTP = {
+  reason: `belongs to the ${MTP}, which this layout has no place for`,
+  help: "--allow-drop 'mtp.*' converts the model without that head; --to megatron keeps it",
 };
+
+/** Of files with a tensor for each expert. */
+export const PER_EXPERT = "per expert";
 
 export const qwen35Rules = (c: Qwen35Config, spelling: Spelling): Rule[] =>
   c.vision === null ? rulesOf(c, spelling, "model").map(alsoAsPart) : rulesOf(c, spelling, "model.language_model");
 
 /** transformers reads and writes a text-only model under the names of the whole model. */
-const alsoAsPart = (rule: Rule): Rule =>
-  rule.kind === "map" && rule.hf.every(({ key }) => key.startsWith("model."))
-    ? alsoSpelled("hf", [rule.hf[0]!.key.replace("model.", "model.language_model.")], rule)
-    : rule;
+export const alsoAsPart = (rule: Rule): Rule => {
+  if (rule.kind !== "map") return rule;
+  const hf = rule.hf.map(({ spellings = [], ...term }) => ({
+    ...term,
+    spellings: term.key.startsWith("model.")
+      ? [...spellings, term.key.replace("model.", "model.language_model.")]
+      : spellings,
+  }));
+  return { ...rule, hf };
+};
 
 // biome-ignore format: a table
 function rulesOf(c: Qwen35Config, spelling: Spelling, text: string): Rule[] {
@@ -95,7 +108,7 @@ function rulesOf(c: Qwen35Config, spelling: Spelling, text: string): Rule[] {
         ]
       : [rename("lm_head.weight",              "lm_head.weight",                                "v d")]),
     ...(c.vision === null ? [] : tower("vision tower", visionTower)),
-    refuse("hf", "mtp.{key}", MTP, c.announcesMtp ? "head that predicts a second token" : undefined),
+    refuse("hf", "mtp.{key}", WITHOUT_MTP, c.announcesMtp ? MTP : undefined),
   ];
 }
 
@@ -160,7 +173,7 @@ function experts(layer: string, { expert, expertBias }: Spelling): Rule[] {
   return [
     critical(ROUTER,
       rename(`${native}.router.gate.weight`,         `${hf}.gate.weight`,                    "e d")),
-    ...inOrder("per expert",
+    ...inOrder(PER_EXPERT,
       [
         concat({ gate: w1, up: w3 },                 `${hf}.experts.gate_up_proj`,           "e (gate: g | up: g) d"),
         rename(w2,                                   `${hf}.experts.down_proj`,              "e d g"),

@@ -1,5 +1,6 @@
 import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
+import { gatedDeltaArguments } from "../common/gated-delta/megatron-args.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { megatronRow } from "../trainers/megatron.ts";
 import { vllmRow } from "../trainers/vllm.ts";
@@ -7,7 +8,6 @@ import { parseQwen3NextConfig, type Qwen3NextConfig } from "./config.ts";
 import { hfForward } from "./hf.ts";
 import { qwen3NextAxes } from "./mapping.ts";
 import { emptyEntries, megatronRules } from "./megatron.ts";
-import { ownArguments } from "./megatron-args.ts";
 import { megatronForward } from "./native-megatron.ts";
 import { vllmRules } from "./vllm.ts";
 
@@ -36,7 +36,7 @@ export const qwen3Next = defineFamily({
   hfConfig: (_, json) => json,
   hf: { graph: hfForward },
   layouts: [
-    megatronRow({ rules: megatronRules, emptyEntries, ownArguments, graph: megatronForward }),
+    megatronRow({ rules: megatronRules, emptyEntries, ownArguments: gatedDeltaArguments, graph: megatronForward }),
     vllmRow(vllmRules),
   ],
 });

@@ -1,13 +1,13 @@
 // Qwen3-Next: gated delta nets with gated attention between them, and experts beside a gated shared one.
 // Axes: l layers, full and delta the layers of each kind of attention, dense and moe those of each kind of feed-forward, v
-// vocabulary, d model, x two of them side by side, m the layer of the head that predicts a second token, f ffn, g ffn of an expert, y of the shared one, e experts, n query heads,
-// k key/value heads, r = n/k query heads a key head, H channels of a head. Of a delta net: j key heads, w value heads, R = w/j
+// vocabulary, d model, f ffn, g ffn of an expert, y of the shared one, e experts, n query heads, k key/value heads,
+// r = n/k query heads a key head, H channels of a head. Of a delta net: j key heads, w value heads, R = w/j
 // of them a key head, K and V channels of each, s tokens of the convolution.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_next/modeling_qwen3_next.py
 //   pytorch/torchtitan@v0.3.0:torchtitan/experiments/transformers_modeling_backend/moe_replacement.py
 import { critical, type Dims, type MapRule, type Rule, refuse } from "../../src/table/rule.ts";
 import { DECAY, STATE_NORM } from "../common/critical.ts";
-import { deltaAxes, range } from "../common/gated-delta/config.ts";
+import { deltaAxes, range, secondAxes } from "../common/gated-delta/config.ts";
 import type { Qwen3NextConfig } from "./config.ts";
 
 export const qwen3NextAxes = (c: Qwen3NextConfig) => ({
@@ -18,8 +18,6 @@ export const qwen3NextAxes = (c: Qwen3NextConfig) => ({
   moe: range(c.nLayers).filter((layer) => !c.denseLayers.includes(layer)),
   v: c.vocabSize,
   d: c.dim,
-  x: 2 * c.dim,
-  m: [0],
   f: c.ffnDim,
   g: c.expertDim,
   y: c.sharedDim,
@@ -30,6 +28,7 @@ export const qwen3NextAxes = (c: Qwen3NextConfig) => ({
   H: c.headDim,
   R: c.delta.nValueHeads / c.delta.nKeyHeads,
   ...deltaAxes(c.delta),
+  ...secondAxes(c.dim),
 });
 
 /** transformers skips these keys, too: `_keys_to_ignore_on_load_unexpected`. */

@@ -32,7 +32,7 @@ const row = torchtitanRows<Qwen3VlConfig>({
 const REMOVED = "2026-06-10";
 const megatron = megatronRow<Qwen3VlConfig>({
   rules: megatronRules,
-  within: LANGUAGE_MODEL,
+  within: [LANGUAGE_MODEL],
   emptyEntries,
   graph(config) {
     checkTower(config);

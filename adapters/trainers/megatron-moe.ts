@@ -59,37 +59,44 @@ interface ExpertNames {
 
 const PROJECTIONS: ExpertNames = { files: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" };
 
-/** Axes: e experts, g ffn of an expert. `names` are those of an expert in HF's files. */
+/** As the Hub's files mostly have experts, and as transformers 5 holds them. Axes: e experts, g ffn of an expert. */
 export function experts(layer: Layer, names: ExpertNames = PROJECTIONS): MapRule[] {
+  const { each, stacked } = expertForms(layer, names);
+  return inOrder(RUN_TIME, each, stacked);
+}
+
+/** Experts where HF's files have each alone, and where they have them stacked. `names` are those of an expert alone. */
+export function expertForms(
+  layer: Layer,
+  names: ExpertNames = PROJECTIONS,
+): Readonly<Record<"each" | "stacked", MapRule[]>> {
   const one = (name: "gate" | "up" | "down") => layer.hf(`${names.files}.{e}.${names[name]}.weight`);
   const joined = { [layer.hf("mlp.experts.gate_up_proj")]: "e (gate: g | up: g) d" };
   const down = { [layer.hf("mlp.experts.down_proj")]: "e d g" };
   if (layer.isApart) {
     const [gate, up] = [`${OWN}.{e}.linear_fc1.weight_w`, `${OWN}.{e}.linear_fc1.weight_v`];
     const fc2 = layer.term(`${OWN}.{e}.linear_fc2.weight`, "d g");
-    return inOrder(
-      RUN_TIME,
-      [
+    return {
+      each: [
         map("rename", layer.term(gate, "g d"), { [one("gate")]: "g d" }),
         map("rename", layer.term(up, "g d"), { [one("up")]: "g d" }),
         map("rename", fc2, { [one("down")]: "d g" }),
       ],
-      [
+      stacked: [
         map("gateUp", { ...layer.term(gate, "gate: g d"), ...layer.term(up, "up: g d") }, joined),
         map("stackExperts", fc2, down),
       ],
-    );
+    };
   }
   const fc1 = layer.term(`${OWN}.linear_fc1.weight`, "e (gate: g | up: g) d");
   const fc2 = layer.term(`${OWN}.linear_fc2.weight`, "e d g");
-  return inOrder(
-    RUN_TIME,
-    [
+  return {
+    each: [
       map("gateUp", fc1, { [one("gate")]: "gate: g d", [one("up")]: "up: g d" }),
       map("stackExperts", fc2, { [one("down")]: "d g" }),
     ],
-    [map("rename", fc1, joined), map("rename", fc2, down)],
-  );
+    stacked: [map("rename", fc1, joined), map("rename", fc2, down)],
+  };
 }
 
 /** `moe_shared_expert_intermediate_size`: one MLP beside the experts, of `f` channels. */

@@ -34,12 +34,12 @@ import { megatronConfigOf, type OwnArguments } from "./megatron-args.ts";
 /** `megatron` in a family's list of layouts. */
 export const megatronRow = <C>({
   ownArguments = {},
-  within = "",
+  within = [""],
   ...row
 }: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries"> & {
   readonly ownArguments?: OwnArguments;
-  /** Of GPTModel in a model of several parts: `language_model.` */
-  readonly within?: string;
+  /** Of GPTModel, which models of several parts have under `language_model.` A family may have models of both kinds. */
+  readonly within?: readonly string[];
 }): LayoutRow<C> => ({
   ...row,
   name: "megatron",
@@ -50,9 +50,11 @@ export const megatronRow = <C>({
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
     { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },
   ],
-  padded: ["embedding.word_embeddings.weight", "output_layer.weight"].map((key) => `${within}${key}`),
+  padded: within.flatMap((prefix) => PADDED.map((key) => `${prefix}${key}`)),
   stackOf,
 });
+
+const PADDED = ["embedding.word_embeddings.weight", "output_layer.weight"];
 
 /** What modules of a dense layer, local ones or Transformer Engine's, ask for in loading; nothing is in it without FP8. */
 const DENSE_MODULES = [

@@ -56,4 +56,7 @@ export const deltaAxes = (delta: DeltaNet) => ({
   one: 1,
 });
 
+/** Of the head that predicts a second token: its one layer, and two widths of the model side by side, which it reads. */
+export const secondAxes = (dim: number) => ({ second: [0], both: 2 * dim });
+
 export const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);

@@ -1,7 +1,7 @@
-// What arguments of Megatron-LM say of Qwen3-Next alone.
+// What arguments of Megatron-LM say of Qwen3-Next and Qwen3.5 alone.
 //   NVIDIA/Megatron-LM@core_v0.16.1:megatron/core/transformer/transformer_config.py, `linear_attention_freq`
-import type { JsonObject } from "../../src/base/json.ts";
-import type { OwnArguments } from "../trainers/megatron-args.ts";
+import type { JsonObject } from "../../../src/base/json.ts";
+import type { OwnArguments } from "../../trainers/megatron-args.ts";
 
 /** Under one name on each side. */
 const DELTA = [
@@ -12,7 +12,7 @@ const DELTA = [
   "linear_conv_kernel_dim",
 ];
 
-export const ownArguments: OwnArguments = {
+export const gatedDeltaArguments: OwnArguments = {
   centredNorms: true,
   fields: (args) => {
     const types = layerTypes(args);
