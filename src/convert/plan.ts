@@ -12,7 +12,7 @@ import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { planSafetensors } from "../formats/safetensors/write.ts";
 import { checkAdapters, checkArgument } from "../model/argument-kinds.ts";
 import type { ConfigFile } from "../model/configs/config-files.ts";
-import { type ConversionRecord, encodeRecord } from "../model/record.ts";
+import { type ConversionRecord, encodeRecord, recordByteLength } from "../model/record.ts";
 import { hasTokenizer, type SideFiles, sideFilesOf } from "../model/side-files.ts";
 import type { Padding } from "../model/tensors/padding.ts";
 import { type Target, targetAt } from "../output/target.ts";
@@ -87,8 +87,11 @@ export interface ConversionPlan
   /** What the target is, which its writing finds; null where that is not found. */
   readonly seal: TargetSeal | null;
   readonly isUnsealed: boolean;
-  /** The record as it will be but for what the target turns out to be; null where it tells nothing of that. */
-  readonly recordText: string | null;
+  /**
+   * The record as it will be but for what the target turns out to be; null where it tells nothing of that. Megabytes of a
+   * large model, and asked for by parts alone.
+   */
+  readonly recordText: () => string | null;
   /** What was asked for, by the names of options. */
   readonly asked: Readonly<Record<string, string>>;
   /** The target's config as it will be written; null where it has none. */
@@ -189,9 +192,7 @@ export function planConversion(
     seal,
     isUnsealed,
     config: beside?.config ?? null,
-    get recordText() {
-      return beside?.recordText() ?? null;
-    },
+    recordText: () => beside?.recordText() ?? null,
     asked: { ...askedFor(options), ...mergedWith(source) },
     hashesFiles,
     memory,
@@ -274,10 +275,7 @@ interface BesideOptions extends Pick<Choices, "isWaived"> {
   readonly isUnsealed: boolean;
 }
 
-interface Beside extends Pick<ConversionPlan, "files" | "notes" | "config"> {
-  /** Megabytes of a large model, and asked for by parts alone. */
-  readonly recordText: () => string | null;
-}
+type Beside = Pick<ConversionPlan, "files" | "notes" | "config" | "recordText">;
 
 /** What lies beside the weights in a target directory. */
 function besideFiles(
@@ -308,11 +306,11 @@ function besideFiles(
 /** With what the target turns out to be. */
 function recordFile(record: ConversionRecord, seal: TargetSeal | null): OutputFile {
   if (seal === null || seal.sealed === null) return textFile(RECORD_NAME, encodeRecord(record));
-  const text = () => encodeRecord({ ...record, seal: seal.sealed ?? undefined });
-  const byteLength = Buffer.byteLength(text());
+  const sealed = () => ({ ...record, seal: seal.sealed ?? undefined });
+  const byteLength = recordByteLength(sealed());
   const make = async () => {
     await seal.finish();
-    return Buffer.from(text());
+    return Buffer.from(encodeRecord(sealed()));
   };
   return { name: RECORD_NAME, byteLength, parts: [{ kind: "late", byteLength, make }] };
 }

@@ -1,48 +1,18 @@
 // What a target is, found while it is written: the hash of every tensor as Hugging Face has it, of bytes that pass by where
 // they pass whole, and of the source read once more, in step with the writing, where they do not.
 import { createHash } from "node:crypto";
-import type { Dtype } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
-import { isFloat } from "../base/floats.ts";
 import type { Blocks } from "../base/threads/blocks.ts";
 import type { Lane } from "../base/threads/lane.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
-import type { TensorInfo } from "../formats/checkpoint.ts";
-import type { Model } from "../model/model.ts";
-import type { ConversionRecord, RecordSeal } from "../model/record.ts";
-import { asHf, asHfPlanned, type HfView } from "../views/as-hf.ts";
-import { rounds } from "../views/cast.ts";
+import type { RecordSeal } from "../model/record.ts";
 import { EMPTY_HASH, type Hashes, hashesFor } from "../views/identity/hash-thread.ts";
 import { rootOf } from "../views/identity/merkle.ts";
-import type { Mapping, Planned } from "../views/mapping.ts";
-import { virtualSource } from "../views/produce.ts";
-import { castSource } from "../views/rounding.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import type { ConversionMemory } from "./memory.ts";
-import { type Held, holders, type SealOutline, type SealShare } from "./parts/seal-share.ts";
-import { Passing } from "./passing.ts";
-import { copiesIn, mayPass, passingAt, targetKey, targetTypes } from "./seal-keys.ts";
-
-/** What is known of a conversion when it is planned. */
-export interface Sealing {
-  readonly model: Model | null;
-  /** Of the model, where the conversion has one that its view can take over. */
-  readonly plan: Planned | null;
-  readonly mapping: Mapping;
-  /** Of the conversion that made the source, where this is the way back. */
-  readonly record: ConversionRecord | null;
-  readonly isEncoded: boolean;
-  /** Whether files hold parts of tensors that are no ranges of them: their bytes pass in no order. */
-  readonly isCut: boolean;
-  /** Of the working buffer; known once the whole plan is. */
-  readonly bufferBytes: () => number;
-}
-
-/** A tensor of the model and the hash that it gets. */
-interface Hashed {
-  readonly id: number;
-  readonly info: TensorInfo;
-}
+import type { Held, SealOutline, SealShare } from "./parts/seal-share.ts";
+import type { Passing } from "./passing.ts";
+import { type Hashed, isPlain, type Sealing, type SealTensors, sealTensors } from "./seal-tensors.ts";
 
 const MOST_BLOCK_BYTES = 1 << 20;
 const NONE = "0".repeat(64);
@@ -62,23 +32,12 @@ export function targetSeal(sealing: Sealing): TargetSeal | null {
 }
 
 export class TargetSeal {
-  /** Bytes that are hashed. */
-  readonly bytes: number;
   readonly #config: string | null;
-  /** Those whose bytes pass by as they are hashed: found when they are asked for, which a plan alone never does. */
-  readonly #findPassing: () => Passing;
-  #found: Passing | undefined;
-  /** All, in the types of the target. */
-  readonly #target: readonly Hashed[];
-  readonly #source: TensorSource;
-  /** Finds a tensor of the target that holds elements of one of the model. */
-  readonly #heldBy: () => (key: string) => string;
-  /** All, in the types of the source, where the target is a rounding. */
-  readonly #rounded: {
-    readonly source: TensorSource;
-    readonly all: readonly Hashed[];
-    readonly dtypes: Dtype[];
-  } | null;
+  /** Found when they are first asked for, which a plan of a large model does not do where it need not. */
+  readonly #findTensors: () => SealTensors;
+  #foundTensors: SealTensors | undefined;
+  /** Those whose bytes pass by as they are hashed. */
+  #foundPassing: Passing | undefined;
   #hashes: Hashes | null = null;
   #shared: Blocks | undefined;
   /** What other threads find, in place of `#hashes`. */
@@ -93,51 +52,32 @@ export class TargetSeal {
   #blockBytes = MOST_BLOCK_BYTES;
   #result: RecordSeal | null = null;
 
-  constructor({ model, plan, mapping, record, isCut, bufferBytes }: Sealing) {
-    this.#config = model === null ? null : mathematicsHash(model.family);
-    if (model === null) {
-      this.#source = virtualSource(mapping, bufferBytes);
-      this.#target = numbered(this.#source, 0);
-      this.#rounded = null;
-      this.#heldBy = () => (key) => key;
-      this.#findPassing = () =>
-        new Passing(this.#target.map((each) => ({ ...each, key: each.info.key, begin: 0, isWhole: true })));
-    } else {
-      const options = { tolerate: true, mixedDtypes: true, bufferBytes };
-      const view = plan === null ? asHf(model, options) : asHfPlanned(model, plan, options);
-      const typeOf = targetTypes(view, mapping, record);
-      const toHf = mapping.to.side === "hf";
-      this.#heldBy = toHf ? () => (key) => targetKey(key, view, mapping, record) : () => holders(view, mapping);
-      this.#source = castSource(wideWhereCast(view, typeOf).source, typeOf);
-      this.#target = numbered(this.#source, 0);
-      const types = [...view.source.tensors.values()].map(({ key, dtype }) => [dtype, typeOf(key) ?? dtype] as const);
-      const casts = types.filter(([from, to]) => isFloat(from) && isFloat(to) && rounds(from, to));
-      const dtypes = [...new Set(casts.map(([, to]) => to))];
-      const all = dtypes.length === 0 || mapping.to.side === "hf" ? null : numbered(view.source, this.#target.length);
-      this.#rounded = all && { source: view.source, all, dtypes };
-      this.#findPassing = () => {
-        if (!mayPass(view, mapping)) return new Passing([]);
-        const copies = isCut ? new Map<never, never>() : copiesIn(mapping);
-        return new Passing(
-          this.#target.flatMap((each) => {
-            const at = passingAt(each.info, view, mapping, record, copies);
-            return at === null ? [] : [{ ...each, ...at }];
-          }),
-        );
-      };
-    }
-    this.bytes = this.all.reduce((sum, { info }) => sum + info.byteLength, 0);
+  constructor(sealing: Sealing) {
+    this.#config = sealing.model === null ? null : mathematicsHash(sealing.model.family);
+    this.#findTensors = () => sealTensors(sealing);
+    if (!isPlain(sealing)) this.#foundTensors = this.#findTensors();
+  }
+
+  get #tensors(): SealTensors {
+    this.#foundTensors ??= this.#findTensors();
+    return this.#foundTensors;
   }
 
   get #passing(): Passing {
-    this.#found ??= this.#findPassing();
-    return this.#found;
+    this.#foundPassing ??= this.#tensors.findPassing();
+    return this.#foundPassing;
+  }
+
+  /** Bytes that are hashed. */
+  get bytes(): number {
+    return this.all.reduce((sum, { info }) => sum + info.byteLength, 0);
   }
 
   /** What it will be, of the length that it will have; the result once there is one. */
   get sealed(): RecordSeal | null {
     if (this.#config === null) return null;
-    const dtypes = this.#rounded?.dtypes ?? [];
+    // A plain conversion, whose tensors nobody asked for yet, casts none.
+    const dtypes = this.#foundTensors?.rounded?.dtypes ?? [];
     return (
       this.#result ?? {
         root: NONE,
@@ -151,13 +91,14 @@ export class TargetSeal {
   outline(): SealOutline {
     const leaves = (all: readonly Hashed[]) =>
       all.map(({ info: { key, dtype, shape } }) => ({ name: key, dtype, shape }));
-    const { all = null, dtypes = [] } = this.#rounded ?? {};
-    return { config: this.#config, dtypes, target: leaves(this.#target), rounded: all && leaves(all) };
+    const { target, rounded } = this.#tensors;
+    const { all = null, dtypes = [] } = rounded ?? {};
+    return { config: this.#config, dtypes, target: leaves(target), rounded: all && leaves(all) };
   }
 
   /** Bytes of each tensor and one of the target that holds elements of it, in the order of their numbers. */
   held(): readonly Held[] {
-    const heldBy = this.#heldBy();
+    const heldBy = this.#tensors.heldBy();
     return this.all.map(({ info: { key, byteLength } }) => ({ key: heldBy(key), byteLength }));
   }
 
@@ -169,7 +110,8 @@ export class TargetSeal {
 
   /** All tensors that are hashed, by their numbers. */
   get all(): readonly Hashed[] {
-    return [...this.#target, ...(this.#rounded?.all ?? [])];
+    const { target, rounded } = this.#tensors;
+    return [...target, ...(rounded?.all ?? [])];
   }
 
   /** Number of the tensor that a target's bytes are hashed as; undefined where they are not. */
@@ -179,9 +121,9 @@ export class TargetSeal {
 
   /** SHA-256 of a tensor, of the source. */
   hashed(id: number): string {
-    const count = this.#target.length;
-    const [source, tensor] =
-      id < count ? [this.#source, this.#target[id]] : [this.#rounded?.source, this.#rounded?.all[id - count]];
+    const { source: own, target, rounded } = this.#tensors;
+    const count = target.length;
+    const [source, tensor] = id < count ? [own, target[id]] : [rounded?.source, rounded?.all[id - count]];
     if (source === undefined || tensor === undefined) throw new RangeError(`the seal has no tensor ${id}`);
     const hash = createHash("sha256");
     for (const bytes of this.#blocks(source, tensor)) hash.update(bytes);
@@ -240,7 +182,7 @@ export class TargetSeal {
     for (const { id, info, done } of this.#passing.all) {
       if (done === info.byteLength) continue;
       this.#hashes.reset(id);
-      for (const _ of this.#read(this.#source, { id, info })) onStep();
+      for (const _ of this.#read(this.#tensors.source, { id, info })) onStep();
     }
     return this.#hashes.digests();
   }
@@ -254,8 +196,9 @@ export class TargetSeal {
     if (lacking !== undefined) throw new Error(`"${lacking.info.key}": was not hashed`);
     const root = (all: readonly Hashed[]) =>
       rootOf(all.map(({ id, info }) => ({ ...info, name: info.key, sha256: digests.get(id) ?? EMPTY_HASH })));
-    const roundingOf = this.#rounded && { root: root(this.#rounded.all), dtypes: this.#rounded.dtypes };
-    this.#result = { root: root(this.#target), config: this.#config ?? NONE, roundingOf };
+    const { target, rounded } = this.#tensors;
+    const roundingOf = rounded && { root: root(rounded.all), dtypes: rounded.dtypes };
+    this.#result = { root: root(target), config: this.#config ?? NONE, roundingOf };
     this.close();
   }
 
@@ -272,9 +215,10 @@ export class TargetSeal {
   *#readRest(): Generator<number, void, void> {
     const passing = new Set(this.#passing.all.map(({ id }) => id));
     const isOwn = ({ id }: Hashed) => this.#only === null || this.#only.has(id);
-    for (const each of this.#target) if (isOwn(each) && !passing.has(each.id)) yield* this.#read(this.#source, each);
-    if (this.#rounded === null) return;
-    for (const each of this.#rounded.all) if (isOwn(each)) yield* this.#read(this.#rounded.source, each);
+    const { source, target, rounded } = this.#tensors;
+    for (const each of target) if (isOwn(each) && !passing.has(each.id)) yield* this.#read(source, each);
+    if (rounded === null) return;
+    for (const each of rounded.all) if (isOwn(each)) yield* this.#read(rounded.source, each);
   }
 
   *#read(source: TensorSource, tensor: Hashed): Generator<number, void, void> {
@@ -314,16 +258,4 @@ interface Finishing {
 /** What a conversion tells of its target: the config's hash is null where no family is known. */
 export interface Result extends Omit<RecordSeal, "config"> {
   readonly config: string | null;
-}
-
-const numbered = ({ tensors }: TensorSource, first: number): Hashed[] =>
-  [...tensors.values()].map((info, i) => ({ id: first + i, info }));
-
-/** Encoded tensors that are cast are rounded once, from all their digits. */
-function wideWhereCast(view: HfView, typeOf: (key: string) => Dtype | undefined): HfView {
-  const cast = [...view.source.tensors.values()].filter(
-    ({ key, dtype, encoding }) => encoding !== undefined && (typeOf(key) ?? dtype) !== dtype,
-  );
-  const keys = cast.flatMap(({ key }) => view.origins.get(key) ?? [key]);
-  return keys.length === 0 ? view : view.widened(new Set(keys));
 }

@@ -33,7 +33,8 @@ export function checkWaivers({ globs }: Waivers, model: Model, between: () => re
 }
 
 /** Of tensors that a glob matches and that are not lost: they have a place, or are a part of one that has. */
-export function keptNote({ isWaived }: Waivers, model: Model, dropped: ReadonlySet<string>): string[] {
+export function keptNote({ globs, isWaived }: Waivers, model: Model, dropped: ReadonlySet<string>): string[] {
+  if (globs.length === 0) return [];
   const [first, ...others] = [...new Set(keysOf(model))].filter((key) => isWaived(key) && !dropped.has(key));
   if (first === undefined) return [];
   if (others.length === 0) return [`"${first}" matches --allow-drop and has a place: it is kept`];

@@ -40,10 +40,10 @@ export function decodedSource(source: Source, config: JsonObject | null, where: 
   return { ...view(new Set()), encoded, unrounded: view };
 }
 
-function decodedView(source: Source, { encoded, byPart }: Found, dtypeOf: (key: string) => Decoded): Source {
+function decodedView(source: Source, { encoded, partOf }: Found, dtypeOf: (key: string) => Decoded): Source {
   const tensors = new Map<string, TensorInfo>();
   for (const info of source.tensors.values()) {
-    const tensor = byPart.get(info.key);
+    const tensor = partOf(info.key);
     if (tensor === undefined) tensors.set(info.key, info);
     else if (tensor.codes === info.key) tensors.set(tensor.key, logicalInfo(tensor, dtypeOf(tensor.key)));
   }
@@ -143,37 +143,37 @@ function readScales(
 /** Memory that decoding takes beside the buffers of the conversion. */
 export const decodingBytes = (tensors: Iterable<EncodedTensor>): number => 7 * WINDOW + largestScales(tensors);
 
+/** What a key of codes or scales has behind that of the logical tensor. */
+const PART = /_(?:blocks|scales|scale_inv)$/;
+
 interface Found {
   /** By the key of the logical tensor. */
   readonly encoded: ReadonlyMap<string, EncodedTensor>;
-  /** By the keys of its codes and of its scales. */
-  readonly byPart: ReadonlyMap<string, EncodedTensor>;
+  /** By the key of its codes or of its scales. */
+  readonly partOf: (key: string) => EncodedTensor | undefined;
 }
 
 function findEncoded(source: Source, config: JsonObject | null, where: string): Found {
   const encoded = new Map<string, EncodedTensor>();
-  const byPart = new Map<string, EncodedTensor>();
-  const add = (tensor: EncodedTensor) => {
-    encoded.set(tensor.key, tensor);
-    byPart.set(tensor.codes, tensor).set(tensor.scales, tensor);
+  const ofPart = (name: string, key: string) => {
+    const tensor = encoded.get(name);
+    return tensor?.codes === key || tensor?.scales === key ? tensor : undefined;
   };
+  const partOf = (key: string) => ofPart(key, key) ?? ofPart(key.replace(PART, ""), key);
   const fp8 = fp8Blocks(blockSize(config, where));
   for (const { key, dtype, shape } of source.tensors.values()) {
     if (dtype === "F8_E4M3") {
-      const tensor = { encoding: fp8, key, shape, codes: key, scales: scaleKeyOf(key) };
-      checkScales(source, tensor, where);
-      add(tensor);
+      encoded.set(key, withScales(source, { encoding: fp8, key, shape, codes: key, scales: scaleKeyOf(key) }, where));
     } else if (dtype === "U8" && key.endsWith("_blocks") && shape.at(-1) === GROUP / 2) {
       const name = key.slice(0, -"_blocks".length);
       const logical = [...shape.slice(0, -2), shape.at(-2)! * GROUP];
       const tensor = { encoding: mxfp4, key: name, shape: logical, codes: key, scales: `${name}_scales` };
-      checkScales(source, tensor, where);
-      add(tensor);
+      encoded.set(name, withScales(source, tensor, where));
     }
   }
   for (const key of source.tensors.keys())
-    if (/_(?:scale_inv|scales)$/.test(key) && !byPart.has(key)) throw orphaned(key, where);
-  return { encoded, byPart };
+    if (/_(?:scale_inv|scales)$/.test(key) && partOf(key) === undefined) throw orphaned(key, where);
+  return { encoded, partOf };
 }
 
 function blockSize(config: JsonObject | null, where: string): readonly [number, number] {
@@ -188,7 +188,8 @@ function blockSize(config: JsonObject | null, where: string): readonly [number, 
   });
 }
 
-function checkScales(source: Source, tensor: EncodedTensor, where: string): void {
+/** With the source's own text for the key of the scales: a large model has tens of thousands of them. */
+function withScales(source: Source, tensor: EncodedTensor, where: string): EncodedTensor {
   const { codes, scales, encoding } = tensor;
   const info = source.tensors.get(scales);
   if (info === undefined) throw missing(source, tensor, where);
@@ -197,7 +198,8 @@ function checkScales(source: Source, tensor: EncodedTensor, where: string): void
   }
   const expected = encoding.stored(tensor).scales;
   const isSame = info.shape.length === expected.shape.length && info.shape.every((n, i) => n === expected.shape[i]);
-  if (info.dtype === expected.dtype && isSame) return;
+  if (info.dtype === expected.dtype && isSame)
+    return { encoding, key: tensor.key, shape: tensor.shape, codes, scales: info.key };
   const show = ({ dtype, shape }: Pick<TensorInfo, "dtype" | "shape">) => `${dtype} [${shape.join(", ")}]`;
   throw scaleFault(
     scales,

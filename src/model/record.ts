@@ -2,6 +2,7 @@
 // Written as JSON; `docs/formats.md` describes it for other readers.
 import { byteLengthOf, DTYPES, type Dtype } from "../base/dtype.ts";
 import { type ErrorDetails, InputError } from "../base/errors.ts";
+import { jsonByteLength, jsonText } from "../base/json/pieces.ts";
 import { type JsonFault, JsonReader, parseJson } from "../base/json.ts";
 import { VERSION } from "../base/version.ts";
 import { ENCODINGS, type EncodingName } from "../family/encodable.ts";
@@ -100,10 +101,16 @@ export function keepBytes<T extends { readonly byteLength: number }>(
   });
 }
 
-export function encodeRecord(record: ConversionRecord): string {
+export const encodeRecord = (record: ConversionRecord): string => `${jsonText(recordJson(record))}\n`;
+
+/** Length of the record's file, in bytes. */
+export const recordByteLength = (record: ConversionRecord): number => jsonByteLength(recordJson(record)) + 1;
+
+/** In its order, with maps for objects: a large model has tens of thousands of names in each. */
+function recordJson(record: ConversionRecord): object {
   const { family, from, to, safetensors, casts, aliases, spelling, order, orderAt, encodings, names, dropped, seal } =
     record;
-  const json = {
+  return {
     format: "convert-checkpoint record",
     version: RECORD_VERSION,
     writtenBy: `convert-checkpoint ${VERSION}`,
@@ -111,13 +118,13 @@ export function encodeRecord(record: ConversionRecord): string {
     from,
     to,
     safetensors,
-    casts: Object.fromEntries(casts),
-    aliases: Object.fromEntries(aliases),
-    spelling: Object.fromEntries(spelling),
+    casts,
+    aliases,
+    spelling,
     ...(order === null ? {} : { order }),
     ...(orderAt.length === 0 ? {} : { orderAt }),
-    ...(encodings.size === 0 ? {} : { encodings: Object.fromEntries(encodings) }),
-    ...(names.size === 0 ? {} : { names: Object.fromEntries(names) }),
+    ...(encodings.size === 0 ? {} : { encodings }),
+    ...(names.size === 0 ? {} : { names }),
     ...(seal === undefined ? {} : { seal }),
     ...(record.merged === undefined ? {} : { merged: record.merged }),
     ...(record.isUnsealed === true ? { sealed: "not checked: --no-seal" } : {}),
@@ -126,7 +133,6 @@ export function encodeRecord(record: ConversionRecord): string {
       base64: bytes === null ? null : Buffer.from(bytes).toString("base64"),
     })),
   };
-  return `${JSON.stringify(json, null, 1)}\n`;
 }
 
 /** The record in a checkpoint's folder; null where there is none. Throws InputError RECORD_MALFORMED, RECORD_VERSION. */

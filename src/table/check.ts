@@ -114,8 +114,10 @@ export class Check {
     return this.options.switchOf === undefined ? {} : { switched: this.switched };
   }
 
+  /** The source's own text where it has the tensor: tens of thousands of keys are not kept twice. */
   sourceKey(canonical: string): string {
-    return this.spelling.get(canonical) ?? canonical;
+    const slot = this.from.byKey.get(canonical);
+    return (slot && this.resolved.found.get(slot)) ?? canonical;
   }
 
   targetKey(canonical: string): string {
@@ -143,12 +145,14 @@ export class Check {
   /** Buffers that a rule drops may be integers. Of what passes through, torch's modules call their weights `weight`. */
   private notFloat(): WeightNotFloat[] {
     const { found, passed } = this.resolved;
-    const ruled = [...found].flatMap(([{ kind }, key]) => (kind === "drop" ? [] : key));
-    const weights = [...ruled, ...[...passed.keys()].filter((key) => WEIGHT.test(key))];
-    return weights.flatMap((key) => {
+    const faults: WeightNotFloat[] = [];
+    const look = (key: string): void => {
       const { dtype } = this.source.get(key)!;
-      return isFloat(dtype) ? [] : weightNotFloat(key, dtype);
-    });
+      if (!isFloat(dtype)) faults.push(weightNotFloat(key, dtype));
+    };
+    for (const [{ kind }, key] of found) if (kind !== "drop") look(key);
+    for (const key of passed.keys()) if (WEIGHT.test(key)) look(key);
+    return faults;
   }
 
   private twice(): TableFault[] {
@@ -158,7 +162,8 @@ export class Check {
 
   /** Parts that are missing as a whole, then single tensors. */
   private missing(): TableFault[] {
-    const present = new Set([...this.resolved.found.keys()].map(towerOf));
+    const present = new Set<string | undefined>();
+    for (const slot of this.resolved.found.keys()) present.add(towerOf(slot));
     const lost = new Map<string, MapSlot[]>();
     const single: MapSlot[] = [];
     for (const slot of this.resolved.missing) {
@@ -225,7 +230,12 @@ export class Check {
   }
 
   private misshapen(): ShapeMismatch[] {
-    return [...this.resolved.found].flatMap(([slot, key]) => this.mismatch(slot, key) ?? []);
+    const faults: ShapeMismatch[] = [];
+    for (const [slot, key] of this.resolved.found) {
+      const fault = this.mismatch(slot, key);
+      if (fault !== undefined) faults.push(fault);
+    }
+    return faults;
   }
 
   private mismatch(slot: Slot, key: string): ShapeMismatch | undefined {
@@ -281,8 +291,8 @@ export class Check {
   }
 
   private nameOf(target: Target): string {
-    const [piece] = "slot" in target ? this.pieces.piecesOf(target.slot) : [];
-    return piece === undefined ? target.rule : this.sourceKey(piece.source);
+    const [piece] = "slot" in target ? this.pieces.piecesOf(target.slot, (key) => this.sourceKey(key)) : [];
+    return piece === undefined ? target.rule : piece.source;
   }
 }
 

@@ -115,6 +115,9 @@ function runByModule(expansions: readonly Expansion[], table: AxisTable): void {
   }
 }
 
+/** One for all that have none: a large model has tens of thousands of tensors. */
+const NONE: readonly string[] = [];
+
 class SideBuilder {
   readonly expansions: Expansion[] = [];
   readonly slots: Slot[] = [];
@@ -131,6 +134,10 @@ class SideBuilder {
       pattern,
       pattern.axes.map((axis) => this.table.index(axis, at[axis]!)),
     );
+  }
+
+  keysAt(patterns: readonly KeyPattern[], at: Readonly<Record<string, number>>): readonly string[] {
+    return patterns.length === 0 ? NONE : patterns.map((pattern) => this.keyAt(pattern, at));
   }
 
   add(slot: Slot): void {
@@ -155,7 +162,7 @@ class SideBuilder {
     const others = (rule.spellings ?? []).map((text) => alternative(text, rule.alias, this.table));
     const single = of.axes.length === alias.axes.length;
     const emit = (at: Record<string, number>) => {
-      const spellings = others.map((other) => this.keyAt(other, at));
+      const spellings = this.keysAt(others, at);
       this.add({ kind: "tie", key: this.keyAt(alias, at), spellings, rule, of: this.keyAt(of, at), single });
     };
     this.expansions.push({ axes: alias.axes, emit });
@@ -210,7 +217,7 @@ function expandMap(rule: MapRule, table: AxisTable, sides: Record<Side, SideBuil
         table.walk(inner, at, () => {
           const key = side.keyAt(term.key, at);
           const positions = term.key.axes.map((axis) => at[axis]!);
-          const spellings = others.map((other) => side.keyAt(other, at));
+          const spellings = side.keysAt(others, at);
           side.add({ kind: "map", key, spellings, map: compiled, term, at: positions, instance: instanceAt(at) });
         });
     });

@@ -17,7 +17,8 @@ export interface SourceOrder {
  * have, so that the others are reported.
  */
 export function orderOf(found: ReadonlyMap<Slot, string>, source: Source): SourceOrder {
-  const tensors = [...found].flatMap(([slot, key]) => (hasOrders(slot) ? [{ term: slot.term, key }] : []));
+  const tensors: { readonly term: CompiledTerm; readonly key: string }[] = [];
+  for (const [slot, key] of found) if (hasOrders(slot)) tensors.push({ term: slot.term, key });
   const [first] = tensors;
   if (first === undefined) return { name: "", fault: null };
   const names = ["", ...new Set(tensors.flatMap(({ term }) => [...term.orders.keys()]))];

@@ -36,18 +36,25 @@ export class PieceMaker {
     private readonly target: Stored,
   ) {}
 
-  /** Pieces with canonical source keys, in ascending order of where they begin in the target. */
-  piecesOf(slot: MapSlot): Piece[] {
+  /**
+   * Pieces in ascending order of where they begin in the target.
+   * @param keyOf the key in the source by the canonical one
+   */
+  piecesOf(slot: MapSlot, keyOf: (canonical: string) => string): Piece[] {
     const pieces: Piece[] = [];
     const targetEncoding = this.target.encodingOf(slot.key);
     for (const source of slot.map[this.from]) {
       this.eachKey(slot, source, (key, at, spread) => {
+        const own = keyOf(key);
         for (const link of this.linksOf(slot, source, targetEncoding, this.source.encodingOf(key))) {
+          const { sizes, sourceStrides, targetStrides } = link.loops;
           pieces.push({
-            source: key,
+            source: own,
             sourceOffset: offsetAt(link.sourceBlock, at, slot.term.key.axes),
             targetOffset: offsetAt(link.targetBlock, at, spread),
-            ...link.loops,
+            sizes,
+            sourceStrides,
+            targetStrides,
           });
         }
       });

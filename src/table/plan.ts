@@ -47,6 +47,8 @@ export interface Table {
   plan(direction: Direction, source: Source, options?: PlanOptions): TablePlan;
   /** With a source of that side also what passes through over an axis, as the source has it. */
   tensors(side: Side, source?: Source): TableTensor[];
+  /** Those of `tensors` that repeat another, by their keys. */
+  aliases(side: Side, source?: Source): readonly string[];
   /** Parts of the model that the config describes and the source does not have, which is no fault. */
   absent(direction: Direction, source: Source): readonly string[];
   /** Whether a rule refuses a key of that side by name. */
@@ -78,6 +80,8 @@ export function compileTable(rules: readonly Rule[], axes: Axes): Table {
     },
     tensors: (side, source) =>
       (side === "native" && source !== undefined ? tableIn(forms.of(source)) : usual).tensors(side, source),
+    aliases: (side, source) =>
+      (side === "native" && source !== undefined ? tableIn(forms.of(source)) : usual).aliases(side, source),
     refuses: (side, key) => usual.refuses(side, key),
     ownDims: usual.ownDims,
   };
@@ -104,6 +108,8 @@ function compileForm(rules: readonly Rule[], axes: Axes): Table {
     const check = new Check(compiled, direction, source, variant === undefined ? options : others);
     return { check, variant: canonical };
   };
+  const sideFor = (side: Side, source?: Source) =>
+    (source === undefined ? canonical.compiled : at(variants.of(side, source), side, source))[side];
   return {
     check: (direction, source, options = {}) => checked(direction, source, options).check.faults,
     absent: (direction, source) => absentParts(checked(direction, source, {}).check),
@@ -113,9 +119,10 @@ function compileForm(rules: readonly Rule[], axes: Axes): Table {
       return variant.order === "" ? plan : { ...plan, order: variant.order, orderAt: variant.at };
     },
     tensors: (side, source) => {
-      const own = (source === undefined ? canonical.compiled : at(variants.of(side, source), side, source))[side];
+      const own = sideFor(side, source);
       return own.slots.map((slot) => describe(slot, own));
     },
+    aliases: (side, source) => sideFor(side, source).slots.flatMap(({ kind, key }) => (kind === "tie" ? key : [])),
     refuses: (side, key) => refusalOf(canonical.compiled.refused, side, key) !== undefined,
     ownDims: new Set(rules.flatMap((rule) => (rule.kind === "map" ? rule.hf.flatMap(encodingsOf) : []))),
   };

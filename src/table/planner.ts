@@ -11,25 +11,38 @@ import { layoutOf } from "./terms.ts";
 
 /** Throws the first fault; where faults are tolerated, the first that cannot be. */
 export function planOf(check: Check): TablePlan {
-  const { faults, options, resolved, spelling, order } = check;
+  const { faults, options, spelling, order } = check;
   const tolerated = options.tolerate ? faults.filter(isTolerable) : [];
   const fault = options.tolerate ? faults.find((each) => !isTolerable(each)) : faults[0];
   if (fault !== undefined) throw errorOf(fault, faults);
   return {
     moves: movesOf(check),
-    equalities: [...resolved.found].flatMap(([slot, key]) =>
-      slot.kind === "tie" ? [{ alias: key, of: check.sourceKey(slot.of), reason: slot.rule.reason }] : [],
-    ),
+    equalities: [...equalities(check)],
     dropped: [...dropped(check)],
     spelling,
     order: order === "" ? null : order,
     orderAt: [],
     form: "",
-    critical: new Map([...resolved.found].flatMap(([slot, key]) => criticalOf(slot, key))),
-    plus: new Map([...resolved.found].flatMap(([slot, key]) => added(slot, key, check.side))),
+    critical: ofFound(check, criticalOf),
+    plus: ofFound(check, (slot) => added(slot, check.side)),
     absent: absentParts(check),
     faults: tolerated,
   };
+}
+
+function* equalities(check: Check): Generator<TablePlan["equalities"][number]> {
+  for (const [slot, key] of check.resolved.found)
+    if (slot.kind === "tie") yield { alias: key, of: check.sourceKey(slot.of), reason: slot.rule.reason };
+}
+
+/** What some of the source's tensors have, by their keys. */
+function ofFound<T>({ resolved }: Check, about: (slot: Slot) => T | null | undefined): Map<string, T> {
+  const found = new Map<string, T>();
+  for (const [slot, key] of resolved.found) {
+    const it = about(slot) ?? null;
+    if (it !== null) found.set(key, it);
+  }
+  return found;
 }
 
 function* dropped({ resolved, waived, compiled, side, from, to }: Check): Generator<Dropped> {
@@ -64,14 +77,12 @@ export function absentParts({ compiled: { refused, ...compiled }, side, resolved
   return [...new Set([...described, ...announced])].filter((tower) => !present.has(tower));
 }
 
-function criticalOf(slot: Slot, key: string): readonly (readonly [string, string])[] {
-  const reason = slot.kind === "map" ? slot.term.critical : slot.kind === "drop" ? slot.rule.critical : null;
-  return reason === null || reason === undefined ? [] : [[key, reason]];
-}
+const criticalOf = (slot: Slot): string | null | undefined =>
+  slot.kind === "map" ? slot.term.critical : slot.kind === "drop" ? slot.rule.critical : null;
 
-function added(slot: Slot, key: string, from: Side): readonly (readonly [string, number])[] {
+function added(slot: Slot, from: Side): number | undefined {
   const amount = slot.kind === "map" ? slot.map.rule.plus : undefined;
-  return amount === undefined ? [] : [[key, from === "native" ? amount : -amount]];
+  return amount === undefined || from === "native" ? amount : -amount;
 }
 
 function movesOf(check: Check): Move[] {
@@ -88,7 +99,7 @@ function moveOf(check: Check, target: Target): Move {
     return { key, shape: target.shape, pieces: [], fill: { value: target.value, dtype: "F32" }, rule };
   }
   const { slot } = target;
-  const make = () => check.pieces.piecesOf(slot).map((piece) => ({ ...piece, source: check.sourceKey(piece.source) }));
+  const make = () => check.pieces.piecesOf(slot, (canonical) => check.sourceKey(canonical));
   const { shape } = layoutOf(slot.term, check.options.targetEncoding?.(slot.key) ?? "", check.targetOrder);
   return new LazyMove(key, shape, rule, make);
 }

@@ -89,11 +89,10 @@ export function planned(table: Table, source: TensorSource, [from, to]: Way, opt
 
 function across(table: Table, source: TensorSource, from: Layout, options: PlanOptions): Planned {
   const plan = table.plan(directionFrom(from), source.tensors, options);
-  const own = from.side === "hf" ? table.tensors("hf") : table.tensors("native", source.tensors);
-  const aliases = own.filter(({ need }) => need === "alias");
+  const aliases = from.side === "hf" ? table.aliases("hf") : table.aliases("native", source.tensors);
   const present = new Set(plan.equalities.map(({ alias }) => alias));
   const has = (key: string) => present.has(plan.spelling.get(key) ?? key);
-  return { ...plan, aliases: new Map(aliases.map(({ key }) => [key, has(key)])) };
+  return { ...plan, aliases: new Map(aliases.map((key) => [key, has(key)])) };
 }
 
 const KEEP = dtypeChoice([]);

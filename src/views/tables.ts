@@ -46,6 +46,7 @@ export function tableOf(native: NativeLayout, atHand: Source, model?: Switched):
     check: (direction, source, options = {}) => compiled().check(direction, source, asking(direction, source, options)),
     plan: (direction, source, options = {}) => compiled().plan(direction, source, asking(direction, source, options)),
     tensors: (...args) => compiled().tensors(...args),
+    aliases: (...args) => compiled().aliases(...args),
     absent: (...args) => compiled().absent(...args),
     refuses: (...args) => compiled().refuses(...args),
     get ownDims() {

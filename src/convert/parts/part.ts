@@ -213,7 +213,7 @@ class PartMaker {
     const { plan, shared } = this;
     const { shares, document } = shared;
     const seal = plan.seal?.outline() ?? null;
-    const { recordText } = plan;
+    const recordText = plan.recordText();
     const about = {
       report: reportOf(plan),
       seal: seal && { ...seal, target: seal.target.map(leafJson), rounded: seal.rounded?.map(leafJson) ?? null },

@@ -38,7 +38,7 @@ function termsOf({ source, inputs, mappings, files, asked, target, recordText }:
     counted("source's values", sampleOf(source)),
     counted("mapping of tensors", sha256(moves)),
     counted("format", target.format),
-    counted("files of the target", filesDigest(files, recordText)),
+    counted("files of the target", filesDigest(files, recordText())),
   ];
 }
 

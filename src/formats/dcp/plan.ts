@@ -5,6 +5,7 @@ import { layOutPayload, planTorchValues, type TargetTensor, torchDtypeOf } from 
 import { rowMajorStrides } from "../torch/strided.ts";
 import { planZip, type ZipLayout } from "../zip/plan.ts";
 import { loadablePaths } from "./loadable-paths.ts";
+import type { DcpChunk } from "./metadata.ts";
 import type { Box } from "./tiling.ts";
 import { type PlannedEntry, type PlannedTensor, writeMetadata } from "./write-metadata.ts";
 
@@ -38,21 +39,21 @@ export function planDcp(tensors: Iterable<TargetTensor>, options: DcpPlanOptions
     const { key, dtype } = tensor;
     const torch = torchDtypeOf(tensor);
     const boxes = options.chunks?.(tensor) ?? rowChunks(tensor.shape, rowsPerRank(tensor.shape, ranks));
-    const chunks = boxes.map((box) => {
-      const rank = rankOf(box, tensor.shape, ranks);
+    const chunks = boxes.map(({ offsets, sizes }): DcpChunk => {
+      const rank = rankOf(offsets, tensor.shape, ranks);
       const file = files.get(rank) ?? { byteLength: 0, parts: [], sums: 0 };
       files.set(rank, file);
-      const kind = `${dtype} ${box.sizes}`;
-      const layout = layouts.get(kind) ?? layOutPayload(torch, box.sizes);
+      const kind = `${dtype} ${sizes}`;
+      const layout = layouts.get(kind) ?? layOutPayload(torch, sizes);
       layouts.set(kind, layout);
       const payload = { file: fileName(rank), offset: file.byteLength, length: layout.byteLength };
       file.byteLength += layout.byteLength;
-      const ranges = rangesOf(box, tensor);
+      const ranges = rangesOf({ offsets, sizes }, tensor);
       for (const part of planZip(layout, [{ key, ranges }], file.sums)) file.parts.push(part);
       file.sums += 1;
-      return { ...box, payload };
+      return { offsets, sizes, payload };
     });
-    planned.push({ ...tensor, chunks });
+    planned.push({ key, dtype, shape: tensor.shape, chunks });
   }
   const values = [...(options.entries ?? [])].map(([key, bytes]) => {
     const file = files.get(0) ?? { byteLength: 0, parts: [], sums: 0 };
@@ -111,21 +112,23 @@ export function rowChunks(shape: readonly number[], rows: number): Box[] {
   }));
 }
 
-/** A box for each index of the first `axes` axes. */
+/** A box for each index of the first `axes` axes. All have one array of sizes: a large model has tens of thousands. */
 export function stackChunks(shape: readonly number[], axes: number): Box[] {
-  if (axes === 0) return [{ offsets: shape.map(() => 0), sizes: shape }];
-  const rows = stackChunks(shape.slice(1), axes - 1);
-  return Array.from({ length: shape[0] ?? 0 }, (_, i) =>
-    rows.map(({ offsets, sizes }) => ({ offsets: [i, ...offsets], sizes: [1, ...sizes] })),
-  ).flat();
+  const sizes = shape.map((size, axis) => (axis < axes ? 1 : size));
+  let boxes: Box[] = [{ offsets: shape.map(() => 0), sizes }];
+  for (let axis = 0; axis < axes; axis++)
+    boxes = boxes.flatMap(({ offsets }) =>
+      Array.from({ length: shape[axis]! }, (_, i) => ({ offsets: offsets.with(axis, i), sizes })),
+    );
+  return boxes;
 }
 
 const rowsPerRank = (shape: readonly number[], ranks: number): number =>
   Math.max(1, Math.ceil((shape[0] ?? 0) / ranks));
 
-/** The rank that owns the first row of a box. */
-const rankOf = (box: Box, shape: readonly number[], ranks: number): number =>
-  Math.floor((box.offsets[0] ?? 0) / rowsPerRank(shape, ranks));
+/** The rank that owns the first row of a box at these offsets. */
+const rankOf = (offsets: readonly number[], shape: readonly number[], ranks: number): number =>
+  Math.floor((offsets[0] ?? 0) / rowsPerRank(shape, ranks));
 
 /** The row-major byte ranges of a tensor that make up a box, in order. */
 function rangesOf(box: Box, tensor: TargetTensor): [number, number][] {

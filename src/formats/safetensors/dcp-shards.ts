@@ -4,13 +4,12 @@
 import { bitsOf, type Dtype } from "../../base/dtype.ts";
 import { InputError } from "../../base/errors.ts";
 import { JsonDuplicateKeyError, JsonSyntaxError, type JsonValue, parseStrictJson } from "../../base/strict-json.ts";
-import type { Checkpoint } from "../checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../checkpoint.ts";
 import type { Folder, OpenFiles } from "../io/folder.ts";
 import { joinPieces, type Piece, type PiecedTensor } from "../pieces.ts";
 import { rowMajorStrides } from "../torch/strided.ts";
 import { StoredRecord } from "../zip/stored-record.ts";
-import type { HeaderTensor } from "./header.ts";
-import type { Shard } from "./shard.ts";
+import { eachPlace, type Shard } from "./shard.ts";
 
 const INFO = "DCP_SHARDING_INFO";
 const NAME = /^shard-(\d+)-.+\.safetensors$/;
@@ -24,10 +23,10 @@ export function dcpShardsIn(folder: Folder): readonly string[] {
 }
 
 /** Refuses one of several files, whose tensors are parts. A consolidated file says the same of whole ones, at offset 0. */
-export function refusePart({ name, file, header }: Shard): void {
-  if (header.metadata?.[INFO] === undefined) return;
-  const info = infoOf(header.metadata, file.name);
-  const boxes = header.tensors.map((tensor) => [tensor.key, offsetsOf(tensor, info, file.name)] as const);
+export function refusePart({ name, file, tensors, origin: { metadata } }: Shard): void {
+  if (metadata?.[INFO] === undefined) return;
+  const info = infoOf(metadata, file.name);
+  const boxes = tensors.map((tensor) => [tensor.key, offsetsOf(tensor, info, file.name)] as const);
   const part = boxes.find(([, offsets]) => offsets.some((n) => n > 0));
   if (part === undefined && !NAME.test(name)) return;
   throw new InputError("SHARD_ALONE", `${file.name}: holds one rank's part of each tensor, not whole tensors`, {
@@ -55,7 +54,7 @@ export function joinDcpShards(folder: Folder, shards: readonly Shard[], opened: 
 }
 
 interface ShardPiece extends Piece {
-  readonly tensor: HeaderTensor;
+  readonly tensor: TensorInfo;
 }
 
 /** Ranks are numbered from 1; one that holds nothing writes no file, which is so of the last ones only. */
@@ -82,19 +81,20 @@ function checkRanks({ path }: Folder, shards: readonly Shard[]): void {
 function piecesOf(shards: readonly Shard[]): Map<string, ShardPiece[]> {
   const byKey = new Map<string, ShardPiece[]>();
   for (const shard of shards) {
-    const info = infoOf(shard.header.metadata, shard.file.name);
-    for (const tensor of shard.header.tensors) {
+    const { file } = shard;
+    const info = infoOf(shard.origin.metadata, file.name);
+    eachPlace(shard, (tensor, begin) => {
       const pieces = byKey.get(tensor.key) ?? [];
       byKey.set(tensor.key, pieces);
-      pieces.push(pieceOf(shard, tensor, offsetsOf(tensor, info, shard.file.name)));
-    }
+      pieces.push(pieceOf(file, tensor, begin, offsetsOf(tensor, info, file.name)));
+    });
   }
   return byKey;
 }
 
-function pieceOf({ file, dataBegin }: Shard, tensor: HeaderTensor, offsets: readonly number[]): ShardPiece {
-  const { key, shape: sizes, begin, end } = tensor;
-  const record = new StoredRecord(file, dataBegin + begin, end - begin, null, { file: file.name, tensor: key });
+function pieceOf(file: Shard["file"], tensor: TensorInfo, begin: number, offsets: readonly number[]): ShardPiece {
+  const { key, shape: sizes, byteLength } = tensor;
+  const record = new StoredRecord(file, begin, byteLength, null, { file: file.name, tensor: key });
   const strided = { record, offset: 0, strides: rowMajorStrides(sizes) };
   return { file: file.name, offsets, sizes, tensor, open: () => strided };
 }
@@ -121,7 +121,7 @@ function wholeTensor(key: string, pieces: readonly ShardPiece[], file: string): 
 
 type ShardingInfo = ReadonlyMap<string, JsonValue>;
 
-function offsetsOf({ key, shape }: HeaderTensor, info: ShardingInfo, file: string): readonly number[] {
+function offsetsOf({ key, shape }: TensorInfo, info: ShardingInfo, file: string): readonly number[] {
   const entry = info.get(key);
   const offsets = entry instanceof Map ? entry.get("saved_offsets") : undefined;
   const isOffset = (n: JsonValue): n is number => typeof n === "number" && Number.isSafeInteger(n) && n >= 0;
@@ -136,7 +136,7 @@ function offsetsOf({ key, shape }: HeaderTensor, info: ShardingInfo, file: strin
 }
 
 /** `{ name: { "saved_offsets": […] } }` as text in the metadata. */
-function infoOf(metadata: Shard["header"]["metadata"], file: string): ShardingInfo {
+function infoOf(metadata: Shard["origin"]["metadata"], file: string): ShardingInfo {
   const text = metadata?.[INFO];
   const info = text === undefined ? null : parseInfo(text);
   if (info instanceof Map) return info;

@@ -4,16 +4,9 @@ import { parseIndexName, parseShardName } from "../index-name.ts";
 import { locate, type PathOrLocation } from "../io/disk-folder.ts";
 import { type Folder, type Location, OpenFiles } from "../io/folder.ts";
 import { dcpShardsIn, joinDcpShards, refusePart } from "./dcp-shards.ts";
-import type { HeaderTensor } from "./header.ts";
 import { parseIndex, readIndex, type WeightMap } from "./index-file.ts";
 import { locateWeights } from "./locate.ts";
-import { openShard, type Shard } from "./shard.ts";
-
-/** Where a tensor lies in its file. */
-interface Range {
-  readonly shard: Shard;
-  readonly tensor: HeaderTensor;
-}
+import { eachPlace, openShard, type Shard } from "./shard.ts";
 
 /** What a checkpoint is made of. */
 interface Contents {
@@ -108,15 +101,15 @@ function checkStrays({ folder, index, stem, isNamed }: Sharded, names: ReadonlyS
 /** Index and headers must say the same: each tensor in exactly the file that the index names. */
 function checkWeightMap(weightMap: WeightMap, shards: readonly Shard[], file: string): void {
   // A header has each key once: none is in two shards if each is where the index says.
-  const isAsListed = shards.every(({ name, header }) => header.tensors.every(({ key }) => weightMap.get(key) === name));
-  const listed = shards.reduce((sum, { header }) => sum + header.tensors.length, 0);
+  const isAsListed = shards.every(({ name, tensors }) => tensors.every(({ key }) => weightMap.get(key) === name));
+  const listed = shards.reduce((sum, { tensors }) => sum + tensors.length, 0);
   if (!isAsListed || listed !== weightMap.size) failAt(weightMap, shards, file);
 }
 
 function failAt(weightMap: WeightMap, shards: readonly Shard[], file: string): void {
   const found = new Map<string, string>();
-  for (const { name, header } of shards) {
-    for (const { key } of header.tensors) {
+  for (const { name, tensors } of shards) {
+    for (const { key } of tensors) {
       const other = found.get(key);
       if (other !== undefined) {
         failTensor(
@@ -161,17 +154,40 @@ function failTensor(
   });
 }
 
-const placesIn = (shards: readonly Shard[]): ReadonlyMap<string, Range> =>
-  new Map(shards.flatMap((shard) => shard.header.tensors.map((tensor) => [tensor.key, { shard, tensor }] as const)));
+/** Where tensors lie, by numbers in the order of the files: a large model has tens of thousands of them. */
+class Places {
+  readonly #numbers = new Map<string, number>();
+  readonly #shards: readonly Shard[];
+  readonly #shardOf: Uint32Array;
+  readonly #begin: Float64Array;
+
+  constructor(shards: readonly Shard[]) {
+    this.#shards = shards;
+    const count = shards.reduce((sum, { tensors }) => sum + tensors.length, 0);
+    this.#shardOf = new Uint32Array(count);
+    this.#begin = new Float64Array(count);
+    for (const [i, shard] of shards.entries())
+      eachPlace(shard, ({ key }, begin) => {
+        const number = this.#numbers.size;
+        this.#numbers.set(key, number);
+        this.#shardOf[number] = i;
+        this.#begin[number] = begin;
+      });
+  }
+
+  /** The file of a tensor and where in it that begins. */
+  of(key: string): readonly [file: Shard["file"], begin: number] | undefined {
+    const number = this.#numbers.get(key);
+    return number === undefined ? undefined : [this.#shards[this.#shardOf[number]!]!.file, this.#begin[number]!];
+  }
+}
 
 function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
   const { path, folder } = location;
   const tensors = new Map<string, TensorInfo>();
-  for (const { header } of shards)
-    for (const { key, dtype, shape, begin, end } of header.tensors)
-      tensors.set(key, { key, dtype, shape, byteLength: end - begin });
+  for (const shard of shards) for (const tensor of shard.tensors) tensors.set(tensor.key, tensor);
   // Nobody asks where they lie before bytes are read.
-  let places: ReadonlyMap<string, Range> | undefined;
+  let places: Places | undefined;
   return {
     path,
     folder,
@@ -181,14 +197,14 @@ function checkpoint({ location, files, shards, index }: Contents): Checkpoint {
     others: [],
     safetensors: { files: shards.map(({ origin }) => origin), index },
     read(key, begin, target) {
-      places ??= placesIn(shards);
-      const place = places.get(key);
+      places ??= new Places(shards);
+      const place = places.of(key);
       if (place === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)} in ${path}`);
-      const { shard, tensor } = place;
-      const byteLength = tensor.end - tensor.begin;
+      const [file, at] = place;
+      const { byteLength } = tensors.get(key)!;
       if (begin < 0 || begin + target.length > byteLength)
         throw new RangeError(`${key}: bytes ${begin} to ${begin + target.length} of ${byteLength}`);
-      shard.file.read(shard.dataBegin + tensor.begin + begin, target, shard.dataBegin + tensor.end);
+      file.read(at + begin, target, at + byteLength);
     },
     // The format has no checksums: all that shows is that the files are those whose headers were read.
     verify: () => files.check(),

@@ -1,6 +1,6 @@
 // One safetensors file, its header read and validated.
 import { InputError } from "../../base/errors.ts";
-import type { SafetensorsOrigin } from "../checkpoint.ts";
+import type { SafetensorsOrigin, TensorInfo } from "../checkpoint.ts";
 import { readBytes } from "../io/byte-source.ts";
 import type { Folder, OpenFiles, SourceFile } from "../io/folder.ts";
 import { isCanonical } from "./encode.ts";
@@ -13,8 +13,18 @@ export interface Shard {
   readonly name: string;
   readonly file: SourceFile;
   readonly dataBegin: number;
-  readonly header: Header;
+  /** In the order of the data, which they cover without hole or overlap. */
+  readonly tensors: readonly TensorInfo[];
   readonly origin: OriginFile;
+}
+
+/** Calls `visit` with each tensor of a shard and where it begins in the file. */
+export function eachPlace({ tensors, dataBegin }: Shard, visit: (tensor: TensorInfo, begin: number) => void): void {
+  let begin = dataBegin;
+  for (const tensor of tensors) {
+    visit(tensor, begin);
+    begin += tensor.byteLength;
+  }
 }
 
 /** Throws InputError, with a code for each fault. */
@@ -29,7 +39,13 @@ export function openShard(folder: Folder, name: string, files: OpenFiles, shown:
   file.read(LENGTH_BYTES, bytes);
   const text = decodeHeader(bytes, shown);
   const header = parseHeader(text, file.byteLength - dataBegin, shown, known);
-  return { name, file, dataBegin, header, origin: originOf(name, header, text) };
+  const tensors = header.tensors.map(({ key, dtype, shape, begin, end }) => ({
+    key,
+    dtype,
+    shape,
+    byteLength: end - begin,
+  }));
+  return { name, file, dataBegin, tensors, origin: originOf(name, header, text) };
 }
 
 function checkKind(folder: Folder, name: string, file: string): void {
