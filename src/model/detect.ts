@@ -209,7 +209,10 @@ export const knownKinds = (adapter: Adapter, layout: LayoutFacts, config: JsonOb
 ];
 
 /** Of the last config that an adapter was asked about: keys are read in several ways, and targets have their source's. */
-const AT_CONFIG = new WeakMap<Adapter, { readonly text: string; readonly of: Map<LayoutFacts, readonly KnownKinds[]> }>();
+const AT_CONFIG = new WeakMap<
+  Adapter,
+  { readonly text: string; readonly of: Map<LayoutFacts, readonly KnownKinds[]> }
+>();
 
 function configuredKinds(adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): readonly KnownKinds[] {
   if (config === null) return [];
