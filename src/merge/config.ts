@@ -17,6 +17,8 @@ export interface LoraConfig {
   readonly isTransposed: boolean;
   /** Ends of the names of parameters that are adapted by themselves, such as stacks of experts. */
   readonly parameters: readonly string[];
+  /** Whether a module of this name was adapted as a whole: then none of its parameters was by itself. */
+  readonly isWhole: (module: string) => boolean;
   /** Name or address of the model that it was trained on; null where it does not say. */
   readonly base: string | null;
   readonly peftVersion: string | null;
@@ -75,6 +77,7 @@ export function parseLoraConfig(text: string, path: string): LoraConfig {
     isRankStabilised: flagIn(root, "use_rslora"),
     isTransposed: flagIn(root, "fan_in_fan_out"),
     parameters: root.optional("target_parameters")?.nullable((list) => list.list().map((each) => each.text())) ?? [],
+    isWhole: modulesOf(root.optional("target_modules")?.value),
     base: root.optional("base_model_name_or_path")?.nullable((name) => name.text()) ?? null,
     peftVersion: root.optional("peft_version")?.nullable((version) => version.text()) ?? null,
   };
@@ -94,6 +97,26 @@ const flagIn = (root: JsonReader, name: string): boolean =>
 function positive(reader: JsonReader): number {
   const size = reader.size();
   return size > 0 ? size : reader.fail("rank from 1 on");
+}
+
+/**
+ * Ends of names, or one regular expression over whole names.
+ *   huggingface/peft@v0.21.2:src/peft/tuners/tuners_utils.py, `check_target_module_exists`
+ */
+function modulesOf(targets: unknown): LoraConfig["isWhole"] {
+  if (Array.isArray(targets)) return (module) => targets.some((end) => `.${module}`.endsWith(`.${end}`));
+  if (typeof targets !== "string") return () => false;
+  const whole = expressionOf(targets);
+  return (module) => whole?.test(module) ?? false;
+}
+
+/** Null for one that Python alone can read. */
+function expressionOf(source: string): RegExp | null {
+  try {
+    return new RegExp(`^(?:${source})$`);
+  } catch {
+    return null;
+  }
 }
 
 const pattern = (root: JsonReader, name: string, read: (reader: JsonReader) => number): ReadonlyMap<string, number> =>
@@ -130,12 +153,9 @@ export function patternedFor(
   path: string,
 ): number {
   for (const [source, value] of patterns) {
-    let expression: RegExp;
-    try {
-      expression = new RegExp(`^(?:.*\\.)?(?:${source})$`);
-    } catch {
+    const expression = expressionOf(`(?:.*\\.)?(?:${source})`);
+    if (expression === null)
       throw malformed(path, `"${source}" is no pattern`, "a regular expression over names of modules", source);
-    }
     if (expression.test(name)) return value;
   }
   return otherwise;

@@ -53,23 +53,32 @@ interface Named {
  *   huggingface/peft@v0.21.2:src/peft/tuners/tuners_utils.py, `_inject_parameters`
  */
 function parametersOf(module: string, pairs: readonly Pair[], config: LoraConfig): readonly Named[] {
-  const names = config.parameters.flatMap((pattern) => parameterIn(module, pattern) ?? []).toSorted(inModuleOrder);
   const [first] = pairs;
-  if (names.length === 0) {
-    if (pairs.length === 1 && first?.depth === 0) return [{ pair: first, parameter: null }];
+  const isOne = pairs.length === 1 && first?.depth === 0;
+  if (isOne && config.isWhole(module)) return [{ pair: first, parameter: null }];
+  // A name without its module fits any module; peft saves those of experts so, beside others that name theirs.
+  const ways = [true, false].map((isNamed) => namesIn(config, module, isNamed));
+  const names = ways.find(({ length }) => length === pairs.length);
+  if (names === undefined) {
+    const all = ways.findLast(({ length }) => length > 0);
+    if (all !== undefined)
+      throw ambiguous(module, pairs, config, `${all.length} of its parameters are named: ${all.join(", ")}`);
+    if (isOne) return [{ pair: first, parameter: null }];
     throw ambiguous(module, pairs, config, "no target_parameters that name its parameters");
   }
-  if (names.length !== pairs.length)
-    throw ambiguous(module, pairs, config, `${names.length} of its parameters are named: ${names.join(", ")}`);
   const inner = pairs.toSorted((x, y) => y.depth - x.depth);
   return inner.map((pair, i) => ({ pair, parameter: names[i]! }));
 }
 
-/** Name of the parameter where a pattern ends a name within the module. */
-function parameterIn(module: string, pattern: string): string | undefined {
-  const dot = pattern.lastIndexOf(".");
-  const [path, parameter] = [pattern.slice(0, Math.max(0, dot)), pattern.slice(dot + 1)];
-  return path === "" || module === path || module.endsWith(`.${path}`) ? parameter : undefined;
+/** Names of a module's parameters by the patterns that name the module, or by all that may be of it. */
+function namesIn({ parameters }: LoraConfig, module: string, isNamed: boolean): readonly string[] {
+  const names = parameters.flatMap((pattern) => {
+    const dot = pattern.lastIndexOf(".");
+    const [path, parameter] = [pattern.slice(0, Math.max(0, dot)), pattern.slice(dot + 1)];
+    const fits = path === "" ? !isNamed : `.${module}`.endsWith(`.${path}`);
+    return fits ? [parameter] : [];
+  });
+  return [...new Set(names)].toSorted(inModuleOrder);
 }
 
 /** Modules of experts declare gate and up before down, and weights before their biases. */

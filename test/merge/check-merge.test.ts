@@ -119,6 +119,48 @@ describe("a merged model", () => {
     expect(result.verdict).toBe("pass");
   });
 
+  // As BLAS adds where a matrix has few rows, and GPUs do; F32 shows it, as its last bit is that of the sum.
+  test("of F32, with products added in another order, is in; and not where a value is further off", async () => {
+    const q = Q.replace(/\.weight$/, "");
+    const [out = 0, inner = 0] = base.get(Q)!.shape;
+    const rank = 4;
+    const b = Float32Array.from({ length: out * rank }, (_, i) => Math.fround(Math.sin(3 * i + 1)));
+    const a = Float32Array.from({ length: rank * inner }, (_, i) => Math.fround(Math.cos(5 * i + 2)));
+    const adapter = writeSafetensors(
+      join(scratch(), "adapter"),
+      new Map([
+        [`base_model.model.${q}.lora_A.weight`, f32([rank, inner], (i) => a[i]!)],
+        [`base_model.model.${q}.lora_B.weight`, f32([out, rank], (i) => b[i]!)],
+      ]),
+    );
+    writeFileSync(join(adapter, "adapter_config.json"), '{"peft_type": "LORA", "r": 4, "lora_alpha": 6}');
+    const wide = new Map(
+      [...base].map(([key, stored]) => [key, f32(stored.shape, (i) => (key === Q ? 1e-3 : 1) * singles(stored)[i]!)]),
+    );
+    const config = { config: join(BASE, "config.json") };
+    const of = writeSafetensors(join(scratch(), "base"), wide, config);
+    const sums = (off: number): Stored => {
+      const w = singles(wide.get(Q)!);
+      return f32([out, inner], (i) => {
+        let sum = 0;
+        for (let k = rank - 1; k >= 0; k -= 1)
+          sum = Math.fround(sum + Math.fround(b[Math.floor(i / inner) * rank + k]! * a[k * inner + (i % inner)]!));
+        return Math.fround(w[i]! + Math.fround(1.5 * sum)) + (i === 7 ? off : 0);
+      });
+    };
+    const stateOf = async (off: number) =>
+      stateAt(
+        await checked(
+          writeSafetensors(join(scratch(), "merged"), new Map([...wide, [Q, sums(off)]]), config),
+          join(adapter, "model.safetensors"),
+          of,
+        ),
+        Q,
+      );
+    expect(await stateOf(0)).toMatchObject({ state: "rounded" });
+    expect(await stateOf(1e-4)).toMatchObject({ state: "otherwise" });
+  });
+
   test("with other values, another shape, or without a tensor is no merge of these", async () => {
     const { shape, bytes } = merged.get(Q)!;
     const result = await checked(

@@ -62,6 +62,18 @@ describe("as peft merges it", () => {
     });
   });
 
+  // As peft 0.21 writes "all-linear" of a model whose experts are stacked.
+  test.each([
+    [["down_proj", "gate_up_proj", "gate.weight"]],
+    [["experts.gate_up_proj", "mlp.experts.gate_up_proj", "down_proj"]],
+  ])("parameters named without their module, and twice: %j", (target_parameters) => {
+    const expected = expectedOf("qwen3_moe-experts");
+    const path = altered("qwen3_moe-experts", (config) => ({ ...config, target_parameters }));
+    merged(`${FIXTURES}${expected.base}`, [path], (checkpoint) => {
+      expect(hashesOf(checkpoint, checkpoint.tensors.keys())).toEqual(wanted(expected));
+    });
+  });
+
   // The base's own files are what a trainer saved: rows permuted, parts fused, experts stacked.
   test.each(CASES)("%s, into the trainer's layout, by the view of Hugging Face", (name) => {
     const expected = expectedOf(name);

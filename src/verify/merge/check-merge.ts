@@ -109,7 +109,9 @@ function* compare({ base, changes, checkpoint }: MergedBase, view: HfView): Gene
     else {
       const grain = narrower(base.tensors.get(key)?.dtype, other.dtype) ?? other.dtype;
       const deltas = changes.added.filter(({ tensors }) => tensors.has(key));
-      found.push({ key, changes: asked, ...(yield* deltaState(other, { merged, once, none, deltas, grain })) });
+      const terms = asked.reduce((sum, { rank }) => sum + (rank ?? 1), 0);
+      const state = yield* deltaState(other, { merged, once, none, deltas, grain, terms });
+      found.push({ key, changes: asked, ...state });
     }
   }
   for (const { key } of merged.tensors.values())

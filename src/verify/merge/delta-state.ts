@@ -29,6 +29,8 @@ export interface Candidates {
   readonly deltas: readonly TensorSource[];
   /** The coarsest type that the sum may have been rounded to on its way. */
   readonly grain: Dtype;
+  /** Products that one element of the deltas is a sum of. */
+  readonly terms: number;
 }
 
 type Steps<T> = Generator<number, T, void>;
@@ -41,13 +43,13 @@ export function* deltaState(info: TensorInfo, candidates: Candidates): Steps<Fou
   if (isOnce) return byBits(isNone ? "vanished" : "once");
   if (isNone) return byBits("lost");
   if (candidates.deltas.length === 0 || !isFloat(info.dtype)) return byBits("otherwise");
-  const fit = yield* leastSquares(info, info.dtype, candidates);
-  const near = MULTIPLES.filter((_, i) => fit.beyond[i] === 0).toSorted(
-    (x, y) => Math.abs(x.factor - fit.factor) - Math.abs(y.factor - fit.factor),
-  );
+  const { largest, ...fit } = yield* leastSquares(info, info.dtype, candidates);
+  const beyond = yield* beyondEach(info, info.dtype, candidates, fit.factor, largest);
+  const near = [...MULTIPLES]
+    .filter((_, i) => beyond[i] === 0)
+    .toSorted((x, y) => Math.abs(x.factor - fit.factor) - Math.abs(y.factor - fit.factor));
   if (near[0] !== undefined) return { ...fit, state: near[0].state };
-  const beyond = yield* beyondFactor(info, info.dtype, candidates, fit.factor);
-  return { ...fit, state: beyond === 0 ? "scaled" : "otherwise" };
+  return { ...fit, state: beyond.at(-1) === 0 ? "scaled" : "otherwise" };
 }
 
 /** `slack`: how many of the last bit it may be off, by its roundings. */
@@ -108,47 +110,60 @@ function* blocks({ key, shape }: TensorInfo, dtype: Float, { merged, none, delta
 interface Fit {
   readonly factor: number;
   readonly residue: number;
-  /** Of each of MULTIPLES, the number of elements that it does not explain. */
-  readonly beyond: readonly number[];
+  /** Of the delta. */
+  readonly largest: number;
 }
 
 function* leastSquares(info: TensorInfo, dtype: Float, candidates: Candidates): Steps<Fit> {
-  let [dd, cd, cc] = [0, 0, 0];
-  const beyond = MULTIPLES.map(() => 0);
-  const isBeyond = beyondBy(candidates.grain);
+  let [dd, cd, cc, largest] = [0, 0, 0, 0];
   for (const { m, w, d } of blocks(info, dtype, candidates)) {
     for (let i = 0; i < m.length; i += 1) {
       const change = m[i]! - w[i]!;
       dd += d[i]! * d[i]!;
       cd += change * d[i]!;
       cc += change * change;
-      for (let k = 0; k < MULTIPLES.length; k += 1) {
-        const { factor, slack } = MULTIPLES[k]!;
-        if (isBeyond(m[i]!, w[i]!, factor * d[i]!, slack)) beyond[k]! += 1;
-      }
+      largest = Math.max(largest, Math.abs(d[i]!));
     }
     yield m.length;
   }
   const factor = dd === 0 ? 0 : cd / dd;
   const rest = Math.sqrt(Math.max(0, cc - factor * cd));
-  return { factor, residue: dd === 0 ? Number.POSITIVE_INFINITY : rest / Math.sqrt(dd), beyond };
+  return { factor, residue: dd === 0 ? Number.POSITIVE_INFINITY : rest / Math.sqrt(dd), largest };
 }
 
-function* beyondFactor(info: TensorInfo, dtype: Float, candidates: Candidates, factor: number): Steps<number> {
-  const isBeyond = beyondBy(candidates.grain);
-  let count = 0;
+/** The number of elements that each of MULTIPLES, and at last the factor of least squares, does not explain. */
+function* beyondEach(
+  info: TensorInfo,
+  dtype: Float,
+  candidates: Candidates,
+  factor: number,
+  largest: number,
+): Steps<readonly number[]> {
+  const tried = [...MULTIPLES, { factor, slack: 2 }];
+  const beyond = tried.map(() => 0);
+  const isBeyond = beyondBy(candidates, largest);
   for (const { m, w, d } of blocks(info, dtype, candidates)) {
-    for (let i = 0; i < m.length; i += 1) if (isBeyond(m[i]!, w[i]!, factor * d[i]!, 2)) count += 1;
+    for (let i = 0; i < m.length; i += 1)
+      for (const [k, each] of tried.entries())
+        if (isBeyond(m[i]!, w[i]!, each.factor * d[i]!, each.slack)) beyond[k]! += 1;
     yield m.length;
   }
-  return count;
+  return beyond;
 }
 
-/** Whether m is further from w + d than `slack` of the last bit of the largest of them; NaN is. */
-function beyondBy(grain: Dtype): (m: number, w: number, d: number, slack: number) => boolean {
+/**
+ * Whether m is further from w + d than `slack` of the last bit of the largest of them; NaN is. In another order, and without
+ * fused multiply-adds, the F32 sum that a delta is comes out within a last bit for each of its terms, of what these add up to:
+ * where they cancel, the largest delta stands for that.
+ */
+function beyondBy(
+  { grain, terms }: Candidates,
+  largestDelta: number,
+): (m: number, w: number, d: number, slack: number) => boolean {
   const last = isFloat(grain) ? 2 ** -FRACTION_BITS[grain] : 0;
+  const ofSum = terms * 2 ** -FRACTION_BITS.F32 * largestDelta;
   return (m, w, d, slack) => {
     const largest = Math.max(Math.abs(m), Math.abs(w), Math.abs(d));
-    return !(Math.abs(m - (w + d)) <= slack * last * largest + Number.MIN_VALUE);
+    return !(Math.abs(m - (w + d)) <= slack * (last * largest + ofSum) + Number.MIN_VALUE);
   };
 }
