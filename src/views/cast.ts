@@ -51,20 +51,38 @@ export const addStats = (a: CastStats = newCastStats(), b: CastStats): CastStats
 /** Elements converted at once: their intermediate forms stay in the L2 cache. */
 const BATCH = 2 ** 15;
 
-/** Memory for one batch of elements, as each type sees it. */
-function newBatch() {
-  const buffer = new ArrayBuffer(8 * BATCH);
-  const bits = new Uint32Array(buffer);
-  return {
-    bytes: new Uint8Array(buffer),
-    halves: new Uint16Array(buffer),
-    singles: { values: new Float32Array(buffer), bits } satisfies Singles,
-    doubles: { values: new Float64Array(buffer), bits } satisfies Doubles,
-  };
+/** Elements in a memory, as each type sees them. They begin at a multiple of their size. */
+class Elements {
+  readonly #buffer: ArrayBufferLike;
+  readonly #begin: number;
+  readonly #count: number;
+
+  constructor(buffer: ArrayBufferLike, begin: number, count: number) {
+    this.#buffer = buffer;
+    this.#begin = begin;
+    this.#count = count;
+  }
+
+  get halves(): Uint16Array {
+    return new Uint16Array(this.#buffer, this.#begin, this.#count);
+  }
+
+  get singles(): Singles {
+    const values = new Float32Array(this.#buffer, this.#begin, this.#count);
+    return { values, bits: new Uint32Array(this.#buffer, this.#begin, this.#count) };
+  }
+
+  get doubles(): Doubles {
+    const values = new Float64Array(this.#buffer, this.#begin, this.#count);
+    return { values, bits: new Uint32Array(this.#buffer, this.#begin, 2 * this.#count) };
+  }
 }
 
-/** Shared by all casts. */
+/** Memory for one batch of elements of any type, shared by all casts. */
+const newBatch = (): Uint8Array => new Uint8Array(8 * BATCH);
 const [source, middle, target, back] = [newBatch(), newBatch(), newBatch(), newBatch()];
+const batchOf = ({ buffer }: Uint8Array): Elements => new Elements(buffer, 0, BATCH);
+const [middles, backs] = [batchOf(middle).singles, batchOf(back).singles];
 
 /**
  * Reads tensors of type `from` as if they were of type `to`. `stats`, if given, count all that is read, gaps included.
@@ -80,26 +98,56 @@ export function castingRead(read: ReadBytes, from: Float, to: Float, stats?: Cas
     const count = out.length / toBytes;
     for (let done = 0; done < count; done += BATCH) {
       const n = Math.min(BATCH, count - done);
-      read(key, (first + done) * fromBytes, source.bytes.subarray(0, n * fromBytes));
-      castBatch(from, to, n, stats);
-      out.set(target.bytes.subarray(0, n * toBytes), done * toBytes);
+      read(key, (first + done) * fromBytes, source.subarray(0, n * fromBytes));
+      castBatch([from, batchOf(source)], [to, batchOf(target)], n, stats);
+      out.set(target.subarray(0, n * toBytes), done * toBytes);
     }
   };
 }
 
-/** Takes elements of type `from` and gives them to `sink` as type `to`. */
-export function castingSink(sink: Sink, from: Float, to: Float, stats?: CastStats): Sink {
+/**
+ * Takes elements of type `from` and gives them to `sink` as type `to`.
+ * @param lend memory to make them in, which is good as long as the sink takes; null for as much as it does not have
+ */
+export function castingSink(
+  sink: Sink,
+  from: Float,
+  to: Float,
+  stats?: CastStats,
+  lend: (byteLength: number) => Uint8Array | null = () => null,
+): Sink {
   if (from === to) return sink;
-  const batchBytes = BATCH * FLOAT_BYTES[from];
+  const [fromBytes, toBytes] = [FLOAT_BYTES[from], FLOAT_BYTES[to]];
   return (bytes) => {
-    for (let at = 0; at < bytes.length; at += batchBytes) {
-      const batch = bytes.subarray(at, at + batchBytes);
-      const n = batch.length / FLOAT_BYTES[from];
-      source.bytes.set(batch);
-      castBatch(from, to, n, stats);
-      sink(target.bytes.subarray(0, n * FLOAT_BYTES[to]));
+    const count = bytes.length / fromBytes;
+    for (let done = 0; done < count; ) {
+      const lent = lend(Math.min(LENT_BYTES, (count - done) * toBytes));
+      const made = lent ?? target.subarray(0, Math.min(BATCH, count - done) * toBytes);
+      castPiece(bytes.subarray(done * fromBytes), from, made, to, stats);
+      sink(made);
+      done += made.length / toBytes;
     }
   };
+}
+
+/** What is lent at a time. */
+const LENT_BYTES = 2 ** 20;
+
+/** As many elements as `made` has room for. */
+function castPiece(bytes: Uint8Array, from: Float, made: Uint8Array, to: Float, stats: CastStats | undefined): void {
+  const [fromBytes, toBytes] = [FLOAT_BYTES[from], FLOAT_BYTES[to]];
+  const count = made.length / toBytes;
+  for (let done = 0; done < count; done += BATCH) {
+    const n = Math.min(BATCH, count - done);
+    const begin = bytes.byteOffset + done * fromBytes;
+    let elements: Elements;
+    if (begin % fromBytes === 0) elements = new Elements(bytes.buffer, begin, n);
+    else {
+      source.set(bytes.subarray(done * fromBytes, (done + n) * fromBytes));
+      elements = batchOf(source);
+    }
+    castBatch([from, elements], [to, new Elements(made.buffer, made.byteOffset + done * toBytes, n)], n, stats);
+  }
 }
 
 /** Casts an array of whole elements. */
@@ -114,29 +162,28 @@ export function cast(bytes: Uint8Array, from: Float, to: Float, stats?: CastStat
   return out;
 }
 
-/** `source` → `middle`, in F32 → `target` */
-function castBatch(from: Float, to: Float, n: number, stats: CastStats | undefined): void {
-  const { singles } = middle;
+type Typed = readonly [type: Float, elements: Elements];
+
+/** By way of F32, which is where it is if it is either of them. */
+function castBatch([from, source]: Typed, [to, target]: Typed, n: number, stats: CastStats | undefined): void {
+  const singles = from === "F32" ? source.singles : to === "F32" ? target.singles : middles;
   if (from === "F64") doubleToSingle(source.doubles, singles, n);
-  else if (from === "F32") singles.bits.set(source.singles.bits.subarray(0, n));
   else if (from === "F16") halfToSingle(source.halves, singles.bits, n);
-  else bfloatToSingle(source.halves, singles.bits, n);
+  else if (from === "BF16") bfloatToSingle(source.halves, singles.bits, n);
   if (to === "F64") singleToDouble(singles, target.doubles, n);
-  else if (to === "F32") target.singles.bits.set(singles.bits.subarray(0, n));
   else if (to === "F16") singleToHalf(singles.bits, target.halves, n);
-  else singleToBfloat(singles.bits, target.halves, n);
-  if (stats !== undefined) measure(from, to, n, stats);
+  else if (to === "BF16") singleToBfloat(singles.bits, target.halves, n);
+  if (stats === undefined) return;
+  stats.elements += n;
+  if (!rounds(from, to)) return;
+  if (to === "BF16") bfloatToSingle(target.halves, backs.bits, n);
+  else if (to === "F16") halfToSingle(target.halves, backs.bits, n);
+  else backs.values.set(singles.values.subarray(0, n));
+  measure(from === "F64" ? source.doubles.values : singles.values, backs.values, n, stats);
 }
 
 /** Compares what was written, decoded again, with the source. */
-function measure(from: Float, to: Float, n: number, stats: CastStats): void {
-  stats.elements += n;
-  if (!rounds(from, to)) return;
-  const made = back.singles.values;
-  if (to === "BF16") bfloatToSingle(target.halves, back.singles.bits, n);
-  else if (to === "F16") halfToSingle(target.halves, back.singles.bits, n);
-  else made.set(middle.singles.values.subarray(0, n));
-  const values = from === "F64" ? source.doubles.values : middle.singles.values;
+function measure(values: Float32Array | Float64Array, made: Float32Array, n: number, stats: CastStats): void {
   measureVanished(values, made, n, stats);
   const worst = worstError(values, made, n, stats.maxRelativeError);
   if (worst < Infinity) {

@@ -116,7 +116,7 @@ export class Gatherer {
       const stop = at + step < last ? alignedStop(pieces, first, at, at + step) : last;
       const bytes = this.#lent((stop - at) * itemBytes, !transposes);
       this.#fillWindow({ bytes, at, itemBytes, read }, pieces, first, stop);
-      sink(bytes);
+      this.#give(bytes, sink);
       at = stop;
     }
   }
@@ -126,14 +126,25 @@ export class Gatherer {
     for (let at = begin; at < end; at += chunk) {
       const bytes = this.#lent(Math.min(chunk, end - at));
       read(key, at, bytes);
-      sink(bytes);
+      this.#give(bytes, sink);
     }
+  }
+
+  /** Memory for what is made of a window, where there are blocks and it fits into one. */
+  lend(byteLength: number): Uint8Array | null {
+    return this.#blocks?.lend(byteLength) ?? null;
   }
 
   /** Memory of the next window, for as long as a sink takes. */
   #lent(byteLength: number, anywhere = true): Uint8Array {
     const block = anywhere ? this.#blocks?.lend(byteLength) : null;
     return block ?? this.#window.subarray(0, byteLength);
+  }
+
+  /** A sink that casts still reads from it when others ask for blocks. */
+  #give(bytes: Uint8Array, sink: Sink): void {
+    if (this.#blocks === undefined) sink(bytes);
+    else this.#blocks.hold(bytes, () => sink(bytes));
   }
 
   #fill(value: number, byteLength: number, sink: Sink): void {

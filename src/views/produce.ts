@@ -32,7 +32,7 @@ export class Producer {
       // Cast after the move: the stats then count exactly the target's elements.
       const pair = floats(from, info.dtype);
       const scale = FLOAT_BYTES[pair.from] / FLOAT_BYTES[pair.to];
-      const cast = castingSink(sink, pair.from, pair.to, this.#statsOf(key));
+      const cast = castingSink(sink, pair.from, pair.to, this.#statsOf(key), (n) => this.#gatherer.lend(n));
       this.#gatherer.gather(move, from, [range[0] * scale, range[1] * scale], read, cast);
     }
   }

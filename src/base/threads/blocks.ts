@@ -32,6 +32,8 @@ export class Blocks {
   /** The block that small copies go to, one behind the other, and its free bytes. */
   #open = { at: 0, end: 0 };
   #kept = BLOCKS_BYTES;
+  /** That this thread still reads from. */
+  readonly #held = new Set<number>();
 
   /** Bytes that are never lent: for what threads keep between commands. */
   keep(byteLength: number): Uint8Array {
@@ -66,6 +68,17 @@ export class Blocks {
     }
   }
 
+  /** The bytes stay as they are while `run` runs, however many blocks it asks for. */
+  hold(bytes: Uint8Array, run: () => void): void {
+    const index = bytes.buffer === this.#memory ? Math.floor(bytes.byteOffset / BLOCK_BYTES) : -1;
+    this.#held.add(index);
+    try {
+      run();
+    } finally {
+      this.#held.delete(index);
+    }
+  }
+
   /** One more thread uses what lies there. */
   use(byteOffset: number): void {
     Atomics.add(this.#uses, Math.floor(byteOffset / BLOCK_BYTES), 1);
@@ -73,6 +86,7 @@ export class Blocks {
 
   /** The next block, once nobody uses it. */
   #free(): number {
+    while (this.#held.has(this.#next)) this.#next = (this.#next + 1) % BLOCKS;
     const index = this.#next;
     this.#next = (index + 1) % BLOCKS;
     for (let uses = Atomics.load(this.#uses, index); uses !== 0; uses = Atomics.load(this.#uses, index)) {

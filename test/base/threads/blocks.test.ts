@@ -37,3 +37,16 @@ test("a block that is lent takes no more copies", () => {
   expect(lent.at(-1)).toBe(0);
   expect(seen).toEqual([0, BLOCK_BYTES]);
 });
+
+test("a block that is held is not lent, however many are asked for", () => {
+  const blocks = new Blocks();
+  const held = blocks.lend(BLOCK_BYTES)!;
+  const lent = new Set<number>();
+  blocks.hold(held, () => {
+    for (let i = 0; i < 2 * COUNT; i += 1) lent.add(blocks.lend(1)!.byteOffset);
+  });
+  expect(lent.size).toBe(COUNT - 1);
+  expect(lent.has(held.byteOffset)).toBe(false);
+  const after = Array.from({ length: COUNT }, () => blocks.lend(1)!.byteOffset);
+  expect(after).toContain(held.byteOffset);
+});
