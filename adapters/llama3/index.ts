@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
 import { extraStates, megatronRow } from "../trainers/megatron.ts";
+import { decoderArguments } from "../trainers/megatron-run-arguments.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { type Llama3Config, llama3HfConfig, parseLlama3Config } from "./config.ts";
@@ -57,7 +58,13 @@ export const llama3 = defineFamily({
       files: (config) => [{ name: PARAMS_NAME, json: paramsOf(config) }],
     },
     vllmRow(vllmRules),
-    megatronRow({ rules: megatronRules, graph: megatronForward, emptyEntries: (c) => extraStates(c.nLayers) }),
+    megatronRow({
+      rules: megatronRules,
+      graph: megatronForward,
+      emptyEntries: (c) => extraStates(c.nLayers),
+      argumentsOf: (c) =>
+        c.attentionBias !== c.mlpBias ? null : decoderArguments(c, { qkNorm: false, biases: c.attentionBias }),
+    }),
   ],
 });
 

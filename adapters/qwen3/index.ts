@@ -2,6 +2,7 @@ import { transformersFrequencies } from "../../numerics/rope.ts";
 import { defineFamily } from "../../src/family/define.ts";
 import { known } from "../common/known.ts";
 import { extraStates, megatronRow } from "../trainers/megatron.ts";
+import { decoderArguments } from "../trainers/megatron-run-arguments.ts";
 import { fused, TORCHTITAN, torchtitanRows, UNFUSED } from "../trainers/torchtitan.ts";
 import { vllmRow } from "../trainers/vllm.ts";
 import { parseQwen3Config, type Qwen3Config, qwen3HfConfig } from "./config.ts";
@@ -41,7 +42,15 @@ export const qwen3 = defineFamily({
     row("torchtitan-fused", fused(TORCHTITAN["2026-04-27"]), UNFUSED),
     row("torchtitan-0.2", TORCHTITAN["0.2.0"], "2026-04-16"),
     vllmRow(vllmRules),
-    megatronRow({ rules: megatronRules, graph: megatronForward, emptyEntries: (c) => extraStates(c.nLayers) }),
+    megatronRow({
+      rules: megatronRules,
+      graph: megatronForward,
+      emptyEntries: (c) => extraStates(c.nLayers),
+      argumentsOf: (c) =>
+        c.attentionBias || c.windows.some((size) => size !== null)
+          ? null
+          : decoderArguments(c, { qkNorm: true, biases: false }),
+    }),
   ],
 });
 

@@ -60,7 +60,12 @@ export function megatronConfigOf(args: JsonObject, where: string, own: OwnArgume
   const rows = args.padded_vocab_size ?? args.vocab_size;
   const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
   const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
-  return { fields, whole: whole ? { ...fields, vocab_size: rows, dtype } : null, vocabulary: vocabularyOf(args) };
+  return {
+    fields,
+    whole: whole ? { ...fields, vocab_size: rows, dtype } : null,
+    isPadded: rows === args.padded_vocab_size,
+    vocabulary: vocabularyOf(args),
+  };
 }
 
 /** What gives the weights another meaning, in the same shapes. */

@@ -15,6 +15,7 @@
 // has is a `map` of `layer.term(name, dims)` and HF terms. The forms of files (layers stacked, one by one, gate and up apart)
 // come of themselves. The graph is `gptForward` of megatron-graph.ts with the family's blocks. It names a layer's tensors one
 // by one, whatever the form: `stackOf` says where they are in a stack.
+import type { JsonObject } from "../../src/base/json.ts";
 import type { LayoutRow } from "../../src/family/define.ts";
 import type { StackRow } from "../../src/family/layout.ts";
 import {
@@ -34,10 +35,13 @@ import { megatronConfigOf, type OwnArguments } from "./megatron-args.ts";
 /** `megatron` in a family's list of layouts. */
 export const megatronRow = <C>({
   ownArguments = {},
+  argumentsOf = () => null,
   within = [""],
   ...row
 }: Pick<LayoutRow<C>, "rules" | "graph" | "differences" | "emptyEntries"> & {
   readonly ownArguments?: OwnArguments;
+  /** A config as arguments of a run; none are written where it gives null, or is not there. */
+  readonly argumentsOf?: (config: C) => JsonObject | null;
   /** Of GPTModel, which models of several parts have under `language_model.` A family may have models of both kinds. */
   readonly within?: readonly string[];
 }): LayoutRow<C> => ({
@@ -46,9 +50,9 @@ export const megatronRow = <C>({
   trainer: "megatron",
   since: "core 0.7",
   configOf: (args, where) => megatronConfigOf(args, where, ownArguments),
-  files: () => [
+  files: (config) => [
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
-    { name: "common.pt", json: COMMON, pickled: true, beside: "dcp" },
+    { name: "common.pt", ...common(argumentsOf(config)), pickled: true, beside: "dcp" },
   ],
   padded: within.flatMap((prefix) => PADDED.map((key) => `${prefix}${key}`)),
   stackOf,
@@ -75,10 +79,11 @@ export const extraStates = (layers: number, modules: readonly string[] = DENSE_M
   "decoder.final_layernorm._extra_state/shard_0_1",
 ];
 
-/**
- * What a run finds of the one before: as `release` of the published models, at iteration 0. Both 0.16 and 0.19 read it; so
- * that no run takes them for its own, there are no arguments in it.
- */
+/** What a run finds of the one before, with the arguments that make its model. Both 0.16 and 0.19 read it. */
+const common = (args: JsonObject | null) =>
+  args === null ? { json: COMMON } : { json: { ...COMMON, args }, namespaces: ["args"] };
+
+/** As `release` of the published models, at iteration 0. */
 const COMMON = { iteration: 0, checkpoint_version: 3, content_metadata: { singleton_local_shards: false } } as const;
 
 /** A layer's tensor where layers are stacked: `decoder.layers.3.mlp…` is row 3 of `decoder.layers.mlp…`. */

@@ -66,8 +66,8 @@ export function targetConfigs(
   const isLayouts = isLayoutConfig(name);
   if (isLayouts && (model === null || own.some((file) => file.name === name)))
     return { name, text: asIs, beside: [], notes: [] };
-  const beside = own.map(({ name, json, pickled = false }: LayoutFile) =>
-    pickled ? planTorchValues(json, name) : textFile(name, `${JSON.stringify(json, null, 2)}\n`),
+  const beside = own.map(({ name, json, pickled = false, namespaces }: LayoutFile) =>
+    pickled ? planTorchValues(json, name, namespaces) : textFile(name, `${JSON.stringify(json, null, 2)}\n`),
   );
   if (model === null || (to.side !== "hf" && !isLayouts)) return { name: "config.json", text: asIs, beside, notes: [] };
   // Critical tensors stay in F32 in models that are declared to be BF16.

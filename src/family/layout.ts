@@ -32,6 +32,8 @@ export interface RunConfig {
   readonly fields: JsonObject;
   /** A whole config, `model_type` aside; null where the arguments are too few for one. */
   readonly whole: JsonObject | null;
+  /** Whether the vocabulary of `whole` is the padded one: of the model's own the arguments say nothing. */
+  readonly isPadded: boolean;
   /** Rows of the embedding, and the multiple that they were padded to; null where the arguments do not say. */
   readonly vocabulary: { readonly rows: number; readonly multiple: number } | null;
 }
@@ -79,6 +81,8 @@ export interface LayoutFile {
   readonly json: JsonObject;
   /** Whether it is a file of torch.save, not of JSON. */
   readonly pickled?: boolean;
+  /** Of a pickled one, the fields that are a namespace of argparse, not a dict. */
+  readonly namespaces?: readonly string[];
   /** The format beside whose weights it belongs; any unless given. */
   readonly beside?: "dcp";
 }

@@ -177,7 +177,7 @@ export function modelOf(identified: Identified): Model {
         ...paddingNotes(padding),
       ],
       padding,
-      ...(isOfRun && isPadded(layout) ? { vocabularyUntold: UNTOLD } : {}),
+      ...(isOfRun && run.isPadded && isPadded(layout) ? { vocabularyUntold: UNTOLD } : {}),
       safetensors,
       placed: keys.model,
       keys: storedKeysOf(keys.model.values(), logical.encoded),

@@ -89,6 +89,41 @@ test("the arguments of the run are a config where there is no other", async () =
   });
 });
 
+describe("arguments are written for --use-checkpoint-args", () => {
+  const written = async (hf: string) => {
+    const target = join(scratch(), "megatron");
+    await converted(hf, target, { to: "megatron", vocabularyMultiple: 16 });
+    rmSync(join(target, "config.json"));
+    rmSync(join(target, "convert-checkpoint.json"));
+    return target;
+  };
+
+  test.each(["llama3/megatron", "llama3/biased", "qwen3/megatron", "qwen3/split"])(
+    "%s: read back, they are the same config, its vocabulary before padding",
+    async (name) => {
+      const { hf } = fixture(name);
+      const [ours, theirs] = [modelAt(await written(hf)), modelAt(hf)];
+      expect(ours.family.math()).toEqual(theirs.family.math());
+      expect(ours.family.dtype).toBe(theirs.family.dtype);
+      expect(ours.stored.notes[0]).toMatch(/made of the arguments of the run in .*common\.pt$/);
+      expect(ours.source.tensors.get("embedding.word_embeddings.weight")!.shape[0]).toBe(theirs.family.vocabSize);
+      const { checks } = await validate(ours);
+      const padding = checks.find((check) => check.name.startsWith("rows behind the vocabulary"));
+      expect(padding).toMatchObject({ status: "passed" });
+      for (const { checkpoint } of [ours, theirs]) checkpoint.close();
+    },
+  );
+
+  test.each(["llama3/rope-scaled", "qwen3/biased", "qwen3/yarn"])(
+    "%s: none, as they have no word for what the config says",
+    async (name) => {
+      const checkpoint = openCheckpoint(await written(fixture(name).hf));
+      expect(checkpoint.run?.()).toBeNull();
+      checkpoint.close();
+    },
+  );
+});
+
 /** The checkpoint of a run with other arguments; null for a file that is none. */
 function runWith(args: Record<string, unknown> | null): string {
   const folder = scratch();
@@ -143,7 +178,7 @@ test("what is written has the entries and files that Megatron-Core asks for", as
   expect(JSON.parse(readFileSync(join(target, "metadata.json"), "utf8"))).toMatchObject({
     sharded_backend: "torch_dist",
   });
-  expect(ours.run?.()).toBeNull();
+  expect(readFileSync(join(target, "common.pt")).includes("argparse\nNamespace\n")).toBe(true);
   ours.close();
   theirs.close();
 });

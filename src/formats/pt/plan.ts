@@ -51,10 +51,23 @@ export function planTorchFile(
   return [{ name, byteLength: layout.byteLength, parts: planZip(layout, data) }];
 }
 
-/** A file of torch.save with plain values in it: text, safe integers, booleans, nulls, lists and objects of these. */
-export function planTorchValues(values: JsonObject | readonly unknown[], name: string): OutputFile {
+/**
+ * A file of torch.save with plain values in it: text, safe integers, booleans, nulls, lists and objects of these.
+ * @param namespaces fields of the outermost object that are namespaces of argparse
+ */
+export function planTorchValues(
+  values: JsonObject | readonly unknown[],
+  name: string,
+  namespaces: readonly string[] = [],
+): OutputFile {
   const pickle = new PickleWriter();
-  writeValue(pickle, values);
+  if (!isJsonObject(values) || namespaces.length === 0) writeValue(pickle, values);
+  else
+    pickle.dict(Object.entries(values), ([field, value]) => {
+      pickle.text(field);
+      if (namespaces.includes(field)) pickle.build("argparse Namespace", () => writeValue(pickle, value));
+      else writeValue(pickle, value);
+    });
   const layout = layOutZip([pickleRecord(pickle), ...CONSTANT_RECORDS]);
   return { name, byteLength: layout.byteLength, parts: planZip(layout, []) };
 }

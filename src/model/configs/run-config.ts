@@ -10,7 +10,7 @@ import type { Folder } from "../../formats/io/folder.ts";
 import type { ConfigFile } from "./config-files.ts";
 
 /** What is known of the run that saved a checkpoint. */
-export interface RunOf extends Pick<RunConfig, "vocabulary"> {
+export interface RunOf extends Pick<RunConfig, "vocabulary" | "isPadded"> {
   readonly path: string;
   /** Fields of HF's config that the arguments give. */
   readonly fields: JsonObject;
@@ -21,7 +21,7 @@ export interface RunOf extends Pick<RunConfig, "vocabulary"> {
   readonly notes: readonly string[];
 }
 
-const NONE: RunOf = { path: "", fields: {}, config: null, said: null, vocabulary: null, notes: [] };
+const NONE: RunOf = { path: "", fields: {}, config: null, said: null, isPadded: false, vocabulary: null, notes: [] };
 
 interface Saved {
   readonly checkpoint: { readonly folder: Folder };
@@ -41,12 +41,13 @@ export function runOf({ checkpoint: { folder }, recognised: { adapter, layout },
   }
   if (found === null) return NONE;
   const { path, file, args } = found;
-  const { fields, whole, vocabulary } = layout.configOf(args, path);
+  const { fields, whole, isPadded, vocabulary } = layout.configOf(args, path);
   const json = whole === null ? null : { model_type: adapter.modelTypes[0], ...whole };
   const names = Object.keys(fields).join(", ");
   return {
     path,
     fields,
+    isPadded,
     vocabulary,
     said: `${path} says ${names === "" ? "nothing of the model" : `only ${names}`}`,
     config: json === null ? null : { config: configFile({ path, folder, name: file }, json), json },
@@ -77,7 +78,9 @@ const TELLING = [
 export function againstRun(run: RunOf, config: ConfigFile, family: Family): readonly string[] {
   if (run.said === null) return [];
   if (config.path === run.path)
-    return [`the config is made of the arguments of the run in ${run.path}; its vocabulary is the padded one`];
+    return [
+      `the config is made of the arguments of the run in ${run.path}${run.isPadded ? "; its vocabulary is the padded one" : ""}`,
+    ];
   const silent = TELLING.filter((field) => !(field in run.fields));
   const unsaid = `${run.path} does not say ${silent.join(", ")}: these are not checked against the run`;
   return [...differences(run, config, family), ...(silent.length === 0 ? [] : [unsaid])];
