@@ -5,7 +5,7 @@ import { isSameLayout, type Layout, type NativeLayout } from "../family/layout.t
 import type { TableFault } from "../table/faults/fault.ts";
 import { checkKeyCount } from "../table/key-count.ts";
 import { compileTable, type Direction, type PlanOptions, type Source, type Table } from "../table/plan.ts";
-import { type Switched, switchOf } from "./switches.ts";
+import { type Switched, switchOf } from "./configs/switches.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
 /** A model's tensors by the keys of its layout, and the table that knows these keys. */

@@ -1,13 +1,13 @@
 // Which field of a config switches tensors on or off that a source has, or lacks, against what the config says: tensors alone
 // do not tell that one word of config.json is wrong.
-import { InputError } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
-import { defaultTaken } from "../family/defaults.ts";
-import { bound, type Family, tableLayout } from "../family/family.ts";
-import { type Field, fieldsRead, withField } from "../family/fields.ts";
-import type { Layout, NativeLayout } from "../family/layout.ts";
-import type { FieldSwitch, TableFault } from "../table/faults/fault.ts";
-import type { Table } from "../table/plan.ts";
+import { InputError } from "../../base/errors.ts";
+import type { JsonObject } from "../../base/json.ts";
+import { defaultTaken } from "../../family/defaults.ts";
+import { bound, type Family, tableLayout } from "../../family/family.ts";
+import { type Field, fieldsRead, withField } from "../../family/fields.ts";
+import type { Layout, NativeLayout } from "../../family/layout.ts";
+import type { FieldSwitch, TableFault } from "../../table/faults/fault.ts";
+import type { Table } from "../../table/plan.ts";
 
 /** The model whose config is asked. */
 export interface Switched {
