@@ -19,27 +19,99 @@ export function attention<V extends Values>(
   const weights = new Float64Array(T);
   for (let n = 0; n < N; n++) {
     const group = Math.floor(n / (N / K));
+    const keys = { rows: k, from: group * H, stride: K * H, width: H };
+    const values = { rows: v, from: group * C, stride: K * C, width: C };
     for (let t = 0; t < T; t++) {
-      const [first, end] = [visible.begin[t]!, visible.end[t]!];
-      const query = (t * N + n) * H;
+      const first = visible.begin[t]!;
+      const end = visible.end[t]!;
+      products(q, (t * N + n) * H, keys, first, end, weights);
       let largest = sinks ? sinks[n]! : Number.NEGATIVE_INFINITY;
       for (let u = first; u < end; u++) {
-        const key = (u * K + group) * H;
-        let dot = 0;
-        for (let h = 0; h < H; h++) dot += q[query + h]! * k[key + h]!;
-        const score = softcap === null ? dot * scale : softcap * Math.tanh((dot * scale) / softcap);
+        const scaled = weights[u]! * scale;
+        const score = softcap === null ? scaled : softcap * Math.tanh(scaled / softcap);
         weights[u] = score;
         largest = Math.max(largest, score);
       }
       let total = sinks ? Math.exp(sinks[n]! - largest) : 0;
       for (let u = first; u < end; u++) total += weights[u] = Math.exp(weights[u]! - largest);
-      const row = out.subarray((t * N + n) * C, (t * N + n + 1) * C).fill(0);
-      for (let u = first; u < end; u++) {
-        const value = (u * K + group) * C;
-        const share = weights[u]! / total;
-        for (let c = 0; c < C; c++) row[c]! += share * v[value + c]!;
-      }
+      for (let u = first; u < end; u++) weights[u] = weights[u]! / total;
+      mixture(weights, values, first, end, out, (t * N + n) * C);
     }
+  }
+}
+
+/** Rows of one head, a token each. */
+interface Rows<V extends Values> {
+  readonly rows: V;
+  readonly from: number;
+  readonly stride: number;
+  readonly width: number;
+}
+
+/** products[u] = q · k[u]. Four keys at a time: each sum keeps its order, and none waits for another. */
+function products<V extends Values>(
+  q: V,
+  query: number,
+  { rows, from, stride, width }: Rows<V>,
+  first: number,
+  end: number,
+  products: Float64Array,
+): void {
+  let u = first;
+  let k0 = from + first * stride;
+  for (; u + 4 <= end; u += 4, k0 += 4 * stride) {
+    const k1 = k0 + stride;
+    const k2 = k1 + stride;
+    const k3 = k2 + stride;
+    let d0 = 0;
+    let d1 = 0;
+    let d2 = 0;
+    let d3 = 0;
+    for (let h = 0; h < width; h++) {
+      const x = q[query + h]!;
+      d0 += x * rows[k0 + h]!;
+      d1 += x * rows[k1 + h]!;
+      d2 += x * rows[k2 + h]!;
+      d3 += x * rows[k3 + h]!;
+    }
+    products[u] = d0;
+    products[u + 1] = d1;
+    products[u + 2] = d2;
+    products[u + 3] = d3;
+  }
+  for (; u < end; u++, k0 += stride) {
+    let dot = 0;
+    for (let h = 0; h < width; h++) dot += q[query + h]! * rows[k0 + h]!;
+    products[u] = dot;
+  }
+}
+
+/** out[row + c] = Σᵤ shares[u] v[u, c], added in the order of tokens; four at a time load and store a sum once. */
+function mixture<V extends Values>(
+  shares: Float64Array,
+  { rows, from, stride, width }: Rows<V>,
+  first: number,
+  end: number,
+  out: V,
+  row: number,
+): void {
+  out.fill(0, row, row + width);
+  let u = first;
+  let v0 = from + first * stride;
+  for (; u + 4 <= end; u += 4, v0 += 4 * stride) {
+    const v1 = v0 + stride;
+    const v2 = v1 + stride;
+    const v3 = v2 + stride;
+    const s0 = shares[u]!;
+    const s1 = shares[u + 1]!;
+    const s2 = shares[u + 2]!;
+    const s3 = shares[u + 3]!;
+    for (let c = 0; c < width; c++)
+      out[row + c] = out[row + c]! + s0 * rows[v0 + c]! + s1 * rows[v1 + c]! + s2 * rows[v2 + c]! + s3 * rows[v3 + c]!;
+  }
+  for (; u < end; u++, v0 += stride) {
+    const share = shares[u]!;
+    for (let c = 0; c < width; c++) out[row + c]! += share * rows[v0 + c]!;
   }
 }
 
