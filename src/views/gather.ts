@@ -36,6 +36,8 @@ const CHUNK_BYTES = 2 ** 20;
 const STRAIGHT_BYTES = 2 ** 16;
 /** Reading over a gap of this length costs no more than a second read. */
 const GAP_BYTES = 2 ** 14;
+/** What is taken at once for small tensors. */
+const LEAST_BYTES = 2 ** 12;
 
 /** A piece of a move, with what is found once. */
 interface Piece extends Block {
@@ -65,6 +67,21 @@ interface Prepared {
   readonly transposes: boolean;
 }
 
+/** Memory of at most `length` bytes, taken as it is asked for: small models need little of it, and many are opened in turn. */
+class Reserve {
+  constructor(
+    readonly length: number,
+    private bytes: Uint8Array = new Uint8Array(0),
+  ) {}
+
+  /** Its first bytes. What they hold is not kept from one call to the next. */
+  first(byteLength: number): Uint8Array {
+    if (byteLength > this.bytes.length && byteLength <= this.length)
+      this.bytes = new Uint8Array(Math.min(this.length, Math.max(LEAST_BYTES, 2 ** Math.ceil(Math.log2(byteLength)))));
+    return this.bytes.subarray(0, byteLength);
+  }
+}
+
 export interface GathererOptions {
   /** Whether matrices are transposed in vectors; plain loops are slower, to the same bytes. True unless given. */
   readonly vectors?: boolean;
@@ -77,8 +94,8 @@ export interface GathererOptions {
  * the target.
  */
 export class Gatherer {
-  #window: Uint8Array;
-  #staging: Uint8Array;
+  #window: Reserve;
+  #staging: Reserve;
   /** Holds window and staging, once a move transposes; null where the machine cannot, undefined before it is asked. */
   #memory: TransposingMemory | null | undefined;
   readonly #prepared = new WeakMap<Move, Prepared>();
@@ -90,8 +107,8 @@ export class Gatherer {
     if (!vectors) this.#memory = null;
     // At least one element of 8 bytes each.
     const staging = Math.max(1, Math.floor(bufferBytes / 32)) * 8;
-    this.#staging = new Uint8Array(staging);
-    this.#window = new Uint8Array(Math.max(8, Math.floor((bufferBytes - staging) / 8) * 8));
+    this.#staging = new Reserve(staging);
+    this.#window = new Reserve(Math.max(8, Math.floor((bufferBytes - staging) / 8) * 8));
   }
 
   /**
@@ -138,7 +155,7 @@ export class Gatherer {
   /** Memory of the next window, for as long as a sink takes. */
   #lent(byteLength: number, anywhere = true): Uint8Array {
     const block = anywhere ? this.#blocks?.lend(byteLength) : null;
-    return block ?? this.#window.subarray(0, byteLength);
+    return block ?? this.#window.first(byteLength);
   }
 
   /** A sink that casts still reads from it when others ask for blocks. */
@@ -149,8 +166,9 @@ export class Gatherer {
 
   #fill(value: number, byteLength: number, sink: Sink): void {
     const chunk = Math.min(CHUNK_BYTES, this.#window.length, byteLength);
-    new Float32Array(this.#window.buffer, this.#window.byteOffset, chunk / 4).fill(value);
-    for (let left = byteLength; left > 0; left -= chunk) sink(this.#window.subarray(0, Math.min(chunk, left)));
+    const bytes = this.#window.first(chunk);
+    new Float32Array(bytes.buffer, bytes.byteOffset, chunk / 4).fill(value);
+    for (let left = byteLength; left > 0; left -= chunk) sink(bytes.subarray(0, Math.min(chunk, left)));
   }
 
   #prepare(move: Move, itemBytes: number): Prepared {
@@ -179,8 +197,8 @@ export class Gatherer {
     const [staging, window] = [this.#staging.length, this.#window.length];
     this.#memory = TransposingMemory.create(staging + window);
     if (this.#memory === null) return;
-    this.#staging = this.#memory.bytes.subarray(0, staging);
-    this.#window = this.#memory.bytes.subarray(staging);
+    this.#staging = new Reserve(staging, this.#memory.bytes.subarray(0, staging));
+    this.#window = new Reserve(window, this.#memory.bytes.subarray(staging));
   }
 
   #fillWindow(window: Window, pieces: readonly Piece[], first: number, stop: number): void {
@@ -221,7 +239,7 @@ export class Gatherer {
     for (let i = 0; i < size; i += group) {
       const part =
         far === undefined ? axes : axes.map((a) => (a === far ? { ...a, size: Math.min(group, size - i) } : a));
-      const bytes = this.#staging.subarray(0, spanOf(part, "sourceStride") * itemBytes);
+      const bytes = this.#staging.first(spanOf(part, "sourceStride") * itemBytes);
       window.read(key, (source + i * stride) * itemBytes, bytes);
       const block = { source: 0, target: target + i * (far?.targetStride ?? 0) - window.at, axes: part };
       copyBlock(
