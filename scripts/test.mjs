@@ -1,4 +1,5 @@
 // Builds, runs every test, and closes with the counts, GPU tests apart: how many ran, and if none could, why.
+//   npm test [-- [--built] [arguments of vitest]]     --built: dist/ was made of these sources, and is not made again
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,7 +11,9 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const run = (args, env = {}) =>
   spawnSync(process.execPath, args, { stdio: "inherit", env: { ...process.env, ...env } }).status ?? 1;
 
-if (run(["scripts/build.mjs"]) !== 0) process.exit(1);
+const given = process.argv.slice(2);
+const isBuilt = given.includes("--built") && existsSync("dist/man/convert-checkpoint.1");
+if (!isBuilt && run(["scripts/build.mjs"]) !== 0) process.exit(1);
 
 const scratch = mkdtempSync(join(tmpdir(), "convert-checkpoint-test-"));
 const results = join(scratch, "results.json");
@@ -21,7 +24,7 @@ const status = run([
   "--reporter=default",
   "--reporter=json",
   `--outputFile.json=${results}`,
-  ...process.argv.slice(2),
+  ...given.filter((argument) => argument !== "--built"),
 ]);
 if (!existsSync(results)) {
   rmSync(scratch, { recursive: true, force: true });
