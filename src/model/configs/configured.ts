@@ -78,7 +78,10 @@ const SIZES = [
   "num_heads",
 ] as const;
 
-/** Whether a config is HF's, of a family that can be told, or a trainer's: any other would be read as all defaults. */
+/**
+ * Whether a config is HF's and names its model, or looks like HF's where the user names the family, or is a trainer's: any other
+ * would be read as all defaults.
+ */
 function isOfModel(json: JsonObject, { adapters, family }: ConfigOptions): boolean {
   const names = architecturesOf(json);
   if (typeof json.model_type === "string" || names.some((name) => typeOf(name, adapters) !== undefined)) return true;
