@@ -150,7 +150,7 @@ export function withKept(mapping: Mapping, record: ConversionRecord): { mapping:
   };
   const extra = [...infos.values()].map((info): [string, MappedTensor] => [
     info.key,
-    { info, move: { ...wholeMove(info), rule: "record" }, sources: [info.key] },
+    { info, move: wholeMove(info, "record"), sources: [info.key] },
   ]);
   return { mapping: { ...mapping, source: overlay, tensors: new Map([...tensors, ...extra]) }, notes };
 }

@@ -102,17 +102,24 @@ export function mapped(source: TensorSource, [from, to]: Way, plan: Planned, dty
   const tensors = new Map<string, MappedTensor>();
   const atFault = keysAtFault(plan.faults);
   for (const move of plan.moves) {
-    const all = new Set(move.pieces.map((piece) => piece.source));
-    const sources = [...all].filter((key) => !atFault.has(key));
-    if (sources.length === 0 && all.size > 0) continue;
+    const all = sourcesOf(move);
+    const sources = atFault.size === 0 ? all : all.filter((key) => !atFault.has(key));
+    if (sources.length === 0 && all.length > 0) continue;
     const reason = sources.map((key) => plan.critical.get(key)).find((why) => why !== undefined);
     const chosen = (critical: boolean) => targetDtype(move, sources, source, dtypes, critical);
     const dtype = chosen(reason !== undefined);
     const critical = reason === undefined ? {} : { critical: { reason, kept: dtype !== chosen(false) } };
-    const partial = sources.length < all.size ? ({ partial: true } as const) : {};
+    const partial = sources.length < all.length ? ({ partial: true } as const) : {};
     tensors.set(move.key, { info: tensorInfo(move.key, dtype, move.shape), move, sources, ...critical, ...partial });
   }
   return { source: addingTo(unrounded(source, tensors), plan.plus), from, to, ...plan, tensors };
+}
+
+/** Keys of the tensors that one is made of. */
+function sourcesOf({ pieces }: Move): readonly string[] {
+  const [first] = pieces;
+  if (first === undefined) return [];
+  return pieces.length === 1 ? [first.source] : [...new Set(pieces.map(({ source }) => source))];
 }
 
 /** Decoded tensors that are cast are not rounded to what their config declares first. */
@@ -134,7 +141,7 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
   });
   const { dropped, equalities, critical, faults } = plan;
   const waived = new Set(dropped.filter(({ key }) => options.allowDrop?.(key)).map(({ key }) => key));
-  const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map(wholeMove);
+  const moves = [...source.tensors.values()].filter(({ key }) => !waived.has(key)).map((info) => wholeMove(info));
   const lost = dropped.filter(({ key }) => waived.has(key));
   return {
     moves,
@@ -154,24 +161,29 @@ function sameLayout(table: Table, source: TensorSource, layout: Layout, options:
 }
 
 /** A tensor as it is. */
-export const wholeMove = ({ key, shape }: TensorInfo): Move => ({
-  key,
-  shape,
-  pieces:
-    elementCount(shape) === 0
-      ? []
-      : [
-          {
-            source: key,
-            sourceOffset: 0,
-            targetOffset: 0,
-            sizes: [elementCount(shape)],
-            sourceStrides: [1],
-            targetStrides: [1],
-          },
-        ],
-  rule: "copy",
-});
+export const wholeMove = (info: TensorInfo, rule = "copy"): Move => new WholeMove(info, rule);
+
+/** Its piece is made when it is asked for: a large model has tens of thousands of them. */
+class WholeMove implements Move {
+  readonly key: string;
+  readonly shape: readonly number[];
+  readonly rule: string;
+
+  constructor({ key, shape }: TensorInfo, rule: string) {
+    this.key = key;
+    this.shape = shape;
+    this.rule = rule;
+  }
+
+  get pieces(): Move["pieces"] {
+    const elements = elementCount(this.shape);
+    if (elements === 0) return [];
+    const [sizes, strides] = [[elements], [1]];
+    return [
+      { source: this.key, sourceOffset: 0, targetOffset: 0, sizes, sourceStrides: strides, targetStrides: strides },
+    ];
+  }
+}
 
 function targetDtype(
   move: Move,

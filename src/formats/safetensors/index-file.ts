@@ -145,22 +145,28 @@ function checkShardName(tensor: string, name: JsonValue, file: string): void {
  * (`save_pretrained`): json.dumps(index, indent=2, sort_keys=True) and a newline.
  */
 export function encodeIndex(weightMap: WeightMap, totalParameters: number, totalSize: number): string {
-  const entries = [...weightMap]
-    .sort(([a], [b]) => compareKeys(a, b))
-    .map(([tensor, file]) => `    ${asciiJson(tensor)}: ${asciiJson(file)}`);
+  const files = new Map([...new Set(weightMap.values())].map((file) => [file, asciiJson(file)]));
+  let entries = "";
+  for (const tensor of [...weightMap.keys()].sort(compareKeys))
+    entries += `${entries === "" ? "" : ",\n"}    ${asciiJson(tensor)}: ${files.get(weightMap.get(tensor)!)}`;
   return `{
   "metadata": {
     "total_parameters": ${totalParameters},
     "total_size": ${totalSize}
   },
   "weight_map": {
-${entries.join(",\n")}
+${entries}
   }
 }
 `;
 }
 
+const PRINTABLE = /^[ -~]*$/;
+
 /** Python's `ensure_ascii`: everything outside ' ' to '~' as \uXXXX. */
 function asciiJson(text: string): string {
-  return JSON.stringify(text).replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const json = JSON.stringify(text);
+  return PRINTABLE.test(json)
+    ? json
+    : json.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
