@@ -2,6 +2,8 @@
 // expert, M merged patches.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/modeling_qwen3_5_moe.py
+//   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/qwen3_5_mtp.py, for the head that
+//   predicts a second token, which transformers leaves out
 import type { Forward, ImageInput, Node, Ops, RopeTable, Weights } from "../../numerics/graph.ts";
 import { type RopeFrequencies, ropeTable, transformersFrequencies } from "../../numerics/rope.ts";
 import { hfGatedDelta, routerOf, zeroCentredNorm } from "../common/gated-delta/hf.ts";
@@ -15,7 +17,7 @@ export function hfForward(config: Qwen35Config): Forward {
   const text = vision === null ? "model" : "model.language_model";
   const frequencies = transformersFrequencies(config.rope);
 
-  return function* (op, weight, { ids_T, images, positions_T3 }) {
+  return function* (op, weight, { ids_T, images, positions_T3, has }) {
     const seen = vision !== null && tokens !== null && images !== undefined ? { vision, tokens, images } : null;
     const features_MD = seen && (yield* visionModel(op, weight, seen.vision, seen.images));
     const positions =
@@ -24,7 +26,7 @@ export function hfForward(config: Qwen35Config): Forward {
         ? ids_T.map((_, t) => [t, t, t] as const)
         : ropeIndex(ids_T, seen.images.grids, seen.tokens.image, seen.vision.mergeSize));
     const table = interleavedTable(frequencies, positions, config.mropeSection);
-    const layer = decoderLayer(op, weight, config, text, table);
+    const layer = decoderLayer(op, weight, config, table);
 
     let hidden_TD = op.gather(weight(`${text}.embed_tokens.weight`), ids_T);
     if (seen !== null && features_MD !== null) {
@@ -37,13 +39,21 @@ export function hfForward(config: Qwen35Config): Forward {
 
     for (let l = 0; l < nLayers; l++) {
       const mix = config.fullLayers.includes(l) ? layer.selfAttention : layer.linearAttention;
-      hidden_TD = op.add(hidden_TD, mix(hidden_TD, l));
+      hidden_TD = op.add(hidden_TD, mix(hidden_TD, `${text}.layers.${l}`));
       yield { name: `layers.${l}.attn`, value: hidden_TD };
-      hidden_TD = op.add(hidden_TD, layer.mlp(hidden_TD, l));
+      hidden_TD = op.add(hidden_TD, layer.mlp(hidden_TD, `${text}.layers.${l}`, `layers.${l}`));
       yield { name: `layers.${l}.ffn`, value: hidden_TD };
     }
 
     const last_TD = zeroCentredNorm(op, hidden_TD, weight(`${text}.norm.weight`), normEps);
+    if (has?.("mtp.fc.weight")) {
+      const ahead_TD = op.gather(weight(`${text}.embed_tokens.weight`), [...ids_T.slice(1), 0]);
+      const joined = [layer.norm(ahead_TD, "mtp.pre_fc_norm_embedding"), layer.norm(last_TD, "mtp.pre_fc_norm_hidden")];
+      let next_TD = op.linear(op.concat(joined, 1), weight("mtp.fc.weight"));
+      next_TD = op.add(next_TD, layer.selfAttention(next_TD, "mtp.layers.0"));
+      next_TD = op.add(next_TD, layer.mlp(next_TD, "mtp.layers.0", "mtp.0"));
+      yield { name: "mtp.0", value: layer.norm(next_TD, "mtp.norm"), keep: [last_TD] };
+    }
     yield { name: "norm", value: last_TD };
     return op.linear(last_TD, weight(config.tied ? `${text}.embed_tokens.weight` : "lm_head.weight"));
   };
@@ -95,24 +105,18 @@ function interleavedTable(frequencies: RopeFrequencies, positions: Positions, se
 }
 
 /** The parts of a layer. Each reads the residual stream and returns what is added to it. */
-function decoderLayer<X extends Node>(
-  op: Ops<X>,
-  weight: Weights<X>,
-  config: Qwen35Config,
-  text: string,
-  cosSin: RopeTable,
-) {
+function decoderLayer<X extends Node>(op: Ops<X>, weight: Weights<X>, config: Qwen35Config, cosSin: RopeTable) {
   const { delta, moe } = config;
   const parts = hfGatedDelta(op, weight, config, cosSin);
   const { linear, norm } = parts;
-  const before = (hidden_TD: X, l: number) => norm(hidden_TD, `${text}.layers.${l}.input_layernorm`);
+  const before = (hidden_TD: X, layer: string) => norm(hidden_TD, `${layer}.input_layernorm`);
 
-  const selfAttention = (hidden_TD: X, l: number) =>
-    parts.selfAttention(before(hidden_TD, l), `${text}.layers.${l}.self_attn`);
+  const selfAttention = (hidden_TD: X, layer: string) =>
+    parts.selfAttention(before(hidden_TD, layer), `${layer}.self_attn`);
 
-  function linearAttention(hidden_TD: X, l: number): X {
-    const module = `${text}.layers.${l}.linear_attn`;
-    const normed_TD = before(hidden_TD, l);
+  function linearAttention(hidden_TD: X, layer: string): X {
+    const module = `${layer}.linear_attn`;
+    const normed_TD = before(hidden_TD, layer);
     const z_TC = linear(normed_TD, `${module}.in_proj_z`);
     const projected = {
       qkv_TC: linear(normed_TD, `${module}.in_proj_qkv`),
@@ -123,15 +127,15 @@ function decoderLayer<X extends Node>(
     return parts.linearAttention(projected, module);
   }
 
-  function mlp(hidden_TD: X, l: number): X {
-    const normed_TD = norm(hidden_TD, `${text}.layers.${l}.post_attention_layernorm`);
-    const module = `${text}.layers.${l}.mlp`;
+  function mlp(hidden_TD: X, layer: string, name: string): X {
+    const normed_TD = norm(hidden_TD, `${layer}.post_attention_layernorm`);
+    const module = `${layer}.mlp`;
     if (moe === null) return parts.gatedMlp(normed_TD, module);
     const gateUp_E2GD = weight(`${module}.experts.gate_up_proj`);
     const down_EDG = weight(`${module}.experts.down_proj`);
     const expert = (stacked: X, e: number) => op.reshape(op.slice(stacked, 0, e, e + 1), stacked.shape.slice(1));
     const routing = {
-      name: `layers.${l}`,
+      name,
       logits_TE: linear(normed_TD, `${module}.gate`),
       router: routerOf(moe.topK),
       weighs: "output",
@@ -144,5 +148,5 @@ function decoderLayer<X extends Node>(
     return op.add(routed_TD, parts.sharedExpert(normed_TD, module));
   }
 
-  return { selfAttention, linearAttention, mlp };
+  return { norm, selfAttention, linearAttention, mlp };
 }

@@ -7,8 +7,7 @@ import { gatedDeltaArguments } from "../common/gated-delta/megatron-args.ts";
 import { known } from "../common/known.ts";
 import { prefixed } from "../common/prefixed.ts";
 import { qwenVisionInput } from "../common/qwen-vision-config.ts";
-import { megatronRow } from "../trainers/megatron.ts";
-import { LANGUAGE_MODEL } from "../trainers/megatron-vision.ts";
+import { LANGUAGE_MODEL, megatronRow } from "../trainers/megatron.ts";
 import { TORCHTITAN, torchtitanRows } from "../trainers/torchtitan.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Family, type Qwen35Vision } from "./config.ts";
 import { checkTorchtitan, checkTower, withSeparateImages } from "./graph-limits.ts";
@@ -32,22 +31,23 @@ const row = torchtitanRows<Qwen35Config>({
   differences: nativeDifferences,
 });
 
-const megatron = megatronRow<Qwen35Config>({
-  rules: megatronRules,
-  within: ["", LANGUAGE_MODEL],
-  emptyEntries,
-  ownArguments: gatedDeltaArguments,
-  graph(config) {
-    checkTower(config);
-    return withSeparateImages(megatronForward(config), config, "positions");
-  },
-  differences: megatronDifferences,
-});
+const megatron = (family: Qwen35Family) =>
+  megatronRow<Qwen35Config>({
+    rules: megatronRules,
+    within: ["", LANGUAGE_MODEL],
+    emptyEntries,
+    ownArguments: { ...gatedDeltaArguments, modelType: `${family}_text` },
+    graph(config) {
+      checkTower(config);
+      return withSeparateImages(megatronForward(config), config, "positions");
+    },
+    differences: megatronDifferences,
+  });
 
 export const qwen35 = defineFamily({
   ...common("qwen3_5"),
   flavours: ["dense", ...FLAVOURS],
-  layouts: [row("torchtitan", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }), megatron],
+  layouts: [row("torchtitan", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }), megatron("qwen3_5")],
 });
 
 export const qwen35Moe = defineFamily({
@@ -56,7 +56,7 @@ export const qwen35Moe = defineFamily({
   layouts: [
     row("torchtitan", TORCHTITAN["2026-07-16"]),
     row("torchtitan-2026-05", { ...TORCHTITAN["2026-05-27"], since: INTRODUCED }, "2026-07-16"),
-    megatron,
+    megatron("qwen3_5_moe"),
   ],
 });
 
@@ -96,7 +96,7 @@ function common(family: Qwen35Family) {
     axes: qwen35Axes,
     math: mathOf,
     hfConfig: (_: Qwen35Config, json: JsonObject) => json,
-    hf: { graph: hfGraph },
+    hf: { graph: hfGraph, openedBy: "megatron" },
   };
 }
 
@@ -106,13 +106,14 @@ function hfGraph(config: Qwen35Config): Forward {
 }
 
 function mathOf(config: Qwen35Config) {
-  const { rope, dtype: _, announcesMtp: __, delta, moe, vision, tokens, ...sizes } = config;
+  const { rope, dtype: _, announcesMtp: __, delta, moe, vision, tokens, mropeSection, ...sizes } = config;
   const { invFreq, attentionFactor } = transformersFrequencies(rope);
   return {
     ...sizes,
     ...prefixed("delta", { ...delta }),
     ...(moe === null ? {} : prefixed("moe", { ...moe })),
-    ...(vision === null ? {} : visionMath(vision)),
+    // Tokens of text have one position on all axes.
+    ...(vision === null ? {} : { mropeSection, ...visionMath(vision) }),
     ...(tokens === null ? {} : prefixed("token", { ...tokens })),
     activation: "silu",
     routerScore: moe === null ? "" : "softmax over all, chosen ones normalised",

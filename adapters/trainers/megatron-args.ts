@@ -35,6 +35,8 @@ const NEEDED = [
 export interface OwnArguments {
   /** Fields that its config has, or has in another sense. */
   readonly fields?: (args: JsonObject) => JsonObject;
+  /** Of a config of text alone; the family's first unless given. */
+  readonly modelType?: string;
   /** Whether its norms multiply by 1 + weight. */
   readonly centredNorms?: boolean;
 }
@@ -59,10 +61,11 @@ export function megatronConfigOf(args: JsonObject, where: string, own: OwnArgume
   Object.assign(fields, expertFields(args), latentFields(args), own.fields?.(args));
   const rows = args.padded_vocab_size ?? args.vocab_size;
   const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
+  const typed = own.modelType === undefined ? {} : { model_type: own.modelType };
   const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
   return {
     fields,
-    whole: whole ? { ...fields, vocab_size: rows, dtype } : null,
+    whole: whole ? { ...typed, ...fields, vocab_size: rows, dtype } : null,
     isPadded: rows === args.padded_vocab_size,
     vocabulary: vocabularyOf(args),
   };

@@ -24,10 +24,7 @@ import {
   type TieRule,
   tower,
 } from "../../src/table/rule.ts";
-import { APART, type Block, type Layer, ONE_BY_ONE, oneByOne, stacked } from "./megatron.ts";
-
-/** Of GPTModel's keys. */
-export const LANGUAGE_MODEL = "language_model.";
+import { APART, type Block, LANGUAGE_MODEL, type Layer, ONE_BY_ONE, oneByOne, stacked } from "./megatron.ts";
 
 export interface TowerAxes {
   /** Patches of a token. */

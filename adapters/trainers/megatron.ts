@@ -32,6 +32,9 @@ import {
 } from "../../src/table/rule.ts";
 import { megatronConfigOf, type OwnArguments } from "./megatron-args.ts";
 
+/** Of GPTModel's keys in a model of several parts. */
+export const LANGUAGE_MODEL = "language_model.";
+
 /** `megatron` in a family's list of layouts. */
 export const megatronRow = <C>({
   ownArguments = {},
@@ -49,7 +52,11 @@ export const megatronRow = <C>({
   name: "megatron",
   trainer: "megatron",
   since: "core 0.7",
-  configOf: (args, where) => megatronConfigOf(args, where, ownArguments),
+  configOf: (args, where, keys) => {
+    const found = megatronConfigOf(args, where, ownArguments);
+    // Of what stands beside a language model the arguments say nothing.
+    return [...keys].some((key) => key.startsWith(LANGUAGE_MODEL)) ? { ...found, whole: null } : found;
+  },
   files: (config) => [
     { name: "metadata.json", json: { sharded_backend: "torch_dist", sharded_backend_version: 1 }, beside: "dcp" },
     { name: "common.pt", ...common(argumentsOf(config)), pickled: true, beside: "dcp" },

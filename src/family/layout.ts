@@ -23,7 +23,7 @@ export interface LayoutFacts {
   /** Why `parity` cannot run it; null where there is a forward graph. */
   readonly noGraph: string | null;
   /** What the arguments of a run of the trainer say of the model; absent where its checkpoints keep none. */
-  readonly configOf?: ((args: JsonObject, where: string) => RunConfig) | undefined;
+  readonly configOf?: ((args: JsonObject, where: string, keys: Iterable<string>) => RunConfig) | undefined;
 }
 
 /** Arguments of a run as a config. */

@@ -1,4 +1,6 @@
 // Arguments of Megatron-LM's runs as configs: those of the fixtures against Hugging Face's own, and what lists and numbers say.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { gatedDeltaArguments as ownArguments } from "../../adapters/common/gated-delta/megatron-args.ts";
 import { adapters } from "../../adapters/registry.ts";
@@ -8,6 +10,7 @@ import { compareConfigs } from "../../src/family/config-differences.ts";
 import { openModel } from "../../src/model/model.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
 import { fixture } from "../helpers/fixtures.ts";
+import { scratch } from "../helpers/scratch.ts";
 
 /** Of text alone and with experts in each layer, Qwen3-Next and Qwen3.5 have the same keys: the user says which. */
 const familyAt = (path: string, config?: string, family?: string) => {
@@ -18,7 +21,7 @@ const familyAt = (path: string, config?: string, family?: string) => {
 
 const FAMILIES = ["mixtral/megatron", "glm4_moe/megatron", "qwen3_moe/megatron", "deepseek_v3/megatron"];
 
-test.each([...FAMILIES, "qwen3_next/megatron-mtp-bf16", "qwen3_next/tied"])(
+test.each([...FAMILIES, "qwen3_next/megatron-mtp-bf16", "qwen3_next/tied", "qwen3_5/megatron-text"])(
   "%s: the run's arguments give the mathematics of Hugging Face's config, and no difference is told",
   (name) => {
     const { native, hf } = fixture(name);
@@ -26,6 +29,19 @@ test.each([...FAMILIES, "qwen3_next/megatron-mtp-bf16", "qwen3_next/tied"])(
     expect(familyAt(native, hf).stored.notes).toEqual([]);
   },
 );
+
+test("of a model with a tower the arguments say too little, and what they say is compared with the config's text", () => {
+  const { native, hf } = fixture("qwen3_5_moe/megatron");
+  expect(() => familyAt(native)).toThrow(expect.objectContaining({ code: "CONFIG_MISSING" }));
+  expect(familyAt(native, hf).stored.notes).toEqual([]);
+  const folder = scratch();
+  const config = JSON.parse(readFileSync(join(hf, "config.json"), "utf8"));
+  const text_config = { ...config.text_config, rms_norm_eps: 1e-5 };
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, text_config }));
+  expect(familyAt(native, folder).stored.notes).toEqual([
+    expect.stringMatching(/^text_config\.rms_norm_eps is 0\.00001 in .*0\.000001 in the run/),
+  ]);
+});
 
 test("gpt-oss has the ffn of an expert as intermediate_size: the run's own says nothing against it", () => {
   const { native, hf } = fixture("gpt_oss/megatron");

@@ -25,12 +25,16 @@ const NONE: RunOf = { path: "", fields: {}, config: null, said: null, isPadded: 
 
 interface Saved {
   readonly checkpoint: { readonly folder: Folder };
-  readonly recognised: { readonly adapter: Pick<Adapter, "modelTypes">; readonly layout: LayoutFacts };
+  readonly recognised: {
+    readonly adapter: Pick<Adapter, "modelTypes">;
+    readonly layout: LayoutFacts;
+    readonly keys: { readonly model: ReadonlyMap<string, unknown> };
+  };
   readonly run: () => RunArguments | null;
 }
 
 /** A file of arguments that cannot be read is no fault of the model: it is told. */
-export function runOf({ checkpoint: { folder }, recognised: { adapter, layout }, run }: Saved): RunOf {
+export function runOf({ checkpoint: { folder }, recognised: { adapter, layout, keys }, run }: Saved): RunOf {
   if (layout.configOf === undefined) return NONE;
   let found: RunArguments | null;
   try {
@@ -41,7 +45,7 @@ export function runOf({ checkpoint: { folder }, recognised: { adapter, layout },
   }
   if (found === null) return NONE;
   const { path, file, args } = found;
-  const { fields, whole, isPadded, vocabulary } = layout.configOf(args, path);
+  const { fields, whole, isPadded, vocabulary } = layout.configOf(args, path, keys.model.keys());
   const json = whole === null ? null : { model_type: adapter.modelTypes[0], ...whole };
   const names = Object.keys(fields).join(", ");
   return {
@@ -98,8 +102,17 @@ function differences({ path, fields }: RunOf, config: ConfigFile, family: Family
   }
 }
 
-/** A config as it is, but for what the run says. Where RoPE stands at the top, as transformers 4 has it, it stays there. */
+/**
+ * A config as it is, but for what the run says. One of several parts has the fields of its text in a part of their own, and says
+ * at the top whether its head is the embedding. Where RoPE stands at the top, as transformers 4 has it, it stays
+ * there.
+ */
 function withFields(json: JsonObject, { rope_parameters: rope, ...fields }: JsonObject): JsonObject {
+  if (isJsonObject(json.text_config)) {
+    const { tie_word_embeddings: tied } = fields;
+    const text_config = withFields(json.text_config, { ...fields, rope_parameters: rope });
+    return { ...json, text_config, ...(tied === undefined ? {} : { tie_word_embeddings: tied }) };
+  }
   const own = Object.fromEntries(Object.entries(fields).filter(([name]) => name in json || TELLING.includes(name)));
   if (!isJsonObject(rope)) return { ...json, ...own };
   if (isJsonObject(json.rope_parameters))
