@@ -1,6 +1,7 @@
 // A 1.5 GB bf16 Llama (10 layers, dim 2048, ffn 8192, vocab 32000) both ways, as ratios to `cp` and to `cp` + `sync` of the same
 // bytes in the same round, and peak resident memory: with and without threads, a seal, and waiting for the disk. With
-// PYTHON=… (torch, safetensors) what one writes by hand stands beside it; with ROUNDS=5 medians are of so many.
+// PYTHON=… (torch, safetensors) what one writes by hand stands beside it; with ROUNDS=5 medians are of so many. To f32, and back
+// to bf16, beside a copy of what is written. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 is an 8 B shape, 16 GB: it takes 100 GB of disk.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +9,17 @@ import { fileURLToPath } from "node:url";
 import { command, measure, median } from "./measure.mjs";
 import { writeRandomLlama } from "./random-llama.mjs";
 
-const shape = { dim: 2048, ffn: 8192, vocab: 32000, layers: 10, heads: 16, kvHeads: 8, tied: false };
+const sized = (name, standard) => Number(process.env[name] ?? standard);
+const dim = sized("DIM", 2048);
+const shape = {
+  dim,
+  ffn: sized("FFN", 8192),
+  vocab: sized("VOCAB", 32000),
+  layers: sized("LAYERS", 10),
+  heads: dim / 128,
+  kvHeads: 8,
+  tied: false,
+};
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
 const byHand = fileURLToPath(new URL("convert-by-hand.py", import.meta.url));
 
@@ -43,10 +54,31 @@ export async function run() {
     if (same.out !== "") throw new Error("the file did not come back byte for byte");
     await table("HF → DCP", hf, join(directory, "out"), variantsOf("there"));
     await table("DCP → HF", dcp, join(directory, "out"), variantsOf("back"));
+    await casts(hf, directory);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
+
+/** Per byte written: `cp` copies what the cast makes. */
+async function casts(hf, directory) {
+  const [wide, out] = [join(directory, "wide"), join(directory, "out")];
+  await measure(process.execPath, [command, hf, wide, "--quiet", "--no-fsync", "--dtype", "f32"]);
+  const variantsTo = (dtype, made, source) => {
+    const cast = (...options) => [
+      process.execPath,
+      (_, to) => [command, source, to, "--quiet", "--no-fsync", "--dtype", dtype, ...options],
+    ];
+    return { ...copies(made), "no fsync": cast(), "no fsync, no seal": cast("--no-seal") };
+  };
+  await table("bf16 → f32", wide, out, variantsTo("f32", wide, hf));
+  await table("f32 → bf16", hf, out, variantsTo("bf16", hf, wide));
+}
+
+const copies = (made) => ({
+  cp: ["cp", (_, to) => ["-r", made, to]],
+  "cp + sync": ["sh", (_, to) => ["-c", 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} +', made, to]],
+});
 
 /** Every variant in every round, in another order each time. */
 async function table(name, from, to, variants) {
