@@ -64,10 +64,11 @@ export function openHf(folder: string): Checkpoint & TensorSource {
   return logicalCheckpoint(openSafetensors(folder), config).checkpoint;
 }
 
-export function nativeSide(name: string, change: JsonObject = {}): TestModel {
+/** @param folder one of the native ones */
+export function nativeSide(name: string, change: JsonObject = {}, folder = "native"): TestModel {
   const entry = fixtureCase(name);
   const family = familyOf(entry, change);
-  return modelOf(family, layoutOf(family, entry.layout), withoutTrainerState(openDcp(entry.native)));
+  return modelOf(family, layoutOf(family, entry.layout), withoutTrainerState(openDcp(entry.natives[folder]!)));
 }
 
 /** A checkpoint in the middle of training, as the commands see it: the model alone. */
