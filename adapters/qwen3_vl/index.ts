@@ -31,6 +31,7 @@ const row = torchtitanRows<Qwen3VlConfig>({
 const REMOVED = "2026-06-10";
 const megatron = megatronRow<Qwen3VlConfig>({
   rules: megatronRules,
+  ownArguments: { isNested: true },
   within: [LANGUAGE_MODEL],
   emptyEntries,
   graph(config) {

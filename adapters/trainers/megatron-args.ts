@@ -39,6 +39,8 @@ export interface OwnArguments {
   readonly modelType?: string;
   /** Whether its norms multiply by 1 + weight. */
   readonly centredNorms?: boolean;
+  /** Whether its config has the decoder's fields in an object of their own: a run's arguments make none, and are not compared. */
+  readonly isNested?: boolean;
 }
 
 /** What the arguments of a run say of the model. Throws InputError CONFIG_UNSUPPORTED for one that the tables misread. */
@@ -61,13 +63,18 @@ export function megatronConfigOf(args: JsonObject, where: string, own: OwnArgume
   Object.assign(fields, expertFields(args), latentFields(args), own.fields?.(args));
   const rows = args.padded_vocab_size ?? args.vocab_size;
   const dtype = args.bf16 === true ? "bfloat16" : args.fp16 === true ? "float16" : "float32";
+  const [vocabulary, isPadded] = [vocabularyOf(args), rows === args.padded_vocab_size];
+  if (own.isNested === true) {
+    const { tie_word_embeddings: tied } = fields;
+    return { fields: tied === undefined ? {} : { tie_word_embeddings: tied }, whole: null, isPadded, vocabulary };
+  }
   const typed = own.modelType === undefined ? {} : { model_type: own.modelType };
   const whole = NEEDED.every((field) => field in fields) && typeof rows === "number";
   return {
     fields,
     whole: whole ? { ...typed, ...fields, vocab_size: rows, dtype } : null,
-    isPadded: rows === args.padded_vocab_size,
-    vocabulary: vocabularyOf(args),
+    isPadded,
+    vocabulary,
   };
 }
 

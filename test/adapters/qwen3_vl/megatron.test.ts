@@ -79,3 +79,15 @@ test("what Megatron Bridge has no argument for has no graph", () => {
     expect(() => layoutOf(family, "megatron").forward()).toThrow(expect.objectContaining({ code: "NO_GRAPH" }));
   }
 });
+
+test("arguments of a run make no config, whose decoder's fields lie in an object of their own", () => {
+  const { configOf } = layoutOf(familyOf(fixtureCase(DENSE)), "megatron");
+  const args = { num_layers: 2, hidden_size: 14, untie_embeddings_and_output_weights: true, padded_vocab_size: 42 };
+  expect(configOf?.(args, "common.pt")).toEqual({
+    fields: { tie_word_embeddings: false },
+    whole: null,
+    isPadded: true,
+    vocabulary: null,
+  });
+  expect(() => configOf?.({ ...args, rotary_interleaved: true }, "common.pt")).toThrow(InputError);
+});
