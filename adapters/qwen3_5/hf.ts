@@ -2,7 +2,7 @@
 // expert, M merged patches.
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5/modeling_qwen3_5.py
 //   huggingface/transformers@v5.23.0:src/transformers/models/qwen3_5_moe/modeling_qwen3_5_moe.py
-//   vllm-project/vllm@002d6073aa034d4f5545d45021b0e56d1f3c3593:vllm/model_executor/models/qwen3_5_mtp.py, for the head that
+//   vllm-project/vllm@01d99805d1ef3d21d30e21a0ae387643fe0cd45a:vllm/model_executor/models/qwen3_5_mtp.py, for the head that
 //   predicts a second token, which transformers leaves out
 import type { Forward, ImageInput, Node, Ops, RopeTable, Weights } from "../../numerics/graph.ts";
 import { type RopeFrequencies, ropeTable, transformersFrequencies } from "../../numerics/rope.ts";

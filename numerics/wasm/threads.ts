@@ -88,7 +88,9 @@ export class Threads {
     while (this.threads.length < jobs.length) {
       this.threads.push(new Thread({ workshop: this.workshop, library: this.library }));
     }
-    await Promise.all(jobs.map((job, i) => this.threads[i]!.run(job)));
+    const ends = await Promise.allSettled(jobs.map((job, i) => this.threads[i]!.run(job)));
+    const failed = ends.find((end) => end.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 }
 
@@ -99,6 +101,8 @@ class Thread {
   private readonly waiting: ((failure: unknown) => void)[] = [];
   /** Why no job comes to an end here any more. */
   private stopped: string | null = null;
+  /** When the last job that was sent has come to its end, well or not. */
+  private done: Promise<unknown> = Promise.resolve();
 
   constructor(workerData: { readonly workshop: Workshop; readonly library: OnnxRuntime | null }) {
     this.worker = new Worker(WORKER, { eval: true, workerData });
@@ -113,7 +117,7 @@ class Thread {
   }
 
   run(job: Job | OnnxJob): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const end = new Promise<void>((resolve, reject) => {
       if (this.stopped !== null) throw new Error(this.stopped);
       this.worker.postMessage(job);
       this.worker.ref();
@@ -122,6 +126,8 @@ class Thread {
         else reject(failure instanceof Error ? failure : new Error(String(failure)));
       });
     });
+    this.done = end.catch(() => {});
+    return end;
   }
 
   private settle(failure: unknown): void {
@@ -129,7 +135,9 @@ class Thread {
     if (this.waiting.length === 0) this.worker.unref();
   }
 
+  /** A thread that is ended within a call of the native library takes the process with it. */
   async terminate(): Promise<void> {
+    await this.done;
     await this.worker.terminate();
   }
 }

@@ -7,8 +7,8 @@ import { outputFiles } from "../convert/outputs.ts";
 import { originOf, recordOf, renamedTo, settledBy, withKept } from "../convert/record-of.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
-import { throughTable } from "../family/family.ts";
-import { type Layout, layoutNamed } from "../family/layout.ts";
+import { defaultTarget, throughTable } from "../family/family.ts";
+import { isSameLayout, type Layout, layoutNamed } from "../family/layout.ts";
 import { RECORD_NAME } from "../formats/file-names.ts";
 import type { OutputFile, OutputPart } from "../formats/output.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
@@ -17,7 +17,7 @@ import { encodeRecord, parseRecord } from "../model/record.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
-import { type Mapping, mapByTable, wholeMove } from "../views/mapping.ts";
+import { directionFrom, type Mapping, mapByTable, wholeMove } from "../views/mapping.ts";
 import { virtualSource } from "../views/produce.ts";
 import { tableTo } from "../views/tables.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
@@ -107,8 +107,9 @@ function mapBothWays(
 }
 
 /** A layout of the other model. */
-function layoutBetween({ family, layout }: Model, to: string | undefined): Layout {
-  const via = to === undefined ? throughTable(family, layout) : layoutNamed(family, to);
+function layoutBetween(model: Model, to: string | undefined): Layout {
+  const { family, layout } = model;
+  const via = to === undefined ? usual(model) : layoutNamed(family, to);
   if (via !== undefined && via.side !== layout.side) return via;
   const others = layout.side === "hf" ? family.layouts : [family.hf];
   const expected = others.map(({ name }) => name).join(", ");
@@ -117,6 +118,15 @@ function layoutBetween({ family, layout }: Model, to: string | undefined): Layou
     found: `${to}`,
     help: `go through ${expected}`,
   });
+}
+
+/** Where a conversion goes, or where that has no place for all that is there, through the table that knows it. */
+function usual(model: Model): Layout {
+  const { family, layout, source } = model;
+  const [target, known] = [defaultTarget(family, layout), throughTable(family, layout)];
+  if (isSameLayout(target, known)) return known;
+  const faults = tableTo(model, target).check(directionFrom(layout), source.tensors);
+  return faults.length === 0 ? target : known;
 }
 
 class Trip {
