@@ -36,7 +36,7 @@ export function tableOf(native: NativeLayout, atHand: Source, model?: Switched):
     const find = (faults: readonly TableFault[]) =>
       switchOf(
         model,
-        faults,
+        { direction, source, faults },
         (other) => compiledFor(other, atHand),
         (table) => table.check(direction, source, options),
       );

@@ -4,6 +4,7 @@ import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { layoutNamed } from "../../src/family/layout.ts";
 import type { Source } from "../../src/table/plan.ts";
+import { switchOf } from "../../src/views/configs/switches.ts";
 import { sourceDifferences } from "../../src/views/difference.ts";
 import { mapByTable } from "../../src/views/mapping.ts";
 import { tableOf } from "../../src/views/tables.ts";
@@ -128,4 +129,37 @@ test("lists of differences say it of each tensor that the field switches", () =>
   expect(extra).toHaveLength(8);
   for (const { detail } of extra)
     expect(detail).toContain("attention_bias: false, and one with true has a place for it");
+});
+
+describe("of all fields a table is compiled for those alone that by the rules can explain a fault", () => {
+  test.each<[string, Case, number]>([
+    ["a field that does", { fixture: "qwen3/biased", change: { attention_bias: false } }, 1],
+    [
+      "no field does, however much is missing",
+      { fixture: "deepseek_v3/mtp", change: {}, without: ["model.layers.1.mlp.gate.weight", "model.norm.weight"] },
+      0,
+    ],
+    [
+      "a smaller count, of which there would be still more",
+      { fixture: "qwen3_moe/untied", change: {}, without: ["model.layers.1.mlp.experts.0.up_proj.weight"] },
+      0,
+    ],
+  ])("%s", (_, made, expected) => {
+    const { table, family, layout, source } = opened(made);
+    const asked = {
+      direction: "fromHf",
+      source: source.tensors,
+      faults: table.check("fromHf", source.tensors),
+    } as const;
+    expect(asked.faults.length).toBeGreaterThan(0);
+    let compiled = 0;
+    const counted = (native: typeof layout) => {
+      compiled++;
+      return tableOf(native, source.tensors);
+    };
+    const check = (other: typeof table) => other.check("fromHf", source.tensors);
+    const found = switchOf({ family, layout, json: family.hfConfig() }, asked, counted, check);
+    expect(found === null).toBe(expected === 0);
+    expect(compiled).toBe(expected);
+  });
 });

@@ -6,8 +6,10 @@ import { defaultTaken } from "../../family/defaults.ts";
 import { bound, type Family, tableLayout } from "../../family/family.ts";
 import { type Field, fieldsRead, withField } from "../../family/fields.ts";
 import type { Layout, NativeLayout } from "../../family/layout.ts";
+import { abstractKey } from "../../table/dims/key-pattern.ts";
 import type { FieldSwitch, TableFault } from "../../table/faults/fault.ts";
-import type { Table } from "../../table/plan.ts";
+import type { Direction, Source, Table } from "../../table/plan.ts";
+import { KeyKinds } from "./key-kinds.ts";
 
 /** The model whose config is asked. */
 export interface Switched {
@@ -17,24 +19,34 @@ export interface Switched {
   readonly json: JsonObject;
 }
 
+/** A source that has faults. */
+export interface Faulty {
+  readonly direction: Direction;
+  readonly source: Source;
+  readonly faults: readonly TableFault[];
+}
+
 /**
- * The field with which most of the faults are gone and none is new; null where there is none.
+ * The field with which most of the faults are gone and none is new; null where there is none. A table is compiled for a field
+ * alone that by the rules can have a place for what is there, or not ask for what is missing, and loses nothing that is there.
  * @param tableOf compiles the table of a layout
  * @param check the source at hand against another table
  */
 export function switchOf(
   { family, layout, json }: Switched,
-  faults: readonly TableFault[],
+  { direction, source, faults }: Faulty,
   tableOf: (native: NativeLayout) => Table,
   check: (table: Table) => readonly TableFault[],
 ): FieldSwitch | null {
   if (family.hfConfig() !== json) return null;
-  const own = textOf(tableLayout(family, layout));
+  const side = direction === "toHf" ? "native" : "hf";
+  const own = new KeyKinds(tableLayout(family, layout), side);
+  const kinds = new Set([...source.keys()].map(abstractKey));
   const known = new Set(faults.map(idOf));
   let best: FieldSwitch | null = null;
   for (const { field, other } of candidates(family)) {
     const native = openedAt(family, layout, withField(json, field.path, other));
-    if (native === null || textOf(native) === own) continue;
+    if (native === null || !canSettle(faults, kinds, own, new KeyKinds(native, side))) continue;
     const left = checked(() => check(tableOf(native)));
     if (left === null || !left.every((fault) => known.has(idOf(fault)))) continue;
     const settles = new Set(faults.map(idOf).filter((id) => !left.some((fault) => idOf(fault) === id)));
@@ -48,8 +60,14 @@ export function switchOf(
 
 const idOf = ({ code, key }: TableFault): string => `${code} ${key}`;
 
-/** What a table is made of. */
-const textOf = (native: NativeLayout): string => JSON.stringify([native.rules(), native.axes()]);
+/** Whether any of the faults can be gone with the other rules, and all that is there keeps its place. */
+function canSettle(faults: readonly TableFault[], kinds: ReadonlySet<string>, own: KeyKinds, other: KeyKinds): boolean {
+  for (const kind of kinds) if (own.surelyLoses(kind, other)) return false;
+  return faults.some(
+    ({ code, key }) =>
+      (code === "MISSING_TENSOR" && own.mayLose(key, other)) || (code === "UNKNOWN_TENSOR" && own.mayGain(key, other)),
+  );
+}
 
 interface Candidate {
   readonly field: Field;
