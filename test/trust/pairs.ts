@@ -24,6 +24,8 @@ export interface GoodPair {
   readonly a: string;
   /** Made of `a` where there is a conversion. */
   readonly b: string | ConversionOptions;
+  /** Layout that b is converted to: one that has a place for all of it, which the default may lack. */
+  readonly to: string;
   readonly config: string;
   readonly inputs: string | null;
   /** Whether b is a cast of a that was asked for. */
@@ -53,12 +55,13 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
       family: one.family,
       a: one.native,
       b: one.hf,
+      to: one.layout,
       config: one.hf,
       inputs: one.inputs,
       ...plain,
     }),
   );
-  const variants = fixtureCases.flatMap(({ name, family, natives, hfs, native, hf, inputs }) => [
+  const variants = fixtureCases.flatMap(({ name, family, layout, natives, hfs, native, hf, inputs }) => [
     ...Object.entries(natives)
       .filter(([, path]) => path !== native)
       .map(
@@ -69,6 +72,7 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
           family,
           a: path,
           b: hf,
+          to: layout,
           config: hf,
           inputs,
           ...plain,
@@ -84,13 +88,14 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
           family,
           a: native,
           b: path,
+          to: layout,
           config: hf,
           inputs,
           ...plain,
         }),
       ),
   ]);
-  const made = fixtureCases.flatMap(({ name, family, dtype, hf, native, inputs }, i): GoodPair[] => {
+  const made = fixtureCases.flatMap(({ name, family, layout, dtype, hf, native, inputs }, i): GoodPair[] => {
     const of = { family, config: hf, inputs };
     return [
       ...(dtype === "F32" && i % 2 === 0
@@ -101,6 +106,7 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
               bits: true,
               a: native,
               b: { adapters, config: hf, dtype: ["bf16"] },
+              to: layout,
               cast: true,
               runs: true,
               ...of,
@@ -110,7 +116,8 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
               how: "cast to f16, asked for (--after-cast)",
               bits: true,
               a: hf,
-              b: { adapters, dtype: ["f16"] },
+              b: { adapters, dtype: ["f16"], to: layout },
+              to: "hf",
               cast: true,
               runs: false,
               ...of,
@@ -125,6 +132,7 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
               bits: true,
               a: native,
               b: { adapters, config: hf, maxShardSize: 40_000 },
+              to: layout,
               cast: false,
               runs: false,
               ...of,
@@ -141,6 +149,7 @@ export function goodPairs(unrun: readonly Base[]): readonly GoodPair[] {
       family,
       a: native,
       b: hf,
+      to: layout,
       config,
       inputs: null,
       cast: false,
@@ -167,7 +176,7 @@ export async function tryPair(pair: GoodPair, parent: string): Promise<PairRow> 
       alarms.push(`${check}: ${error.code}`);
     }
   };
-  const { a: left, b: right, config, cast, family, inputs, runs } = pair;
+  const { a: left, b: right, to, config, cast, family, inputs, runs } = pair;
   const a = openCheckpoint(left);
   const path = typeof right === "string" ? right : join(folder, "made");
   if (typeof right !== "string") await convert(planConversion(a, path, right), { fsync: false });
@@ -177,7 +186,7 @@ export async function tryPair(pair: GoodPair, parent: string): Promise<PairRow> 
     await ask("diff", () => diff(a, b, { a: options, b: options, afterCast: cast }));
     await ask("seal", async () => (cast ? null : match(b, (await seal(a, options)).seal, options)));
     await ask("coverage", async () => {
-      await convert(planConversion(b, join(folder, "converted"), options), { fsync: false });
+      await convert(planConversion(b, join(folder, "converted"), { ...options, to }), { fsync: false });
       return { verdict: "pass" };
     });
     await ask("parity", async () =>
