@@ -40,6 +40,25 @@ describe.each(tableCases)("$name", (one) => {
   });
 });
 
+describe("norms that one trainer keeps around 0, in bf16", () => {
+  const { hf } = fixture("qwen3_5/vision-tied-bf16");
+  const [norm, head] = ["model.language_model.layers.0.linear_attn.norm.weight", "mtp.fc.weight"] as const;
+
+  it("go through the layout that only moves them; through the other, if asked, what is rounded shows", async () => {
+    expect(await trip(hf)).toMatchObject({ verdict: "pass", via: "torchtitan" });
+    const checkpoint = openCheckpoint(hf);
+    const result = await roundtrip(openModel(checkpoint, { adapters }), { to: "megatron" });
+    checkpoint.close();
+    expect(result).toMatchObject({ verdict: "fail", via: "megatron", differences: [{ key: norm, kind: "values" }] });
+  });
+
+  it("go through the layout that has a place for all the files hold", async () => {
+    const own = fixture("qwen3_5_moe/megatron").hf;
+    expect([...readState(own).keys()]).toContain(head);
+    expect(await trip(own)).toMatchObject({ verdict: "pass", via: "megatron", dropped: [] });
+  });
+});
+
 describe("what must fail", () => {
   const { hf } = fixture("llama3/split");
 

@@ -24,7 +24,8 @@ function namesIn(state: State): readonly [embedding: string, head: string] {
     /(?:embed_tokens|tok_embeddings|word_embeddings)\.weight$/.test(key),
   )!;
   const head = [...state.keys()].find((key) => /^(?:model\.|language_model\.)?(?:lm_head|output)\.weight$/.test(key));
-  if (embedding.includes("word_embeddings")) return [embedding, "output_layer.weight"];
+  if (embedding.includes("word_embeddings"))
+    return [embedding, embedding.replace("embedding.word_embeddings", "output_layer")];
   return [
     embedding,
     head ?? (embedding.startsWith("language_model.") ? "language_model.lm_head.weight" : "lm_head.weight"),
