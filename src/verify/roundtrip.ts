@@ -125,8 +125,9 @@ function usual(model: Model): Layout {
   const { family, layout, source } = model;
   const [target, known] = [defaultTarget(family, layout), throughTable(family, layout)];
   if (isSameLayout(target, known)) return known;
-  const faults = tableTo(model, target).check(directionFrom(layout), source.tensors);
-  return faults.length === 0 ? target : known;
+  const [table, direction] = [tableTo(model, target), directionFrom(layout)];
+  const isWhole = table.check(direction, source.tensors).length === 0;
+  return isWhole && table.plan(direction, source.tensors).dropped.length === 0 ? target : known;
 }
 
 class Trip {

@@ -7,6 +7,7 @@ import { planConversion } from "../../../src/convert/plan.ts";
 import { openModel } from "../../../src/model/model.ts";
 import { openCheckpoint } from "../../../src/model/open.ts";
 import { roundtrip } from "../../../src/verify/roundtrip.ts";
+import { opened, readState, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { fixture } from "../../helpers/fixtures.ts";
 import { scratch } from "../../helpers/scratch.ts";
@@ -32,6 +33,13 @@ describe("files that hold more than the default target", () => {
     } finally {
       checkpoint.close();
     }
+  });
+
+  it("come back with their biases where transformers saved them, without that layer", async () => {
+    const state = [...readState(hf)].filter(([key]) => !key.startsWith("model.layers.2."));
+    const files = writeSafetensors(join(scratch(), "files"), new Map(state), { config: join(hf, "config.json") });
+    const found = await opened(files, (one) => roundtrip(openModel(one, { adapters })));
+    expect(found).toMatchObject({ verdict: "pass", via: "vllm", dropped: [] });
   });
 
   it("are refused without --to, by the names of the tensors and with ways out", async () => {
