@@ -15,14 +15,41 @@ interface Entry {
 
 type Place = Axes[string] | undefined;
 
+interface Pattern {
+  /** As `abstractKey` writes it. */
+  readonly kind: string;
+  readonly axes: readonly string[];
+  /** Of axes that shift an index too, `m` and `L` of `{m+L}`, those that are none of `axes`. */
+  readonly shifts: readonly string[];
+}
+
+/** What keys of rules say, read once: a model's rules at many configs have the same ones. */
+export class KeyPatterns {
+  private readonly read = new Map<string, Pattern>();
+
+  of(key: string): Pattern {
+    const known = this.read.get(key);
+    if (known !== undefined) return known;
+    const axes = axesOf(key);
+    const shifts = (key.match(/\w+(?=[^{}]*\})/g) ?? []).filter((axis) => !axes.includes(axis));
+    const pattern = { kind: abstractKey(key), axes, shifts };
+    this.read.set(key, pattern);
+    return pattern;
+  }
+}
+
 export class KeyKinds {
   /** By kind, as `abstractKey` writes it. */
-  private readonly entries = new Map<string, readonly Entry[]>();
+  private readonly entries = new Map<string, Entry[]>();
   private readonly prefixes: string[] = [];
   /** Rules that take keys of any kind. */
   private readonly open: string[] = [];
 
-  constructor(native: NativeLayout, side: Side) {
+  constructor(
+    native: NativeLayout,
+    side: Side,
+    private readonly patterns = new KeyPatterns(),
+  ) {
     const axes = native.axes();
     for (const rule of native.rules()) this.add(rule, side, axes);
   }
@@ -31,24 +58,24 @@ export class KeyKinds {
     switch (rule.kind) {
       case "map": {
         const { optional, tower, order, form } = rule;
-        const entry = entryOf([...rule.native, ...rule.hf].map(keyOf), [optional, tower, order, form], axes);
+        const entry = this.entryOf([...rule.native, ...rule.hf].map(keyOf), [optional, tower, order, form], axes);
         for (const { key, spellings = [] } of rule[side]) this.note([key, ...spellings], entry, axes);
         return;
       }
       case "tie": {
         if (rule.side !== side) return;
         const { alias, of, spellings = [], form } = rule;
-        this.note([alias, ...spellings], entryOf([alias, of], [form], axes), axes);
+        this.note([alias, ...spellings], this.entryOf([alias, of], [form], axes), axes);
         return;
       }
       case "drop":
-        if (rule.side === side) this.note([rule.key], entryOf([rule.key], [rule.form], axes), axes);
+        if (rule.side === side) this.note([rule.key], this.entryOf([rule.key], [rule.form], axes), axes);
         return;
       case "prefix":
         if (rule.side === side) this.prefixes.push(rule.prefix);
         return;
       case "passThrough":
-        this.open.push(JSON.stringify([rule.required, entryOf([rule.native, rule.hf], [], axes)]));
+        this.open.push(JSON.stringify([rule.required, this.entryOf([rule.native, rule.hf], [], axes)]));
         return;
       case "refuse":
         return;
@@ -59,10 +86,20 @@ export class KeyKinds {
 
   private note(keys: readonly string[], entry: Entry, axes: Axes): void {
     for (const key of keys) {
-      if (axesOf(key).some((axis) => axes[axis] !== undefined && sizeOf(axes[axis]) === 0)) continue;
-      const kind = abstractKey(key);
-      this.entries.set(kind, [...(this.entries.get(kind) ?? []), entry]);
+      const pattern = this.patterns.of(key);
+      if (pattern.axes.some((axis) => axes[axis] !== undefined && sizeOf(axes[axis]) === 0)) continue;
+      const entries = this.entries.get(pattern.kind);
+      if (entries === undefined) this.entries.set(pattern.kind, [entry]);
+      else entries.push(entry);
     }
+  }
+
+  private entryOf(keys: readonly string[], about: readonly unknown[], axes: Axes): Entry {
+    const patterns = keys.map((key) => this.patterns.of(key));
+    const shifts = patterns.flatMap((pattern) => pattern.shifts.map((axis) => `${axes[axis]}`));
+    const places = patterns.flatMap((pattern) => pattern.axes.map((axis) => axes[axis]));
+    const said = about.every((each) => each === undefined) ? "" : JSON.stringify(about);
+    return { text: [...keys, said, ...shifts].join(" "), places };
   }
 
   /** Whether a key of this table may be none of the other's, or one that may be absent there. */
@@ -93,15 +130,6 @@ export class KeyKinds {
 }
 
 const keyOf = ({ key }: Term): string => key;
-
-function entryOf(keys: readonly string[], about: readonly unknown[], axes: Axes): Entry {
-  const shifts = keys.flatMap((key) => axesIn(key).filter((axis) => !axesOf(key).includes(axis)));
-  const text = JSON.stringify([keys, about, shifts.map((axis) => axes[axis])]);
-  return { text, places: keys.flatMap((key) => axesOf(key).map((axis) => axes[axis])) };
-}
-
-/** Those that shift an index too: `m` and `L` of `{m+L}`. */
-const axesIn = (key: string): readonly string[] => key.match(/\w+(?=[^{}]*\})/g) ?? [];
 
 /** Whether each index of the one's axes is one of the other's. */
 const isPart = (one: Entry, other: Entry): boolean =>

@@ -9,7 +9,7 @@ import type { Layout, NativeLayout } from "../../family/layout.ts";
 import { abstractKey } from "../../table/dims/key-pattern.ts";
 import type { FieldSwitch, TableFault } from "../../table/faults/fault.ts";
 import type { Direction, Source, Table } from "../../table/plan.ts";
-import { KeyKinds } from "./key-kinds.ts";
+import { KeyKinds, KeyPatterns } from "./key-kinds.ts";
 
 /** The model whose config is asked. */
 export interface Switched {
@@ -40,13 +40,14 @@ export function switchOf(
 ): FieldSwitch | null {
   if (family.hfConfig() !== json) return null;
   const side = direction === "toHf" ? "native" : "hf";
-  const own = new KeyKinds(tableLayout(family, layout), side);
+  const patterns = new KeyPatterns();
+  const own = new KeyKinds(tableLayout(family, layout), side, patterns);
   const kinds = new Set([...source.keys()].map(abstractKey));
   const known = new Set(faults.map(idOf));
   let best: FieldSwitch | null = null;
   for (const { field, other } of candidates(family)) {
     const native = openedAt(family, layout, withField(json, field.path, other));
-    if (native === null || !canSettle(faults, kinds, own, new KeyKinds(native, side))) continue;
+    if (native === null || !canSettle(faults, kinds, own, new KeyKinds(native, side, patterns))) continue;
     const left = checked(() => check(tableOf(native)));
     if (left === null || !left.every((fault) => known.has(idOf(fault)))) continue;
     const settles = new Set(faults.map(idOf).filter((id) => !left.some((fault) => idOf(fault) === id)));
