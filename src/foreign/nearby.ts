@@ -28,15 +28,16 @@ const MOST_OPENED = 8;
 export function nearby(folder: Folder, looking: Looking): Nearby | null {
   let level: readonly Folder[] = [folder];
   const depth = folder.list().some((name) => CACHED.test(name)) ? 3 : 2;
+  const likelihood = likelihoodBelow(folder);
   for (let i = 0; i < depth && level.length <= MOST_FOLDERS; i++) {
     level = level.flatMap(foldersIn);
     const found = level
       .filter((each) => attempt(() => looking.holdsCheckpoint(each)) === true)
-      .toSorted((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }))
-      .toSorted((a, b) => likelihood(a, folder) - likelihood(b, folder));
+      .toSorted((a, b) => likelihood(a) - likelihood(b) || a.path.localeCompare(b.path, "en", { numeric: true }));
     const last = found.at(-1);
     if (last === undefined) continue;
-    const current = found.find(({ path }) => path === revisionIn(folder));
+    const revision = revisionIn(folder);
+    const current = found.find(({ path }) => path === revision);
     const meant =
       current ?? found.slice(-MOST_OPENED).findLast((each) => attempt(() => looking.holdsModel(each)) === true) ?? last;
     return { count: found.length, meant: meant.path };
@@ -51,11 +52,13 @@ const CACHED = /^models--[^/]+--/;
 const TRAINED = /^(?:actor|policy|model)$/;
 
 /** Of folders in the order of numbers: those of the step that the run's tracker names, then the models that are trained. */
-function likelihood(found: Folder, above: Folder): number {
+function likelihoodBelow(above: Folder): (found: Folder) => number {
   const step = attempt(() => latestStep(above));
-  const names = found.path.slice(above.path.length).split("/");
-  const isLatest = typeof step === "string" && names.some((name) => isOfStep(name, step));
-  return (isLatest ? 2 : 0) + (TRAINED.test(names.at(-1) ?? "") ? 1 : 0);
+  return ({ path }) => {
+    const names = path.slice(above.path.length).split("/");
+    const isLatest = typeof step === "string" && names.some((name) => isOfStep(name, step));
+    return (isLatest ? 2 : 0) + (TRAINED.test(names.at(-1) ?? "") ? 1 : 0);
+  };
 }
 
 const foldersIn = (folder: Folder): Folder[] =>
