@@ -42,9 +42,15 @@ describe("parts", () => {
     expect(first.json).toMatchObject({ verdict: "pass", number: 1, of: 2, by: "tokens", covers: "tokens 0 to 255" });
     const missing = await run("finalize", into, "--json");
     expect([missing.code, missing.json.error.code]).toEqual([3, "PARTS_MISSING"]);
+    const standing = await run("finalize", into, "--dry-run");
+    expect(standing.code).toBe(1);
+    expect(standing.stdout).toMatch(/^✗ all parts are there, and of one plan: 1 of 2; part 2 of 2 is missing$/m);
+    expect(standing.stdout).toMatch(/^– what the missing parts cover: logits of 256 of 512 tokens were not compared$/m);
+    expect(standing.stdout).toMatch(/NOT shown to be the same model yet: part 2 .* part 1 passed by itself$/m);
     expect((await run(...parity, "--part", "2/2", "--into", into)).stdout).toMatch(
-      /^– the whole run: one of 2 parts$/m,
+      /^– the model as a whole: 1 of 2 parts are not enough to tell/m,
     );
+    expect((await run("finalize", into, "--dry-run")).code).toBe(0);
     const { code, json } = await run("finalize", into, "--json");
     expect(code).toBe(0);
     expect(json).toMatchObject({ verdict: "pass", metrics: { tokens: 512 }, thresholds: { origin: "given" } });

@@ -49,7 +49,7 @@ function stateOf(home: string, document: PlanDocument, names: ReadonlySet<string
 }
 
 /** Numbers as people write them: `1, 4-7 and 12`. */
-export function numbersText(parts: readonly PartNumber[]): string {
+export function numbersText(parts: readonly Pick<PartNumber, "number">[]): string {
   const runs: [number, number][] = [];
   for (const { number } of parts) {
     const last = runs.at(-1);

@@ -11,26 +11,37 @@ import type { WithoutKnown } from "../verdict/experiments.ts";
 import { judgementOf } from "../verdict/judgement.ts";
 import { isBeyondTap, tapLimit, thresholds } from "../verdict/limits.ts";
 import { isToBeExplained, type Settled, settle } from "../verdict/settle.ts";
-import { anotherPlan, type PartsOfPlan, plansIn, resultIn } from "./folder.ts";
+import { anotherPlan, type PartsOfPlan, plansIn } from "./folder.ts";
 import { joinedBits, joinedCauses, joinedChosen, joinedFigures, joinedRouting, tapsOf } from "./joined.ts";
 import type { PartPlan } from "./plan.ts";
 import type { PartFigures, PartResult } from "./result.ts";
+import { missingParts, resultsThere, type Standing, standingOf } from "./standing.ts";
 
 /**
  * Reads the folder alone: no model is opened.
  * @throws InputError PARTS_NONE, PARTS_MISSING, PARTS_OF_ANOTHER_PLAN, PARTS_DAMAGED
  */
 export function joinParity(path: string): ParityReport {
-  const { folder, file } = locate(path);
-  const { plan, parts } = theOnly(path, file === null ? plansIn(folder) : []);
-  const results = Array.from({ length: plan.of }, (_, i) => i + 1).map((number) => {
-    const { name } = parts.find((part) => part.number === number)!;
-    return resultIn(folder, name, plan);
-  });
-  return joined(plan, results);
+  const { whole, standing } = standingAt(path);
+  if (whole === null) throw missingParts(standing);
+  return whole;
 }
 
-/** The plan of which all parts are there. */
+/**
+ * What all parts come to, or where one is missing what those that are there say.
+ * @throws InputError PARTS_NONE, PARTS_OF_ANOTHER_PLAN, PARTS_DAMAGED
+ */
+export function standingAt(
+  path: string,
+): { readonly whole: ParityReport; readonly standing: null } | { readonly whole: null; readonly standing: Standing } {
+  const { folder, file } = locate(path);
+  const own = theOnly(path, file === null ? plansIn(folder) : []);
+  const { results, missing } = resultsThere(folder, own);
+  if (missing.length === 0) return { whole: joined(own.plan, results), standing: null };
+  return { whole: null, standing: standingOf(path, own.plan, results, missing) };
+}
+
+/** The plan of which there are parts. */
 function theOnly(path: string, plans: readonly PartsOfPlan[]): PartsOfPlan {
   const begun = plans.filter(({ parts }) => parts.length > 0).toSorted((a, b) => b.parts.length - a.parts.length);
   const [own, other] = begun;
@@ -41,16 +52,7 @@ function theOnly(path: string, plans: readonly PartsOfPlan[]): PartsOfPlan {
     });
   }
   if (other !== undefined) throw anotherPlan(path, other, own.plan);
-  const there = new Set(own.parts.map(({ number }) => number));
-  const missing = Array.from({ length: own.plan.of }, (_, i) => i + 1).filter((number) => !there.has(number));
-  if (missing.length === 0) return own;
-  const words = missing.length === 1 ? `part ${missing[0]} is` : `parts ${missing.join(", ")} are`;
-  throw new InputError("PARTS_MISSING", `${path}: ${missing.length} of ${own.plan.of} parts are missing`, {
-    file: path,
-    expected: `parts 1 to ${own.plan.of}`,
-    found: `${words} not there`,
-    help: `run the same command with --part ${missing[0]}/${own.plan.of}; what no part covers is not checked`,
-  });
+  return own;
 }
 
 export function joined(plan: PartPlan, parts: readonly PartResult[]): ParityReport {

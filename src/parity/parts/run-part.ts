@@ -19,6 +19,7 @@ import { plansIn, refuseOthers, resultIn, writePlan, writeResult } from "./folde
 import type { Asked, PartPlan } from "./plan.ts";
 import type { PartResult } from "./result.ts";
 import { type Divisible, shareOfTensors, sharesOfLayers, sharesOfTokens } from "./shares.ts";
+import { type SharedWeights, sharedWeights } from "./standing.ts";
 import { checkRecorded, stretchText } from "./stretches.ts";
 import { planDocument } from "./terms.ts";
 
@@ -42,6 +43,10 @@ export interface PartRun extends PartNumber {
   readonly metrics: Metrics | null;
   /** Of its own stretch of the pass, and over its own tokens. */
   readonly taps: readonly { readonly tap: string; readonly relativeRms: number }[];
+  /** Tensors of its share, compared bit for bit; null beside a golden. */
+  readonly weights: SharedWeights | null;
+  /** Parts of the plan that are not in the folder yet. */
+  readonly missing: readonly number[];
   readonly findings: Judgement["findings"];
   readonly firstDivergence: Judgement["firstDivergence"];
   readonly causes: Judgement["causes"];
@@ -77,21 +82,29 @@ export async function runPart({ part, by, into, ...given }: PartOptions): Promis
     const result =
       done && folder ? resultIn(folder, done.name, plan) : await computed(run, foreseen, { plan, part, covers });
     if (!wasThere) writeResult(into, result);
-    return { ...seenBy(result), by, covers, folder: into, wasThere };
+    return { ...seenBy(result), by, covers, folder: into, wasThere, missing: missingFrom(into, plan) };
   });
 }
 
+/** Others may have ended meanwhile. */
+function missingFrom(into: string, { plan, of }: PartPlan): number[] {
+  const own = plansIn(locate(into).folder).find((each) => each.plan.plan === plan);
+  const there = new Set(own?.parts.map(({ number }) => number));
+  return Array.from({ length: of }, (_, i) => i + 1).filter((number) => !there.has(number));
+}
+
 /** By its own figures, which are kept with it. */
-const seenBy = ({ number, of, rows, taps, verdict, findings, divergence, ...rest }: PartResult) => ({
-  ...{ number, of, verdict, findings },
-  metrics: rows.length === 0 ? null : rows.metrics(),
-  taps: taps.flatMap((input) => input.taps.map(({ tap, relativeRms }) => ({ tap, relativeRms }))),
-  firstDivergence: divergence,
-  causes: rest.causes,
-  backend: rest.backend,
-  peakRamBytes: rest.peakRamBytes,
-  seconds: rest.seconds,
-});
+const seenBy = (result: PartResult) => {
+  const { number, of, rows, taps, verdict, findings, divergence, causes, backend, peakRamBytes, seconds } = result;
+  return {
+    ...{ number, of, verdict, findings },
+    weights: sharedWeights([result]),
+    metrics: rows.length === 0 ? null : rows.metrics(),
+    taps: taps.flatMap((input) => input.taps.map(({ tap, relativeRms }) => ({ tap, relativeRms }))),
+    firstDivergence: divergence,
+    ...{ causes, backend, peakRamBytes, seconds },
+  };
+};
 
 /** Null where it is not there yet. */
 function folderOf(into: string): Folder | null {

@@ -15,6 +15,10 @@ import type { Asked } from "./plan.ts";
 const SAMPLED = 64;
 const SAMPLE_BYTES = 256;
 const NOT_GIVEN = "not given";
+const BY = "divided by";
+
+/** What parts of a plan are of: `tokens` or `layers`. */
+export const byOf = ({ terms }: PlanDocument): string => terms.find(({ name }) => name === BY)?.value ?? "";
 
 export interface TermsOf {
   readonly by: By;
@@ -29,7 +33,7 @@ export function planDocument(run: Run, { by, parts, asked, into }: TermsOf): Pla
   const terms = [
     ...Object.entries({
       version: VERSION,
-      "divided by": by,
+      [BY]: by,
       "number of parts": String(parts),
       "--backend": computedOn.name,
       "--upstream": versions,

@@ -8,8 +8,9 @@ import type { ParityOptions, ParityReport } from "../../../src/parity/forward/re
 import { saveTaps } from "../../../src/parity/forward/save-taps.ts";
 import type { InputRequest } from "../../../src/parity/inputs/read.ts";
 import { runParity } from "../../../src/parity/parity.ts";
-import { joinParity } from "../../../src/parity/parts/join.ts";
+import { joinParity, standingAt } from "../../../src/parity/parts/join.ts";
 import { type PartOptions, runPart } from "../../../src/parity/parts/run-part.ts";
+import { partDocument } from "../../../src/report/views/parity/part.ts";
 import { fixtureCase, hfSide, mutated, nativeSide } from "../../helpers/models.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parity-parts-"));
@@ -129,6 +130,60 @@ test("what shows at late positions alone fails in the parts that have them", asy
   expect(report.metrics.klMeanNats).toBeCloseTo(means.reduce((sum, x) => sum + x, 0) / 4, 15);
 });
 
+describe("while parts are missing", () => {
+  const other = "model.layers.1.mlp.up_proj.weight";
+  const options = { a: noisy(other), b: good, backend: "cpu" as const, input: [ids(48, 1)], by: "tokens" as const };
+  const part = (number: number, into: string) => runPart({ ...options, part: { number, of: 3 }, into });
+
+  test("what those that are there found is told, the rest is not checked, and nothing passes", async () => {
+    const into = place();
+    const wrong = await part(3, into);
+    expect(wrong).toMatchObject({ verdict: "fail", missing: [1, 2] });
+    const right = await runPart({ ...options, a: good, part: { number: 2, of: 3 }, into: place() });
+    expect(right).toMatchObject({ verdict: "pass", missing: [1, 3], weights: { different: [] } });
+    const second = await part(2, into);
+    const { whole, standing } = standingAt(into);
+    expect(whole).toBeNull();
+    expect(standing).toMatchObject({
+      ...{ verdict: "fail", by: "tokens", of: 3, missing: [1], tokens: { compared: 32, of: 48 } },
+      parts: [{ part: 1, covers: null, verdict: "not checked", klMeanNats: null }, { verdict: "fail" }, { part: 3 }],
+      weights: { different: [...second.weights!.different, ...wrong.weights!.different] },
+    });
+    expect(() => joinParity(into)).toThrow(
+      expect.objectContaining({
+        code: "PARTS_MISSING",
+        details: expect.objectContaining({
+          found: expect.stringMatching(/^part 1 is not there; parts 2 and 3 failed: mean KL/),
+        }),
+      }),
+    );
+    await part(1, into);
+    expect(standingAt(into).whole).toEqual(joinParity(into));
+  });
+
+  test("a weight that differs is no failure of the part that compares it: whether it was run, all tell", async () => {
+    const embedding = "model.embed_tokens.weight";
+    const unread = mutated(good, { [embedding]: { bytes: lastRowChanged(embedding) } });
+    const into = place();
+    const seen = await runPart({ ...options, a: unread, part: { number: 1, of: 2 }, into });
+    expect(partDocument(seen).checks).toMatchObject([
+      { name: "this part by itself" },
+      {
+        status: "not checked",
+        detail: expect.stringMatching(/^1 of \d+ tensors differ \(model.embed_tokens.weight\)/),
+      },
+      { name: "what the other parts cover", status: "not checked", detail: "1 of 2 are there, part 2 not yet" },
+      { name: "the model as a whole", status: "not checked" },
+    ]);
+  });
+});
+
+function lastRowChanged(key: string): Uint8Array {
+  const { shape } = good.source.tensors.get(key)!;
+  const from = shape.reduce((all, n) => all * n, 1) - shape[1]!;
+  return recalculated(good.source, key, (x, i) => (i >= from ? x + 1 : x));
+}
+
 describe("what is no part of it:", () => {
   const options = { a: good, b: good, backend: "cpu" as const, input: [ids(48, 1)], by: "tokens" as const };
   const part = (number: number, into: string, more: Partial<PartOptions> = {}) =>
@@ -137,7 +192,10 @@ describe("what is no part of it:", () => {
   test("parts that are missing are named", async () => {
     const into = place();
     await part(2, into);
-    const missing = { code: "PARTS_MISSING", details: expect.objectContaining({ found: "parts 1, 3 are not there" }) };
+    const missing = {
+      code: "PARTS_MISSING",
+      details: expect.objectContaining({ found: "parts 1 and 3 are not there; part 2 passed" }),
+    };
     expect(() => joinParity(into)).toThrow(expect.objectContaining(missing));
     expect(() => joinParity(place())).toThrow(expect.objectContaining({ code: "PARTS_NONE" }));
   });

@@ -1,3 +1,4 @@
+import { standingDocument } from "../../../report/views/parity/standing.ts";
 import { parityDocument } from "../../../report/views/parity.ts";
 import { joinedDocument, partsDocument } from "../../../report/views/parts.ts";
 import type { Command } from "../../command.ts";
@@ -12,7 +13,7 @@ export const finalize: Command = {
     verify: flag("Read all bytes again and compare them with what the parts wrote; up to 8 GB that is done unasked"),
     force: flag("Replace a target that is a checkpoint; nothing else is ever replaced"),
     "no-fsync": flag("Do not wait until the disk has everything"),
-    "dry-run": flag("Only tell which parts are there; exit 1 where one is missing"),
+    "dry-run": flag("Only tell which parts are there, of a parity also what each found; exit 1 where one is missing"),
   },
   examples: [
     ["finalize initial-weights", "once convert … --part 1/16 to --part 16/16 have run, on any machine"],
@@ -22,8 +23,10 @@ export const finalize: Command = {
     const target = args.required("target");
     const { holdsParity } = await import("../../../parity/parts/folder.ts");
     if (holdsParity(target)) {
-      const { joinParity } = await import("../../../parity/parts/join.ts");
-      return parityDocument(joinParity(target));
+      const { joinParity, standingAt } = await import("../../../parity/parts/join.ts");
+      if (!args.flag("dry-run")) return parityDocument(joinParity(target));
+      const { whole, standing } = standingAt(target);
+      return whole === null ? standingDocument(standing) : parityDocument(whole);
     }
     const { finalize: join, partsAt } = await import("../../../convert/parts/finalize.ts");
     if (args.flag("dry-run")) return partsDocument(target, partsAt(target) ?? []);

@@ -2,20 +2,23 @@
 import type { Check } from "../../../base/check.ts";
 import { scientific } from "../../../parity/checks/check.ts";
 import type { PartRun } from "../../../parity/parts/run-part.ts";
+import { partsText } from "../../../parity/parts/standing.ts";
 import type { ReportDocument } from "../../document.ts";
 import { formatBytes, formatSeconds, plural } from "../../units.ts";
 import { divergenceText } from "./diagnoses.ts";
+import { weightsChecks, wholeCheck } from "./standing.ts";
 
 export function partDocument(run: PartRun): ReportDocument {
-  const { number, of, verdict, covers, folder, wasThere, causes, firstDivergence, backend } = run;
+  const { number, of, verdict, covers, folder, wasThere, causes, firstDivergence, backend, missing } = run;
   const checks = checksOf(run);
   const own = `part ${number} of ${of} (${covers})`;
-  const found = verdict === "pass" ? "nothing differs by more than a whole run may" : run.findings[0]!.message;
+  const found = verdict === "pass" ? "passed by itself" : `FAILED by itself: ${run.findings[0]!.message}`;
+  const next = `\`finalize ${folder}\` gives the verdict on the model${missing.length === 0 ? "" : ` once ${partsText(missing)} ${missing.length === 1 ? "is" : "are"} there, too`}`;
   return {
     title: "parity",
     data: { ...run, checks },
     verdict,
-    headline: `${own}${wasThere ? ", which was there already" : ""}: ${found}; \`finalize ${folder}\` says what all parts come to`,
+    headline: `${own}${wasThere ? ", which was there already," : ""} ${found}; ${next}`,
     diagnoses: causes.map(({ code, explanation, evidence, tensors, fix }) => ({
       code,
       cause: explanation,
@@ -35,10 +38,9 @@ export function partDocument(run: PartRun): ReportDocument {
   };
 }
 
-function checksOf({ of, metrics, taps, findings }: PartRun): Check[] {
-  const failed = findings.map(
-    ({ message }): Check => ({ name: "this part by itself", status: "failed", detail: message }),
-  );
+function checksOf({ of, metrics, taps, findings, weights, missing }: PartRun): Check[] {
+  const name = "this part by itself";
+  const failed = findings.map(({ message }): Check => ({ name, status: "failed", detail: message }));
   const seen = [
     ...(metrics === null ? [] : [`mean KL ${scientific(metrics.klMeanNats)} over ${plural(metrics.tokens, "token")}`]),
     ...(taps.length === 0
@@ -47,10 +49,14 @@ function checksOf({ of, metrics, taps, findings }: PartRun): Check[] {
           `${plural(taps.length, "tap")} apart by at most ${scientific(Math.max(...taps.map((tap) => tap.relativeRms)))} of their size`,
         ]),
   ];
+  const others =
+    missing.length === 0
+      ? `all ${of} are there now`
+      : `${of - missing.length} of ${of} are there, ${partsText(missing)} not yet`;
   return [
-    ...(failed.length > 0
-      ? failed
-      : [{ name: "this part by itself", status: "passed" as const, detail: seen.join(", ") }]),
-    { name: "the whole run", status: "not checked", detail: `one of ${of} parts` },
+    ...(failed.length > 0 ? failed : [{ name, status: "passed" as const, detail: seen.join(", ") }]),
+    ...weightsChecks(weights),
+    { name: "what the other parts cover", status: "not checked", detail: others },
+    wholeCheck(`1 of ${of} parts`),
   ];
 }
