@@ -51,6 +51,8 @@ export const TRAINER_FILE = /^(?:optimizer|scheduler|rng(?:_state.*)?|scaler|dat
 /** Where Megatron-LM, slime and verl say which step of a run is the latest: `100`; Megatron also `release`. */
 export const TRACKER_FILE = "latest_checkpointed_iteration.txt";
 
+/** Of PEFT: what an adapter is, beside its weights. */
+export const ADAPTER_CONFIG = "adapter_config.json";
 /** Weights of a PEFT adapter, by peft's own name for them: beside a base's they are not the model. */
 export const ADAPTER_FILE = /^adapter_model\.(?:safetensors|bin)$/;
 

@@ -12,7 +12,7 @@ import type { HubAddress } from "./address.ts";
 import type { HubSettings } from "./settings.ts";
 import { networkFetch } from "./web/network.ts";
 import { Reader } from "./web/reading.ts";
-import { type Asked, failing } from "./web/refusals.ts";
+import { type Asked, failing, strange } from "./web/refusals.ts";
 import type { RemoteFile, Snapshot, SnapshotFile } from "./wire.ts";
 
 export class HubClient {
@@ -25,7 +25,17 @@ export class HubClient {
   }
 
   /** The commit that a revision is at now, and all its files. Throws ConvertCheckpointError. */
-  async snapshot({ type, repository, revision }: HubAddress, shown: string): Promise<Snapshot> {
+  async snapshot(address: HubAddress, shown: string): Promise<Snapshot> {
+    try {
+      return await this.listed(address, shown);
+    } catch (error) {
+      if (error instanceof ConvertCheckpointError) throw error;
+      throw strange(shown, this.settings.endpoint, error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  /** Throws what the client does with an answer that is none of the Hub's. */
+  private async listed({ type, repository, revision }: HubAddress, shown: string): Promise<Snapshot> {
     const asked = { file: shown, repository, revision };
     const fetcher = this.reader.fetchFor(asked);
     const { endpoint: hubUrl } = this.settings;
@@ -35,23 +45,21 @@ export class HubClient {
         ? await datasetInfo({ ...about, additionalFields: ["sha"] })
         : await modelInfo({ ...about, additionalFields: ["sha"] });
     const commit: unknown = info.sha;
-    if (typeof commit !== "string" || commit === "") throw failing(shown, hubUrl, "a repository without a commit");
+    if (typeof commit !== "string" || commit === "") throw strange(shown, hubUrl, "a repository without a commit");
     const files = new Map<string, SnapshotFile>();
-    const listed = listFiles({
-      repo: { type, name: repository },
-      recursive: true,
-      revision: commit,
-      hubUrl,
-      fetch: fetcher,
-    });
-    for await (const { type: kind, path, size, oid, lfs, xetHash } of listed) {
+    const repo = { type, name: repository } as const;
+    const entries = listFiles({ repo, recursive: true, revision: commit, hubUrl, fetch: fetcher });
+    for await (const { type: kind, path, size, oid, lfs, xetHash } of entries) {
       if (kind !== "file") continue;
-      files.set(path, {
+      const file = {
         size: lfs?.size ?? size,
         sha256: lfs?.oid ?? null,
         oid: oid ?? null,
         xetHash: xetHash ?? null,
-      });
+      };
+      if (typeof path !== "string" || !Number.isSafeInteger(file.size) || file.size < 0)
+        throw strange(shown, hubUrl, "a list of files with one that has no name or no size");
+      files.set(path, file);
     }
     return { type, repository, revision, commit, files };
   }

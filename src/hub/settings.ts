@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { EnvironmentError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 
 export interface HubSettings {
@@ -34,17 +35,20 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const ENDPOINT = "https://huggingface.co";
 /** The Python client's own. */
 const TIMEOUT_SECONDS = 10;
+/** Of a timer. */
+const LONGEST_MS = 2 ** 31 - 1;
 
+/** Throws EnvironmentError HUB_SETTING. */
 export function hubSettings(env: Environment = process.env): HubSettings {
   const home = hubHome(env);
   const found = tokenOf(env, home);
   return {
-    endpoint: (env.HF_ENDPOINT || ENDPOINT).replace(/\/+$/, ""),
+    endpoint: endpointOf(env.HF_ENDPOINT),
     token: found?.token ?? null,
     tokenFrom: found?.from ?? null,
     cache: expanded(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"), env),
     offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].find((name) => isTrue(env[name])) ?? null,
-    timeoutMs: 1000 * (Number(env.HF_HUB_DOWNLOAD_TIMEOUT) || TIMEOUT_SECONDS),
+    timeoutMs: 1000 * secondsOf("HF_HUB_DOWNLOAD_TIMEOUT", env),
     usesXet: !isTrue(env.HF_HUB_DISABLE_XET),
     proxies: proxiesOf(env),
     agent: [`convert-checkpoint/${VERSION}`, `node/${process.versions.node}`, env.HF_HUB_USER_AGENT_ORIGIN]
@@ -52,6 +56,23 @@ export function hubSettings(env: Environment = process.env): HubSettings {
       .join("; "),
   };
 }
+
+function endpointOf(text = ""): string {
+  const endpoint = text.trim().replace(/\/+$/, "") || ENDPOINT;
+  if (/^https?:\/\//i.test(endpoint) && URL.canParse(endpoint)) return endpoint;
+  const help = "name it with its scheme, or unset it: then it is the Hub itself";
+  throw wrongSetting("HF_ENDPOINT", `an address such as ${ENDPOINT}`, JSON.stringify(text), help);
+}
+
+function secondsOf(name: string, env: Environment): number {
+  const text = env[name]?.trim() || `${TIMEOUT_SECONDS}`;
+  const seconds = Number(text);
+  if (seconds > 0 && seconds * 1000 <= LONGEST_MS) return seconds;
+  throw wrongSetting(name, "seconds, such as 10", JSON.stringify(text), "give a number, or unset it");
+}
+
+const wrongSetting = (name: string, expected: string, found: string, help: string): EnvironmentError =>
+  new EnvironmentError("HUB_SETTING", `${name}: not ${expected}`, { expected, found, help });
 
 const isTrue = (value: string | undefined): boolean =>
   ["1", "ON", "YES", "TRUE"].includes((value ?? "").trim().toUpperCase());
@@ -73,11 +94,18 @@ function tokenOf(env: Environment, home: string): { readonly token: string; read
   if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return null;
   for (const name of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) {
     const token = cleaned(env[name]);
-    if (token !== "") return { token, from: name };
+    if (token !== "") return sendable({ token, from: name });
   }
   const file = expanded(env.HF_TOKEN_PATH || join(home, "token"), env);
   const token = cleaned(textOf(file));
-  return token === "" ? null : { token, from: file };
+  return token === "" ? null : sendable({ token, from: file });
+}
+
+/** A header takes no other characters: a token that was pasted with a curly quote would look like a network that fails. */
+function sendable<T extends { readonly token: string; readonly from: string }>(found: T): T {
+  if (/^[\x21-\x7e]+$/.test(found.token)) return found;
+  const help = `copy it anew from the page of your tokens into ${found.from}`;
+  throw wrongSetting(found.from, "a token of letters, digits and signs of ASCII", "others, or a space", help);
 }
 
 const cleaned = (token: string | undefined): string => (token ?? "").replace(/[\r\n]/g, "").trim();

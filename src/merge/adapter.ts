@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { InputError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { ADAPTER_CONFIG } from "../formats/file-names.ts";
 import { locate, type PathOrLocation } from "../formats/io/disk-folder.ts";
 import { CONFIG_LIMIT, has, inFolder, type Location, readText } from "../formats/io/folder.ts";
 import { openCheckpoint } from "../model/open.ts";
@@ -19,15 +20,14 @@ export interface PeftAdapter extends AdapterParts {
   readonly sha256: string;
 }
 
-const CONFIG = "adapter_config.json";
 const WEIGHTS = ["adapter_model.safetensors", "adapter_model.bin"] as const;
 
 /** @throws InputError ADAPTER_MISSING and what parsing throws */
 export function openAdapter(at: PathOrLocation): PeftAdapter {
   const { path, folder, file } = locate(at);
   const weights = weightsOf({ path, folder, file });
-  if (!has(folder, CONFIG)) throw missing(path, CONFIG, folder.list());
-  const config = parseLoraConfig(readText(folder, CONFIG, CONFIG_LIMIT), folder.pathOf(CONFIG));
+  if (!has(folder, ADAPTER_CONFIG)) throw missing(path, ADAPTER_CONFIG, folder.list());
+  const config = parseLoraConfig(readText(folder, ADAPTER_CONFIG, CONFIG_LIMIT), folder.pathOf(ADAPTER_CONFIG));
   const checkpoint = openCheckpoint(inFolder(folder, weights));
   try {
     const parts = partsOf(checkpoint);
@@ -52,7 +52,7 @@ function weightsOf({ path, folder, file }: Location): string {
 const missing = (path: string, name: string, there: readonly string[]): InputError =>
   new InputError("ADAPTER_MISSING", `${path}: no adapter of PEFT: ${name} is not there`, {
     file: path,
-    expected: `${CONFIG} and ${WEIGHTS.join(" or ")}`,
+    expected: `${ADAPTER_CONFIG} and ${WEIGHTS.join(" or ")}`,
     found: there.slice(0, 6).join(", ") || "an empty folder",
     help: "give the folder that PEFT's save_pretrained wrote: the adapter, not the base",
   });

@@ -18,7 +18,7 @@ export interface LocalFiles {
 }
 
 /** The repository keeps its own: the Hub writes into it which files are large. */
-const REPOSITORYS_OWN = ".gitattributes";
+export const REPOSITORYS_OWN = ".gitattributes";
 /** What programs leave behind, and nobody wants to publish. */
 const LITTER = /^(?:__pycache__|Thumbs\.db)$|\.(?:tmp|part|partial|incomplete|crdownload|pyc|lock)$/i;
 /** A folder of a model has some; a link may lead round in a circle. */

@@ -1,9 +1,10 @@
 // A checkpoint's folder into a repository of the Hub: one commit, or a pull request, with what is known of the model in its card.
 import { VERSION } from "../base/version.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { ADAPTER_CONFIG } from "../formats/file-names.ts";
 import { CONFIG_LIMIT, has, readText } from "../formats/io/folder.ts";
 import { type HubAddress, hubAddressOf } from "../hub/address.ts";
-import { refusedPush } from "../hub/upload/refused.ts";
+import { answersError, refusedPush } from "../hub/upload/refused.ts";
 import { makeBranch, makeRepository, standingAt, textAt } from "../hub/upload/repository.ts";
 import { SourceBlob } from "../hub/upload/source-blob.ts";
 import { baseModelOf, cardSection } from "./card/card.ts";
@@ -12,7 +13,7 @@ import { CARD_NAME, type NewCard } from "./card/section.ts";
 import { differencesOf, type FileChange, type PushedFile } from "./difference.ts";
 import { type Facts, factsOf } from "./facts.ts";
 import { closeAll, localFiles } from "./local.ts";
-import { checkFolder, checkPlace, nothingToPropose, refuseReplacing } from "./refusals.ts";
+import { checkFolder, checkPlace, nothingToPropose, refuseMadeMeanwhile, refuseReplacing } from "./refusals.ts";
 import { sendAll } from "./sending.ts";
 import { aboutOf, type Told } from "./told.ts";
 import { branchOf, cardPathOf, filesThere, MAIN, type PushOptions, prefixOf, type Work } from "./work.ts";
@@ -68,7 +69,7 @@ export async function push(checkpoint: Checkpoint, address: HubAddress, options:
       ...resultOf(work, facts, card),
       ...made,
       leftOut: local.leftOut,
-      notes: [...readme.notes, ...facts.notes, ...leftOutNotes(local.leftOut)],
+      notes: [...readme.notes, ...adapterNotes(changes, address), ...facts.notes, ...leftOutNotes(local.leftOut)],
       seconds: (performance.now() - begin) / 1e3,
     };
   } catch (error) {
@@ -144,19 +145,43 @@ async function carriedOut(work: Work, changes: readonly FileChange[], readme: Ch
   const nothing = { created: null, commit: null, pullRequest: null, sentBytes: 0, thereBytes: 0, changes: all };
   if (work.options.dryRun === true) return { ...nothing, confirmed: false };
   if (!isAnything) return { ...nothing, confirmed: true };
-  const { settings, signal = new AbortController().signal } = work.options;
-  const { repository } = work.address;
-  if (created === "repository") await makeRepository(settings, repository, work.options.public ?? false, signal);
-  const isOther = branchOf(work.address) !== MAIN;
-  if (created === "branch" || (created === "repository" && isOther)) {
-    await makeBranch(settings, repository, branchOf(work.address), signal);
-  }
-  const sent = await sendAll(work, { changes: all, card: text, title: titleOf(work, facts), signal });
+  const { signal = new AbortController().signal } = work.options;
+  const begun = created === null ? work : await begunAt(work, created, signal);
+  const sent = await sendAll(begun, { changes: all, card: text, title: titleOf(work, facts), signal });
   return { created, changes: all, ...sent } as const;
+}
+
+/**
+ * Makes what was not there. Somebody else may have made and filled it since it was looked for, and nothing of theirs was shown: the
+ * commit that it is at is the one that the push is made on. Throws InputError HUB_MOVED_ON.
+ */
+async function begunAt(work: Work, created: "repository" | "branch", signal: AbortSignal): Promise<Work> {
+  const { address, shown, options } = work;
+  const { settings } = options;
+  const { repository } = address;
+  try {
+    if (created === "repository") await makeRepository(settings, repository, options.public ?? false, signal);
+    if (created === "branch" || branchOf(address) !== MAIN) {
+      await makeBranch(settings, repository, branchOf(address), signal);
+    }
+  } catch (error) {
+    throw answersError(error, shown, settings, signal);
+  }
+  const begun = { ...work, standing: await standingAt(settings, address, shown) };
+  refuseMadeMeanwhile(address, shown, [...filesThere(begun).keys()]);
+  return begun;
 }
 
 const titleOf = ({ options }: Work, { model }: Facts): string =>
   options.message ?? `Upload ${model.name}, by convert-checkpoint ${VERSION}`;
+
+/** transformers, `maybe_load_adapters` in integrations/peft.py: a repository with this file is the adapter's base and the adapter. */
+const adapterNotes = (changes: readonly FileChange[], address: HubAddress): string[] =>
+  changes.some(({ path, change }) => change === "kept" && path === prefixOf(address) + ADAPTER_CONFIG)
+    ? [
+        `${ADAPTER_CONFIG} stays there: transformers loads that adapter with its own base model, not these weights; delete it there, or push elsewhere`,
+      ]
+    : [];
 
 const SHOWN = 8;
 

@@ -3,6 +3,7 @@ import { EnvironmentError, InputError, UsageError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { HubAddress } from "../hub/address.ts";
 import { contested, type FileChange } from "./difference.ts";
+import { REPOSITORYS_OWN } from "./local.ts";
 import { type PushRequest, prefixOf } from "./work.ts";
 
 /** Throws UsageError PUSH_PLACE; EnvironmentError HUB_OFFLINE, HUB_TOKEN_MISSING. */
@@ -58,12 +59,25 @@ export function refuseReplacing(
   if (force || pullRequest || dryRun) return;
   const found = contested(changes, prefixOf(address));
   if (found.length === 0) return;
-  const words = found.slice(0, SHOWN).map(({ path, change }) => `${path} (${change})`);
-  const more = found.length > SHOWN ? ` and ${found.length - SHOWN} more` : "";
   throw new InputError("PUSH_REPLACES", `${shown}: the repository holds other files`, {
     file: shown,
     expected: "a repository without other content, or --force",
-    found: words.join(", ") + more,
+    found: some(found.map(({ path, change }) => `${path} (${change})`)),
     help: "look at all of it with --dry-run; then push with --force, which replaces and deletes these and leaves what is kept, or propose it with --pr",
   });
 }
+
+/** Of a repository or a branch that was not there when it was looked for. Throws InputError HUB_MOVED_ON. */
+export function refuseMadeMeanwhile(address: HubAddress, shown: string, files: readonly string[]): void {
+  const others = files.filter((path) => path.startsWith(prefixOf(address)) && path !== REPOSITORYS_OWN);
+  if (others.length === 0) return;
+  throw new InputError("HUB_MOVED_ON", `${shown}: somebody else made and filled it meanwhile`, {
+    file: shown,
+    expected: "nothing there, as before",
+    found: some(others),
+    help: "run the same again: it shows what differs from what is there now",
+  });
+}
+
+const some = (words: readonly string[]): string =>
+  words.slice(0, SHOWN).join(", ") + (words.length > SHOWN ? ` and ${words.length - SHOWN} more` : "");

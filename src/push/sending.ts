@@ -1,7 +1,7 @@
 // The files of a push on their way: sent, committed, and looked at in the repository.
 import { HubClient } from "../hub/client.ts";
 import { type CommitRequest, type Committed, commitFiles, type Promised } from "../hub/upload/commit.ts";
-import { isStorages, isUnsure } from "../hub/upload/refused.ts";
+import { answersError, isStorages, isUnsure } from "../hub/upload/refused.ts";
 import { SourceBlob } from "../hub/upload/source-blob.ts";
 import type { Snapshot } from "../hub/wire.ts";
 import type { FileChange } from "./difference.ts";
@@ -55,7 +55,6 @@ export async function sendAll(work: Work, { changes, card, title, signal }: Send
   };
   const promised = new Map<string, Promised>();
   const committed = await inRounds(work, request, promised, meter, signal);
-  for (const { source } of local) source.check();
   const snapshot = await new HubClient(settings).snapshot({ ...address, revision: committed.commit }, work.shown);
   const confirmed = holds(snapshot, request, promised);
   return {
@@ -81,7 +80,7 @@ async function inRounds(
       if (isStorages(error, settings) && round < MOST_ROUNDS) continue;
       const there = isUnsure(error) && !request.isPullRequest ? await foundAfter(work, request, promised) : null;
       if (there !== null) return there;
-      throw error;
+      throw answersError(error, work.shown, settings, signal);
     }
   }
 }

@@ -137,6 +137,20 @@ describe("a conversion ends without a target where", () => {
   });
 });
 
+const answers = (body: string): Act => ({ status: 200, headers: { "Content-Type": "application/json" }, body });
+
+test.each([
+  ["/revision/", "<html>log in</html>"],
+  ["/revision/", "null"],
+  ["/tree/", "{}"],
+  ["/tree/", "[null]"],
+  ["/tree/", '[{"type":"file","path":"config.json","size":"many"}]'],
+])("whoever answers %s with %s is no Hub", async (path, body) => {
+  const found = await failure({ door: "api", path, times: ALWAYS, act: answers(body) });
+  expect(found).toMatchObject({ exit: 4, code: "HUB_FAILS", file: source, left: [] });
+  expect(found.help).toContain("HF_ENDPOINT");
+});
+
 const expired: Act = {
   status: 401,
   headers: { "X-Error-Message": 'User Access Token "ci" is expired', "Content-Type": "application/json" },

@@ -59,3 +59,18 @@ test("the token of a login is in a file", () => {
   expect(hubSettings({ ...NOBODY, HF_TOKEN_PATH: file })).toMatchObject({ token: "hf_from_file", tokenFrom: file });
   expect(hubSettings({ ...NOBODY, HF_TOKEN_PATH: join(home, "none") })).toMatchObject({ token: null });
 });
+
+test.each([
+  [{ HF_ENDPOINT: "hub.acme.test" }, "HF_ENDPOINT"],
+  [{ HF_ENDPOINT: "ftp://hub.acme.test" }, "HF_ENDPOINT"],
+  [{ HF_ENDPOINT: "https://" }, "HF_ENDPOINT"],
+  [{ HF_TOKEN: "“hf_a”" }, "HF_TOKEN"],
+  [{ HUGGING_FACE_HUB_TOKEN: "hf_a hf_b" }, "HUGGING_FACE_HUB_TOKEN"],
+  [{ HF_HUB_DOWNLOAD_TIMEOUT: "-1" }, "HF_HUB_DOWNLOAD_TIMEOUT"],
+  [{ HF_HUB_DOWNLOAD_TIMEOUT: "soon" }, "HF_HUB_DOWNLOAD_TIMEOUT"],
+])("%j is refused, by its name", (env, name) => {
+  expect(() => hubSettings({ ...NOBODY, ...env })).toThrow(
+    expect.objectContaining({ code: "HUB_SETTING", message: expect.stringContaining(`${name}: not `) }),
+  );
+  expect(() => hubSettings({ ...NOBODY, ...env })).not.toThrow(/hf_a/);
+});

@@ -1,5 +1,5 @@
 // What goes wrong under way: it is waited for, or said, and the repository is never in between.
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -114,6 +114,60 @@ describe("what does not pass leaves the repository as it was", () => {
     expect(code).toBe(3);
     expect(await headOf()).toBe(other);
   });
+});
+
+describe("answers that no Hub gives are told as such, and nothing is committed", () => {
+  it.each([
+    ["preupload", "<html>log in</html>"],
+    ["info/lfs", "null"],
+    ["/commit/", "{}"],
+  ])("%s: %s", async (path, body) => {
+    await hub.faults({ method: "POST", path, times: 9, act: { status: 200, body } });
+    const { code, json } = await pushed();
+    expect(json.error).toMatchObject({ code: "HUB_FAILS", file: place, help: expect.stringContaining("HF_ENDPOINT") });
+    expect([code, await headOf()]).toEqual([4, parent]);
+  });
+});
+
+it("a file that changes while others are sent is in no commit", async () => {
+  await hub.faults({ method: "POST", path: "info/lfs", act: { delayMs: 400 } });
+  const running = pushed();
+  while (!(await hub.seen()).some(({ path }) => path.includes("info/lfs"))) await sleep(20);
+  appendFileSync(join(sharded, "config.json"), "\n");
+  const { code, json } = await running;
+  expect(json.error).toMatchObject({ code: "FILE_CHANGED", file: join(sharded, "config.json") });
+  expect([code, await headOf()]).toEqual([3, parent]);
+});
+
+it("a card that is not UTF-8 is not written over by one whose bytes were replaced", async () => {
+  const latin = await hub.put(name, { "README.md": Buffer.from("# Modèle\n", "latin1") });
+  const { code, json } = await pushed();
+  expect(json.error).toMatchObject({ code: "TEXT_NOT_UTF8", file: `${place}/README.md` });
+  expect([code, await headOf()]).toEqual([3, latin]);
+});
+
+it("an adapter that stays is told: it would be loaded in place of the weights", async () => {
+  await hub.put(name, { "adapter_config.json": Buffer.from("{}"), "adapter_model.safetensors": Buffer.from("mine") });
+  const { json } = await pushed("--force");
+  expect(json.notes).toContainEqual(expect.stringMatching(/^adapter_config\.json stays there/));
+  expect((await hub.repo(name))!.commits.get(json.commit.id)!.files.has("adapter_config.json")).toBe(true);
+});
+
+/** While the answer to what makes a place waits, somebody else has made and filled it. */
+it.each([
+  ["a repository", "/repos/create", {}, ""],
+  ["a branch", "/branch/", { ref: "dev" }, "@dev"],
+])("%s that somebody else makes meanwhile is not written over", async (what, path, setup, at) => {
+  const id = what === "a branch" ? name : `${name}-new`;
+  const files = { "model-00001-of-00009.safetensors": Buffer.from("theirs") };
+  await hub.faults({ method: "POST", path, act: { delayMs: 400 } });
+  const running = run("push", sharded, `hf://${id}${at}`, "--no-seal", "--json");
+  while (!(await hub.seen()).some((seen) => seen.path.includes(path))) await sleep(20);
+  const theirs = await hub.put(id, files, setup);
+  const { code, json } = await running;
+  expect(json.error).toMatchObject({ code: "HUB_MOVED_ON", found: Object.keys(files)[0] });
+  expect(code).toBe(3);
+  expect((await hub.repo(id))!.refs.get(at.slice(1) || "main")).toBe(theirs);
 });
 
 describe("convert --push", () => {

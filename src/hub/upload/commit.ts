@@ -74,7 +74,7 @@ export async function commitFiles(
     hubUrl: endpoint,
     useXet: request.xet,
     abortSignal: signal,
-    fetch: watched(writingFetch(settings, signal), steps.promised, fail),
+    fetch: watched(writingFetch(settings, signal), files, steps.promised, fail),
   });
   try {
     for (;;) {
@@ -91,11 +91,13 @@ export async function commitFiles(
   }
 }
 
+/** Throws Error where the answer names none: whether it was made has to be looked up. */
 function committed(output: CommitOutput | undefined, endpoint: string, repository: string): Committed {
-  const commit = output?.commit.oid ?? "";
+  const commit = output?.commit.oid;
+  if (typeof commit !== "string" || commit === "") throw new Error("an answer that names no commit");
   return {
     commit,
-    url: output?.commit.url ?? `${endpoint}/${repository}/commit/${commit}`,
+    url: output?.commit.url || `${endpoint}/${repository}/commit/${commit}`,
     pullRequestUrl: output?.pullRequestUrl ?? null,
   };
 }
@@ -103,12 +105,18 @@ function committed(output: CommitOutput | undefined, endpoint: string, repositor
 const GRACE_MS = 1000;
 
 /**
- * Notes what the commit is said to hold. And the client loses some failures: one that meets progress that nobody has taken yet
+ * Notes what the commit is said to hold, of files that are still what was read of them: it is not asked for else. And the client loses some failures: one that meets progress that nobody has taken yet
  * is dropped, and it waits for ever. So each is told here as well, after the client had its time to tell it.
  */
-function watched(fetcher: typeof fetch, promised: Map<string, Promised>, tell: (error: unknown) => void): typeof fetch {
+function watched(
+  fetcher: typeof fetch,
+  files: readonly UploadFile[],
+  promised: Map<string, Promised>,
+  tell: (error: unknown) => void,
+): typeof fetch {
   return async (input, init) => {
     if (typeof init?.body === "string" && /\/api\/models\/[^/]+\/[^/]+\/commit\//.test(addressOf(input))) {
+      for (const { blob } of files) if (blob instanceof SourceBlob) blob.check();
       for (const [path, content] of promisesIn(init.body)) promised.set(path, content);
     }
     try {

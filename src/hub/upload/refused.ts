@@ -4,18 +4,28 @@ import { ConvertCheckpointError, EnvironmentError, InputError } from "../../base
 import { isJsonObject } from "../../base/json.ts";
 import type { HubSettings } from "../settings.ts";
 import { PASSING } from "../web/pauses.ts";
-import { failing, unreachable } from "../web/refusals.ts";
+import { failing, strange, unreachable } from "../web/refusals.ts";
 
 /** Of an answer where another commit stands in the way. */
 const OUTDATED: ReadonlySet<number> = new Set([409, 412]);
 
 export const isOutdated = (error: unknown): boolean => error instanceof HubApiError && OUTDATED.has(error.statusCode);
 
-/** Whether what was asked for may have been done all the same. */
+/** Whether what was asked for may have been done all the same: an answer that nobody can read says nothing of it. */
 export const isUnsure = (error: unknown): boolean =>
   error instanceof HubApiError
     ? PASSING.has(error.statusCode) || OUTDATED.has(error.statusCode)
-    : error instanceof TypeError;
+    : !(error instanceof ConvertCheckpointError);
+
+/** `fetch` says why in a cause; what the client says of an answer that it cannot read has none. */
+const isNetworks = (error: unknown): error is TypeError => error instanceof TypeError && error.cause !== undefined;
+
+/** What the client throws, where an answer that it cannot read is one of somebody who is no Hub. @param signal that ends it */
+export function answersError(error: unknown, file: string, { endpoint }: HubSettings, signal: AbortSignal): unknown {
+  const isKnown = error instanceof ConvertCheckpointError || error instanceof HubApiError || isNetworks(error);
+  if (isKnown || signal.aborted || !(error instanceof Error)) return error;
+  return strange(file, endpoint, error.message, error);
+}
 
 /** Addresses of storage are good for some time only: new ones come with the next question. */
 export const isStorages = (error: unknown, { endpoint }: HubSettings): boolean =>
@@ -29,7 +39,7 @@ const CONTINUED = "run the same again: what the Hub has is not sent again";
 export function refusedPush(error: unknown, file: string, repository: string, settings: HubSettings): unknown {
   if (error instanceof ConvertCheckpointError) return error;
   const { endpoint, tokenFrom } = settings;
-  if (error instanceof TypeError) return unreachable(file, endpoint, error);
+  if (isNetworks(error)) return unreachable(file, endpoint, error);
   if (!(error instanceof HubApiError)) return error;
   const { statusCode: status } = error;
   const found = `status ${status}: ${saidBy(error)}`;

@@ -1,6 +1,7 @@
 // A repository as a push finds it: whether it is there, at which commit, and what is in it.
 import { createBranch, createRepo, HubApiError } from "@huggingface/hub";
-import { ConvertCheckpointError } from "../../base/errors.ts";
+import { ConvertCheckpointError, InputError } from "../../base/errors.ts";
+import { decodeUtf8 } from "../../formats/io/folder.ts";
 import type { HubAddress } from "../address.ts";
 import { HubClient } from "../client.ts";
 import type { HubSettings } from "../settings.ts";
@@ -23,7 +24,7 @@ export async function standingAt(
   }
 }
 
-/** All of a small file. Throws ConvertCheckpointError. */
+/** All of a text. Throws ConvertCheckpointError, also where it is not UTF-8: it is to be written back as it was. */
 export async function textAt(
   settings: HubSettings,
   { files, ...snapshot }: Snapshot,
@@ -35,7 +36,15 @@ export async function textAt(
   const parts: Uint8Array[] = [];
   const remote = { ...file, snapshot, path, key: path, shown };
   for await (const part of new HubClient(settings).bytes(remote, 0, file.size)) parts.push(Uint8Array.from(part));
-  return Buffer.concat(parts).toString("utf8");
+  return decodeUtf8(
+    Buffer.concat(parts),
+    (cause) =>
+      new InputError("TEXT_NOT_UTF8", `${shown}: is not valid UTF-8`, {
+        file: shown,
+        help: "save it there as UTF-8: what is written back has to be what was there",
+        cause,
+      }),
+  );
 }
 
 /** The client insists on one of this form; our `fetch` puts the real one in its place. */

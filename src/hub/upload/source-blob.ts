@@ -82,8 +82,18 @@ export class SourceBlob extends Blob {
       hash.update(part);
       signal?.throwIfAborted();
     }
-    this.shared.file.check();
+    this.check();
     return hash.digest("hex");
+  }
+
+  /** Throws InputError FILE_CHANGED where the file is no longer the one that was opened. */
+  check(): void {
+    try {
+      this.shared.file.check();
+    } catch (error) {
+      this.shared.fault ??= error;
+      throw error;
+    }
   }
 
   private read(position: number, target: Uint8Array): void {

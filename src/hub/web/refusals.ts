@@ -34,7 +34,7 @@ export async function refusal(response: Response, asked: Asked, access: Access):
       file,
       expected: "a branch, a tag, refs/pr/N or a commit",
       found,
-      help: `see ${page}/tree/main for its branches and commits`,
+      help: `see ${page}/tree/main for its branches and commits; a slash in the name of one is written %2F`,
     });
   }
   if (code === "EntryNotFound") {
@@ -81,6 +81,16 @@ export const failing = (file: string, place: string, found: string, cause?: unkn
     file,
     found,
     help: "run again later; a conversion goes on with --resume",
+    ...(cause === undefined ? {} : { cause }),
+  });
+
+/** Of an answer that no Hub gives: whoever answers is another one, such as the page of a network that wants a login. */
+export const strange = (file: string, place: string, found: string, cause?: unknown): EnvironmentError =>
+  new EnvironmentError("HUB_FAILS", `${file}: ${place} does not answer as a Hub does`, {
+    file,
+    expected: "JSON, as the Hub's interface gives it",
+    found,
+    help: "check HF_ENDPOINT, and whether a proxy or a login page of the network answers in its place",
     ...(cause === undefined ? {} : { cause }),
   });
 
