@@ -2,12 +2,19 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bundle } from "./bundle.mjs";
+import { build } from "esbuild";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const place = join("node_modules", ".cache", "convert-checkpoint-fuzz");
-await bundle("test/fuzz/main.ts", place);
-const { status } = spawnSync(process.execPath, [join(place, "convert-checkpoint.js"), ...process.argv.slice(2)], {
+await build({
+  entryPoints: ["test/fuzz/main.ts"],
+  outdir: place,
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  outExtension: { ".js": ".mjs" },
+});
+const { status } = spawnSync(process.execPath, [join(place, "main.mjs"), ...process.argv.slice(2)], {
   stdio: "inherit",
 });
 process.exit(status ?? 1);

@@ -1,6 +1,7 @@
 // Packages that npm does not install with this one: each is for one thing, has binaries, and is larger than all the rest.
 import { createRequire } from "node:module";
 import { basename, dirname, join, sep } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** `peerDependencies` of package.json has their versions. */
 export type OptionalPackage = "webgpu" | "onnxruntime-node" | "sharp";
@@ -27,9 +28,9 @@ export function isMissing(name: OptionalPackage, error: unknown): boolean {
  */
 export function installLine(name: OptionalPackage, beside: string = import.meta.url): string {
   const require = createRequire(beside);
-  const home = folderOf(require);
+  const home = folderOf(require, dirname(fileURLToPath(beside)));
   if (home === null) return `${ENVIRONMENT[name]}npm install ${name}`;
-  const wanted = withRange(require, name);
+  const wanted = withRange(require, home, name);
   const modules = dirname(home);
   if (basename(modules) !== "node_modules") return `npm ci --prefix ${quoted(home)}`;
   const project = dirname(modules);
@@ -41,17 +42,16 @@ export function installLine(name: OptionalPackage, beside: string = import.meta.
   return `${ENVIRONMENT[name]}npm install ${manifest === null ? "--global" : `--prefix ${quoted(project)}`} ${quoted(wanted)}`;
 }
 
-/** Our own folder; null where the command was copied out of it. */
-function folderOf(require: NodeJS.Require): string | null {
-  try {
-    return dirname(require.resolve(`${NAME}/package.json`));
-  } catch {
-    return null;
-  }
+/** Our own folder, at or above `folder`; null where the command was copied out of it. */
+function folderOf(require: NodeJS.Require, folder: string): string | null {
+  // The folder of the bundle has a manifest as well, which says its kind alone.
+  if (Object(jsonOf(require, join(folder, "package.json"))).name === NAME) return folder;
+  const above = dirname(folder);
+  return above === folder ? null : folderOf(require, above);
 }
 
-function withRange(require: NodeJS.Require, name: OptionalPackage): string {
-  const { peerDependencies } = require(`${NAME}/package.json`);
+function withRange(require: NodeJS.Require, home: string, name: OptionalPackage): string {
+  const { peerDependencies } = require(join(home, "package.json"));
   return `${name}@${peerDependencies[name]}`;
 }
 

@@ -35,15 +35,20 @@ function wantsColor(stream: NodeJS.WriteStream): boolean {
 /** Of the terminal, or what somebody says that a pipe is to have. */
 const columns = process.stdout.columns ?? (Number.parseInt(process.env.COLUMNS ?? "", 10) || undefined);
 
-process.exitCode = await runCli(process.argv.slice(2), {
-  stdout: (text) => process.stdout.write(text),
-  stderr: (text) => process.stderr.write(text),
-  stderrStream: process.stderr,
-  columns,
-  stdoutColor: wantsColor(process.stdout),
-  stderrColor: wantsColor(process.stderr),
-  debug,
-  signals,
-});
-// Work that was left as it was must not keep the process.
-if (signals.signal.aborted) process.exit();
+async function main(): Promise<void> {
+  process.exitCode = await runCli(process.argv.slice(2), {
+    stdout: (text) => process.stdout.write(text),
+    stderr: (text) => process.stderr.write(text),
+    stderrStream: process.stderr,
+    columns,
+    stdoutColor: wantsColor(process.stdout),
+    stderrColor: wantsColor(process.stderr),
+    debug,
+    signals,
+  });
+  // Work that was left as it was must not keep the process.
+  if (signals.signal.aborted) process.exit();
+}
+
+// The bundle is no module that could wait for it.
+void main();

@@ -9,7 +9,8 @@ import { openCheckpoint } from "../../model/open.ts";
 
 const data: CrewData = workerData;
 if (parentPort !== null) {
-  await serveCrew(parentPort, data, async () => {
+  // What it throws ends the thread, and whoever started it is told. The bundle is no module that could wait for it.
+  void serveCrew(parentPort, data, async () => {
     const { source, target, adapters, options } = data.from;
     return planConversion(openCheckpoint(source), target, { ...options, adapters: await loadAdapters(adapters) });
   });
