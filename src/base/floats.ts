@@ -1,5 +1,5 @@
 // The floating-point types of weights, and their bits. Every F16 and BF16 is read and written here, to the bits of torch on
-// the CPU. Numbers go through F32: torch has no other way from F64 to 16 bits.
+// the CPU, and in vectors by src/base/casts, to the same bits. Numbers go through F32: torch has no other way from F64 to 16 bits.
 //   pytorch/pytorch@v2.13.0:torch/headeronly/util/BFloat16.h, round_to_nearest_even and f32_from_bits
 //   pytorch/pytorch@v2.13.0:torch/headeronly/util/Half.h, fp16_ieee_from_fp32_value and fp16_ieee_to_fp32_value
 //
@@ -20,45 +20,11 @@ export const FLOAT_BYTES: Readonly<Record<Float, number>> = { F64: 8, F32: 4, F1
  * fractions would make V8 keep the sizes above as doubles, and loops over them half as fast. */
 export const FRACTION_BITS: Readonly<Record<Float, number>> = { F64: 52, F32: 23, F16: 10, BF16: 7 };
 
-/** Some F32 or F64 values, and the same memory as words: a NaN that passes through a number may lose bits. */
-export interface Singles {
-  readonly values: Float32Array;
-  readonly bits: Uint32Array;
-}
-export interface Doubles {
-  readonly values: Float64Array;
-  /** Two words a value, the lower one first. */
-  readonly bits: Uint32Array;
-}
-
 // The loops spell out their constants: a bundle turns a module's constants into variables, which costs a tenth of the
 // speed. Magnitudes of F32: 0x7f800000 is infinity, what is larger is NaN; 0x47800000 is 2^16, from where on F16 is
 // infinite; 0x38800000 is 2^-14, below which it is subnormal; 0x33000000 is 2^-25, up to which it is 0.
 
-/** The first `n` of each, here and below. */
-export function doubleToSingle(from: Doubles, to: Singles, n: number): void {
-  const { values, bits } = from;
-  to.values.set(values.subarray(0, n));
-  for (let i = 0; i < n; i += 1) {
-    if (!Number.isNaN(values[i]!)) continue;
-    const high = bits[2 * i + 1]!;
-    const payload = ((high & 0x7ffff) << 3) | (bits[2 * i]! >>> 29);
-    to.bits[i] = (high & 0x80000000) | 0x7fc00000 | payload;
-  }
-}
-
-export function singleToDouble(from: Singles, to: Doubles, n: number): void {
-  to.values.set(from.values.subarray(0, n));
-  const { bits } = from;
-  for (let i = 0; i < n; i += 1) {
-    const single = bits[i]! | 0;
-    if ((single & 0x7fffffff) <= 0x7f800000) continue;
-    to.bits[2 * i] = single << 29;
-    to.bits[2 * i + 1] = (single & 0x80000000) | 0x7ff80000 | ((single >>> 3) & 0x7ffff);
-  }
-}
-
-/** F32 bits to the nearest BF16. */
+/** F32 bits to the nearest BF16. The first `n` of each, here and below. */
 export function singleToBfloat(from: Uint32Array, to: Uint16Array, n: number): void {
   for (let i = 0; i < n; i += 1) {
     const bits = from[i]! | 0;
@@ -113,7 +79,8 @@ function singleOfHalf(half: number): number {
 }
 
 const values = new Float32Array(1);
-const word: Singles = { values, bits: new Uint32Array(values.buffer) };
+/** One value, and its bits: a NaN that passes through a number may lose some. */
+const word = { values, bits: new Uint32Array(values.buffer) };
 
 /** The value of one F16 or BF16. */
 export function valueFromBits(dtype: "F16" | "BF16", bits: number): number {

@@ -2,14 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   bfloatToSingle,
-  doubleToSingle,
   FLOAT_BYTES,
   FLOATS,
   FRACTION_BITS,
   halfToSingle,
   isFloat,
   singleToBfloat,
-  singleToDouble,
   singleToHalf,
   valueFromBits,
   valuesFromBits,
@@ -135,48 +133,6 @@ describe.each(SMALL)("F32 to %s", (dtype) => {
     expect(nans.map((single) => narrowed(dtype, single))).toEqual(
       dtype === "F16" ? [0x7e00, 0xfe00, 0x7e00, 0xfe00, 0x7f09, 0xffff] : nans.map(() => 0x7fc0),
     );
-  });
-});
-
-describe("F64 and F32", () => {
-  const doubles = (bits: readonly bigint[]) => {
-    const values = new Float64Array(BigUint64Array.from(bits).buffer);
-    return { values, bits: new Uint32Array(values.buffer) };
-  };
-  const singles = (length: number) => {
-    const values = new Float32Array(length);
-    return { values, bits: new Uint32Array(values.buffer) };
-  };
-
-  it("F64 becomes the nearest F32, a NaN a quiet one of its sign and leading payload", () => {
-    const given = [1.5, -0, 2 ** -149, 2 ** -150, 3 * 2 ** -150, 3.4028235677973366e38, -1e300, Infinity];
-    const nans = [0x7ff0000000000001n, 0xfff8000000000000n, 0x7ff4123456789abcn, 0xffffffffffffffffn];
-    const from = doubles([...new BigUint64Array(Float64Array.from(given).buffer), ...nans]);
-    const to = singles(given.length + nans.length);
-    doubleToSingle(from, to, from.values.length);
-    expect([...to.values.subarray(0, given.length)]).toEqual(given.map(Math.fround));
-    expect([...to.bits.subarray(given.length)]).toEqual([0x7fc00000, 0xffc00000, 0x7fe091a2, 0xffffffff]);
-  });
-
-  it("F32 becomes itself as F64, a NaN a quiet one of its sign and payload", () => {
-    const bits = [0x3fc00000, 0x80000000, 1, 0x7f800000, 0x7f800001, 0xffc00000, 0x7fa12345, 0xffffffff];
-    const from = singles(bits.length);
-    from.bits.set(bits);
-    const to = doubles(bits.map(() => 0n));
-    singleToDouble(from, to, bits.length);
-    expect([...to.values.subarray(0, 4)]).toEqual([1.5, -0, 2 ** -149, Infinity]);
-    expect([...new BigUint64Array(to.values.buffer).subarray(4)]).toEqual([
-      0x7ff8000020000000n,
-      0xfff8000000000000n,
-      0x7ffc2468a0000000n,
-      0xffffffffe0000000n,
-    ]);
-  });
-
-  it("only the first n are written", () => {
-    const [from, to] = [singles(3), doubles([7n, 7n, 7n])];
-    singleToDouble(from, to, 2);
-    expect([...new BigUint64Array(to.values.buffer)]).toEqual([0n, 0n, 7n]);
   });
 });
 

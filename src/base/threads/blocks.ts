@@ -1,5 +1,6 @@
 // Blocks of shared memory that go from whoever fills them to threads, each of which does something with them, and come back
 // once all have: bytes are read into them once, and what is under way is bounded.
+import { sharedMemory } from "./memory.ts";
 
 export const BLOCK_BYTES = 1 << 20;
 const BLOCKS = 12;
@@ -97,9 +98,4 @@ export class Blocks {
     if (this.#open.end === begin + BLOCK_BYTES) this.#open = { at: 0, end: 0 };
     return begin;
   }
-}
-
-function sharedMemory(byteLength: number): WebAssembly.Memory {
-  const pages = Math.ceil(byteLength / PAGE_BYTES);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }

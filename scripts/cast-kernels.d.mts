@@ -1,0 +1,3 @@
+export const file: string;
+export function source(bytes: Uint8Array): string;
+export function castKernels(): Promise<Buffer>;
