@@ -9,6 +9,7 @@ import type { Encodable } from "./encodable.ts";
 import type { Family, MathFacts, ModelFacts } from "./family.ts";
 import { checkSpec } from "./lacking.ts";
 import type { Axes, HfLayout, LayoutFacts, LayoutFile, NativeLayout, StackRow } from "./layout.ts";
+import { sameAnswers } from "./same-answers.ts";
 import { type Upstream, type UpstreamChange, upstreamOf } from "./upstream.ts";
 
 /**
@@ -110,7 +111,7 @@ function familyAt<C>(one: At<C>, upstream: Upstream): Family {
   const forward = (layout: LayoutFacts, graph: Graph<C>) => (): Forward =>
     typeof graph === "function" ? graph(config, upstream) : noGraph(spec, layout);
   const bind = (row: LayoutRow<C>): NativeLayout =>
-    bindRow(spec, config, row, upstream, forward(factsOf(row), row.graph));
+    bindRow(spec, config, row, upstream, (facts) => forward(facts, row.graph));
   const [first, ...rest] = spec.layouts;
   return {
     ...{ family, vocabSize, maxPositions, dtype, upstream },
@@ -134,29 +135,41 @@ const reasonOf = <C>(graph: Graph<C>): string | null => (typeof graph === "funct
 const factsOf = <C>({ name, trainer, since, until, ranked = false, graph, configOf }: LayoutRow<C>) =>
   ({ name, trainer, side: "native", since, until, ranked, noGraph: reasonOf(graph), configOf }) as const;
 
+/** What a layout was bound of. */
+const BOUND = new WeakMap<NativeLayout, { readonly row: unknown; readonly config: unknown }>();
+
 function bindRow<C>(
   spec: FamilySpec<C>,
   config: C,
   row: LayoutRow<C>,
   upstream: Upstream,
-  forward: () => Forward,
+  forward: (facts: LayoutFacts) => () => Forward,
 ): NativeLayout {
   const facts = factsOf(row);
-  return {
+  const axesAt = row.axes ?? spec.axes;
+  let isAlike: ((config: unknown) => boolean) | undefined;
+  const layout: NativeLayout = {
     ...facts,
     rules() {
       const rules = row.rules(config);
       if (isRanked(rules) === facts.ranked) return rules;
       throw new RangeError(`layout ${row.name}: "ranked" is ${facts.ranked}, its rules say otherwise`);
     },
-    axes: () => (row.axes ?? spec.axes)(config),
-    forward,
+    axes: () => axesAt(config),
+    hasTableOf(other) {
+      const of = BOUND.get(other);
+      isAlike ??= sameAnswers(config, (asked) => [row.rules(asked), axesAt(asked)]);
+      return of?.row === row && isAlike(of.config);
+    },
+    forward: forward(facts),
     differences: () => row.differences?.(config, upstream) ?? [],
     files: () => row.files?.(config) ?? [],
     padded: () => new Map((row.padded ?? []).map((key) => [key, spec.facts(config).vocabSize])),
     emptyEntries: () => row.emptyEntries?.(config) ?? [],
     stackOf: (key) => row.stackOf?.(key) ?? null,
   };
+  BOUND.set(layout, { row, config });
+  return layout;
 }
 
 function noGraph<C>({ family, hf, layouts }: FamilySpec<C>, { name, side }: LayoutFacts): never {

@@ -55,6 +55,11 @@ export interface NativeLayout extends BoundLayout {
   readonly side: "native";
   rules(): readonly Rule[];
   axes(): Axes;
+  /**
+   * Whether the rules and axes are certainly those of another, at another config, as nothing that they ask of a config
+   * differs: told without making the other's.
+   */
+  hasTableOf?(other: NativeLayout): boolean;
   /** Where `forward` computes something else than that of `hf`, because upstream does. */
   differences(): readonly KnownDifference[];
   /**

@@ -1,7 +1,8 @@
 // Whole models in f32, against the logits that upstream computed in f64.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
+import { SharedBackend } from "../../src/parity/backend.ts";
 import { openGolden } from "../../src/parity/inputs/golden.ts";
 import { runParity } from "../../src/parity/parity.ts";
 import { everyKnown, type FixtureCase, fixtureCases } from "../helpers/fixtures.ts";
@@ -33,6 +34,9 @@ declare module "vitest" {
 }
 
 export function wholeModels(backend: "webgpu" | "wasm"): void {
+  // As a gate holds it for many pairs: a driver that compiles on the CPU takes longer for kernels than for the models.
+  const shared = new SharedBackend();
+  afterAll(() => shared.close());
   for (const entry of fixtureCases) {
     const { name, golden, hf, nativeGolden, inputs } = entry;
     it(`${name}: the HF graph gives transformers' f64 logits, the native graph torchtitan's`, async ({ task }) => {
@@ -40,7 +44,7 @@ export function wholeModels(backend: "webgpu" | "wasm"): void {
       const input = inputs === null ? {} : { input: { kind: "inputs", file: inputs } as const };
       const sides = [{ a, golden }, ...(nativeGolden === null ? [] : [{ a: nativeSide(name), golden: nativeGolden }])];
       for (const side of sides) {
-        const { metrics, backend: used } = await runParity({ ...side, ...input, backend });
+        const { metrics, backend: used } = await runParity({ ...side, ...input, backend, shared });
         const klMeanNats = Math.max(task.meta.klMeanNats ?? 0, metrics.klMeanNats);
         Object.assign(task.meta, { of: "graphs against upstream's f64 logits", klMeanNats });
         expect(used.name).toBe(backend);
@@ -60,6 +64,7 @@ export function wholeModels(backend: "webgpu" | "wasm"): void {
         b,
         input,
         backend,
+        shared,
         acceptKnown: everyKnown(a.family.family),
         maxKlNats: 1e-10,
       });

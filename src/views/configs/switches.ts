@@ -41,13 +41,15 @@ export function switchOf(
   if (family.hfConfig() !== json) return null;
   const side = direction === "toHf" ? "native" : "hf";
   const patterns = new KeyPatterns();
-  const own = new KeyKinds(tableLayout(family, layout), side, patterns);
+  const here = tableLayout(family, layout);
+  const own = new KeyKinds(here, side, patterns);
   const kinds = new Set([...source.keys()].map(abstractKey));
   const known = new Set(faults.map(idOf));
   let best: FieldSwitch | null = null;
   for (const { field, other } of candidates(family)) {
     const native = openedAt(family, layout, withField(json, field.path, other));
-    if (native === null || !canSettle(faults, kinds, own, new KeyKinds(native, side, patterns))) continue;
+    if (native === null || here.hasTableOf?.(native) === true) continue;
+    if (!canSettle(faults, kinds, own, new KeyKinds(native, side, patterns))) continue;
     const left = checked(() => check(tableOf(native)));
     if (left === null || !left.every((fault) => known.has(idOf(fault)))) continue;
     const settles = new Set(faults.map(idOf).filter((id) => !left.some((fault) => idOf(fault) === id)));
