@@ -25,6 +25,7 @@ const shared = {
   // Dawn must live in a process of its own: several test files at once in threads of one process would share it.
   pool: "forks",
   // Threads of the code under test begin with a file of TypeScript, which Node 20 does not run by itself.
+  setupFiles: ["./test/helpers/equal-bytes.ts"],
   execArgv: ["--import", new URL("./test/helpers/typescript/threads.mjs", import.meta.url).href],
 } as const;
 

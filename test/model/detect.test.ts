@@ -11,18 +11,25 @@ import { compiledTable, layoutOf } from "../helpers/layouts.ts";
 
 const adapterNamed = (family: string): Adapter => adapters.find((adapter) => adapter.family === family)!;
 
+const made = new Map<string, readonly string[]>();
+
 /** Keys of one side of a small model. */
 function keysOf(name: string, layout: string, config: JsonObject = {}): Map<string, null> {
+  const id = JSON.stringify([name, layout, config]);
+  const keys = made.get(id) ?? keysAt(name, layout, config);
+  made.set(id, keys);
+  return new Map(keys.map((key) => [key, null]));
+}
+
+function keysAt(name: string, layout: string, config: JsonObject): readonly string[] {
   const adapter = adapterNamed(name);
   const sizes = { num_hidden_layers: 12, head_dim: 128 };
   const family = adapter.open({ model_type: adapter.modelTypes[0], ...sizes, ...config }, "test");
   const { side } = layoutOf(family, layout);
-  return new Map(
-    compiledTable(family, layout)
-      .tensors(side)
-      .filter(({ need }) => need === "required" || (need === "alias" && side === "native"))
-      .map(({ key }) => [key, null]),
-  );
+  return compiledTable(family, layout)
+    .tensors(side)
+    .filter(({ need }) => need === "required" || (need === "alias" && side === "native"))
+    .map(({ key }) => key);
 }
 
 const found = (keys: Map<string, null>, config: JsonObject | null = null, settled = {}, evidence = {}) => {
