@@ -1,7 +1,9 @@
 // A 1.5 GB bf16 Llama (10 layers, dim 2048, ffn 8192, vocab 32000) both ways, as ratios to `cp` and to `cp` + `sync` of the same
 // bytes in the same round, and peak resident memory: with and without threads, a seal, and waiting for the disk. With
-// PYTHON=… (torch, safetensors) what one writes by hand stands beside it; with ROUNDS=5 medians are of so many. To f32, and back
-// to bf16, beside a copy of what is written; TABLES=casts has these alone. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 is an 8 B shape, 16 GB: it takes 100 GB of disk.
+// PYTHON=… (torch, safetensors, torchtitan 0.3.0) what one writes by hand stands beside it, and what torchtitan's own scripts do,
+// which write f32 to DCP; with ROUNDS=5 medians are of so many. To f32, and back to bf16, beside a copy of what is written;
+// TABLES=casts has these alone, VARIANTS="cp,cp + sync,default" some rows. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 TABLES=moves is
+// an 8 B shape, 16 GB: it takes 50 GB of disk.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,11 +24,13 @@ const shape = {
 };
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
 const TABLES = (process.env.TABLES ?? "moves,casts").split(",");
-const byHand = fileURLToPath(new URL("convert-by-hand.py", import.meta.url));
+const script = (name) => fileURLToPath(new URL(name, import.meta.url));
+/** Names of rows; all unless given. */
+const VARIANTS = process.env.VARIANTS?.split(",");
 
 const ours = (...options) => [process.execPath, (from, to) => [command, from, to, "--quiet", ...options]];
 
-function variantsOf(way) {
+function variantsOf(way, config) {
   const python = process.env.PYTHON;
   const { heads, kvHeads } = shape;
   const target = (to) => (way === "there" ? to : `${to}.safetensors`);
@@ -38,7 +42,13 @@ function variantsOf(way) {
     "no fsync, 1 thread": ours("--no-fsync", "--workers", "1"),
     "no fsync, 2 threads": ours("--no-fsync", "--workers", "2"),
     "no fsync, no seal": ours("--no-fsync", "--no-seal"),
-    ...(python && { "by hand": [python, (from, to) => [byHand, way, from, target(to), `${heads}`, `${kvHeads}`]] }),
+    ...(python && {
+      "by hand": [
+        python,
+        (from, to) => [script("convert-by-hand.py"), way, from, target(to), `${heads}`, `${kvHeads}`],
+      ],
+      torchtitan: [python, (from, to) => [script("convert-by-torchtitan.py"), way, from, to, config]],
+    }),
   };
 }
 
@@ -58,11 +68,13 @@ export async function run() {
 async function moves(hf, directory) {
   const dcp = join(directory, "dcp");
   await measure(process.execPath, [command, hf, dcp, "--quiet"]);
-  await measure(process.execPath, [command, dcp, join(directory, "back"), "--quiet"]);
-  const same = await measure("cmp", [join(hf, "model.safetensors"), join(directory, "back", "model.safetensors")]);
+  const back = join(directory, "back");
+  await measure(process.execPath, [command, dcp, back, "--quiet"]);
+  const same = await measure("cmp", [join(hf, "model.safetensors"), join(back, "model.safetensors")]);
   if (same.out !== "") throw new Error("the file did not come back byte for byte");
-  await table("HF → DCP", hf, join(directory, "out"), variantsOf("there"));
-  await table("DCP → HF", dcp, join(directory, "out"), variantsOf("back"));
+  rmSync(back, { recursive: true });
+  await table("HF → DCP", hf, join(directory, "out"), variantsOf("there", hf));
+  await table("DCP → HF", dcp, join(directory, "out"), variantsOf("back", hf));
 }
 
 /** Per byte written: `cp` copies what the cast makes. */
@@ -86,7 +98,8 @@ const copies = (made) => ({
 });
 
 /** Every variant in every round, in another order each time. */
-async function table(name, from, to, variants) {
+async function table(name, from, to, rows) {
+  const variants = Object.fromEntries(Object.entries(rows).filter(([key]) => VARIANTS?.includes(key) ?? true));
   const runs = Object.fromEntries(Object.keys(variants).map((key) => [key, []]));
   for (let round = 0; round < ROUNDS; round++) {
     const names = Object.keys(variants);
@@ -99,7 +112,8 @@ async function table(name, from, to, variants) {
   for (const path of [to, `${to}.safetensors`]) rmSync(path, { recursive: true, force: true });
   console.log(`${name.padEnd(22)} seconds  CPU   × cp  × cp + sync  peak MB`);
   for (const [key, all] of Object.entries(runs)) {
-    const ratio = (other) => median(all.map(({ seconds }, i) => seconds / runs[other][i].seconds)).toFixed(2);
+    const ratio = (other) =>
+      runs[other] === undefined ? "" : median(all.map(({ seconds }, i) => seconds / runs[other][i].seconds)).toFixed(2);
     const [seconds, cpu] = ["seconds", "cpuSeconds"].map((field) => median(all.map((one) => one[field])).toFixed(2));
     const peak = Math.max(...all.map(({ peakBytes }) => peakBytes)) / 1e6;
     console.log(
