@@ -47,9 +47,18 @@ export function failureOf(error: unknown): Failure {
     const details = { help: known.help, ...(file === undefined ? {} : { file }) };
     return { exitCode: known.exitCode, code: name, message, details, stack };
   }
+  if (NO_MEMORY.test(message)) {
+    const help =
+      "free some memory, or raise the limit of addresses (ulimit -v): Node reserves some 10 GB of them for each WebAssembly memory";
+    return { exitCode: 4, code: "ENOMEM", message: `no memory is left: ${message}`, details: { help }, stack };
+  }
   const help = "this is a defect of convert-checkpoint: please report it, with the output of DEBUG=1 and of `doctor`";
   return { exitCode: 70, code: "INTERNAL", message: `internal error: ${message}`, details: { help }, stack };
 }
+
+/** As V8 says it of what it asked the system for. */
+const NO_MEMORY =
+  /^(?:WebAssembly\.\w+\(\): (?:could not allocate memory|Out of memory)|Array buffer allocation failed)/;
 
 function systemName(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("errno" in error) || typeof error.errno !== "number") return undefined;

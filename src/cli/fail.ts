@@ -1,3 +1,4 @@
+import { resolve, sep } from "node:path";
 import { type Failure, failureOf } from "../base/failure.ts";
 
 /** Why a run was stopped from outside: the reason that its abort signal carries. */
@@ -37,4 +38,23 @@ export function commandFailure(error: unknown): Failure {
   if (!(error instanceof Interrupted)) return failureOf(error);
   const { exitCode, message } = error;
   return { exitCode, code: "INTERRUPTED", message, details: { help: "run again" }, stack: undefined };
+}
+
+/**
+ * A failure with what unfinished runs left at the place that it is about: parts that nobody joined look like nothing at all.
+ * @param places that the command was given to read
+ */
+export async function withLeftovers(failure: Failure, places: readonly string[]): Promise<Failure> {
+  const { file } = failure.details;
+  if (failure.exitCode !== 3 || file === undefined) return failure;
+  const at = resolve(file);
+  const place = places.find((each) => at === resolve(each) || at.startsWith(resolve(each) + sep));
+  if (place === undefined) return failure;
+  const [{ leftoversAt }, { leftoverNotes }] = await Promise.all([
+    import("../output/leftovers.ts"),
+    import("../report/views/clean.ts"),
+  ]);
+  const notes = leftoverNotes(leftoversAt(place));
+  if (notes.length === 0) return failure;
+  return { ...failure, details: { ...failure.details, help: [failure.details.help, ...notes].join("; ") } };
 }

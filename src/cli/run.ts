@@ -7,7 +7,7 @@ import { renderText } from "../report/text.ts";
 import { failureDocument, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
-import { commandFailure } from "./fail.ts";
+import { commandFailure, withLeftovers } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
 import { commandLine, Evidence } from "./reports/evidence.ts";
 import { ReportTargets } from "./reports/targets.ts";
@@ -70,7 +70,7 @@ export async function runCommand(
     });
   } catch (error) {
     settle();
-    const failure = commandFailure(error);
+    const failure = await withLeftovers(commandFailure(error), placesIn(args));
     const failed = { ...failureDocument(name, failure), header: await evidence.header(args, sides, false) };
     printFailure(failure, failed, json, color, io);
     reports.write(failed);
@@ -104,9 +104,11 @@ const PLACES = [
   "seal",
 ];
 
+const placesIn = (args: Arguments): string[] => PLACES.flatMap((each) => args.list(each));
+
 /** Puts right what a killed run left of a place before it is read. */
 async function restoreNamed(args: Arguments): Promise<void> {
-  for (const place of PLACES.flatMap((each) => args.list(each))) await restoreTarget(place);
+  for (const place of placesIn(args)) await restoreTarget(place);
 }
 
 function printFailure(failure: Failure, document: ReportDocument, json: boolean, color: boolean, io: Io): void {

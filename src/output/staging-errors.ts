@@ -1,3 +1,5 @@
+import fs from "node:fs";
+import { dirname } from "node:path";
 import { ConvertCheckpointError, EnvironmentError, InputError } from "../base/errors.ts";
 
 type Failure = (path: string, cause: Error) => EnvironmentError;
@@ -48,5 +50,18 @@ export function writing<T>(path: string, call: () => T): T {
     return call();
   } catch (error) {
     throw writeError(error, path);
+  }
+}
+
+/** A folder, and those above it, within `writing`. Gives the first that was made. */
+export function makeFolders(path: string): string | undefined {
+  try {
+    return fs.mkdirSync(path, { recursive: true });
+  } catch (error) {
+    // Node says ENOENT of whatever kept it from making one of several: one alone says what.
+    let first = path;
+    while (!fs.existsSync(dirname(first))) first = dirname(first);
+    if (!fs.existsSync(first)) fs.mkdirSync(first);
+    throw error;
   }
 }

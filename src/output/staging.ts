@@ -7,7 +7,7 @@ import { entriesOf, foreignEntries, homeOf, outOf } from "./home.ts";
 import { appendPlan, appendRelease, type Claim, type DatedProgress, JOURNAL_NAME, readJournal } from "./journal.ts";
 import { bytesBelow, keepPlanned, requirePlanned } from "./planned-files.ts";
 import { checkTarget, failExists, type Standing, type TargetCheck } from "./safe-target.ts";
-import { writing } from "./staging-errors.ts";
+import { makeFolders, writing } from "./staging-errors.ts";
 import { claimHome, failBusy, recoverTarget, removeHome, replaceTarget } from "./swap.ts";
 
 export interface StagingOptions {
@@ -76,8 +76,8 @@ interface Made {
 
 function makeHome(home: string, target: string): Made {
   return writing(target, () => {
-    const createdParent = fs.mkdirSync(dirname(target), { recursive: true });
-    fs.mkdirSync(home, { recursive: true });
+    const createdParent = makeFolders(dirname(target));
+    makeFolders(home);
     return { claim: claimHome(home, target), createdParent };
   });
 }

@@ -6,6 +6,7 @@ import { isJsonObject, type JsonFault } from "../../base/json.ts";
 import type { StepOptions } from "../../base/steps.ts";
 import { witness } from "../../base/witness.ts";
 import type { RecordSeal } from "../../model/record.ts";
+import { entryAt } from "../../output/exchange.ts";
 import { anotherPlan } from "../../output/parts/difference.ts";
 import { type Outline, type PartDocument, readOutline, readPart } from "../../output/parts/documents.ts";
 import { type JoinedFile, joinParts } from "../../output/parts/join.ts";
@@ -124,12 +125,16 @@ function wholePlan(target: string): { readonly plan: PlanState; readonly others:
 
 const done = ({ parts }: PlanState): number => parts.filter(({ state }) => state === "done").length;
 
+/** Of a target that stands already, too: a scheduler may have called twice. */
 const none = (target: string): InputError =>
   new InputError("PARTS_NONE", `${target}: no part of it is there`, {
     file: target,
     expected: "parts that `convert --part i/n` made",
-    found: "none",
-    help: "make them first: convert <source> <target> --part 1/n to --part n/n, on any machine that sees the target's folder",
+    found: entryAt(resolve(target)) === null ? "none" : "none, and something that stands at the target",
+    help:
+      entryAt(resolve(target)) !== null
+        ? `if that is the target, joined before, nothing is left to do: \`validate ${target}\` looks at it`
+        : "make them first: convert <source> <target> --part 1/n to --part n/n, on any machine that sees the target's folder",
   });
 
 function missing(target: string, plan: PlanState): InputError {

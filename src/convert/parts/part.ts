@@ -1,13 +1,20 @@
 // Makes one part of a target, on any machine and in any order: its bytes, its share of hashes and checks, and at last the document
 // that says so. Nothing is asked of other parts but that they are of the same plan.
+import { resolve } from "node:path";
 import { UsageError } from "../../base/errors.ts";
 import { runSteps } from "../../base/steps.ts";
 import { RECORD_NAME } from "../../formats/file-names.ts";
 import { checkArgument } from "../../model/argument-kinds.ts";
 import { checkPadding } from "../../model/tensors/padding.ts";
-import type { Outline, PartDocument, PlanDocument } from "../../output/parts/documents.ts";
+import {
+  hasOutline,
+  type Outline,
+  type PartDocument,
+  type PlanDocument,
+  writeOutline,
+} from "../../output/parts/documents.ts";
 import { leftBy } from "../../output/parts/left.ts";
-import type { PartNumber } from "../../output/parts/place.ts";
+import { type PartNumber, partsHomeOf } from "../../output/parts/place.ts";
 import { type Range, shareOf } from "../../output/parts/share.ts";
 import { type PartBefore, type PartWritten, partBefore, writePartOutput } from "../../output/parts/write.ts";
 import { checkTarget } from "../../output/safe-target.ts";
@@ -92,9 +99,14 @@ export async function convertPart(
   refuseOtherFile(target.path);
   const shared = partsOf(plan, part.of);
   const before: PartBefore = partBefore(target.path, shared.document, part);
-  if (before.done !== null) return conversionOf(plan, before.done, true);
+  const maker = () => new PartMaker(plan, part, shared, options, begin);
+  if (before.done !== null) {
+    const home = partsHomeOf(resolve(target.path));
+    if (!hasOutline(home, shared.document.plan)) writeOutline(home, maker().outline());
+    return conversionOf(plan, before.done, true);
+  }
   options.onStart?.();
-  const made = await new PartMaker(plan, part, shared, options, begin).run(resume ? before.attempts : []);
+  const made = await maker().run(resume ? before.attempts : []);
   return conversionOf(plan, made, false);
 }
 
@@ -151,7 +163,7 @@ class PartMaker {
       return await writePartOutput({
         target: plan.target.path,
         document: shared.document,
-        outline: this.#outline(),
+        outline: this.outline(),
         files: plan.files,
         part,
         attempts,
@@ -209,7 +221,7 @@ class PartMaker {
     };
   }
 
-  #outline(): Outline {
+  outline(): Outline {
     const { plan, shared } = this;
     const { shares, document } = shared;
     const seal = plan.seal?.outline() ?? null;

@@ -53,24 +53,40 @@ function sizeOf({ folder, name }: ConversionPlan["inputs"][number]): number {
   }
 }
 
-/** Tensors that are looked into, and bytes of each. */
-const SAMPLES = 16;
+/** Places that are looked into, and bytes at each: all of a model of 4 MB, some milliseconds of a larger one. */
+const SAMPLES = 1024;
 const SAMPLE_BYTES = 4096;
+/** Of what the Hub keeps: its commit tells what it is, and each place costs a request. */
+const PUBLISHED_SAMPLES = 16;
 
-/** Two steps of one training have the same headers, and hardly a value in common. */
+/** Two steps of one training have the same headers, and hardly a value in common; a layer alone may have been changed. */
 function sampleOf(source: Checkpoint): string {
   const hash = createHash("sha256");
+  const samples = source.folder.published === undefined ? SAMPLES : PUBLISHED_SAMPLES;
   for (const rank of source.ranks ?? [source]) {
     const tensors = [...rank.tensors.values()].filter(({ byteLength }) => byteLength > 0);
-    const step = Math.max(1, Math.floor(tensors.length / SAMPLES));
+    const step = Math.max(1, tensors.length / samples);
+    const places = Math.max(1, Math.floor(samples / Math.max(1, tensors.length)));
     for (let i = 0; i < tensors.length; i += step) {
-      const { key, byteLength } = tensors[i]!;
-      const bytes = new Uint8Array(Math.min(SAMPLE_BYTES, byteLength));
-      headersOnly(() => rank.read(key, Math.floor((byteLength - bytes.length) / 16) * 8, bytes));
-      hash.update(bytes);
+      const { key, byteLength } = tensors[Math.floor(i)]!;
+      for (const [begin, end] of windows(byteLength, places)) {
+        const bytes = new Uint8Array(end - begin);
+        headersOnly(() => rank.read(key, begin, bytes));
+        hash.update(bytes);
+      }
     }
   }
   return hash.digest("hex");
+}
+
+/** Spread over a tensor from its first byte to its last, at elements' begins; its middle, where there is one place alone. */
+function* windows(byteLength: number, most: number): Generator<readonly [begin: number, end: number]> {
+  const last = Math.max(0, byteLength - SAMPLE_BYTES);
+  const count = Math.min(most, Math.ceil(byteLength / SAMPLE_BYTES));
+  for (let i = 0; i < count; i += 1) {
+    const begin = Math.floor((last * (count === 1 ? 0.5 : i / (count - 1))) / 8) * 8;
+    yield [begin, i === count - 1 && count > 1 ? byteLength : Math.min(byteLength, begin + SAMPLE_BYTES)];
+  }
 }
 
 /** Copies are told by their sizes. */

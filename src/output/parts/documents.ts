@@ -2,7 +2,7 @@
 // other, and appear whole, by renaming.
 import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { InputError } from "../../base/errors.ts";
 import { type JsonFault, JsonReader, parseJson } from "../../base/json.ts";
 import { entryAt } from "../exchange.ts";
@@ -11,6 +11,7 @@ import { writing } from "../staging-errors.ts";
 import type { Left, LeftBytes } from "./left.ts";
 import { doneName, outlineName, type PartNumber, planName } from "./place.ts";
 import type { Range } from "./share.ts";
+import { isSigned, signed } from "./signed.ts";
 
 /** Something that a plan depends on, or that tells in words why it is as it is. */
 export interface Term {
@@ -78,7 +79,7 @@ export interface PartDocument extends PartNumber {
   readonly about: unknown;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 
 export function writePlan(home: string, document: PlanDocument): void {
   writeDocument(join(home, planName(document.plan)), {
@@ -89,9 +90,9 @@ export function writePlan(home: string, document: PlanDocument): void {
 }
 
 export function writeOutline(home: string, { left, ...outline }: Outline): void {
-  const path = join(home, outlineName(outline.plan));
   // It is the same, whoever writes it.
-  if (entryAt(path) !== null) return;
+  if (hasOutline(home, outline.plan)) return;
+  const path = join(home, outlineName(outline.plan));
   const bytes = left.bytes.map((each) => ({ ...each, bytes: Buffer.from(each.bytes).toString("base64") }));
   writeDocument(path, {
     format: "convert-checkpoint outline of parts",
@@ -101,6 +102,8 @@ export function writeOutline(home: string, { left, ...outline }: Outline): void 
   });
 }
 
+export const hasOutline = (home: string, plan: string): boolean => entryAt(join(home, outlineName(plan))) !== null;
+
 export function writePart(home: string, part: PartDocument): void {
   writeDocument(join(home, doneName(part.plan, part)), {
     format: "convert-checkpoint part",
@@ -109,7 +112,7 @@ export function writePart(home: string, part: PartDocument): void {
   });
 }
 
-const writeDocument = (path: string, json: object): void => writeText(path, `${JSON.stringify(json)}\n`);
+const writeDocument = (path: string, json: object): void => writeText(path, signed(JSON.stringify(json)));
 
 /** A document appears whole, or not at all. */
 export function writeText(path: string, text: string): void {
@@ -138,18 +141,17 @@ export const termsIn = (plan: JsonReader): Term[] =>
 
 /** Null where it is not there. Throws InputError PARTS_DAMAGED. */
 export function readPlan(path: string): PlanDocument | null {
-  return read(path, (root) => ({
-    plan: digestOf(root.field("plan")),
-    target: fileName(root.field("target")),
-    of: root.field("of").size(),
-    terms: termsIn(root),
-  }));
+  return read(path, (root) => {
+    const plan = digestOf(root.field("plan"));
+    if (planName(plan) !== basename(path)) root.field("plan").fail("plan of that name");
+    return { plan, target: fileName(root.field("target")), of: root.field("of").size(), terms: termsIn(root) };
+  });
 }
 
 /** As `readPlan`. */
 export function readOutline(home: string, plan: string): Outline | null {
   return read(join(home, outlineName(plan)), (root) => ({
-    plan: digestOf(root.field("plan")),
+    plan: same(root.field("plan"), plan),
     files: root
       .field("files")
       .list()
@@ -186,9 +188,9 @@ export function readOutline(home: string, plan: string): Outline | null {
 /** As `readPlan`. */
 export function readPart(home: string, plan: string, part: PartNumber): PartDocument | null {
   return read(join(home, doneName(plan, part)), (root) => ({
-    plan: digestOf(root.field("plan")),
-    number: root.field("number").size(),
-    of: root.field("of").size(),
+    plan: same(root.field("plan"), plan),
+    number: same(root.field("number"), part.number),
+    of: same(root.field("of"), part.of),
     run: root.field("run").text(),
     host: root.field("host").text(),
     ranges: root
@@ -251,6 +253,10 @@ function digestOf(reader: JsonReader): string {
   return /^[0-9a-f]{64}$/.test(text) ? text : reader.fail("SHA-256 in hex");
 }
 
+/** What the document's own name says: one that was copied under another name is of another part. */
+const same = <T extends string | number>(reader: JsonReader, expected: T): T =>
+  reader.value === expected ? expected : reader.fail(`${expected}, as its name says`);
+
 /** V8's longest string is longer than this. */
 const MOST_BYTES = 500e6;
 
@@ -264,9 +270,10 @@ function read<T>(path: string, parse: (root: JsonReader) => T): T | null {
       help: "it is no longer what a part wrote: remove it, and run its part again",
     });
   if (!stats.isFile() || stats.size > MOST_BYTES) throw refuse("is no document of a part");
+  const text = fs.readFileSync(path, "utf8");
   let json: unknown;
   try {
-    json = parseJson(fs.readFileSync(path, "utf8"));
+    json = parseJson(text);
   } catch {
     throw refuse("is not JSON");
   }
@@ -274,5 +281,6 @@ function read<T>(path: string, parse: (root: JsonReader) => T): T | null {
     refuse(`${fault.place || "the document"} is no ${fault.expected}`, fault),
   );
   if (root.field("version").value !== VERSION) throw refuse("is of another version of the format");
+  if (!isSigned(text)) throw refuse("is not the text that was written");
   return parse(root);
 }

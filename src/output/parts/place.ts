@@ -3,7 +3,7 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import { entriesOf, hiddenBeside } from "../home.ts";
-import { writing } from "../staging-errors.ts";
+import { makeFolders, writing } from "../staging-errors.ts";
 
 const SUFFIX = ".convert-checkpoint-parts";
 
@@ -51,7 +51,7 @@ export function runsOf(home: string, plan: string, part: PartNumber): string[] {
 
 /** Whoever comes first makes it. */
 export function makeHome(home: string): void {
-  writing(home, () => fs.mkdirSync(home, { recursive: true }));
+  writing(home, () => makeFolders(home));
 }
 
 /** Removes documents first: what is left of a removal that was broken off is no part of anything. */

@@ -7,7 +7,7 @@ import { entryAt } from "../exchange.ts";
 import { entriesOf } from "../home.ts";
 import type { FileProgress } from "../journal.ts";
 import { checkSpace, syncFolder } from "../staging.ts";
-import { writing } from "../staging-errors.ts";
+import { makeFolders, writing } from "../staging-errors.ts";
 import { type Produce, STEP_BYTES, writeOutputFile } from "../write/file.ts";
 import type { Writer } from "../write/writer.ts";
 import { refuseOthers } from "./difference.ts";
@@ -108,7 +108,7 @@ export async function writePartOutput(job: PartJob): Promise<PartDocument> {
   const home = partsHomeOf(target);
   const ranges = job.outline.shares[part.number - 1] ?? [];
   const totalBytes = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
-  writing(target, () => fs.mkdirSync(dirname(target), { recursive: true }));
+  writing(target, () => makeFolders(dirname(target)));
   checkSpace(dirname(target), totalBytes, 0);
   const run = begun(home, document, part);
   let hasProgress = false;

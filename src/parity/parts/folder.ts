@@ -6,6 +6,7 @@ import { type Folder, readText } from "../../formats/io/folder.ts";
 import { differences } from "../../output/parts/difference.ts";
 import { writeMade } from "../../output/parts/made.ts";
 import type { PartNumber } from "../../output/parts/place.ts";
+import { isSigned, signed } from "../../output/parts/signed.ts";
 import type { PartPlan } from "./plan.ts";
 import { readPlan } from "./read-plan.ts";
 import { readResult } from "./read-result.ts";
@@ -51,8 +52,8 @@ export function plansIn(folder: Folder): PartsOfPlan[] {
 
 export const resultIn = (folder: Folder, name: string, plan: PartPlan): PartResult => {
   const result = readResult(opened(folder, name, "part"), plan);
-  if (result.plan === plan.plan) return result;
-  throw damaged(folder.pathOf(name), "its plan is not that of its name");
+  if (result.plan === plan.plan && partName(result.plan, result) === name) return result;
+  throw damaged(folder.pathOf(name), "its plan or number is not that of its name");
 };
 
 /** @throws InputError PARTS_OF_ANOTHER_PLAN where parts of another plan are there */
@@ -77,7 +78,7 @@ export function anotherPlan(path: string, { plan, parts }: PartsOfPlan, here: Pa
 }
 
 export function writePlan(path: string, plan: PartPlan): void {
-  writeMade(path, planName(plan.plan), textOf({ format: FORMATS.plan, ...plan }));
+  writeMade(path, planName(plan.plan), signed(textOf({ format: FORMATS.plan, ...plan })));
 }
 
 /** @returns the name of the file */
@@ -85,15 +86,16 @@ export function writeResult(path: string, result: PartResult): string {
   const figures = ({ rows, ...rest }: PartResult | PartResult["known"][number]) => ({ ...rest, rows: rowsJson(rows) });
   const json = { format: FORMATS.part, ...figures(result), known: result.known.map(figures) };
   const name = partName(result.plan, result);
-  writeMade(path, name, textOf(json));
+  writeMade(path, name, signed(textOf(json)));
   return name;
 }
 
 function opened(folder: Folder, name: string, kind: keyof typeof FORMATS): JsonReader {
   const path = folder.pathOf(name);
+  const text = readText(folder, name, LIMIT);
   let json: unknown;
   try {
-    json = parseJson(readText(folder, name, LIMIT));
+    json = parseJson(text);
   } catch (cause) {
     if (cause instanceof SyntaxError) throw damaged(path, "it is not JSON");
     throw cause;
@@ -102,6 +104,7 @@ function opened(folder: Folder, name: string, kind: keyof typeof FORMATS): JsonR
     damaged(path, `${place || "it"} is no ${expected}: ${found}`),
   );
   reader.field("format").oneOf([FORMATS[kind]], `"${FORMATS[kind]}"`);
+  if (!isSigned(text)) throw damaged(path, "it is not the text that was written");
   return reader;
 }
 

@@ -32,6 +32,12 @@ async function all(made: Made): Promise<Made> {
   return made;
 }
 
+/** As documents are written, by the form that docs/parts.md gives. */
+const signedAnew = (text: string): string => {
+  const body = text.replace(/,"sha256":"[0-9a-f]{64}"\}\n$/, "}");
+  return `${body.slice(0, -1)},"sha256":"${hashOf(Buffer.from(body))}"}\n`;
+};
+
 const code = (promise: Promise<unknown>) =>
   promise.then(
     () => "none",
@@ -288,16 +294,23 @@ describe("joining", () => {
     const made = await all(madeParts(scratch(), 2));
     const name = readdirSync(made.home).find((each) => each.startsWith("part-1"))!;
     const text = readFileSync(join(made.home, name), "utf8");
-    for (const other of [
-      "{",
-      "[]",
-      text.replace('"begin":0', '"begin":1'),
-      text.replace(/"file":"[^"]*"/, '"file":"../x"'),
-    ]) {
+    const others = [text.replace('"begin":0', '"begin":1'), text.replace(/"file":"[^"]*"/, '"file":"../x"')];
+    for (const other of ["{", "[]", ...others, ...others.map(signedAnew), text.replace('"xxh64":"', '"xxh64":"0')]) {
       writeFileSync(join(made.home, name), other);
       expect(await code(made.join())).toBe("PARTS_DAMAGED");
     }
     writeFileSync(join(made.home, name), text);
+    await made.join();
+    isWhole(made.target);
+  });
+
+  test("refuses a document under the name of another part", async () => {
+    const made = await all(madeParts(scratch(), 2));
+    const [first, second] = readdirSync(made.home).filter((each) => each.startsWith("part-"));
+    cpSync(join(made.home, first!), join(made.home, second!));
+    expect(await code(made.join())).toBe("PARTS_DAMAGED");
+    rmSync(join(made.home, second!));
+    await made.part(2);
     await made.join();
     isWhole(made.target);
   });

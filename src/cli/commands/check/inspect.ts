@@ -1,7 +1,5 @@
-import { leftoverNotes } from "../../../report/views/clean.ts";
 import { inspectDocument } from "../../../report/views/inspect.ts";
 import type { Command } from "../../command.ts";
-import { Unfinished } from "../../fail.ts";
 import { loadAdapters, withCheckpoints } from "../../load.ts";
 import { listOptions, sideOptions, sideOptionsOf } from "../../options.ts";
 
@@ -20,11 +18,8 @@ export const inspect: Command = {
     ]);
     const path = args.required("path");
     const leftovers = leftoversAt(path);
-    const inspecting = withCheckpoints([path], async ([checkpoint]) =>
+    return withCheckpoints([path], async ([checkpoint]) =>
       inspectDocument(describe(checkpoint!, sideOptionsOf(args, adapters)), leftovers, { all: args.flag("all") }),
     );
-    return inspecting.catch((error: unknown) => {
-      throw leftovers.length === 0 ? error : new Unfinished(error, leftoverNotes(leftovers).join("; "));
-    });
   },
 };
