@@ -1,3 +1,2 @@
 export const file: string;
-export function source(bytes: Uint8Array): string;
-export function xxh64Kernel(): Promise<Buffer>;
+export function source(): Promise<string>;

@@ -1,8 +1,8 @@
 // There and back without writing either: what a conversion would make of the source, converted back as it is read.
-import { createXXHash64 } from "hash-wasm";
 import type { Check } from "../base/check.ts";
 import { UsageError } from "../base/errors.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
+import { Xxh64 } from "../base/xxh64/xxh64.ts";
 import { outputFiles } from "../convert/outputs.ts";
 import { originOf, recordOf, renamedTo, settledBy, withKept } from "../convert/record-of.ts";
 import { encodedSource, readScales } from "../encodings/encoded.ts";
@@ -14,6 +14,7 @@ import type { OutputFile, OutputPart } from "../formats/output.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
 import type { Model } from "../model/model.ts";
 import { encodeRecord, parseRecord } from "../model/record.ts";
+import type { Table } from "../table/plan.ts";
 import { checkBytes, checkValues } from "../views/checks.ts";
 import { compareTensors } from "../views/compare.ts";
 import type { Difference } from "../views/difference.ts";
@@ -56,14 +57,12 @@ export interface RoundTripOptions extends StepOptions {
   readonly to?: string | undefined;
 }
 
-type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
-
 /** Throws what planning and reading throw, and InputError TIE_BROKEN, DROP_NOT_DEFAULT. */
 export async function roundtrip(model: Model, options: RoundTripOptions = {}): Promise<RoundTrip> {
   checkArgument("roundtrip", "Model", model);
   const begin = performance.now();
   const { there, back, notes } = mapBothWays(model, options.to);
-  const trip = new Trip(model, there, back, [await createXXHash64(), await createXXHash64()]);
+  const trip = new Trip(model, there, back, [Xxh64.alone(), Xxh64.alone()]);
   const bytes = trip.bytes;
   const differences = await runSteps(trip.run(), "there and back", 2 * bytes + checkBytes(there), options);
   model.checkpoint.verify(model.stored.keys);
@@ -88,9 +87,7 @@ function mapBothWays(
   model: Model,
   to: string | undefined,
 ): { readonly there: Mapping; readonly back: Mapping; readonly notes: readonly string[] } {
-  const via = layoutBetween(model, to);
-  const table = tableTo(model, via);
-  const there = mapByTable(table, model.source, [model.layout, via]);
+  const { via, table, there } = to === undefined ? usualWay(model) : wayTo(model, layoutBetween(model, to));
   const target = { path: "", format: "dcp", fileName: null } as const;
   const origin = originOf(model.checkpoint, model);
   const written = recordOf(origin, target, model.adapter.family, there, model.encoded, () => false);
@@ -107,27 +104,38 @@ function mapBothWays(
 }
 
 /** A layout of the other model. */
-function layoutBetween(model: Model, to: string | undefined): Layout {
-  const { family, layout } = model;
-  const via = to === undefined ? usual(model) : layoutNamed(family, to);
+function layoutBetween({ family, layout }: Model, to: string): Layout {
+  const via = layoutNamed(family, to);
   if (via !== undefined && via.side !== layout.side) return via;
   const others = layout.side === "hf" ? family.layouts : [family.hf];
   const expected = others.map(({ name }) => name).join(", ");
   throw new UsageError("UNKNOWN_LAYOUT_NAME", `--to ${to}: no way there and back from ${layout.name}`, {
     expected,
-    found: `${to}`,
+    found: to,
     help: `go through ${expected}`,
   });
 }
 
+interface Way {
+  readonly via: Layout;
+  readonly table: Table;
+  readonly there: Mapping;
+}
+
+function wayTo(model: Model, via: Layout): Way {
+  const table = tableTo(model, via);
+  return { via, table, there: mapByTable(table, model.source, [model.layout, via]) };
+}
+
 /** Where a conversion goes, or where that has no place for all that is there, through the table that knows it. */
-function usual(model: Model): Layout {
+function usualWay(model: Model): Way {
   const { family, layout, source } = model;
   const [target, known] = [defaultTarget(family, layout), throughTable(family, layout)];
-  if (isSameLayout(target, known)) return known;
-  const [table, direction] = [tableTo(model, target), directionFrom(layout)];
-  const isWhole = table.check(direction, source.tensors).length === 0;
-  return isWhole && table.plan(direction, source.tensors).dropped.length === 0 ? target : known;
+  if (isSameLayout(target, known)) return wayTo(model, known);
+  const table = tableTo(model, target);
+  if (table.check(directionFrom(layout), source.tensors).length > 0) return wayTo(model, known);
+  const there = mapByTable(table, source, [layout, target]);
+  return there.dropped.length === 0 ? { via: target, table, there } : wayTo(model, known);
 }
 
 class Trip {
@@ -140,11 +148,11 @@ class Trip {
   /** What was there, as it is stored: codes and scales too have to come back. */
   readonly #own: TensorSource;
   readonly #returned: TensorSource;
-  readonly #hashers: readonly [Hasher, Hasher];
+  readonly #hashers: readonly [Xxh64, Xxh64];
   /** Keys of the layout by those in the files, where these spell them otherwise. */
   readonly #layoutKeys: ReadonlyMap<string, string>;
 
-  constructor(model: Model, there: Mapping, back: Mapping, hashers: readonly [Hasher, Hasher]) {
+  constructor(model: Model, there: Mapping, back: Mapping, hashers: readonly [Xxh64, Xxh64]) {
     this.#model = model;
     this.#there = there;
     this.#back = back;
@@ -172,21 +180,21 @@ class Trip {
     for (const info of this.#own.tensors.values()) {
       const returned = this.#returned.tensors.get(info.key);
       if (faulty.has(info.key) || returned === undefined) continue;
-      const hashing = this.#hashing(this.#hashers[0].init());
+      const hashing = this.#hashing(this.#hashers[0].reset());
       const found = yield* compareTensors(this.#own, hashing, [info, returned]);
       // Zeros that the way there leaves out carry no dtype to the way back.
       const isAnew = this.#back.tensors.get(info.key)?.move.fill !== undefined;
       const note = ({ key, detail }: Difference) => `"${key}" is made anew on the way back: ${detail}`;
       if (isAnew && found.every(({ kind }) => kind === "dtype")) this.notes.push(...found.map(note));
       else differences.push(...found);
-      this.hashes.push({ key: info.key, xxh64: this.#hashers[0].digest("hex") });
+      this.hashes.push({ key: info.key, xxh64: this.#hashers[0].digest() });
     }
     if (differences.length === 0) differences.push(...(yield* this.#compareFiles()));
     return differences;
   }
 
   /** The tensors that came back, hashed as they are read: from end to end, in order. */
-  #hashing(hasher: Hasher): TensorSource {
+  #hashing(hasher: Xxh64): TensorSource {
     return {
       tensors: this.#returned.tensors,
       read: (key, begin, target) => {
@@ -243,8 +251,8 @@ class Trip {
 
   *#compareFile(file: OutputFile): Generator<number, boolean, void> {
     const [returned, own] = this.#hashers;
-    returned.init();
-    own.init();
+    returned.reset();
+    own.reset();
     const source = this.#model.checkpoint.folder.open(file.name);
     const buffer = Buffer.alloc(BLOCK_BYTES);
     try {
@@ -257,13 +265,13 @@ class Trip {
       source.close();
     }
     for (const part of file.parts) yield* this.#hashPart(part, returned, buffer);
-    const xxh64 = returned.digest("hex");
-    const same = xxh64 === own.digest("hex");
+    const xxh64 = returned.digest();
+    const same = xxh64 === own.digest();
     this.files.push({ name: file.name, path: source.name, bytes: file.byteLength, xxh64, same });
     return same;
   }
 
-  *#hashPart(part: OutputPart, hasher: Hasher, buffer: Buffer): Generator<number, void, void> {
+  *#hashPart(part: OutputPart, hasher: Xxh64, buffer: Buffer): Generator<number, void, void> {
     if (part.kind === "bytes") hasher.update(part.bytes);
     else if (part.kind !== "tensor") throw new Error(`${part.kind}: no part of a safetensors file`);
     else {

@@ -1,11 +1,11 @@
 // One checkpoint on its own: complete, finite, initialised, consistent, as far as that shows without running it.
 
-import { createXXHash64 } from "hash-wasm";
 import type { Check } from "../base/check.ts";
 import { torchName } from "../base/dtype.ts";
 import type { InputError } from "../base/errors.ts";
 import { isFloat } from "../base/floats.ts";
 import { runSteps, type StepOptions } from "../base/steps.ts";
+import { Xxh64 } from "../base/xxh64/xxh64.ts";
 import { commonFloat } from "../convert/companions.ts";
 import type { Format } from "../formats/checkpoint.ts";
 import { checkArgument } from "../model/argument-kinds.ts";
@@ -68,7 +68,7 @@ export async function validate(model: Model, options: StepOptions = {}): Promise
   const begin = performance.now();
   const tensors = [...model.source.tensors.values()];
   const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const found = await runSteps(findFaults(model, await createXXHash64()), "reading", bytes, options);
+  const found = await runSteps(findFaults(model, Xxh64.alone()), "reading", bytes, options);
   const loads = loading(model);
   const differences = [...found.differences, ...(loads?.differences ?? [])];
   model.checkpoint.verify(model.stored.keys);
@@ -122,9 +122,7 @@ function encodingDifferences(model: Model): Difference[] {
   return fault === null ? [] : [{ key: "quantization_config", kind: "encoding", detail: fault.message }];
 }
 
-type Hasher = Awaited<ReturnType<typeof createXXHash64>>;
-
-function* findFaults(model: Model, hasher: Hasher): Generator<number, Judged, void> {
+function* findFaults(model: Model, hasher: Xxh64): Generator<number, Judged, void> {
   const { mapping } = asHf(model, { tolerate: true });
   const faults = sourceDifferences(mapping);
   const found = [...encodingDifferences(model), ...faults, ...(yield* valueFaults(mapping)).map(valueDifference)];
@@ -135,7 +133,7 @@ function* findFaults(model: Model, hasher: Hasher): Generator<number, Judged, vo
   for (const info of model.source.tensors.values()) {
     const { dtype, key } = info;
     if (!isFloat(dtype) || unknown.has(key)) continue;
-    hasher.init();
+    hasher.reset();
     const found = yield* scan(model.source, info, dtype, hasher);
     scanned.push({
       info,

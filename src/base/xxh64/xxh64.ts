@@ -1,18 +1,20 @@
-// XXH64 in WebAssembly, of what lies in a memory that threads share: whoever comes next goes on, without a copy.
-import { XXH64_KERNEL } from "./kernel.ts";
+// XXH64 in WebAssembly. In a memory that threads share, whoever comes next goes on, without a copy.
+import { XXH64_KERNEL, XXH64_KERNEL_UNSHARED } from "./kernel.ts";
 
 /** What a hash that is under way takes of its memory. */
 export const STATE_BYTES = 96;
 /** Where the digest lies in it. */
 const DIGEST = 80;
 const PAGE_BYTES = 65_536;
+/** Bytes from elsewhere pass by so many at a time: what was copied is hashed while it lies in the first cache. */
+const STAGE_BYTES = 16_384;
 
 /** For a thread whose program is text: `xxh64.update(state, address, length)`, `xxh64.digest(state)`, of `memory`. */
 export const XXH64_PROGRAM = `
 const xxh64 = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from("${XXH64_KERNEL}", "base64")), { host: { memory } }).exports;
 `;
 
-let compiled: WebAssembly.Module | undefined;
+const compiled = new Map<string, WebAssembly.Module>();
 
 type Kernel = (...numbers: number[]) => void;
 
@@ -30,8 +32,7 @@ export class Xxh64 {
     this.#state = state;
     this.#stage = stage;
     this.#digest = new BigUint64Array(memory.buffer, state + DIGEST, 1);
-    compiled ??= new WebAssembly.Module(Buffer.from(XXH64_KERNEL, "base64"));
-    const { exports } = new WebAssembly.Instance(compiled, { host: { memory } });
+    const { exports } = new WebAssembly.Instance(moduleFor(memory), { host: { memory } });
     this.#kernels = {
       init: named(exports, "init"),
       update: named(exports, "update"),
@@ -42,19 +43,20 @@ export class Xxh64 {
 
   /** In a memory of its own. */
   static alone(): Xxh64 {
-    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
-    return new Xxh64(memory, 0, new Uint8Array(memory.buffer, PAGE_BYTES, PAGE_BYTES));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    return new Xxh64(memory, 0, new Uint8Array(memory.buffer, PAGE_BYTES - STAGE_BYTES, STAGE_BYTES));
   }
 
   /** Begins anew. */
-  reset(): void {
+  reset(): this {
     this.#kernels.init(this.#state);
+    return this;
   }
 
-  update(bytes: Uint8Array): void {
+  update(bytes: Uint8Array): this {
     if (bytes.buffer === this.#memory.buffer) {
       this.#kernels.update(this.#state, bytes.byteOffset, bytes.length);
-      return;
+      return this;
     }
     const stage = this.#stage;
     for (let at = 0; at < bytes.length; at += stage.length) {
@@ -62,6 +64,7 @@ export class Xxh64 {
       stage.set(piece);
       this.#kernels.update(this.#state, stage.byteOffset, piece.length);
     }
+    return this;
   }
 
   /** In hex, of the bytes so far; more may follow. */
@@ -74,6 +77,13 @@ export class Xxh64 {
   get found(): string {
     return this.#digest[0]!.toString(16).padStart(16, "0");
   }
+}
+
+function moduleFor({ buffer }: WebAssembly.Memory): WebAssembly.Module {
+  const text = buffer instanceof SharedArrayBuffer ? XXH64_KERNEL : XXH64_KERNEL_UNSHARED;
+  const module = compiled.get(text) ?? new WebAssembly.Module(Buffer.from(text, "base64"));
+  compiled.set(text, module);
+  return module;
 }
 
 function named(exports: WebAssembly.Exports, name: string): Kernel {

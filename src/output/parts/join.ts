@@ -3,8 +3,8 @@
 import fs from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { createXXHash64 } from "hash-wasm";
 import { InputError } from "../../base/errors.ts";
+import { Xxh64 } from "../../base/xxh64/xxh64.ts";
 import type { SumPiece } from "../../formats/checksums.ts";
 import type { OutputFile } from "../../formats/output.ts";
 import { EMPTY_HASH, type Hashes } from "../../views/identity/hash-thread.ts";
@@ -227,7 +227,7 @@ async function fileHashes(job: JoinJob, out: string): Promise<JoinedFile[]> {
       ? await hashRead(job, join(out, name), index, (bytes) => job.onProgress?.({ bytes: start + bytes, totalBytes }))
       : made === undefined
         ? toldHash(job, name, byteLength)
-        : (await createXXHash64()).update(made).digest("hex");
+        : Xxh64.alone().update(made).digest();
     before += byteLength;
     files.push({ name, bytes: byteLength, xxh64 });
   }
@@ -250,7 +250,7 @@ async function hashRead(job: JoinJob, path: string, index: number, onBytes: (byt
   const { name, byteLength } = job.outline.files[index]!;
   const fd = fs.openSync(path, "r");
   const buffer = new Uint8Array(READ_BYTES);
-  const whole = await createXXHash64();
+  const whole = Xxh64.alone();
   let turnedAt = performance.now();
   const read = async (from: number, to: number, take: (bytes: Uint8Array) => void): Promise<void> => {
     for (let at = from; at < to; ) {
@@ -269,21 +269,22 @@ async function hashRead(job: JoinJob, path: string, index: number, onBytes: (byt
     }
   };
   const nothing = () => undefined;
+  const own = Xxh64.alone();
   try {
     let at = 0;
     for (const { part, range } of writtenTo(job, name)) {
-      const own = await createXXHash64();
+      own.reset();
       for (const [begin, end] of [...range.left, [range.end, range.end] as const]) {
         await read(at, begin, (bytes) => own.update(bytes));
         await read(begin, end, nothing);
         at = end;
       }
-      const found = own.digest("hex");
+      const found = own.digest();
       if (found !== range.xxh64)
         throw changed(job, path, [part], `xxh64 ${range.xxh64} of what part ${part.number} wrote`, found);
     }
     await read(at, byteLength, nothing);
-    return whole.digest("hex");
+    return whole.digest();
   } finally {
     fs.closeSync(fd);
   }
