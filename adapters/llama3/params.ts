@@ -6,6 +6,7 @@ import { InputError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { ConfigReader } from "../common/config-reader.ts";
 import { checkHeads } from "../common/heads.ts";
+import { hfRopeParameters } from "../common/rope-config.ts";
 import { ffnDim, type Llama3Config } from "./config.ts";
 
 export const PARAMS_NAME = "params.json";
@@ -115,8 +116,10 @@ function maxPositions(theta: number, scaled: boolean): number {
 /** Throws InputError CONFIG_UNSUPPORTED for what Meta's model cannot compute. */
 export function paramsOf(config: Llama3Config): JsonObject {
   const { dim, nHeads, headDim, rope } = config;
-  if (config.attentionBias || config.mlpBias) throw unsupported("biases", "no linear map of Meta's has one");
-  if (headDim !== dim / nHeads) throw unsupported(`heads of ${headDim} channels`, `they have ${dim / nHeads} there`);
+  const { attentionBias: attention_bias, mlpBias: mlp_bias } = config;
+  for (const [field, isThere] of Object.entries({ attention_bias, mlp_bias }))
+    if (isThere) throw unsupported(field, true, "no linear map of Meta's has a bias");
+  if (headDim !== dim / nHeads) throw unsupported("head_dim", headDim, `it is ${dim / nHeads} there`);
   return {
     dim,
     n_layers: config.nLayers,
@@ -146,18 +149,19 @@ function ffnFields(dim: number, size: number): JsonObject {
 
 function scalingFields(rope: RopeSpec, { dim, nLayers }: Llama3Config): JsonObject {
   if (rope.kind === "default") return isLlama3({ rope }) ? { use_scaled_rope: false } : {};
-  if (rope.kind !== "llama3") throw unsupported(`RoPE of type ${rope.kind}`, "it has Llama 3.1's scaling or none");
-  for (const [name, value] of Object.entries(SCALING))
-    if (Object.entries(rope).some(([field, own]) => field === name && own !== value))
-      throw unsupported(`a RoPE scaling whose ${name} is not ${value}`, "it is fixed there");
+  if (rope.kind !== "llama3") throw unsupported("rope_type", rope.kind, "it has Llama 3.1's scaling or none");
+  const there = hfRopeParameters({ ...rope, ...SCALING });
+  for (const [field, value] of Object.entries(hfRopeParameters(rope)))
+    if (value !== there[field]) throw unsupported(field, value, `it is ${there[field]} there`);
   const implied = scalingFactor(new ConfigReader({}, PARAMS_NAME), dim, nLayers);
   return { use_scaled_rope: true, ...(rope.factor === implied ? {} : { rope_scaling_factor: rope.factor }) };
 }
 
-const unsupported = (what: string, why: string): InputError =>
-  new InputError("CONFIG_UNSUPPORTED", `${PARAMS_NAME} cannot say ${what}: ${why}`, {
+/** @param field as config.json has it */
+const unsupported = (field: string, value: unknown, why: string): InputError =>
+  new InputError("CONFIG_UNSUPPORTED", `${PARAMS_NAME} cannot say "${field}": ${JSON.stringify(value)}: ${why}`, {
     file: PARAMS_NAME,
     expected: "a config that Meta's model code can run",
-    found: what,
+    found: `"${field}": ${JSON.stringify(value)}`,
     help: "convert to another layout",
   });

@@ -1,5 +1,6 @@
 // Which family and layout a checkpoint is, from its keys and, where there is one, its config.
 
+import { serialize } from "node:v8";
 import { InputError, UsageError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Adapter } from "../family/adapter.ts";
@@ -211,16 +212,17 @@ export const knownKinds = (adapter: Adapter, layout: LayoutFacts, config: JsonOb
 /** Of the last config that an adapter was asked about: keys are read in several ways, and targets have their source's. */
 const AT_CONFIG = new WeakMap<
   Adapter,
-  { readonly text: string; readonly of: Map<LayoutFacts, readonly KnownKinds[]> }
+  { readonly bytes: Buffer; readonly of: Map<LayoutFacts, readonly KnownKinds[]> }
 >();
 
 function configuredKinds(adapter: Adapter, layout: LayoutFacts, config: JsonObject | null): readonly KnownKinds[] {
   if (config === null) return [];
-  const text = JSON.stringify(config);
+  // As JSON text, 1e999 would be null, and -0 would be 0.
+  const bytes = serialize(config);
   const last = AT_CONFIG.get(adapter);
-  const { of } = last?.text === text ? last : { of: new Map<LayoutFacts, readonly KnownKinds[]>() };
+  const { of } = last?.bytes.equals(bytes) ? last : { of: new Map<LayoutFacts, readonly KnownKinds[]>() };
   const kinds = of.get(layout) ?? rulesAt(adapter, layout, config).map((rules) => new KnownKinds(rules, layout.side));
-  AT_CONFIG.set(adapter, { text, of: of.set(layout, kinds) });
+  AT_CONFIG.set(adapter, { bytes, of: of.set(layout, kinds) });
   return kinds;
 }
 

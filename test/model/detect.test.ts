@@ -230,3 +230,16 @@ test.each([
   const renamed = new Map([...keysOf(family, "torchtitan-0.2", config)].map(([key]) => [key, null]));
   expect(found(renamed, config)).toBe(`${family} torchtitan-0.2`);
 });
+
+test("configs that JSON would write alike are read apart, equal ones once", () => {
+  const base = adapterNamed("llama3");
+  const read: unknown[] = [];
+  const open: Adapter["open"] = (config, ...others) => {
+    if (Object.hasOwn(config, "other")) read.push(config.other);
+    return base.open(config, ...others);
+  };
+  const [adapter, keys] = [{ ...base, open }, keysOf("llama3", "hf")];
+  const values = [0, -0, -0, null, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NaN];
+  for (const other of values) detect([adapter], keys, { model_type: "llama", other }, { layout: "hf" });
+  expect(read).toStrictEqual([0, -0, null, Number.POSITIVE_INFINITY, Number.NaN]);
+});

@@ -6,6 +6,15 @@ import { refusal } from "../refuse.ts";
 const open = (params: Record<string, unknown>, shapes?: ReadonlyMap<string, readonly number[]>) =>
   llama3.open(params, "original/params.json", shapes);
 
+const LLAMA31_ROPE = {
+  rope_type: "llama3",
+  rope_theta: 5e5,
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+};
+
 /** As Meta publishes them. */
 const LLAMA2_70B = {
   dim: 8192,
@@ -78,9 +87,15 @@ test("feed-forwards of any size can be said", () => {
 });
 
 test.each([
-  ["biases", { attention_bias: true }],
-  ["heads of 16 channels", { head_dim: 16 }],
-  ["RoPE of type linear", { rope_parameters: { rope_type: "linear", factor: 2, rope_theta: 1e4 } }],
+  ['"attention_bias": true', { attention_bias: true }],
+  ['"mlp_bias": true', { mlp_bias: true }],
+  ['"head_dim": 16', { head_dim: 16 }],
+  ['"rope_type": "linear"', { rope_parameters: { rope_type: "linear", factor: 2, rope_theta: 1e4 } }],
+  ['"low_freq_factor": 2', { rope_parameters: { ...LLAMA31_ROPE, low_freq_factor: 2 } }],
+  [
+    '"original_max_position_embeddings": 4096',
+    { rope_parameters: { ...LLAMA31_ROPE, original_max_position_embeddings: 4096 } },
+  ],
 ])("%s cannot be said", (what, fields) => {
   const config = { model_type: "llama", hidden_size: 96, num_attention_heads: 4, ...fields };
   expect(refusal(() => nativeLayout(llama3.open(config, "config.json"), "meta").files())).toContain(
