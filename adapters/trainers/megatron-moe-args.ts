@@ -59,6 +59,8 @@ export function latentFields(args: JsonObject): JsonObject {
   return {
     ...Object.fromEntries(own.map(([argument, field]) => [field, args[argument]])),
     ...(typeof args.num_attention_heads === "number" ? { num_key_value_heads: args.num_attention_heads } : {}),
+    // transformers turns so many channels. `kv_channels` is the size of heads that latents do not have.
+    ...(typeof args.qk_pos_emb_head_dim === "number" ? { head_dim: args.qk_pos_emb_head_dim } : {}),
   };
 }
 

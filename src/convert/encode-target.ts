@@ -14,7 +14,6 @@ import {
   methodOf,
   newQuantisation,
   quantisationOf,
-  withQuantisation,
 } from "../encodings/quantisation.ts";
 import type { EncodableTensors, EncodingName } from "../family/encodable.ts";
 import type { Layout } from "../family/layout.ts";
@@ -22,6 +21,7 @@ import { has, inFolder } from "../formats/io/folder.ts";
 import { SCALES_NAME } from "../formats/safetensors/locate.ts";
 import { openSafetensors } from "../formats/safetensors/open.ts";
 import type { ConfigFile } from "../model/configs/config-files.ts";
+import { fileWithQuantisation } from "../model/configs/config-text.ts";
 import { encodingFault } from "../model/configs/stored-as.ts";
 import type { Model } from "../model/model.ts";
 import type { ConversionRecord } from "../model/record.ts";
@@ -49,8 +49,7 @@ export interface TargetEncoding {
 export function truthfulConfig(model: Model, asked: string | undefined): ConfigFile {
   const { config } = model.stored;
   if (asked !== "none" || encodingFault(model)?.code !== "ENCODING_ABSENT") return config;
-  const json = withQuantisation(config.json, null);
-  return { ...config, json, text: `${JSON.stringify(json, null, 2)}\n` };
+  return fileWithQuantisation(config, null);
 }
 
 /**

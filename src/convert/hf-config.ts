@@ -1,10 +1,12 @@
 // config.json of an HF target: the source's own text, but for what is no longer true of its weights.
+import { isDeepStrictEqual } from "node:util";
 import { applyEdits, type Node, parseTree } from "jsonc-parser";
 import { type Dtype, torchName } from "../base/dtype.ts";
 import type { JsonObject } from "../base/json.ts";
 import { quantisationOf, withQuantisation } from "../encodings/quantisation.ts";
 import type { Family } from "../family/family.ts";
 import type { ConfigFile } from "../model/configs/config-files.ts";
+import { configText, fileWithQuantisation } from "../model/configs/config-text.ts";
 
 export interface HfConfigText {
   readonly text: string;
@@ -14,7 +16,7 @@ export interface HfConfigText {
 
 /**
  * HF's own text stays as it is, but for the element type where `dtype` says that the weights have another: transformers
- * would round them to the declared one on loading. Where `quantisation` is not what the text says, it is written anew.
+ * would round them to the declared one on loading; and but for `quantization_config`, where it is not `quantisation`.
  */
 export function hfConfigText(
   config: ConfigFile,
@@ -22,21 +24,20 @@ export function hfConfigText(
   dtype: Dtype | null,
   quantisation: JsonObject | null,
 ): HfConfigText {
-  if (JSON.stringify(quantisationOf(config.json)) !== JSON.stringify(quantisation)) {
-    const json = withQuantisation(config.json, quantisation);
+  if (!isDeepStrictEqual(quantisationOf(config.json), quantisation)) {
     const change =
       quantisation === null
         ? "config.json has no quantization_config: the weights are written plain"
         : `config.json declares ${String(quantisation.quant_method)}, as the weights are`;
-    const stripped = { ...config, json, text: `${JSON.stringify(json, null, 2)}\n` };
-    const { text, change: more } = hfConfigText(stripped, family, dtype, quantisation);
+    const told = fileWithQuantisation(config, quantisation);
+    const { text, change: more } = hfConfigText(told, family, dtype, quantisation);
     return { text, change: more === null ? change : `${change}; ${more}` };
   }
   const name = dtype === null ? undefined : torchName(dtype);
   if (config.json.model_type === undefined) {
     const own = withQuantisation(family.hfConfig(), quantisation);
     const json: JsonObject = { ...own, ...(name === undefined ? {} : { dtype: name }) };
-    return { text: `${JSON.stringify(json, null, 2)}\n`, change: `config.json was made from ${config.path}` };
+    return { text: configText(json), change: `config.json was made from ${config.path}` };
   }
   const change = name === undefined ? null : declareDtype(config.text, name);
   if (change === null) return { text: config.text, change: null };

@@ -65,6 +65,8 @@ test("latent attention and YaRN have names of their own", () => {
   expect(latentFields({ q_lora_rank: 3 })).toEqual({});
   const latent = { multi_latent_attention: true, q_lora_rank: null, qk_head_dim: 8, num_attention_heads: 4 };
   expect(latentFields(latent)).toEqual({ q_lora_rank: null, qk_nope_head_dim: 8, num_key_value_heads: 4 });
+  // DeepseekV3Config has `head_dim` of its rotary channels, whatever `kv_channels` says.
+  expect(latentFields({ ...latent, qk_pos_emb_head_dim: 6 })).toMatchObject({ qk_rope_head_dim: 6, head_dim: 6 });
   const yarn = { position_embedding_type: "yarn", yarn_rotary_scaling_factor: 4 };
   expect(yarnOf({ position_embedding_type: "rope" }, 1e4)).toBeNull();
   expect(yarnOf(yarn, 1e4)).toBeUndefined();

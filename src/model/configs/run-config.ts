@@ -8,6 +8,7 @@ import type { LayoutFacts, RunConfig } from "../../family/layout.ts";
 import type { RunArguments } from "../../formats/checkpoint.ts";
 import type { Folder } from "../../formats/io/folder.ts";
 import type { ConfigFile } from "./config-files.ts";
+import { configText } from "./config-text.ts";
 
 /** What is known of the run that saved a checkpoint. */
 export interface RunOf extends Pick<RunConfig, "vocabulary" | "isPadded"> {
@@ -61,7 +62,7 @@ export function runOf({ checkpoint: { folder }, recognised: { adapter, layout, k
 
 const configFile = (at: Pick<ConfigFile, "path" | "folder" | "name">, json: JsonObject): ConfigFile => ({
   ...at,
-  text: `${JSON.stringify(json, null, 2)}\n`,
+  text: configText(json),
   json,
 });
 
