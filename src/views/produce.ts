@@ -10,6 +10,7 @@ export class Producer {
   readonly #mapping: Mapping;
   readonly #gatherer: Gatherer;
   readonly #stats = new Map<string, CastStats>();
+  readonly #read: ReadBytes = (name, begin, target) => this.#mapping.source.read(name, begin, target);
 
   /** The gatherer serves one producer at a time: producers that read from each other need one each. */
   constructor(mapping: Mapping, gatherer: Gatherer) {
@@ -23,10 +24,11 @@ export class Producer {
     if (tensor === undefined) throw new RangeError(`no tensor ${JSON.stringify(key)} is planned`);
     const { move, info, sources } = tensor;
     const { source } = this.#mapping;
-    const read: ReadBytes = (name, begin, target) => source.read(name, begin, target);
+    const read = this.#read;
     const dtypes = new Set(sources.map((name) => source.tensors.get(name)!.dtype));
     const [from = info.dtype] = dtypes;
-    if (dtypes.size > 1) this.#gatherer.gather(move, info.dtype, range, this.#castingRead(tensor, read), sink);
+    if (dtypes.size > 1)
+      this.#gatherer.gather(move, info.dtype, range, this.#castingRead(tensor, read), sink, { exact: true });
     else if (from === info.dtype) this.#gatherer.gather(move, from, range, read, sink);
     else {
       // Cast after the move: the stats then count exactly the target's elements.

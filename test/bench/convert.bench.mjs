@@ -92,13 +92,13 @@ async function casts(hf, directory) {
   await table("f32 → bf16", hf, out, variantsTo("bf16", hf, wide));
 }
 
-const copies = (made) => ({
+export const copies = (made) => ({
   cp: ["cp", (_, to) => ["-r", made, to]],
   "cp + sync": ["sh", (_, to) => ["-c", 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} +', made, to]],
 });
 
 /** Every variant in every round, in another order each time. */
-async function table(name, from, to, rows) {
+export async function table(name, from, to, rows) {
   const variants = Object.fromEntries(Object.entries(rows).filter(([key]) => VARIANTS?.includes(key) ?? true));
   const runs = Object.fromEntries(Object.keys(variants).map((key) => [key, []]));
   for (let round = 0; round < ROUNDS; round++) {

@@ -7,7 +7,8 @@ import { planForward } from "../../dist/numerics/shapes/plan.js";
 import { describeAdapter } from "../../dist/numerics/webgpu/device/adapter.js";
 import { openBackend } from "../../dist/src/parity/backend.js";
 import { median } from "./measure.mjs";
-import { configOf, fillRandom, shapes } from "./random-llama.mjs";
+import { configOf, shapes } from "./random-llama.mjs";
+import { fillRandom } from "./random-model.mjs";
 
 const rounds = 3;
 const tokens = 512;

@@ -1,6 +1,5 @@
-// A Llama with random weights as Hugging Face stores it, bf16, written a block at a time.
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+// A Llama with random weights as Hugging Face stores it, bf16.
+import { writeRandomModel } from "./random-model.mjs";
 
 /** Keys and shapes, sorted by key. */
 export function shapes({ dim, ffn, vocab, layers, heads, kvHeads, tied }) {
@@ -45,44 +44,10 @@ export function configOf(model) {
   };
 }
 
-/** Fills with bf16 values in ±[2⁻⁸, 2⁻⁴): sign and low bits from xorshift32. */
-export function fillRandom(block, state = { x: 2463534242 }) {
-  let { x } = state;
-  for (let i = 0; i < block.length; i++) {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    block[i] = (x & 0x8000) | 0x3b80 | (x & 0x1ff);
-  }
-  state.x = x;
-}
-
 /** Writes config.json and model.safetensors to a new directory; returns the number of parameters. */
-export function writeRandomLlama(directory, model) {
-  mkdirSync(directory);
-  writeFileSync(join(directory, "config.json"), JSON.stringify(configOf(model)));
-  const header = { __metadata__: { format: "pt" } };
-  let offset = 0;
-  for (const [key, shape] of shapes(model)) {
-    const bytes = 2 * shape.reduce((a, b) => a * b, 1);
-    header[key] = { dtype: "BF16", shape, data_offsets: [offset, offset + bytes] };
-    offset += bytes;
-  }
-  let text = JSON.stringify(header);
-  text += " ".repeat((8 - (text.length % 8)) % 8);
-  const file = openSync(join(directory, "model.safetensors"), "wx");
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  writeSync(file, length);
-  writeSync(file, text);
-  const block = new Uint16Array(1 << 20);
-  const state = { x: 2463534242 };
-  for (let left = offset / 2; left > 0; ) {
-    const values = block.subarray(0, Math.min(left, block.length));
-    fillRandom(values, state);
-    writeSync(file, new Uint8Array(block.buffer, 0, 2 * values.length));
-    left -= values.length;
-  }
-  closeSync(file);
-  return offset / 2;
-}
+export const writeRandomLlama = (directory, model) =>
+  writeRandomModel(
+    directory,
+    configOf(model),
+    shapes(model).map(([key, shape]) => ({ key, dtype: "BF16", shape })),
+  ) / 2;

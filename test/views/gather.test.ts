@@ -195,6 +195,50 @@ describe("reads are few and long", () => {
   });
 });
 
+describe("a transpose that is asked for piece by piece", () => {
+  const [rows, columns] = [3000, 101];
+  const move = moveOf([rows, columns], {
+    sizes: [rows, columns],
+    sourceStrides: [1, rows],
+    targetStrides: [columns, 1],
+  });
+  const source = new Uint8Array(2 * rows * columns).map((_, i) => Math.imul(i, 2654435761) >>> 24);
+  const expected = naive(move, 2, new Map([["s", source]]));
+
+  /** Made in ranges of so many bytes, with what was read. */
+  function inRanges(ranges: readonly (readonly [number, number])[], exact = false) {
+    const read: [begin: number, length: number][] = [];
+    const made: Buffer[] = [];
+    const gatherer = new Gatherer();
+    const into: ReadBytes = (_, begin, target) => {
+      read.push([begin, target.length]);
+      target.set(source.subarray(begin, begin + target.length));
+    };
+    for (const range of ranges)
+      gatherer.gather(move, "BF16", range, into, (bytes) => made.push(Buffer.from(bytes)), { exact });
+    const want = Buffer.concat(ranges.map(([begin, end]) => expected.subarray(begin, end)));
+    expect(Buffer.concat(made).equals(want)).toBe(true);
+    return { reads: read.length, bytes: read.reduce((sum, [, length]) => sum + length, 0) };
+  }
+  const steps = (size: number) =>
+    Array.from({ length: Math.ceil(expected.length / size) }, (_, i): [number, number] => [
+      i * size,
+      Math.min(expected.length, (i + 1) * size),
+    ]);
+
+  it.each([2, 4096, 65_536])("of %i bytes, reads its source once", (size) => {
+    const ranges = size === 2 ? steps(size).slice(0, 3000) : steps(size);
+    expect(inRanges(ranges)).toEqual({ reads: 1, bytes: expected.length });
+  });
+
+  it("here and there, reads the rows of the source that it needs", () => {
+    const far: [number, number] = [401_000, 403_000];
+    // Rows 1985 to 1995 of the target, one element of each source row for each.
+    expect(inRanges([far])).toEqual({ reads: columns, bytes: 11 * columns * 2 });
+    expect(inRanges([far], true).bytes).toBe(2000);
+  });
+});
+
 describe("a tensor without sources", () => {
   it("is filled with its value", () => {
     const move: Move = { key: "t", shape: [3, 5], pieces: [], fill: { value: -1.5, dtype: "F32" }, rule: "test" };

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { file, source, transposeKernels } from "../../scripts/transpose-kernels.mjs";
 import { bytesPerElement, type Dtype } from "../../src/base/dtype.ts";
+import { Blocks } from "../../src/base/threads/blocks.ts";
 import type { Move } from "../../src/table/move.ts";
 import { Gatherer } from "../../src/views/gather.ts";
 
@@ -73,7 +74,12 @@ function expected(stack: Stack, width: number, a: Uint8Array, b: Uint8Array): Ui
   return target;
 }
 
-it.each([true, false])("any stack of matrices, in any buffer (vectors: %s)", (vectors) => {
+it.each([
+  [true, "a memory of their own"],
+  [true, "blocks"],
+  [false, "plain loops"],
+])("any stack of matrices, in any buffer (vectors: %s, in %s)", (vectors, where) => {
+  const blocks = where === "blocks" ? new Blocks() : undefined;
   fc.assert(
     fc.property(stacks, fc.integer({ min: 64, max: 40_000 }), fc.nat(), (stack, bufferBytes, seed) => {
       const { matrices, rows, columns, gap, margin, dtype } = stack;
@@ -83,7 +89,7 @@ it.each([true, false])("any stack of matrices, in any buffer (vectors: %s)", (ve
       const made: number[] = [];
       const move = transposing(stack);
       const byteLength = matrices * columns * (rows + margin) * width;
-      new Gatherer(bufferBytes, { vectors }).gather(
+      new Gatherer(bufferBytes, { vectors, blocks }).gather(
         move,
         dtype,
         [0, byteLength],

@@ -11,6 +11,8 @@ const PAGE_BYTES = 65_536;
 const KEPT_BYTES = 2 * PAGE_BYTES;
 /** What is copied begins at multiples of the largest element. */
 const ALIGNMENT = 8;
+/** Behind what is kept: for whoever fills blocks, as its kernels work within one memory. It is taken as it is written to. */
+const WORKSPACE_BYTES = 2 ** 25;
 /** A block that does not come back for so long is lost: a thread has died, or a disk hangs. */
 const PATIENCE_MS = 600_000;
 
@@ -24,7 +26,7 @@ export interface SharedBlocks {
 
 export class Blocks {
   readonly shared: SharedBlocks = {
-    memory: sharedMemory(BLOCKS_BYTES + KEPT_BYTES),
+    memory: sharedMemory(BLOCKS_BYTES + KEPT_BYTES + WORKSPACE_BYTES),
     uses: new SharedArrayBuffer(4 * BLOCKS),
   };
   readonly #memory = this.shared.memory.buffer;
@@ -41,6 +43,11 @@ export class Blocks {
     const kept = new Uint8Array(this.#memory, this.#kept, byteLength);
     this.#kept += Math.ceil(byteLength / ALIGNMENT) * ALIGNMENT;
     return kept;
+  }
+
+  /** Memory that is never lent, for one user; null for more than there is. */
+  workspace(byteLength: number): Uint8Array | null {
+    return byteLength > WORKSPACE_BYTES ? null : new Uint8Array(this.#memory, BLOCKS_BYTES + KEPT_BYTES, byteLength);
   }
 
   /** Memory to fill, good until as many more are asked for as there are blocks, less one; null for more than a block. */

@@ -1,5 +1,5 @@
 // Blocks: strided boxes of elements that lie in a source and in a target tensor, in any order of their axes.
-import type { StridedCopy } from "../table/move.ts";
+import type { StridedCopy } from "../../table/move.ts";
 import type { TransposingMemory } from "./transpose.ts";
 
 export interface Axis {
@@ -44,12 +44,12 @@ export function blockOf({ sizes, sourceStrides, targetStrides, sourceOffset, tar
 
 /**
  * Target elements after which a target range stands for a gapless source range: the rows of a head for a RoPE
- * permutation, the matrix for a transpose, 1 for a copy.
+ * permutation, the matrix for a transpose, 1 for a copy. What others have between them in the target counts.
  */
 export function periodOf(axes: readonly Axis[]): number {
-  for (let outer = 0; outer < axes.length; outer += 1) {
+  for (const [outer, { size, targetStride }] of axes.entries()) {
     const inner = axes.slice(outer + 1);
-    if (spanOf(inner, "sourceStride") > countOf(inner)) return countOf(axes.slice(outer));
+    if (spanOf(inner, "sourceStride") > countOf(inner)) return size * targetStride;
   }
   return 1;
 }
