@@ -42,28 +42,41 @@ export interface Crc32Piece {
   readonly crc32: number;
 }
 
+/** A checksum that another thread finds: called, it waits for it. */
+export type LateCrc32 = () => number;
+
 /** In ascending order, neighbours joined. */
 export class Crc32Pieces {
   readonly #pieces: Crc32Piece[] = [];
+  /** Whose checksums are not asked for yet, and what followed them. */
+  #late: (Omit<Crc32Piece, "crc32"> & { readonly found: LateCrc32 })[] = [];
 
   get all(): readonly Crc32Piece[] {
-    return this.#pieces;
+    return this.#settled();
   }
 
   /** Bytes that were seen. */
   get seen(): number {
-    return this.#pieces.reduce((sum, { begin, end }) => sum + end - begin, 0);
+    return this.#settled().reduce((sum, { begin, end }) => sum + end - begin, 0);
   }
 
   /** Of all data, where they are that long and were seen whole. */
   whole(byteLength: number): number | null {
-    const [piece] = this.#pieces;
+    const [piece] = this.#settled();
     if (byteLength === 0) return 0;
     return piece?.begin === 0 && piece.end === byteLength ? piece.crc32 : null;
   }
 
-  /** Bytes from `begin` on, of which none was seen. */
-  update(begin: number, bytes: Uint8Array): void {
+  /**
+   * Bytes from `begin` on, of which none was seen.
+   * @param found their checksum, where somebody else is at it
+   */
+  update(begin: number, bytes: Uint8Array, found: LateCrc32 | null = null): void {
+    if (found !== null || this.#late.length > 0) {
+      const here = found === null ? crc32(bytes) : 0;
+      this.#late.push({ begin, end: begin + bytes.length, found: found ?? (() => here) });
+      return;
+    }
     const last = this.#pieces.at(-1);
     // Most come in order.
     if (last?.end === begin) {
@@ -77,6 +90,7 @@ export class Crc32Pieces {
 
   /** Throws RangeError for what overlaps with what was seen: nobody can tell then whether both are right. */
   add(piece: Crc32Piece): void {
+    this.#settled();
     if (piece.end === piece.begin) return;
     const at = this.#pieces.findLastIndex(({ begin }) => begin < piece.begin) + 1;
     const [before, after] = [this.#pieces[at - 1], this.#pieces[at]];
@@ -91,7 +105,7 @@ export class Crc32Pieces {
   gaps(begin: number, end: number): (readonly [begin: number, end: number])[] {
     const gaps: (readonly [number, number])[] = [];
     let at = begin;
-    for (const piece of this.#pieces) {
+    for (const piece of this.#settled()) {
       if (piece.begin >= end) break;
       if (piece.begin > at) gaps.push([at, piece.begin]);
       at = Math.max(at, piece.end);
@@ -102,11 +116,20 @@ export class Crc32Pieces {
 
   /** Whether bytes up to there were seen. */
   touches(begin: number): boolean {
-    return this.#pieces.some(({ end }) => end === begin);
+    return this.#settled().some(({ end }) => end === begin);
   }
 
   clear(): void {
+    this.#late = [];
     this.#pieces.length = 0;
+  }
+
+  /** Waits for what others are at. */
+  #settled(): readonly Crc32Piece[] {
+    const late = this.#late;
+    this.#late = [];
+    for (const { begin, end, found } of late) this.add({ begin, end, crc32: found() });
+    return this.#pieces;
   }
 }
 

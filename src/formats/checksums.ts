@@ -1,5 +1,5 @@
 // The CRC-32s that a file holds of its own data: found in pieces, by whoever writes them, in any order.
-import { type Crc32Piece, Crc32Pieces } from "../base/crc32.ts";
+import { type Crc32Piece, Crc32Pieces, type LateCrc32 } from "../base/crc32.ts";
 import type { OutputFile, OutputPart } from "./output.ts";
 
 /** Of the data of one checksum. */
@@ -7,6 +7,12 @@ export interface SumPiece extends Crc32Piece {
   /** Number of the checksum in its file. */
   readonly sum: number;
 }
+
+/** Whoever is given bytes may find their checksum later; null where it is quicker to do it at once. */
+export type GivesCrc32 = (bytes: Uint8Array) => LateCrc32 | null;
+
+/** What follows data is made of their checksum: it is waited for, unless the last bytes are done at once meanwhile. */
+const LAST_BYTES = 2 ** 22;
 
 /** What is known of the checksums of one file. */
 export class Checksums {
@@ -22,8 +28,10 @@ export class Checksums {
   }
 
   /** The data of a checksum from byte `begin` on, none of which was seen. */
-  update(sum: number, begin: number, bytes: Uint8Array): void {
-    this.#of(sum, begin + bytes.length).update(begin, bytes);
+  update(sum: number, begin: number, bytes: Uint8Array, give: GivesCrc32 = () => null): void {
+    const end = begin + bytes.length;
+    const isLast = end > (this.#lengths[sum] ?? 0) - LAST_BYTES;
+    this.#of(sum, end).update(begin, bytes, isLast ? null : give(bytes));
   }
 
   /** Throws RangeError for what overlaps with what was seen, or lies outside. */

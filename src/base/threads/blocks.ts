@@ -58,7 +58,7 @@ export class Blocks {
   /** The bytes where they are, if that is in a block; else copies of them, in one or more. */
   placed(bytes: Uint8Array, each: (bytes: Uint8Array) => void): void {
     const memory = this.#memory;
-    if (bytes.buffer === memory) {
+    if (this.holds(bytes)) {
       if (bytes.length > 0) each(bytes);
       return;
     }
@@ -76,9 +76,14 @@ export class Blocks {
     }
   }
 
+  /** Whether bytes lie in a block, or in what is kept. */
+  holds({ buffer }: Uint8Array): boolean {
+    return buffer === this.#memory;
+  }
+
   /** The bytes stay as they are while `run` runs, however many blocks it asks for. */
   hold(bytes: Uint8Array, run: () => void): void {
-    const index = bytes.buffer === this.#memory ? Math.floor(bytes.byteOffset / BLOCK_BYTES) : -1;
+    const index = this.holds(bytes) ? Math.floor(bytes.byteOffset / BLOCK_BYTES) : -1;
     this.#held.add(index);
     try {
       run();

@@ -271,7 +271,7 @@ class FileWriter {
 
   #take({ part, begin, sumBegin }: Piece, bytes: Uint8Array): void {
     if (part.kind === "tensor" && part.sum !== undefined)
-      this.#sums.update(part.sum, sumBegin + this.#at - begin, bytes);
+      this.#sums.update(part.sum, sumBegin + this.#at - begin, bytes, (given) => this.#writer.crc32(given));
     this.#pass(bytes);
   }
 

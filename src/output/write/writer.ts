@@ -1,5 +1,6 @@
 // Who brings bytes into files and hashes them in order: this thread at once, or another one beside the work, from shared blocks.
 import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
+import type { LateCrc32 } from "../../base/crc32.ts";
 import type { Ability, Lane } from "../../base/threads/lane.ts";
 import { STATE_BYTES, XXH64_PROGRAM, Xxh64 } from "../../base/xxh64/xxh64.ts";
 import { writeAll } from "./bytes.ts";
@@ -12,6 +13,8 @@ export interface Writer {
   write(fd: number, bytes: Uint8Array, position: number): void;
   /** The next bytes of the hash; they may be written over as well. */
   hash(bytes: Uint8Array): void;
+  /** CRC-32 of bytes that may be written over as well, found by somebody else; null where it is quicker to do it at once. */
+  crc32(bytes: Uint8Array): LateCrc32 | null;
   /** A point of the work: what was given before it. One at a time. */
   mark(): Mark;
   /** Waits until all of it is in its file. Throws what the disk does. */
@@ -39,6 +42,10 @@ export class WriterHere implements Writer {
     this.#xxh64.update(bytes);
   }
 
+  crc32(): null {
+    return null;
+  }
+
   mark(): Mark {
     const xxh64 = this.#xxh64.digest();
     return { isReached: true, reach: () => xxh64 };
@@ -50,18 +57,22 @@ export class WriterHere implements Writer {
 /** Handing over less than this takes longer than doing it. */
 const LEAST_BYTES = 2 ** 13;
 /** A thread that has so many commands before it is not waited for: this one works as well. */
-const MOST_WAITING = 3;
+const MOST_WAITING = 6;
 
 const WRITE = 4;
 const HASH = 5;
 const DIGEST = 6;
+const SUM = 7;
 /** A position has more bits than a word. */
 const HALF = 2 ** 30;
+/** Checksums that are found and not asked for. */
+const SUMS = 256;
 /** Bytes from elsewhere that are hashed at a time. */
 const STAGE_BYTES = 2 ** 16;
 
 const PROGRAM = `
 const fs = require("node:fs");
+const { crc32 } = require("node:zlib");
 const { port, failed } = workerData;
 const hasFailed = new Int32Array(failed);
 carryOut[${WRITE}] = (bytes, fd, high, low) => {
@@ -77,6 +88,8 @@ carryOut[${WRITE}] = (bytes, fd, high, low) => {
 ${XXH64_PROGRAM}
 carryOut[${HASH}] = (bytes, state) => xxh64.update(state, bytes.byteOffset, bytes.length);
 carryOut[${DIGEST}] = (_, state) => xxh64.digest(state);
+const sums = new Uint32Array(memory.buffer);
+carryOut[${SUM}] = (bytes, at) => { sums[at] = crc32(bytes); };
 `;
 
 /** What a thread has to be able to do, and how its failures come back. */
@@ -113,6 +126,10 @@ export class WriterThread implements Writer {
   readonly #writing: Writing;
   readonly #state: number;
   readonly #xxh64: Xxh64;
+  readonly #sums: Uint32Array;
+  /** Who asked for each of the sums. */
+  readonly #askers: LateCrc32[] = [];
+  #nextSum = 0;
   /** Number of the last command of each kind: until it is carried out, the hash is the thread's alone. */
   #lastWrite = 0;
   #lastHash = 0;
@@ -124,6 +141,8 @@ export class WriterThread implements Writer {
     const { blocks } = lane;
     this.#state = blocks.keep(STATE_BYTES).byteOffset;
     this.#xxh64 = new Xxh64(blocks.shared.memory, this.#state, blocks.keep(STAGE_BYTES));
+    const { buffer, byteOffset } = blocks.keep(4 * SUMS);
+    this.#sums = new Uint32Array(buffer, byteOffset, SUMS);
   }
 
   begin(): void {
@@ -152,6 +171,26 @@ export class WriterThread implements Writer {
     this.#lane.blocks.placed(bytes, (placed) => {
       this.#lastHash = this.#lane.give(HASH, placed, this.#state);
     });
+  }
+
+  crc32(bytes: Uint8Array): LateCrc32 | null {
+    const lane = this.#lane;
+    if (!lane.blocks.holds(bytes) || this.#isQuickerHere(bytes)) return null;
+    const [sums, at] = [this.#sums, this.#nextSum];
+    this.#nextSum = (at + 1) % SUMS;
+    // It keeps what it finds there, and the place is free.
+    this.#askers[at]?.();
+    const number = lane.give(SUM, bytes, sums.byteOffset / 4 + at);
+    let sum: number | undefined;
+    const found = (): number => {
+      if (sum === undefined) {
+        lane.until(number);
+        sum = sums[at]!;
+      }
+      return sum;
+    };
+    this.#askers[at] = found;
+    return found;
   }
 
   mark(): Mark {

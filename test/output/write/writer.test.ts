@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { xxhash64 } from "hash-wasm";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BLOCK_BYTES, Blocks } from "../../../src/base/threads/blocks.ts";
@@ -51,6 +52,24 @@ test("a thread writes what it is given, of any size and at any place, while it h
   expect(fs.fstatSync(fd).size).toBe(2 ** 33 + 9001);
   expect((await hashes.digests()).size).toBe(2);
   fs.closeSync(fd);
+});
+
+test("checksums are found by the thread, however many are asked for before one is looked at", () => {
+  const { blocks } = lane;
+  const found: [late: () => number, expected: number][] = [];
+  for (let i = 0; i < 600; i += 1) {
+    const bytes = blocks.lend(8192 + i)!.fill(i);
+    bytes[i] = 7;
+    const expected = crc32(bytes);
+    const late = writer.crc32(bytes);
+    if (late !== null) found.push([late, expected]);
+    else lane.until(found.length);
+  }
+  // More than there are places for.
+  expect(found.length).toBeGreaterThan(256);
+  for (const [late, expected] of found.reverse()) expect(late()).toBe(expected);
+  // What lies elsewhere may be gone when the thread comes to it.
+  expect(writer.crc32(new Uint8Array(2 ** 20))).toBeNull();
 });
 
 test("a file comes out as one thread writes it, and its journal tells of what is there", async () => {
