@@ -21,6 +21,15 @@ export type OnnxSearch = { readonly library: OnnxRuntime } | { readonly library:
 const PACKAGE = "onnxruntime-node";
 
 /**
+ * From 1.29 on the library reports on its use to its maker unless this is set before it is first loaded, and keeps a file for that
+ * in the user's cache, or beside where the command runs. Native code sees what the main thread sets, not what others do. Whoever
+ * wants the reports sets it to 0.
+ */
+function refuseTelemetry(): void {
+  process.env.ORT_DISABLE_TELEMETRY ??= "1";
+}
+
+/**
  * Loads what is installed, if anything is.
  * @param beside the module whose packages are looked through: this one, unless a test has others
  */
@@ -32,6 +41,7 @@ export function findOnnx(beside = import.meta.url): OnnxSearch {
   } catch {
     return { library: null, reason: `npm package ${PACKAGE} is not installed` };
   }
+  refuseTelemetry();
   try {
     const { env } = require(path) as typeof import("onnxruntime-node");
     const widener = new WebAssembly.Module(Buffer.from(WIDEN_KERNEL, "base64"));

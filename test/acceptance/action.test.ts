@@ -141,6 +141,30 @@ test("npm publishes from the workflow alone, with provenance", () => {
   expect(JSON.parse(text("package.json")).publishConfig).toEqual({ access: "public", provenance: true });
 });
 
+test("a package names the repository that publishes it, under the tag of its version, and no other", () => {
+  const { version } = JSON.parse(text("package.json"));
+  const { steps }: { steps: readonly { name?: string; run?: string }[] } = parse(text(".github/workflows/publish.yml"))
+    .jobs.npm;
+  const published = (tag: string) => {
+    const cwd = scratch();
+    writeFileSync(join(cwd, "package.json"), text("package.json"));
+    const env = { ...process.env, TAG: tag, GITHUB_REPOSITORY: "someone/somewhere" };
+    const script = steps.find(({ name }) => name?.startsWith("The tag is the version"))!.run!;
+    const { status } = spawnSync("bash", ["-e", "-c", script], { cwd, env });
+    return { status, text: readFileSync(join(cwd, "package.json"), "utf8") };
+  };
+  const good = published(`v${version}`);
+  expect(good.status).toBe(0);
+  expect(JSON.parse(good.text)).toMatchObject({
+    repository: { type: "git", url: "git+https://github.com/someone/somewhere.git" },
+    homepage: "https://github.com/someone/somewhere#readme",
+    bugs: { url: "https://github.com/someone/somewhere/issues" },
+  });
+  expect(good.text.match(/github\.com\/[^/]+\/[\w-]+/g)).toEqual(Array(3).fill("github.com/someone/somewhere"));
+  const other = published("v0.0.0");
+  expect([other.status, other.text]).toEqual([1, text("package.json")]);
+});
+
 test("what installs the package for others installs the optional ones that it needs, in versions that it takes", () => {
   const { peerDependencies }: { peerDependencies: Readonly<Record<string, string>> } = JSON.parse(text("package.json"));
   for (const [name, range] of Object.entries(peerDependencies)) {

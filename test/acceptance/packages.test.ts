@@ -1,5 +1,6 @@
 // The command where an optional package is not installed, or its binary is not: it does without, and says what it cannot do.
-import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -39,6 +40,13 @@ function dawnAlone(modules: string): void {
 
 const vision = fixture("qwen3_vl/tied");
 const image = ["--tokenizer", join(FIXTURES, "images/qwen2_vl"), "--chat-template", "--prompt", "what", "--image"];
+const demo = [
+  "parity",
+  join(FIXTURES, "demo/native"),
+  join(FIXTURES, "demo/hf"),
+  "--config",
+  join(FIXTURES, "demo/hf"),
+];
 const both = ["parity", vision.native, vision.hf, "--config", vision.hf, "--accept-known"];
 
 describe("without sharp", () => {
@@ -61,13 +69,6 @@ describe("without sharp", () => {
 });
 
 describe("without webgpu", () => {
-  const demo = [
-    "parity",
-    join(FIXTURES, "demo/native"),
-    join(FIXTURES, "demo/hf"),
-    "--config",
-    join(FIXTURES, "demo/hf"),
-  ];
   test.each<[string, string, () => string]>([
     ["not installed", "is not installed", () => installed(["sharp"])],
     ["without its binary", "does not load on this machine", () => installed(["sharp"], dawnAlone)],
@@ -87,17 +88,22 @@ describe("without webgpu", () => {
 });
 
 describe("onnxruntime-node", () => {
-  const run = (command: string) => runAt(command, ...both, "--inputs", vision.inputs!, "--backend", "wasm");
-  test("installed beside the command: large products are left to it", () => {
+  const wasm = [...both, "--inputs", vision.inputs!, "--backend", "wasm"];
+  test("installed beside the command: large products are left to it, and it neither reports to anybody nor leaves a trace", () => {
     const command = installed(["onnxruntime-node"]);
-    const { code, json, stderr } = run(command);
-    expect([code, json.backend.library], stderr).toEqual([0, expect.stringMatching(/^ONNX Runtime \d/)]);
-    expect(runAt(command, "doctor").json.backends.wasm).toEqual({ available: true, library: json.backend.library });
+    const [home, here] = [scratch(), scratch()];
+    // Nothing that tells the library that it is tested: it would report nothing then.
+    const options = { cwd: here, env: { PATH: process.env.PATH, HOME: home }, encoding: "utf8" } as const;
+    const { status, stdout } = spawnSync(process.execPath, [command, ...demo, "--backend", "wasm", "--json"], options);
+    const { backend } = JSON.parse(stdout);
+    expect([status, backend.library]).toEqual([0, expect.stringMatching(/^ONNX Runtime \d/)]);
+    expect([readdirSync(home), readdirSync(here)]).toEqual([[], []]);
+    expect(runAt(command, "doctor").json.backends.wasm).toEqual({ available: true, library: backend.library });
   });
 
   test("not installed: the same command without it, and doctor says so", () => {
     const command = installed([]);
-    const { code, json, stderr } = run(command);
+    const { code, json, stderr } = runAt(command, ...wasm);
     expect([code, json.backend], stderr).toEqual([0, { name: "wasm", adapter: null }]);
     expect(runAt(command, "doctor").json.backends.wasm).toEqual({
       available: true,

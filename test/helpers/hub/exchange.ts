@@ -75,7 +75,9 @@ export class Exchange {
       this.request.socket.destroy();
       throw new Error("cut");
     }
-    return Buffer.concat(chunks);
+    const body = Buffer.concat(chunks);
+    if (this.act !== undefined && "flipped" in this.act) body[this.act.flipped]! ^= 1;
+    return body;
   }
 
   /** Whether the connection is cut before or after what was asked for is done: the client cannot tell which. */

@@ -35,6 +35,8 @@ export type Act =
   | { readonly etag: string }
   /** Of the request's body no more is taken than this; then the connection is cut, or nothing happens any more. */
   | { readonly takeOnly: number; readonly hangs?: true }
+  /** A byte of the request's body arrives as another one. */
+  | { readonly flipped: number }
   /** The connection is cut before or after what was asked for is done. */
   | { readonly lost: "before" | "after" }
   /** Nothing is answered for so long. */

@@ -10,10 +10,12 @@ import type { Route, State } from "./state.ts";
 import { casRoutes, cdnRoutes } from "./storage.ts";
 import { Stored, storeRoutes } from "./stored.ts";
 import { writeRoutes } from "./write.ts";
+import { xetRoutes } from "./xet.ts";
 
 /** Asked in turn. */
 const HUB_ROUTES: readonly Route[] = [readRoutes, writeRoutes];
 const CDN_ROUTES: readonly Route[] = [cdnRoutes, storeRoutes];
+const CAS_ROUTES: readonly Route[] = [casRoutes, xetRoutes];
 
 export interface HubOptions {
   readonly pageSize?: number;
@@ -54,7 +56,7 @@ export class HubServer {
     // Another name for this machine is another host.
     await this.listen("hub", "127.0.0.1", HUB_ROUTES, (path) => (/^\/api\//.test(path) ? "api" : "resolve"));
     await this.listen("cdn", "localhost", CDN_ROUTES, () => "cdn");
-    await this.listen("cas", "localhost", [casRoutes], () => "cas");
+    await this.listen("cas", "localhost", CAS_ROUTES, () => "cas");
     this.origins.set("proxy", await this.proxy.start());
   }
 

@@ -1,7 +1,7 @@
 // What other hosts keep for the Hub: LFS objects by signed address, and the same in Xet storage, in chunks.
 import type { Exchange } from "./exchange.ts";
 import { bytesOf, type HubFile, type Repos } from "./repos.ts";
-import type { Route } from "./state.ts";
+import type { Route, State } from "./state.ts";
 
 /** Chunks of Xet storage have some 64 KiB. */
 const CHUNK = 1 << 16;
@@ -29,11 +29,13 @@ export const cdnRoutes: Route = async (exchange, { repos }) => {
 export const casRoutes: Route = async (exchange, state) => {
   const [, call, hash] = /^\/(v2\/reconstructions|xorbs)\/([0-9a-f]{64})$/.exec(exchange.url.pathname) ?? [];
   if (hash === undefined || exchange.method !== "GET") return false;
+  const xorb = state.stored.xet.xorb(hash);
   const file = objectWith(state.repos, (each) => each.xetHash === hash);
-  if (file === undefined) await exchange.send(404, {}, "no such object");
+  if (call === "xorbs" && xorb !== undefined) await exchange.sendFile({ content: xorb, size: xorb.length, etag: hash });
+  else if (file === undefined) await exchange.send(404, {}, "no such object");
   else if (call === "xorbs") await exchange.sendFile({ content: xorbOf(file), size: xorbSize(file.size), etag: hash });
   else if (exchange.seen.token !== "xet-read") await exchange.send(401, {}, "no token");
-  else await reconstruction(exchange, file, hash, state.casOrigin());
+  else await reconstruction(exchange, file, hash, state);
   return true;
 };
 
@@ -53,17 +55,25 @@ function xorbOf({ content, size }: HubFile): Uint8Array {
   return xorb;
 }
 
-async function reconstruction(exchange: Exchange, { size }: HubFile, hash: string, origin: string): Promise<void> {
+async function reconstruction(exchange: Exchange, { size }: HubFile, hash: string, state: State): Promise<void> {
   const [, first = "0", last = `${size - 1}`] = /^bytes=(\d+)-(\d+)$/.exec(exchange.seen.range ?? "") ?? [];
   const [begin, end] = [Number(first), Math.min(Number(last) + 1, size)];
+  const origin = state.casOrigin();
+  await exchange.json(
+    state.stored.xet.reconstruction(hash, begin, end, origin) ?? inOneXorb(hash, size, begin, end, origin),
+  );
+}
+
+/** Of a file that nobody sent here in chunks. */
+function inOneXorb(hash: string, size: number, begin: number, end: number, origin: string): unknown {
   const chunks = { start: Math.floor(begin / CHUNK), end: chunksOf(end) };
   const bytes = {
     start: chunks.start * (CHUNK + CHUNK_HEADER),
     end: xorbSize(Math.min(chunks.end * CHUNK, size)) - 1,
   };
-  await exchange.json({
+  return {
     offset_into_first_range: begin - chunks.start * CHUNK,
     terms: [{ hash, unpacked_length: Math.min(chunks.end * CHUNK, size) - chunks.start * CHUNK, range: chunks }],
     xorbs: { [hash]: [{ url: `${origin}/xorbs/${hash}`, ranges: [{ chunks, bytes }] }] },
-  });
+  };
 }

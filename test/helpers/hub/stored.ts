@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { Exchange } from "./exchange.ts";
 import type { Route } from "./state.ts";
+import { XetStore } from "./xet.ts";
 
 interface PartedUpload {
   readonly oid: string;
@@ -10,6 +11,7 @@ interface PartedUpload {
 
 export class Stored {
   readonly objects = new Map<string, Uint8Array>();
+  readonly xet = new XetStore(this.objects);
   private readonly uploads = new Map<string, PartedUpload>();
 
   constructor(

@@ -203,7 +203,11 @@ function applied(files: Map<string, HubFile>, lines: readonly Line[], state: Sta
           state.stored.objects.get(oid) ?? objectWith(state.repos, (file) => file.sha256 === oid)?.content;
         if (content === undefined)
           return `Your push was rejected because an LFS pointer pointed to a file that does not exist: ${path}`;
-        const file = hubFile(path, content, state.stored.isXet, true);
+        const xetHash = state.stored.xet.names.get(oid);
+        const file = {
+          ...hubFile(path, content, state.stored.isXet, true),
+          ...(xetHash === undefined ? {} : { xetHash }),
+        };
         if (file.sha256 !== oid || file.size !== size) return `${path} is not what was stored`;
         files.set(path, file);
         break;
