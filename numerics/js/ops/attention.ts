@@ -6,113 +6,64 @@ import type { AttentionOperands, AttentionSizes } from "../arithmetic.ts";
 import type { Values } from "../memory.ts";
 import type { JsNode } from "../node.ts";
 import type { Recording } from "../recording.ts";
+import { addMixture, addMixtures, productsOfFour, productsOfOne } from "./attention-tiles.ts";
 
 /**
  * out[t, n] = Σᵤ softmaxᵤ(scale · q[t, n] · k[u, ⌊nK/N⌋]) v[u, ⌊nK/N⌋], u over the tokens that t may see; scores may be
- * capped, and a sink is a logit more in the softmax.
+ * capped, and a sink is a logit more in the softmax. Four queries at a time share what they all see; each sum keeps its order.
  */
 export function attention<V extends Values>(
   { q, k, v, sinks, scale, softcap, visible }: AttentionOperands<V>,
   { T, N, K, H, C }: AttentionSizes,
   out: V,
 ): void {
-  const weights = new Float64Array(T);
+  const weights = new Float64Array(4 * T);
   for (let n = 0; n < N; n++) {
     const group = Math.floor(n / (N / K));
+    const queries = { rows: q, from: n * H, stride: N * H, width: H };
     const keys = { rows: k, from: group * H, stride: K * H, width: H };
     const values = { rows: v, from: group * C, stride: K * C, width: C };
-    for (let t = 0; t < T; t++) {
-      const first = visible.begin[t]!;
-      const end = visible.end[t]!;
-      products(q, (t * N + n) * H, keys, first, end, weights);
-      let largest = sinks ? sinks[n]! : Number.NEGATIVE_INFINITY;
-      for (let u = first; u < end; u++) {
-        const scaled = weights[u]! * scale;
-        const score = softcap === null ? scaled : softcap * Math.tanh(scaled / softcap);
-        weights[u] = score;
-        largest = Math.max(largest, score);
+    const results = { rows: out, from: n * C, stride: N * C, width: C };
+    const sink = sinks ? sinks[n]! : Number.NEGATIVE_INFINITY;
+    for (let t = 0; t < T; t += 4) {
+      const count = Math.min(4, T - t);
+      const [begins, ends] = [visible.begin.subarray(t, t + count), visible.end.subarray(t, t + count)];
+      const { first, end } = seenByFour(begins, ends);
+      if (end > first) productsOfFour(queries, t, keys, first, end, weights);
+      for (let i = 0; i < count; i++) {
+        const own = weights.subarray(i * T, (i + 1) * T);
+        const [begin, stop] = [begins[i]!, ends[i]!];
+        productsOfOne(queries, t + i, keys, begin, Math.min(first, stop), own);
+        productsOfOne(queries, t + i, keys, Math.max(end, begin), stop, own);
+        softmax(own.subarray(begin, stop), scale, softcap, sink);
+        results.rows.fill(0, results.from + (t + i) * results.stride, results.from + (t + i) * results.stride + C);
+        addMixture(own, values, begin, Math.min(first, stop), results, t + i);
       }
-      let total = sinks ? Math.exp(sinks[n]! - largest) : 0;
-      for (let u = first; u < end; u++) total += weights[u] = Math.exp(weights[u]! - largest);
-      for (let u = first; u < end; u++) weights[u] = weights[u]! / total;
-      mixture(weights, values, first, end, out, (t * N + n) * C);
+      if (end > first) addMixtures(weights, T, values, first, end, results, t);
+      for (let i = 0; i < count; i++)
+        addMixture(weights.subarray(i * T, (i + 1) * T), values, Math.max(end, begins[i]!), ends[i]!, results, t + i);
     }
   }
 }
 
-/** Rows of one head, a token each. */
-interface Rows<V extends Values> {
-  readonly rows: V;
-  readonly from: number;
-  readonly stride: number;
-  readonly width: number;
+/** Keys that each of four queries sees, in whole fours; of fewer queries none, behind which all that they see comes. */
+function seenByFour(begins: Uint32Array, ends: Uint32Array): { readonly first: number; readonly end: number } {
+  const [first, end] = [begins.at(-1)!, ends[0]!];
+  return begins.length < 4 || end < first + 4 ? { first: 0, end: 0 } : { first, end: end - ((end - first) % 4) };
 }
 
-/** products[u] = q · k[u]. Four keys at a time: each sum keeps its order, and none waits for another. */
-function products<V extends Values>(
-  q: V,
-  query: number,
-  { rows, from, stride, width }: Rows<V>,
-  first: number,
-  end: number,
-  products: Float64Array,
-): void {
-  let u = first;
-  let k0 = from + first * stride;
-  for (; u + 4 <= end; u += 4, k0 += 4 * stride) {
-    const k1 = k0 + stride;
-    const k2 = k1 + stride;
-    const k3 = k2 + stride;
-    let d0 = 0;
-    let d1 = 0;
-    let d2 = 0;
-    let d3 = 0;
-    for (let h = 0; h < width; h++) {
-      const x = q[query + h]!;
-      d0 += x * rows[k0 + h]!;
-      d1 += x * rows[k1 + h]!;
-      d2 += x * rows[k2 + h]!;
-      d3 += x * rows[k3 + h]!;
-    }
-    products[u] = d0;
-    products[u + 1] = d1;
-    products[u + 2] = d2;
-    products[u + 3] = d3;
+/** Of scaled scores, in place. Where one is NaN, the sum is. */
+function softmax(weights: Float64Array, scale: number, softcap: number | null, sink: number): void {
+  let largest = sink;
+  for (let u = 0; u < weights.length; u++) {
+    const scaled = weights[u]! * scale;
+    const score = softcap === null ? scaled : softcap * Math.tanh(scaled / softcap);
+    weights[u] = score;
+    if (score > largest) largest = score;
   }
-  for (; u < end; u++, k0 += stride) {
-    let dot = 0;
-    for (let h = 0; h < width; h++) dot += q[query + h]! * rows[k0 + h]!;
-    products[u] = dot;
-  }
-}
-
-/** out[row + c] = Σᵤ shares[u] v[u, c], added in the order of tokens; four at a time load and store a sum once. */
-function mixture<V extends Values>(
-  shares: Float64Array,
-  { rows, from, stride, width }: Rows<V>,
-  first: number,
-  end: number,
-  out: V,
-  row: number,
-): void {
-  out.fill(0, row, row + width);
-  let u = first;
-  let v0 = from + first * stride;
-  for (; u + 4 <= end; u += 4, v0 += 4 * stride) {
-    const v1 = v0 + stride;
-    const v2 = v1 + stride;
-    const v3 = v2 + stride;
-    const s0 = shares[u]!;
-    const s1 = shares[u + 1]!;
-    const s2 = shares[u + 2]!;
-    const s3 = shares[u + 3]!;
-    for (let c = 0; c < width; c++)
-      out[row + c] = out[row + c]! + s0 * rows[v0 + c]! + s1 * rows[v1 + c]! + s2 * rows[v2 + c]! + s3 * rows[v3 + c]!;
-  }
-  for (; u < end; u++, v0 += stride) {
-    const share = shares[u]!;
-    for (let c = 0; c < width; c++) out[row + c]! += share * rows[v0 + c]!;
-  }
+  let total = sink === Number.NEGATIVE_INFINITY ? 0 : Math.exp(sink - largest);
+  for (let u = 0; u < weights.length; u++) total += weights[u] = Math.exp(weights[u]! - largest);
+  for (let u = 0; u < weights.length; u++) weights[u] = weights[u]! / total;
 }
 
 export const attentions = <V extends Values>(backend: Recording<V>): Pick<Ops<JsNode<V>>, "attention"> => ({
