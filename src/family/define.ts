@@ -73,6 +73,7 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     ...(spec.hf.openedBy === undefined ? {} : { openedBy: spec.hf.openedBy }),
   } as const;
   const [first, ...rest] = spec.layouts;
+  const opened = new WeakMap<JsonObject, Opened>();
   return {
     ...{ family, modelTypes, flavours, modalities, probes, sources },
     ...(generic === undefined ? {} : { generic }),
@@ -82,16 +83,43 @@ export function defineFamily<C>(spec: FamilySpec<C>): Adapter {
     hf,
     layouts: [factsOf(first), ...rest.map(factsOf)],
     open(json, where, shapes): Family {
+      const last = opened.get(json);
+      const isSame = last?.where === where && (last.shapes === undefined) === (shapes === undefined);
+      if (isSame && last.shapes?.asked !== true) return last.family;
+      const seen = shapes && askedOf(shapes);
       const at = (config: JsonObject): At<C> => ({
         spec,
         hf,
-        config: spec.parse(config, where, shapes),
+        config: spec.parse(config, where, seen?.shapes),
         json: config,
         at,
       });
-      return familyAt(at(json), upstreamOf(json));
+      const made = familyAt(at(json), upstreamOf(json));
+      opened.set(json, { where, shapes: seen, family: made });
+      return made;
     },
   };
+}
+
+/** A config that was opened last. It says the same beside any tensors where nobody asked for their shapes. */
+interface Opened {
+  readonly where: string;
+  /** Undefined where there were none. */
+  readonly shapes: { readonly asked: boolean } | undefined;
+  readonly family: Family;
+}
+
+/** Shapes that tell whether anybody looked at them. */
+function askedOf(shapes: Shapes): { readonly shapes: Shapes; readonly asked: boolean } {
+  const seen = { asked: false, shapes };
+  seen.shapes = new Proxy(shapes, {
+    get(target, name) {
+      seen.asked = true;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return seen;
 }
 
 /** A family at a config. */

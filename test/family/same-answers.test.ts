@@ -1,5 +1,9 @@
 // Whether another config has the same table is told by what the rules ask of a config: it must never be told where it is not so.
 import { describe, expect, test } from "vitest";
+import { adapters } from "../../adapters/registry.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import type { Shapes } from "../../src/family/adapter.ts";
+import { defineFamily } from "../../src/family/define.ts";
 import { tableLayout } from "../../src/family/family.ts";
 import { fieldsRead, withField } from "../../src/family/fields.ts";
 import { sameAnswers } from "../../src/family/same-answers.ts";
@@ -88,3 +92,44 @@ function layoutAtOther<T>(open: () => T): T | null {
     return null;
   }
 }
+
+describe("a config that is opened again", () => {
+  const json = { model_type: "llama", hidden_size: 8 };
+  const shapes = (rows: number) => new Map([["w", [rows]]]);
+  /** Rows of `w`, which the config may leave to the tensors. */
+  const rows = (config: JsonObject, _: string, given?: Shapes) =>
+    typeof config.rows === "number" ? config.rows : (given?.get("w")?.[0] ?? 0);
+  const made = () => {
+    const { family: entry } = tableCases[0]!;
+    const adapter = adapters.find(({ family }) => family === entry)!;
+    const probe = adapter.open(adapter.probes[0]!, "probe");
+    return defineFamily<number>({
+      ...{ family: "rows", modelTypes: ["rows"], flavours: [], modalities: [], probes: [], sources: [] },
+      parse: rows,
+      facts: (vocabSize) => ({ vocabSize, maxPositions: 1, dtype: null }),
+      axes: () => ({}),
+      math: () => ({}),
+      hfConfig: (_, config) => config,
+      hf: { graph: { none: "a test" } },
+      layouts: [{ name: "own", trainer: "test", rules: () => probe.layouts[0].rules(), graph: { none: "a test" } }],
+    });
+  };
+
+  test("is one family beside any tensors where it says all itself", () => {
+    const whole = { ...json, rows: 3 };
+    const adapter = made();
+    expect(adapter.open(whole, "a", shapes(5))).toBe(adapter.open(whole, "a", shapes(6)));
+    expect(adapter.open(whole, "a", shapes(5))).not.toBe(adapter.open(whole, "b", shapes(5)));
+    expect(adapter.open({ ...whole }, "b")).not.toBe(adapter.open(whole, "b"));
+  });
+
+  test("is another where it leaves a size to the tensors, also once a change of it did", () => {
+    const adapter = made();
+    expect(adapter.open(json, "a", shapes(5)).vocabSize).toBe(5);
+    expect(adapter.open(json, "a", shapes(6)).vocabSize).toBe(6);
+    expect(adapter.open(json, "a").vocabSize).toBe(0);
+    const whole = { ...json, rows: 3 };
+    expect(adapter.open(whole, "a", shapes(5)).reopened(json).vocabSize).toBe(5);
+    expect(adapter.open(whole, "a", shapes(6)).reopened(json).vocabSize).toBe(6);
+  });
+});

@@ -50,8 +50,16 @@ export function readConfig(at: PathOrLocation): ConfigFile {
 
 function parseConfig(folder: Folder, name: string, path: string): ConfigFile {
   const text = readText(folder, name, CONFIG_LIMIT, path);
-  return { path, folder, name, text, json: parseObject(text, path) };
+  const json = PARSED.get(text) ?? parseObject(text, path);
+  PARSED.delete(text);
+  PARSED.set(text, json);
+  for (const oldest of [...PARSED.keys()].slice(0, -MOST_PARSED)) PARSED.delete(oldest);
+  return { path, folder, name, text, json };
 }
+
+/** Texts that were read last: a config is one object for all who read it again, and what is known of it is kept by it. */
+const PARSED = new Map<string, JsonObject>();
+const MOST_PARSED = 4;
 
 function parseObject(text: string, file: string): JsonObject {
   let value: unknown;

@@ -9,6 +9,7 @@ import type { Layout, NativeLayout } from "../../family/layout.ts";
 import { abstractKey } from "../../table/dims/key-pattern.ts";
 import type { FieldSwitch, TableFault } from "../../table/faults/fault.ts";
 import type { Direction, Source, Table } from "../../table/plan.ts";
+import type { Side } from "../../table/rule.ts";
 import { KeyKinds, KeyPatterns } from "./key-kinds.ts";
 
 /** The model whose config is asked. */
@@ -39,17 +40,12 @@ export function switchOf(
   check: (table: Table) => readonly TableFault[],
 ): FieldSwitch | null {
   if (family.hfConfig() !== json) return null;
-  const side = direction === "toHf" ? "native" : "hf";
-  const patterns = new KeyPatterns();
-  const here = tableLayout(family, layout);
-  const own = new KeyKinds(here, side, patterns);
+  const { own, others } = searchAt(family, layout, direction === "toHf" ? "native" : "hf");
   const kinds = new Set([...source.keys()].map(abstractKey));
   const known = new Set(faults.map(idOf));
   let best: FieldSwitch | null = null;
-  for (const { field, other } of candidates(family)) {
-    const native = openedAt(family, layout, withField(json, field.path, other));
-    if (native === null || here.hasTableOf?.(native) === true) continue;
-    if (!canSettle(faults, kinds, own, new KeyKinds(native, side, patterns))) continue;
+  for (const { field, other, native, keys } of others) {
+    if (!canSettle(faults, kinds, own, keys)) continue;
     const left = checked(() => check(tableOf(native)));
     if (left === null || !left.every((fault) => known.has(idOf(fault)))) continue;
     const settles = new Set(faults.map(idOf).filter((id) => !left.some((fault) => idOf(fault) === id)));
@@ -75,6 +71,31 @@ function canSettle(faults: readonly TableFault[], kinds: ReadonlySet<string>, ow
 interface Candidate {
   readonly field: Field;
   readonly other: unknown;
+}
+
+/** What a table has on a side, and what it would have with other fields, those apart that leave it as it is. */
+interface Search {
+  readonly own: KeyKinds;
+  readonly others: readonly (Candidate & { readonly native: NativeLayout; readonly keys: KeyKinds })[];
+}
+
+/** By the layout of the table, which is one object as long as the config is: whoever looks for many faults asks often. */
+const SEARCHES = new WeakMap<NativeLayout, Map<Side, Search>>();
+
+function searchAt(family: Family, layout: Layout, side: Side): Search {
+  const here = tableLayout(family, layout);
+  const ofLayout = SEARCHES.get(here) ?? new Map<Side, Search>();
+  const patterns = new KeyPatterns();
+  const made = ofLayout.get(side) ?? {
+    own: new KeyKinds(here, side, patterns),
+    others: candidates(family).flatMap(({ field, other }) => {
+      const native = openedAt(family, layout, withField(family.hfConfig(), field.path, other));
+      if (native === null || here.hasTableOf?.(native) === true) return [];
+      return [{ field, other, native, keys: new KeyKinds(native, side, patterns) }];
+    }),
+  };
+  SEARCHES.set(here, ofLayout.set(side, made));
+  return made;
 }
 
 /** A flag turned over, and a part of some size that there is none of. */
