@@ -1,4 +1,5 @@
-import { resolve, sep } from "node:path";
+import { sep } from "node:path";
+import { isAddress, wholePath } from "../base/addresses.ts";
 import { type Failure, failureOf } from "../base/failure.ts";
 
 /** Why a run was stopped from outside: the reason that its abort signal carries. */
@@ -41,20 +42,36 @@ export function commandFailure(error: unknown): Failure {
 }
 
 /**
- * A failure with what unfinished runs left at the place that it is about: parts that nobody joined look like nothing at all.
+ * A failure with what may explain that something is not there: parts that nobody joined look like nothing at all, and without a
+ * network a repository is what the cache has of it.
  * @param places that the command was given to read
  */
-export async function withLeftovers(failure: Failure, places: readonly string[]): Promise<Failure> {
+export async function withSurroundings(failure: Failure, places: readonly string[]): Promise<Failure> {
   const { file } = failure.details;
   if (failure.exitCode !== 3 || file === undefined) return failure;
-  const at = resolve(file);
-  const place = places.find((each) => at === resolve(each) || at.startsWith(resolve(each) + sep));
+  const at = wholePath(file);
+  const place = places.find((each) => at === wholePath(each) || at.startsWith(`${wholePath(each)}${sep}`));
   if (place === undefined) return failure;
+  const notes = await (isAddress(place) ? offlineNotes() : leftThere(place));
+  return { ...failure, details: { ...failure.details, help: [failure.details.help, ...notes].join("; ") } };
+}
+
+async function offlineNotes(): Promise<string[]> {
+  const { offline } = (await import("../hub/settings.ts")).hubSettings();
+  return offline === null
+    ? []
+    : [`${offline} is set, so that only what the cache has was looked at: unset it, or \`hf download\` the rest`];
+}
+
+async function leftThere(place: string): Promise<string[]> {
   const [{ leftoversAt }, { leftoverNotes }] = await Promise.all([
     import("../output/leftovers.ts"),
     import("../report/views/clean.ts"),
   ]);
-  const notes = leftoverNotes(leftoversAt(place));
-  if (notes.length === 0) return failure;
-  return { ...failure, details: { ...failure.details, help: [failure.details.help, ...notes].join("; ") } };
+  try {
+    return leftoverNotes(leftoversAt(place));
+  } catch {
+    // What cannot be looked at explains nothing, and the failure is told as it is.
+    return [];
+  }
 }

@@ -7,7 +7,7 @@ import { renderText } from "../report/text.ts";
 import { failureDocument, failureText } from "../report/views/failure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Command, Context } from "./command.ts";
-import { commandFailure, withLeftovers } from "./fail.ts";
+import { commandFailure, withSurroundings } from "./fail.ts";
 import { progressView, type TerminalStream } from "./progress.ts";
 import { commandLine, Evidence } from "./reports/evidence.ts";
 import { ReportTargets } from "./reports/targets.ts";
@@ -70,7 +70,7 @@ export async function runCommand(
     });
   } catch (error) {
     settle();
-    const failure = await withLeftovers(commandFailure(error), placesIn(args));
+    const failure = await withSurroundings(commandFailure(error), placesIn(args));
     const failed = { ...failureDocument(name, failure), header: await evidence.header(args, sides, false) };
     printFailure(failure, failed, json, color, io);
     reports.write(failed);

@@ -1,4 +1,5 @@
 // Files that people give and that are no checkpoint: by their first bytes, or by their names.
+import { isAddress } from "../base/addresses.ts";
 import type { SeenFile } from "./seen.ts";
 
 /** A kind of file. The first one that fits names it. */
@@ -26,7 +27,10 @@ export const FILE_KINDS: readonly FileKind[] = [
   {
     what: "a git-lfs pointer, not the file itself",
     is: begins("version https://git-lfs.github.com/spec/"),
-    help: (_, folder) => `fetch the weights: run \`git lfs pull\` in ${folder}, or \`hf download\` the model anew`,
+    help: (_, folder) =>
+      isAddress(folder)
+        ? "whoever owns the repository has committed the pointer in place of the weights: take another revision, or ask them to upload it"
+        : `fetch the weights: run \`git lfs pull\` in ${folder}, or \`hf download\` the model anew`,
   },
   {
     what: "a GGUF file of llama.cpp",

@@ -103,6 +103,13 @@ describe("a proxy", () => {
   });
 });
 
+test("a repository that holds a pointer in place of weights needs another help than a folder", async () => {
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"a".repeat(64)}\nsize 12345\n`;
+  await hub.put("acme/pointer", { "model.safetensors": Buffer.from(pointer) });
+  const found = await inspect("hf://acme/pointer");
+  expect(found).toMatchObject({ exit: 3, code: "NOT_A_CHECKPOINT", help: expect.stringContaining("another revision") });
+});
+
 /** A cache as the Python client leaves it. */
 async function cached(home: string, names: readonly string[]): Promise<void> {
   const root = join(home, "hub/models--acme--demo");
@@ -131,6 +138,14 @@ describe("the cache", () => {
     expect((await hub.seen()).filter(({ door }) => door === "cdn")).toEqual([]);
     // Nothing is written where nobody asked for it.
     expect(readdirSync(join(home, "hub/models--acme--demo/snapshots", second))).toHaveLength(2);
+  });
+
+  test("that has a part of it is said to, without a network", async () => {
+    const home = hubEnvironment({ HF_ENDPOINT: "http://127.0.0.1:47999", HF_HUB_OFFLINE: "1" });
+    await cached(home, ["config.json"]);
+    const { code, json } = await run("inspect", "hf://acme/demo", "--json");
+    expect([code, json.error.code]).toEqual([3, "NOT_A_CHECKPOINT"]);
+    expect(json.error.help).toContain("HF_HUB_OFFLINE is set");
   });
 
   test("is all there is without a network", async () => {
