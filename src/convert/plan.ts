@@ -1,6 +1,6 @@
 // A conversion before a byte is read: which tensors, from where, as what, in which files, and what it takes.
 import type { Dtype } from "../base/dtype.ts";
-import { decodingBytes } from "../encodings/decoded.ts";
+import { decodingBytes } from "../encodings/decoder.ts";
 import type { EncodedTensor } from "../encodings/encoding.ts";
 import { RAW } from "../family/layout.ts";
 import type { Checkpoint, Format } from "../formats/checkpoint.ts";

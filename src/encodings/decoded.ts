@@ -3,15 +3,15 @@
 
 import { byteLengthOf } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
-import { FLOAT_BYTES } from "../base/floats.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Checkpoint, TensorInfo } from "../formats/checkpoint.ts";
+import { Decoder } from "./decoder.ts";
 import type { EncodedTensor } from "./encoding.ts";
-import { type Decoded, decodedDtype, storeFloats } from "./floats.ts";
+import { type Decoded, decodedDtype } from "./floats.ts";
 import { fp8Blocks, scaleKeyOf } from "./fp8.ts";
 import { GROUP, mxfp4 } from "./mxfp4.ts";
 import { blockSizeOf, quantisationOf } from "./quantisation.ts";
-import { largestScales, Workspace } from "./workspace.ts";
+import { Workspace } from "./workspace.ts";
 
 type Source = Pick<Checkpoint, "tensors" | "read">;
 
@@ -23,9 +23,6 @@ export interface DecodedSource extends Source {
    */
   unrounded(keys: ReadonlySet<string>): Source;
 }
-
-/** Elements decoded at a time. */
-const WINDOW = 1 << 16;
 
 /**
  * Null where nothing is encoded. Decoded tensors have the dtype that the config declares for weights.
@@ -80,68 +77,6 @@ const logicalInfo = ({ key, shape, encoding }: EncodedTensor, dtype: Decoded): T
   byteLength: byteLengthOf(dtype, shape),
   encoding: encoding.name,
 });
-
-class Decoder {
-  private readonly scales: Float32Array | Uint8Array;
-  private readonly values: Float32Array;
-  private readonly words: Uint16Array;
-  private readonly codes: Uint8Array;
-
-  constructor(
-    private readonly source: Source,
-    private readonly tensor: EncodedTensor,
-    private readonly dtype: Decoded,
-    workspace: Workspace,
-  ) {
-    this.values = workspace.floats("values", WINDOW);
-    this.words = workspace.words("words", WINDOW);
-    this.codes = workspace.bytes("codes", WINDOW + 1);
-    this.scales = readScales(source, tensor, workspace);
-  }
-
-  read(begin: number, target: Uint8Array): void {
-    const size = FLOAT_BYTES[this.dtype];
-    if (begin % size !== 0 || target.length % size !== 0) throw new RangeError("a range that cuts an element");
-    const first = begin / size;
-    const count = target.length / size;
-    for (let done = 0; done < count; done += WINDOW) {
-      const window = this.values.subarray(0, Math.min(WINDOW, count - done));
-      this.decode(first + done, window);
-      storeFloats(this.dtype, window, target, done, this.words);
-    }
-  }
-
-  private decode(first: number, out: Float32Array): void {
-    const { encoding, shape } = this.tensor;
-    const width = shape.at(-1)!;
-    const { codesPerByte } = encoding;
-    const firstByte = Math.floor(first / codesPerByte);
-    const codes = this.codes.subarray(0, Math.ceil((first + out.length) / codesPerByte) - firstByte);
-    this.source.read(this.tensor.codes, firstByte, codes);
-    for (let done = 0; done < out.length; ) {
-      const row = Math.floor((first + done) / width);
-      const column = (first + done) % width;
-      const scale = this.scales[encoding.scaleIndex(shape, row, column)]!;
-      const end = Math.min(out.length, done + encoding.run(shape, column));
-      encoding.decode(codes, first + done - firstByte * codesPerByte, scale, out, done, end);
-      done = end;
-    }
-  }
-}
-
-/** All scales of a tensor: a 16,384th of its values, or a 32nd. */
-function readScales(
-  source: Source,
-  { scales, encoding }: EncodedTensor,
-  workspace: Workspace,
-): Float32Array | Uint8Array {
-  const bytes = workspace.bytes("scales", source.tensors.get(scales)!.byteLength);
-  source.read(scales, 0, bytes);
-  return encoding.scaleDtype === "U8" ? bytes : new Float32Array(bytes.buffer, 0, bytes.length / 4);
-}
-
-/** Memory that decoding takes beside the buffers of the conversion. */
-export const decodingBytes = (tensors: Iterable<EncodedTensor>): number => 7 * WINDOW + largestScales(tensors);
 
 /** What a key of codes or scales has behind that of the logical tensor. */
 const PART = /_(?:blocks|scales|scale_inv)$/;

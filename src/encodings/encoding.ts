@@ -28,6 +28,8 @@ export interface Encoding {
   stored(tensor: Pick<EncodedTensor, "key" | "shape">): { readonly codes: TensorInfo; readonly scales: TensorInfo };
   /** Index of the scale of element (row, column) of the logical tensor seen as rows along its last axis. */
   scaleIndex(shape: readonly number[], row: number, column: number): number;
+  /** Elements that a scale stands for, where scales lie in step with these. */
+  readonly group?: number;
   /** Columns from `column` on that have the same scale. */
   run(shape: readonly number[], column: number): number;
   /** f32 value of a code under a scale as it is stored. */

@@ -25,6 +25,7 @@ export const mxfp4: Encoding = {
   codesPerByte: 2,
   scaleDtype: "U8",
   rowsPerScale: 1,
+  group: GROUP,
   stored: ({ key, shape }) => {
     const [lead, width] = [shape.slice(0, -1), shape.at(-1)!];
     const groups = [...lead, width / GROUP];

@@ -51,7 +51,7 @@ export async function run() {
         });
         return performance.now() - begin;
       };
-      const [vectors, loops, plain] = [new Gatherer(), new Gatherer(undefined, false), new Gatherer()];
+      const [vectors, loops, plain] = [new Gatherer(), new Gatherer(undefined, { vectors: false }), new Gatherer()];
       const [move, copy] = [transposed(experts, rows, columns), copied(count)];
       const times = { vectors: [], loops: [], copy: [] };
       for (let round = 0; round <= rounds; round++) {

@@ -1,7 +1,8 @@
 // Tensors are decoded and encoded in buffers that the plan of a conversion counts: what is left to be collected would come on top.
 import { expect, it } from "vitest";
 import type { Dtype } from "../../src/base/dtype.ts";
-import { decodedSource, decodingBytes } from "../../src/encodings/decoded.ts";
+import { decodedSource } from "../../src/encodings/decoded.ts";
+import { decodingBytes } from "../../src/encodings/decoder.ts";
 import { encodedSource } from "../../src/encodings/encoded.ts";
 import type { Encoding } from "../../src/encodings/encoding.ts";
 import { fp8Blocks } from "../../src/encodings/fp8.ts";
