@@ -154,6 +154,7 @@ function passingAt(
   if (mapping.from.side === "hf" && view.origins.get(info.key)?.length !== 1) return null;
   const own = targetKey(info.key, view, mapping, record);
   if (mapping.to.side === "hf") return isLike(mapping.tensors.get(own)?.info, info) ? whole(own) : null;
+  if (mapping.from.side === "native") return stayingAt(info, view, mapping);
   // Of two steps through Hugging Face the second one's source is not what is looked at here.
   const copy = view.model.layout.side === "hf" ? copies.get(own) : undefined;
   const made = mapping.tensors.get(copy?.key ?? "")?.info;
@@ -161,6 +162,25 @@ function passingAt(
   if (`${mapping.source.tensors.get(own)?.shape}` !== `${info.shape}`) return null;
   const begin = byteLengthOf(made.dtype, [copy.offset]);
   return { key: made.key, begin, isWhole: made.byteLength === info.byteLength };
+}
+
+/** Within a native layout, of which Hugging Face's tensor is a run: where it lies in one that stays as it is. */
+function stayingAt(
+  info: TensorInfo,
+  view: HfView,
+  { tensors, source }: Mapping,
+): Pick<Passenger, "key" | "begin" | "isWhole"> | null {
+  const seen = view.mapping.tensors.get(info.key);
+  const [run, ...others] = seen?.move.pieces ?? [];
+  if (run === undefined || others.length > 0 || seen?.partial || view.plan.plus.has(run.source)) return null;
+  const made = tensors.get(run.source);
+  const [stays, ...more] = made?.move.pieces ?? [];
+  const own = source.tensors.get(run.source);
+  if (made === undefined || stays?.source !== run.source || more.length > 0 || own === undefined) return null;
+  const isKept = stays.sourceOffset === 0 && isRun(stays, elementCount(own.shape)) && made.info.dtype === info.dtype;
+  if (!isKept || !isRun(run, elementCount(info.shape))) return null;
+  const begin = byteLengthOf(info.dtype, [run.sourceOffset]);
+  return { key: made.info.key, begin, isWhole: made.info.byteLength === info.byteLength };
 }
 
 const whole = (key: string) => ({ key, begin: 0, isWhole: true });
@@ -182,14 +202,15 @@ function copiesIn({ tensors, source, plus }: Mapping): ReadonlyMap<string, Copy>
     if (partial) continue;
     for (const piece of move.pieces) {
       const info = source.tensors.get(piece.source);
-      if (info === undefined || plus?.has(info.key) || !isRun(piece, elementCount(info.shape))) continue;
+      if (info === undefined || plus?.has(info.key) || piece.sourceOffset !== 0) continue;
+      if (!isRun(piece, elementCount(info.shape))) continue;
       copies.set(info.key, { key, offset: piece.targetOffset });
     }
   }
   return copies;
 }
 
-function isRun({ sourceOffset, sizes, sourceStrides, targetStrides }: Piece, elements: number): boolean {
-  const isPlain = sizes.length === 1 && sourceStrides[0] === 1 && targetStrides[0] === 1;
-  return isPlain && sizes[0] === elements && sourceOffset === 0;
+/** Whether a piece is so many elements in their order on both sides. */
+function isRun({ sizes, sourceStrides, targetStrides }: Piece, elements: number): boolean {
+  return sizes.length === 1 && sourceStrides[0] === 1 && targetStrides[0] === 1 && sizes[0] === elements;
 }
