@@ -14,7 +14,7 @@ export const inputOptions = {
   inputs: text(
     "safetensors with input_ids; for models that see also pixel_values, image_grid_thw, position_ids; repeatable",
   ),
-  tokens: text("Number of random ids [512]"),
+  tokens: text("Number of random ids, 512 at least [512]"),
 } as const satisfies Readonly<Record<string, Options>>;
 
 /** Where it is computed, as what, and how much may differ. */

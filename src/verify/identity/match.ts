@@ -67,7 +67,7 @@ export async function match(checkpoint: Checkpoint, seal: Seal, options: MatchOp
     differences,
     config,
     checks: checksOf(differences, config, stored),
-    notes: [...notes, ...compared.notes, ...notCheckedNote(checkpoint)],
+    notes: [...notes, ...compared.notes, ...hashNotes(config), ...notCheckedNote(checkpoint)],
     seconds: (performance.now() - begin) / 1e3,
   };
 }
@@ -130,6 +130,14 @@ function castNotes(model: Model, seal: Seal, { differences, ownRoot }: Compared)
   if (theirs !== null && theirs.root === ownRoot) return ["the model of this seal is this one, cast: the seal says so"];
   return [...notes, "whether one is the rounding of the other cannot be told from hashes, and no record tells it"];
 }
+
+/** Two hashes of one mathematics look like two models. */
+const hashNotes = ({ sha256, expected, differences }: ConfigMatch): string[] =>
+  differences?.length === 0 && expected !== null && sha256 !== expected
+    ? [
+        "the hash of the seal's config was made by another version of this tool: this one finds both configs to be the same",
+      ]
+    : [];
 
 const notCompared = (seal: Seal, reason: string): ConfigMatch => ({
   sha256: null,

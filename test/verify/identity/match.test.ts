@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { hashOfFields } from "../../../src/family/mathematics.ts";
 import { f32, flipped, readState, type State, writeSafetensors } from "../../helpers/checkpoints.ts";
 import { converted } from "../../helpers/converted.ts";
 import { encodedCases, fixture } from "../../helpers/fixtures.ts";
@@ -68,6 +69,21 @@ describe("a mutant is named", () => {
     expect(result.config.differences?.map((each) => each.field)).toEqual([field]);
     expect(result.checks.find(({ name }) => name.startsWith("the config"))?.status).toBe("failed");
   });
+});
+
+test("a seal of a version that knew another field of the config: both configs are read by this one", async () => {
+  const seal = await sealOf(hf);
+  const mathematics = { ...seal.config!.mathematics, of_another_version: [1, 2] };
+  const fields = new Map(Object.entries(mathematics).map(([field, value]) => [field, JSON.stringify(value)]));
+  const older = { ...seal, config: { ...seal.config!, mathematics, sha256: hashOfFields(seal.family!, fields) } };
+  const said = expect.stringContaining("made by another version of this tool");
+  const same = await matched(hf, older);
+  expect(same).toMatchObject({ verdict: "pass", config: { differences: [] }, notes: expect.arrayContaining([said]) });
+  expect((await matched(hf, seal)).notes).not.toContainEqual(said);
+  const other = { ...older.config, json: { ...older.config.json, rms_norm_eps: 3e-5 } };
+  const result = await matched(hf, { ...older, config: other });
+  expect(result.config.differences?.map(({ field }) => field)).toEqual(["rms_norm_eps"]);
+  expect(result.notes).not.toContainEqual(said);
 });
 
 describe("a cast", () => {
