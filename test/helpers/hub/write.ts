@@ -164,6 +164,7 @@ async function makeCommit(exchange: Exchange, state: State, repo: Repo, revision
   const lines = (await exchange.body())
     .toString()
     .split("\n")
+    .filter((line) => line !== "")
     .map((line) => JSON.parse(line) as Line);
   const head = commitOf(repo, revision)!;
   const [first] = lines;

@@ -84,12 +84,7 @@ export class XetStore {
   reconstruction(hash: string, begin: number, end: number, origin: string): unknown {
     const all = this.files.get(hash);
     if (all === undefined) return null;
-    let at = 0;
-    const placed = all.map((term) => {
-      at += term.length;
-      return { term, begin: at - term.length, end: at };
-    });
-    const own = placed.filter((each) => each.begin < end && each.end > begin);
+    const own = this.chunksOf(all, begin, end);
     const entries = own.map(({ term: { xorb, begin: first, end: last } }) => {
       const { chunks } = this.xorbs.get(xorb)!;
       const bytes = { start: chunks[first]!.begin, end: chunks[last - 1]!.end - 1 };
@@ -109,6 +104,27 @@ export class XetStore {
         entries.map(([xorb]) => [xorb, entries.filter(([other]) => other === xorb).map(([, entry]) => entry)]),
       ),
     };
+  }
+
+  /** Of each term the chunks that have bytes of [begin, end), and the byte of the file that they begin at. */
+  private chunksOf(
+    terms: readonly Term[],
+    begin: number,
+    end: number,
+  ): { readonly term: Term; readonly begin: number }[] {
+    let at = 0;
+    return terms.flatMap((term) => {
+      const { chunks } = this.xorbs.get(term.xorb)!;
+      const placed = chunks.slice(term.begin, term.end).map(({ length }, i) => {
+        at += length;
+        return { index: term.begin + i, begin: at - length, end: at };
+      });
+      const own = placed.filter((each) => each.begin < end && each.end > begin);
+      const [first, last] = [own[0], own.at(-1)];
+      if (first === undefined || last === undefined) return [];
+      const range = { begin: first.index, end: last.index + 1, length: last.end - first.begin };
+      return [{ term: { ...term, ...range }, begin: first.begin }];
+    });
   }
 
   private contentOf({ xorb, begin, end }: Term): Buffer {
