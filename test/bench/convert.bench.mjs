@@ -2,7 +2,7 @@
 // bytes in the same round, and peak resident memory: with and without threads, a seal, and waiting for the disk. With
 // PYTHON=… (torch, safetensors, torchtitan 0.3.0) what one writes by hand stands beside it, and what torchtitan's own scripts do,
 // which write f32 to DCP; with ROUNDS=5 medians are of so many. To f32, and back to bf16, beside a copy of what is written;
-// TABLES=casts has these alone, VARIANTS="cp,cp + sync,default" some rows. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 TABLES=moves is
+// TABLES=casts has these alone, VARIANTS="cp;cp + sync;default" some rows. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 TABLES=moves is
 // an 8 B shape, 16 GB: it takes 50 GB of disk.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,8 +25,8 @@ const shape = {
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
 const TABLES = (process.env.TABLES ?? "moves,casts").split(",");
 const script = (name) => fileURLToPath(new URL(name, import.meta.url));
-/** Names of rows; all unless given. */
-const VARIANTS = process.env.VARIANTS?.split(",");
+/** Names of rows with semicolons between them; all unless given. */
+const VARIANTS = process.env.VARIANTS?.split(";");
 
 const ours = (...options) => [process.execPath, (from, to) => [command, from, to, "--quiet", ...options]];
 
