@@ -13,6 +13,8 @@ await build({
   platform: "node",
   format: "esm",
   outExtension: { ".js": ".mjs" },
+  // Node.js finds them from there.
+  packages: "external",
 });
 const { status } = spawnSync(process.execPath, [join(place, "main.mjs"), ...process.argv.slice(2)], {
   stdio: "inherit",
