@@ -51,11 +51,16 @@ function alone({ tensor, codeBytes, scaleOf, count }: ReturnType<typeof stored>,
   return bytes;
 }
 
-const tensors = { fp8: stored(fp8Blocks([16, 32]), [70, 300]), mxfp4: stored(mxfp4, [3, 50, 128]) };
+const tensors = {
+  // A scale stands for 1024 codes, or for so few that its table would cost more.
+  "fp8 in large blocks": stored(fp8Blocks([16, 64]), [70, 300]),
+  "fp8 in small blocks": stored(fp8Blocks([1, 128]), [64, 300]),
+  mxfp4: stored(mxfp4, [3, 50, 128]),
+};
 
 it.each(
   (["F32", "BF16", "F16"] as const).flatMap((dtype) =>
-    (["fp8", "mxfp4"] as const).map((name) => [name, dtype] as const),
+    (["fp8 in large blocks", "fp8 in small blocks", "mxfp4"] as const).map((name) => [name, dtype] as const),
   ),
 )("%s to %s, every code under every scale", (name, dtype) => {
   const made = tensors[name];

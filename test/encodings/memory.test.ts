@@ -1,6 +1,7 @@
 // Tensors are decoded and encoded in buffers that the plan of a conversion counts: what is left to be collected would come on top.
 import { expect, it } from "vitest";
 import type { Dtype } from "../../src/base/dtype.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { decodedSource } from "../../src/encodings/decoded.ts";
 import { decodingBytes } from "../../src/encodings/decoder.ts";
 import { encodedSource } from "../../src/encodings/encoded.ts";
@@ -37,10 +38,11 @@ const SHAPE = [2048, 4096];
 /** What reads it, and what else runs here. */
 const SLACK = 1 << 20;
 
-it.each<readonly [string, Encoding]>([
-  ["fp8", fp8Blocks([128, 128])],
-  ["mxfp4", mxfp4],
-])("%s", (_, encoding) => {
+it.each<readonly [string, Encoding, JsonObject]>([
+  ["fp8", fp8Blocks([128, 128]), {}],
+  ["fp8 in small blocks", fp8Blocks([1, 128]), { quantization_config: { weight_block_size: [1, 128] } }],
+  ["mxfp4", mxfp4, {}],
+])("%s", (_, encoding, config) => {
   const key = "w";
   const tensor = encodedAs(encoding, key, SHAPE)!;
   const { codes, scales } = encoding.stored(tensor);
@@ -50,7 +52,7 @@ it.each<readonly [string, Encoding]>([
       source.read(name, at, bytes.subarray(0, Math.min(bytes.length, end - at)));
   };
   const decoding = peakOf((watch) =>
-    readAll(decodedSource(zeros([codes, scales], watch), {}, "model")!, key, 2 * 2048 * 4096),
+    readAll(decodedSource(zeros([codes, scales], watch), config, "model")!, key, 2 * 2048 * 4096),
   );
   expect(decoding).toBeLessThan(decodingBytes([tensor]) + SLACK);
   let planned = 0;
