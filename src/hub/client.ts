@@ -15,10 +15,21 @@ import { Reader } from "./web/reading.ts";
 import { type Asked, failing, strange } from "./web/refusals.ts";
 import type { RemoteFile, Snapshot, SnapshotFile } from "./wire.ts";
 
+/** Ranges of the Hub's own address, or chunks of Xet storage. */
+type Way = "plain" | "xet";
+
+/**
+ * Shorter reads come by plain ranges: Xet moves whole chunks, some 64 KiB too much at the two ends together, and costs two
+ * questions more. Of reads from here on that is some percent, and its chunks come packed.
+ */
+const XET_FROM_BYTES = 1 << 20;
+
 export class HubClient {
   private readonly reader: Reader;
-  /** What the Hub says of files that Xet storage keeps; null where they come by plain ranges. */
+  /** What the Hub says of files that Xet storage keeps, by their keys; null where they come by plain ranges. */
   private readonly xet = new Map<string, Promise<FileDownloadInfoOutput | null>>();
+  /** Ways by which a repository gave nothing. */
+  private readonly closed = new Set<string>();
 
   constructor(private readonly settings: HubSettings) {
     this.reader = new Reader(networkFetch(settings), settings);
@@ -67,29 +78,32 @@ export class HubClient {
   /** Bytes [begin, end) of a file, in their order, a piece at a time. Throws ConvertCheckpointError. */
   async *bytes(file: RemoteFile, begin: number, end: number): AsyncGenerator<Uint8Array, undefined> {
     let at = begin;
-    if (this.settings.usesXet && file.xetHash !== null) {
+    let refused: unknown;
+    for (const way of this.waysOf(file, end - begin)) {
       try {
-        for await (const bytes of this.part(file, at, end, true)) {
+        for await (const bytes of this.part(file, at, end, way)) {
           at += bytes.length;
           yield bytes;
         }
         return undefined;
       } catch (error) {
-        if (error instanceof ConvertCheckpointError && error.exitCode !== 4) throw error;
-        // Storage that cannot be reached from here: the Hub gives the same file by plain ranges.
-        this.xet.set(file.path, Promise.resolve(null));
+        if (!isOfTheWay(error, way)) throw error;
+        // What plain ranges fail with tells more: they ask the Hub itself.
+        if (way === "plain" || refused === undefined) refused = error;
+        this.closed.add(wayOf(file, way));
       }
     }
-    yield* this.part(file, at, end, false);
-    return undefined;
+    throw refused;
   }
 
-  private async *part(
-    file: RemoteFile,
-    begin: number,
-    end: number,
-    isXet: boolean,
-  ): AsyncGenerator<Uint8Array, undefined> {
+  /** The better one first. Of a way that was closed before, for any file of the repository, nothing much is hoped. */
+  private waysOf(file: RemoteFile, length: number): readonly Way[] {
+    if (!this.settings.usesXet || file.xetHash === null) return ["plain"];
+    const ways: readonly Way[] = length < XET_FROM_BYTES ? ["plain", "xet"] : ["xet", "plain"];
+    return ways.toSorted((a, b) => Number(this.closed.has(wayOf(file, a))) - Number(this.closed.has(wayOf(file, b))));
+  }
+
+  private async *part(file: RemoteFile, begin: number, end: number, way: Way): AsyncGenerator<Uint8Array, undefined> {
     const asked = this.expected(file);
     let fault: ConvertCheckpointError | null = null;
     const fetcher = this.reader.fetchFor(asked, (error) => {
@@ -106,7 +120,7 @@ export class HubClient {
     const plain = { size, etag: file.sha256 ?? file.oid ?? "", url: this.urlOf(file) };
     let at = begin;
     try {
-      const info = isXet ? await this.xetInfo(file, () => fileDownloadInfo(place)) : null;
+      const info = way === "xet" ? await this.xetInfo(file, () => fileDownloadInfo(place)) : null;
       const blob = await downloadFile({
         ...place,
         xet: info !== null,
@@ -135,11 +149,11 @@ export class HubClient {
   }
 
   private xetInfo(file: RemoteFile, ask: () => Promise<FileDownloadInfoOutput | null>) {
-    const known = this.xet.get(file.path);
+    const known = this.xet.get(file.key);
     if (known !== undefined) return known;
     const info = ask().then((each) => (each?.xet === undefined ? null : each));
-    this.xet.set(file.path, info);
-    info.catch(() => this.xet.delete(file.path));
+    this.xet.set(file.key, info);
+    info.catch(() => this.xet.delete(file.key));
     return info;
   }
 
@@ -160,3 +174,10 @@ export class HubClient {
 }
 
 const encoded = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
+
+const wayOf = ({ snapshot: { type, repository } }: RemoteFile, way: Way): string => `${way} ${type} ${repository}`;
+
+/** Whether the same bytes may be had another way: storage that cannot be reached from here, or gives nothing. */
+const isOfTheWay = (error: unknown, way: Way): boolean =>
+  !(error instanceof ConvertCheckpointError) ||
+  (way === "xet" ? error.exitCode === 4 : ["HUB_FAILS", "HUB_UNREACHABLE"].includes(error.code));

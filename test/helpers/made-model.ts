@@ -17,25 +17,24 @@ function generator(seed: number): () => number {
 
 export const configOf = (hf: string): JsonObject => JSON.parse(readFileSync(join(hf, "config.json"), "utf8"));
 
-/** F32 weights of a config's required tensors, by their HF keys. */
-export function madeState(config: JsonObject): State {
+/** A config's required tensors, by their HF keys. */
+export function shapesOf(config: JsonObject): { readonly key: string; readonly shape: number[] }[] {
   const adapter = adapters.find(({ modelTypes }) => modelTypes.includes(String(config.model_type)))!;
   const [native] = adapter.open(config, "config.json").layouts;
-  const random = generator(7);
   const tensors = compileTable(native.rules(), native.axes()).tensors("hf");
+  return tensors
+    .filter(({ need }) => need === "required")
+    .map(({ key, shape }) => ({ key, shape: shape.map((size) => size ?? 1) }));
+}
+
+/** F32 weights of those. */
+export function madeState(config: JsonObject): State {
+  const random = generator(7);
   return new Map(
-    tensors
-      .filter(({ need }) => need === "required")
-      .map(({ key, shape }) => {
-        const about = /norm[^.]*\.weight$/.test(key) ? 1 : 0;
-        return [
-          key,
-          f32(
-            shape.map((size) => size ?? 1),
-            () => about + 0.1 * random(),
-          ),
-        ] as const;
-      }),
+    shapesOf(config).map(({ key, shape }) => {
+      const about = /norm[^.]*\.weight$/.test(key) ? 1 : 0;
+      return [key, f32(shape, () => about + 0.1 * random())] as const;
+    }),
   );
 }
 

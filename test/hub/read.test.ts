@@ -1,7 +1,7 @@
 // What is moved of a repository: headers by range, payload straight into the conversion, each byte once.
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { planSafetensors } from "../../src/formats/safetensors/write.ts";
 import { run } from "../cli/command.ts";
 import { FIXTURES } from "../helpers/fixtures.ts";
@@ -97,34 +97,6 @@ test("headers alone are moved of a repository whose weights nobody reads", async
   expect(moved).toBeLessThan(headers + index + 20_000);
   // One range a shard, and another one where the header is longer than that; each is asked of the Hub and of its storage.
   expect(seen.length).toBeLessThan(4 * 31 + 10);
-});
-
-describe("what Xet storage keeps", () => {
-  const doors = async () => new Set((await hub.seen()).map(({ door }) => door));
-
-  test("comes by its own protocol", async () => {
-    await hub.put("acme/xet", filesOf(HF), { xet: true });
-    await hub.forget();
-    expect(bytesOf(await converted("hf://acme/xet"))).toBe(bytesOf(await converted(HF)));
-    expect(await doors()).toContain("cas");
-    const tokens = (await hub.seen()).filter(({ door }) => door === "cas").map(({ token }) => token);
-    expect(new Set(tokens)).toEqual(new Set(["xet-read", null]));
-  });
-
-  test("comes by plain ranges where that storage cannot be reached", async () => {
-    await hub.put("acme/xet-broken", filesOf(HF), { xet: true });
-    await hub.faults({ door: "cas", times: 1000, act: { status: 403 } });
-    expect(bytesOf(await converted("hf://acme/xet-broken"))).toBe(bytesOf(await converted(HF)));
-    expect(await doors()).toContain("cdn");
-  });
-
-  test("and where HF_HUB_DISABLE_XET says so", async () => {
-    hubEnvironment({ HF_ENDPOINT: hub.url, HF_HUB_DISABLE_XET: "1" });
-    await hub.put("acme/xet-off", filesOf(HF), { xet: true });
-    await hub.forget();
-    await converted("hf://acme/xet-off");
-    expect(await doors()).not.toContain("cas");
-  });
 });
 
 test("a conversion that broke is continued from another commit of the same files", async () => {
