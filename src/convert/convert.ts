@@ -51,7 +51,7 @@ export interface CastReport extends Cast {
 
 export interface MergeReport {
   readonly adapters: readonly MergedAdapter[];
-  /** `measured` is null of a tensor that an earlier run, which this one continued, had written. */
+  /** `measured` is null of a tensor that was not seen whole: an earlier run, which this one continued, had written of it, or parts made the same. */
   readonly tensors: readonly (MergedTensor & { readonly measured: MergedMeasure | null })[];
 }
 

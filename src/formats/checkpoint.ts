@@ -99,6 +99,10 @@ export interface Merged {
   readonly files: readonly (FileIn & { readonly role: "weights" | "description" })[];
   /** What the reading so far has shown of a tensor; null of one that was not read whole. */
   measured(key: string): MergedMeasure | null;
+  /** The same, of those that were read in part, too. */
+  pieces(): readonly MergedPiece[];
+  /** Begins anew: of what was read until now, nothing is seen. */
+  forget(): void;
   /** What a reader of reports ought to know, in words. */
   readonly notes: readonly string[];
   /** Memory that making the tensors takes, at most, beside the process. */
@@ -135,6 +139,24 @@ export interface MergedMeasure {
   readonly maxChange: number;
   /** Elements whose bits are others now. */
   readonly changed: number;
+}
+
+/** The same of elements that one process made, so that those of several can be joined. */
+export interface MergedPiece extends Omit<MergedMeasure, "deltaNorm"> {
+  readonly key: string;
+  /** Number of elements of the whole tensor. */
+  readonly elements: number;
+  /** Those that it is about: apart and in ascending order. */
+  readonly ranges: readonly MergedRange[];
+  /** Of what was added; the second number holds what the first has no digits for. */
+  readonly sumOfSquares: readonly [high: number, low: number];
+}
+
+export interface MergedRange {
+  readonly begin: number;
+  readonly end: number;
+  /** Of its first elements, each by itself: squares of what was added, and whether their bits are others now. */
+  readonly first: readonly (readonly [square: number, isChanged: boolean])[];
 }
 
 export interface SafetensorsOrigin {

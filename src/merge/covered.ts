@@ -23,7 +23,7 @@ export class Covered {
     return fresh;
   }
 
-  get total(): number {
-    return this.#ranges.reduce((sum, [begin, end]) => sum + end - begin, 0);
+  get ranges(): readonly (readonly [begin: number, end: number])[] {
+    return this.#ranges;
   }
 }

@@ -85,6 +85,8 @@ function mergedWith(base: Checkpoint, adapters: readonly PeftAdapter[], options:
       { folder, name: "adapter_config.json", role: "description" as const },
     ]),
     measured: (key) => sum.measured(key),
+    pieces: () => sum.pieces(),
+    forget: () => sum.forget(),
     notes: [...new Set(fits.flatMap(({ notes }) => notes))],
     workBytes: workBytesOf(adapters),
   };

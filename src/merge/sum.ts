@@ -1,9 +1,11 @@
 // Tensors of a base with what adapters add to them, or put in their place, made as they are read: in F32, rounded once to the
 // type of the base, as torch adds an F32 to a narrower tensor in place.
+
 import { elementCount } from "../base/dtype.ts";
 import { InputError } from "../base/errors.ts";
 import { FLOAT_BYTES, type Float, isFloat } from "../base/floats.ts";
-import type { MergedMeasure, TensorInfo } from "../formats/checkpoint.ts";
+import type { MergedMeasure, MergedPiece, MergedRange, TensorInfo } from "../formats/checkpoint.ts";
+import { measureOf, WideSum } from "../formats/merged-pieces.ts";
 import { cast } from "../views/cast.ts";
 import type { TensorSource } from "../views/tensor-source.ts";
 import { Covered } from "./covered.ts";
@@ -18,10 +20,31 @@ export interface Changes {
 
 interface Measure {
   readonly covered: Covered;
-  sumOfSquares: number;
+  readonly squares: WideSum;
   maxChange: number;
   changed: number;
 }
+
+const newMeasure = (): Measure => ({ covered: new Covered(), squares: new WideSum(), maxChange: 0, changed: 0 });
+
+/** Elements of a range, and of what they are made. */
+interface Made {
+  readonly old: Uint8Array;
+  readonly made: Uint8Array;
+  readonly deltas: readonly Float32Array[];
+}
+
+/** What was added to an element, before any rounding; of one that another took the place of, its change. */
+function addedAt(deltas: readonly Float32Array[], i: number, change: number): number {
+  let delta = deltas.length === 0 ? change : 0;
+  for (const each of deltas) delta += each[i]!;
+  return delta;
+}
+
+/** Elements that two parts of an output may both make where it is cut: cuts know nothing of elements. */
+const FIRST = 16;
+/** Of a tensor in more ranges, none is looked at by itself. */
+const MOST_RANGES = 1000;
 
 /** Elements at a time. */
 const BLOCK = 2 ** 18;
@@ -45,10 +68,33 @@ export class Sum implements TensorSource {
   /** Null of a tensor that was not read whole. */
   measured(key: string): MergedMeasure | null {
     const measure = this.#measures.get(key);
-    const info = this.tensors.get(key);
-    if (measure === undefined || info === undefined || measure.covered.total < elementCount(info.shape)) return null;
-    const { sumOfSquares, maxChange, changed } = measure;
-    return { deltaNorm: Math.sqrt(sumOfSquares), maxChange, changed };
+    return measure === undefined ? null : measureOf([this.#pieceOf(key, measure)]);
+  }
+
+  /** Of all that was read. */
+  pieces(): MergedPiece[] {
+    return [...this.#measures].map(([key, measure]) => this.#pieceOf(key, measure));
+  }
+
+  forget(): void {
+    this.#measures.clear();
+  }
+
+  #pieceOf(key: string, { covered, squares, maxChange, changed }: Measure): MergedPiece {
+    const info = this.tensors.get(key)!;
+    const hasFirst = covered.ranges.length <= MOST_RANGES;
+    const ranges = covered.ranges.map(([begin, end]) => {
+      const first = hasFirst && begin > 0 ? this.#first(info, begin, Math.min(end, begin + FIRST)) : [];
+      return { begin, end, first };
+    });
+    return { key, elements: elementCount(info.shape), ranges, sumOfSquares: squares.parts, maxChange, changed };
+  }
+
+  #first({ key, dtype }: TensorInfo, begin: number, end: number): MergedRange["first"] {
+    if (!isFloat(dtype)) return [];
+    const { old, made, deltas } = this.#made(key, dtype, begin, end);
+    const [before, after] = [doubles(old, dtype), doubles(made, dtype)];
+    return Array.from(after, (value, i) => [addedAt(deltas, i, value - before[i]!) ** 2, value !== before[i]]);
   }
 
   read(key: string, begin: number, target: Uint8Array): void {
@@ -70,6 +116,12 @@ export class Sum implements TensorSource {
   }
 
   #range({ key }: TensorInfo, dtype: Float, begin: number, end: number): Uint8Array {
+    const result = this.#made(key, dtype, begin, end);
+    this.#measure(key, dtype, [begin, end], result);
+    return result.made;
+  }
+
+  #made(key: string, dtype: Float, begin: number, end: number): Made {
     const old = new Uint8Array((end - begin) * FLOAT_BYTES[dtype]);
     this.#base.read(key, begin * FLOAT_BYTES[dtype], old);
     const other = this.#changes.replaced.findLast(({ tensors }) => tensors.has(key));
@@ -77,18 +129,11 @@ export class Sum implements TensorSource {
     const deltas = this.#changes.added
       .filter(({ tensors }) => tensors.has(key))
       .map((source) => singles(readAs(source, key, "F32", begin, end)));
-    const made = deltas.length === 0 ? start : summed(start, dtype, deltas);
-    this.#measure(key, dtype, [begin, end], { old, made, deltas });
-    return made;
+    return { old, made: deltas.length === 0 ? start : summed(start, dtype, deltas), deltas };
   }
 
-  #measure(
-    key: string,
-    dtype: Float,
-    [begin, end]: readonly [number, number],
-    { old, made, deltas }: { old: Uint8Array; made: Uint8Array; deltas: readonly Float32Array[] },
-  ): void {
-    const measure = this.#measures.get(key) ?? { covered: new Covered(), sumOfSquares: 0, maxChange: 0, changed: 0 };
+  #measure(key: string, dtype: Float, [begin, end]: readonly [number, number], { old, made, deltas }: Made): void {
+    const measure = this.#measures.get(key) ?? newMeasure();
     this.#measures.set(key, measure);
     const fresh = measure.covered.add(begin, end);
     if (fresh.length === 0) return;
@@ -99,9 +144,8 @@ export class Sum implements TensorSource {
         if (!(Math.abs(change) < Infinity) && Math.abs(before[i]!) < Infinity) throw this.#notFinite(key, after[i]!);
         if (change !== 0) measure.changed += 1;
         if (Math.abs(change) > measure.maxChange) measure.maxChange = Math.abs(change);
-        let delta = deltas.length === 0 ? change : 0;
-        for (const each of deltas) delta += each[i]!;
-        measure.sumOfSquares += delta * delta;
+        const delta = addedAt(deltas, i, change);
+        measure.squares.add(delta * delta);
       }
     }
   }

@@ -7,7 +7,8 @@ import { adapters } from "../../adapters/registry.ts";
 import { convert } from "../../src/convert/convert.ts";
 import { planConversion } from "../../src/convert/plan.ts";
 import { bytesOf } from "../../src/faults/edit.ts";
-import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import type { Checkpoint, MergedPiece, MergedRange } from "../../src/formats/checkpoint.ts";
+import { measureOf, WideSum } from "../../src/formats/merged-pieces.ts";
 import { Covered } from "../../src/merge/covered.ts";
 import { mergeAdapters } from "../../src/merge/merge.ts";
 import { openModel } from "../../src/model/model.ts";
@@ -271,7 +272,58 @@ test("ranges that were seen are counted once", () => {
   expect(covered.add(2, 18)).toEqual([]);
   expect(covered.add(15, 30)).toEqual([[20, 30]]);
   expect(covered.add(40, 40)).toEqual([]);
-  expect(covered.total).toBe(30);
+  expect(covered.ranges).toEqual([[0, 30]]);
+});
+
+describe("pieces of a tensor that several processes made", () => {
+  const piece = (
+    [begin, end]: readonly [number, number],
+    square: number,
+    changed: number,
+    first: MergedRange["first"] = [],
+  ): MergedPiece => {
+    const ranges = [{ begin, end, first }];
+    return { key: "a", elements: 30, ranges, sumOfSquares: [square, 0], maxChange: changed / 10, changed };
+  };
+  const [first, second, third] = [piece([0, 10], 1, 3), piece([10, 15], 3, 5), piece([15, 30], 5, 4)];
+  const both = [[2, true] as const, [4, false] as const];
+
+  test("give what one that made all of it says", () => {
+    expect(measureOf([third, first, second])).toEqual({ deltaNorm: 3, maxChange: 0.5, changed: 12 });
+    const whole = piece([0, 30], 9, 12);
+    expect(measureOf([second, whole])).toEqual({ deltaNorm: 3, maxChange: 1.2, changed: 12 });
+  });
+
+  test("count what two made once", () => {
+    const cut = piece([13, 30], 11, 5, both);
+    expect(measureOf([cut, second, first])).toEqual({ deltaNorm: 3, maxChange: 0.5, changed: 12 });
+  });
+
+  test.each([
+    ["none", []],
+    ["some are missing", [first, third]],
+    ["some are missing at the end", [first, second]],
+    ["more were made twice than are told of", [first, second, piece([12, 30], 5, 4, both)]],
+    ["one lies in another", [first, second, third, piece([16, 17], 2, 1, both)]],
+  ])("say nothing where %s", (_, pieces) => {
+    expect(measureOf(pieces)).toBeNull();
+  });
+
+  test("have one sum in whatever order", () => {
+    const terms = Array.from({ length: 5000 }, (_, i) => Math.fround(Math.sin(i) * 10 ** (i % 9)) ** 2);
+    const sum = (all: readonly number[]) => {
+      const wide = new WideSum();
+      for (const term of all) wide.add(term);
+      return wide;
+    };
+    const whole = sum(terms).value;
+    expect(sum(terms.toReversed()).value).toBe(whole);
+    const halves = sum(terms.slice(3000));
+    halves.addSum(sum(terms.slice(0, 3000)).parts);
+    expect(halves.value).toBe(whole);
+    const plain = (all: readonly number[]) => all.reduce((total, each) => total + each, 0);
+    expect(plain(terms.toReversed())).not.toBe(plain(terms));
+  });
 });
 
 describe("what is not merged is named", () => {

@@ -2,11 +2,12 @@
 // whose hash makes up the root, and what each part found.
 import { DTYPES, type Dtype } from "../../base/dtype.ts";
 import { type JsonFault, JsonReader } from "../../base/json.ts";
-import { FORMATS, type Format } from "../../formats/checkpoint.ts";
+import { FORMATS, type Format, type MergedPiece } from "../../formats/checkpoint.ts";
 import type { Outline, PartDocument } from "../../output/parts/documents.ts";
 import type { CastStats } from "../../views/cast.ts";
 import type { Conversion } from "../convert.ts";
 import type { Cast } from "../plan.ts";
+import { type MergedReport, mergedIn, pieceIn } from "./merged.ts";
 import type { Leaf, SealOutline } from "./seal-share.ts";
 
 export type Report = Pick<
@@ -26,6 +27,8 @@ export type Report = Pick<
 > & {
   /** With the number of elements of each. */
   readonly casts: readonly (Cast & { readonly elements: number })[];
+  /** What was merged into the source; null where nothing was. */
+  readonly merged: MergedReport | null;
   readonly encoding: string | null;
   /** The target's config; null where it has none. */
   readonly config: { readonly name: string; readonly text: string; readonly mathematics: string | null } | null;
@@ -54,6 +57,8 @@ export interface PartAbout {
   /** SHA-256 by number of the leaf. */
   readonly hashes: readonly (readonly [number: number, sha256: string])[];
   readonly casts: readonly PartCast[];
+  /** What was merged into the tensors that this part read. */
+  readonly merged: readonly MergedPiece[];
   /** Groups with the scales that they had, and with canonical ones; null of a plain target. */
   readonly encoding: { readonly kept: number; readonly canonical: number } | null;
   readonly notChecked: string | null;
@@ -115,6 +120,7 @@ function reportIn(report: JsonReader): Report {
       to: dtypeOf(row.field("to")),
       elements: row.field("elements").size(),
     })),
+    merged: report.field("merged").nullable(mergedIn),
     leftBehind: texts("leftBehind"),
     notes: texts("notes"),
     encoding: report.field("encoding").nullable((name) => name.text()),
@@ -162,6 +168,7 @@ const partAbout = (about: JsonReader): PartAbout => ({
       vanished: cast.field("vanished").size(),
       remains: cast.field("remains").boolean(),
     })),
+  merged: about.field("merged").list().map(pieceIn),
   encoding: about
     .field("encoding")
     .nullable((counts) => ({ kept: counts.field("kept").size(), canonical: counts.field("canonical").size() })),

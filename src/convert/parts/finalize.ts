@@ -20,6 +20,7 @@ import { rootOf } from "../../views/identity/merkle.ts";
 import { refuseVanished } from "../bytes/casts.ts";
 import type { CastReport, Conversion } from "../convert.ts";
 import { type OutlineAbout, outlineAboutOf, type PartAbout, partAboutOf, type Report } from "./about.ts";
+import { joinedMerge } from "./merged.ts";
 import type { Leaf, SealOutline } from "./seal-share.ts";
 
 export interface FinalizeOptions extends StepOptions {
@@ -89,12 +90,13 @@ export async function finalize(target: string, options: FinalizeOptions = {}): P
     const { name, text, mathematics } = report.config;
     witness()?.config(target, { path: `${target}/${name}`, text }, () => mathematics);
   }
-  const { encoding, config: _, ...rest } = report;
+  const { encoding, config: _, merged, ...rest } = report;
   return {
     verdict: "pass",
     ...rest,
     to: { ...report.to, path: target },
     casts,
+    ...(merged === null ? {} : { merged: joinedMerge(merged, abouts) }),
     seal,
     peakRamBytes: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - begin) / 1e3,

@@ -151,6 +151,8 @@ class PartMaker {
   async run(attempts: PartBefore["attempts"]): Promise<PartDocument> {
     const { plan, part, shared, options } = this;
     await this.#check();
+    // All parts take samples of all tensors, for the plan. Each element is to be seen by the part that makes it.
+    plan.source.merged?.forget();
     const { memory } = plan;
     const beside = besideOutput(memory.hasThreads ? plan.diskBytes / part.of : 0, plan.seal !== null);
     const { blocks, writer } = beside;
@@ -216,6 +218,7 @@ class PartMaker {
       isContinued,
       hashes: [...hashes],
       casts: [...producer.casts].map(([key, stats]) => ({ key, ...stats })),
+      merged: plan.source.merged?.pieces() ?? [],
       encoding: plan.encoding && { ...plan.encoding.counts },
       notChecked: plan.source.notChecked?.() ?? null,
     };

@@ -23,6 +23,7 @@ export function reportOf(plan: ConversionPlan): Report {
       ...cast,
       elements: elementCount(mapping.tensors.get(cast.key)?.info.shape ?? []),
     })),
+    merged: source.merged === undefined ? null : { adapters: source.merged.adapters, tensors: source.merged.tensors },
     encoding: plan.encoding?.name ?? null,
     config: config && { name: config.name, text: config.text, mathematics: config.mathematics() },
   };

@@ -74,7 +74,7 @@ export function mergeChecks(merged: MergeReport | undefined): Check[] {
   const name = "each change of the adapter shows in its tensor";
   const seen = merged.tensors.filter(({ measured }) => measured !== null);
   if (seen.length < merged.tensors.length) {
-    const detail = `${seen.length} of ${plural(merged.tensors.length, "change")}: an earlier run, which this one continued, wrote the others`;
+    const detail = `${seen.length} of ${plural(merged.tensors.length, "change")}: the others were not seen whole: an earlier run wrote of them, or parts made the same elements`;
     return [{ name, status: "not checked", detail }];
   }
   const still = seen.filter(({ measured }) => measured?.changed === 0).map(({ key }) => key);
