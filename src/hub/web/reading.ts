@@ -75,7 +75,9 @@ export class Reader {
     return this.persistently(asked, async () => {
       const { response, etag, url: from } = await this.ask(url, init, asked);
       this.compare(url, etag);
-      const body = await response.arrayBuffer();
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of chunksOf(response.body, this.settings.timeoutMs)) chunks.push(chunk);
+      const body = Buffer.concat(chunks);
       const { status, statusText, headers } = response;
       if (body.byteLength < Number(headers.get("Content-Length") ?? 0))
         throw new Error(`${from}: an answer that ends early`);
@@ -149,7 +151,7 @@ export class Reader {
       let { skip } = opened;
       let reason: unknown = new Error("an answer that ends early");
       try {
-        for await (const chunk of chunksOf(opened.body)) {
+        for await (const chunk of chunksOf(opened.body, this.settings.timeoutMs)) {
           const skipped = Math.min(skip, chunk.length);
           skip -= skipped;
           const bytes = chunk.subarray(skipped, skipped + Math.min(opened.end, end) - at);
@@ -161,7 +163,7 @@ export class Reader {
         reason = error;
       }
       if (at >= end) break;
-      failures = at > before ? 1 : failures + 1;
+      failures = at > before && !(reason instanceof Slow) ? 1 : failures + 1;
       if (failures >= MOST_TRIES) throw failing(asked.file, new URL(url).origin, String(reason), reason);
       await sleep(pauseMs(failures, null) ?? 0);
     }
@@ -272,10 +274,37 @@ function rangeOf(init: RequestInit | undefined): Range | null {
   return first === undefined ? null : { begin: Number(first), end: Number(last) + 1 };
 }
 
+/** Bytes drip in. What came of them is right, and another connection may be better. */
+class Slow extends Error {}
+
+/** What is to come of an answer while its reader waits `SLOW_TIMEOUTS` times as long as no byte at all may take. */
+const LEAST_BYTES = 1 << 14;
+const SLOW_TIMEOUTS = 6;
+
+/** Throws Slow. @param timeoutMs how long the next byte may take */
+function pace(timeoutMs: number): (waitedMs: number, bytes: number) => void {
+  let [waited, came] = [0, 0];
+  return (waitedMs, bytes) => {
+    waited += waitedMs;
+    came += bytes;
+    if (waited < SLOW_TIMEOUTS * timeoutMs) return;
+    if (came < LEAST_BYTES) throw new Slow(`${came} bytes in ${Math.round(waited / 1000)} seconds: too slow to go on`);
+    [waited, came] = [0, 0];
+  };
+}
+
 /** Joined to some hundred kilobytes: each hop of a chunk from stream to stream costs as much as copying that. */
-async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+async function* chunksOf(body: ReadableStream<Uint8Array> | null, timeoutMs: number): AsyncGenerator<Uint8Array> {
   const reader = body?.getReader();
   if (reader === undefined) return;
+  const keepsPace = pace(timeoutMs);
+  const next = async () => {
+    const begin = performance.now();
+    const read = await reader.read();
+    // The time of whoever takes the bytes does not count.
+    if (!read.done) keepsPace(performance.now() - begin, read.value.length);
+    return read;
+  };
   let joined = new Uint8Array(JOINED_BYTES);
   let length = 0;
   const take = () => {
@@ -285,7 +314,7 @@ async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerato
   };
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((error: unknown) => ({ done: error, value: undefined }));
+      const { done, value } = await next().catch((error: unknown) => ({ done: error, value: undefined }));
       if (value !== undefined && value.length + length <= JOINED_BYTES) {
         joined.set(value, length);
         length += value.length;
