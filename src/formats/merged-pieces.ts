@@ -11,15 +11,20 @@ export class WideSum {
     this.#low = low;
   }
 
-  add(term: number): void {
-    const sum = this.#high + term;
-    const own = sum - this.#high;
-    this.#low += this.#high - (sum - own) + (term - own);
-    this.#high = sum;
+  add(terms: ArrayLike<number>): void {
+    let [high, low] = [this.#high, this.#low];
+    for (let i = 0; i < terms.length; i += 1) {
+      const term = terms[i]!;
+      const sum = high + term;
+      const own = sum - high;
+      low += high - (sum - own) + (term - own);
+      high = sum;
+    }
+    [this.#high, this.#low] = [high, low];
   }
 
   addSum([high, low]: readonly [number, number]): void {
-    this.add(high);
+    this.add([high]);
     this.#low += low;
   }
 
@@ -49,7 +54,7 @@ export function measureOf(pieces: readonly MergedPiece[]): MergedMeasure | null 
     const twice = at - begin;
     if (twice < 0 || twice > first.length || end < at) return null;
     for (const [square, isChanged] of first.slice(0, twice)) {
-      squares.add(-square);
+      squares.add([-square]);
       changed -= Number(isChanged);
     }
     at = end;

@@ -139,14 +139,15 @@ export class Sum implements TensorSource {
     if (fresh.length === 0) return;
     const [before, after] = [doubles(old, dtype), doubles(made, dtype)];
     for (const [from, to] of fresh) {
+      const squares = new Float64Array(to - from);
       for (let i = from - begin; i < to - begin; i += 1) {
         const change = after[i]! - before[i]!;
         if (!(Math.abs(change) < Infinity) && Math.abs(before[i]!) < Infinity) throw this.#notFinite(key, after[i]!);
         if (change !== 0) measure.changed += 1;
         if (Math.abs(change) > measure.maxChange) measure.maxChange = Math.abs(change);
-        const delta = addedAt(deltas, i, change);
-        measure.squares.add(delta * delta);
+        squares[i - from + begin] = addedAt(deltas, i, change) ** 2;
       }
+      measure.squares.add(squares);
     }
   }
 

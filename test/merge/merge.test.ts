@@ -313,7 +313,7 @@ describe("pieces of a tensor that several processes made", () => {
     const terms = Array.from({ length: 5000 }, (_, i) => Math.fround(Math.sin(i) * 10 ** (i % 9)) ** 2);
     const sum = (all: readonly number[]) => {
       const wide = new WideSum();
-      for (const term of all) wide.add(term);
+      wide.add(all);
       return wide;
     };
     const whole = sum(terms).value;
