@@ -85,6 +85,8 @@ test("chunks go to Xet storage, less than the files have, with its token alone; 
   expect(await bytesSent()).toBeLessThan(0.6 * total);
 
   await hub.forget();
+  // Reads as short as these come by plain ranges, unless those are refused.
+  await hub.faults({ door: "cdn", times: 1000, act: { status: 400 } });
   const client = new HubClient(settings());
   const address = { type: "model", repository, revision: made.commit, path: "" } as const;
   const snapshot = await client.snapshot(address, "weights");
@@ -99,8 +101,9 @@ test("chunks go to Xet storage, less than the files have, with its token alone; 
       expect(Buffer.concat(parts).equals(bytes.subarray(begin, end)), `${path} ${begin}`).toBe(true);
     }
   }
-  const doors = (await hub.seen()).map(({ door }) => door);
-  expect([doors.includes("cas"), doors.includes("cdn")]).toEqual([true, false]);
+  const seen = await hub.seen();
+  expect(seen.some(({ door }) => door === "cas")).toBe(true);
+  expect(seen.filter(({ door, status }) => door === "cdn" && status !== 400)).toEqual([]);
 });
 
 const passing: readonly (readonly [string, Fault[]])[] = [
