@@ -4,7 +4,9 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-const { compile, compiled, run } = createRequire(import.meta.url)(join(resolve(process.argv[2]), "load.js"));
+const { compile, compiled, run, source, sums } = createRequire(import.meta.url)(
+  join(resolve(process.argv[2]), "load.js"),
+);
 const config = {
   architectures: ["LlamaForCausalLM"],
   model_type: "llama",
@@ -21,7 +23,8 @@ const config = {
   torch_dtype: "bfloat16",
 };
 
-const script = compile();
+const text = source();
+const script = compile(text);
 const { runCli } = await run(script).cli();
 const folder = mkdtempSync(join(tmpdir(), "convert-checkpoint-build-"));
 try {
@@ -53,4 +56,5 @@ try {
 } finally {
   rmSync(folder, { recursive: true });
 }
-writeFileSync(compiled, script.createCachedData());
+const code = script.createCachedData();
+writeFileSync(compiled, Buffer.concat([sums(text, code), code]));
