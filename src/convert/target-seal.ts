@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { InputError } from "../base/errors.ts";
 import type { Blocks } from "../base/threads/blocks.ts";
 import type { Lane } from "../base/threads/lane.ts";
+import { Workspace } from "../encodings/workspace.ts";
 import { mathematicsHash } from "../family/mathematics.ts";
 import type { RecordSeal } from "../model/record.ts";
 import { EMPTY_HASH, type Hashes, hashesFor } from "../views/identity/hash-thread.ts";
@@ -40,6 +41,8 @@ export class TargetSeal {
   #foundPassing: Passing | undefined;
   #hashes: Hashes | null = null;
   #shared: Blocks | undefined;
+  /** Where there are no blocks: one for all tensors, as what each leaves would only go when garbage is collected. */
+  readonly #own = new Workspace();
   /** What other threads find, in place of `#hashes`. */
   #given: { readonly sha256: Map<number, string>; readonly crew: Finishing } | null = null;
   /** Numbers of those that are hashed here; null for all. */
@@ -230,10 +233,9 @@ export class TargetSeal {
 
   /** Bytes of a tensor, each block there until the next one is. */
   *#blocks(source: TensorSource, { info: { key, byteLength } }: Hashed): Generator<Uint8Array, void, void> {
-    const own = this.#shared === undefined ? new Uint8Array(Math.min(this.#blockBytes, byteLength)) : null;
     for (let begin = 0; begin < byteLength; begin += this.#blockBytes) {
       const length = Math.min(this.#blockBytes, byteLength - begin);
-      const bytes = own?.subarray(0, length) ?? this.#shared?.lend(length) ?? new Uint8Array(length);
+      const bytes = this.#shared?.lend(length) ?? this.#own.bytes("block", length);
       source.read(key, begin, bytes);
       yield bytes;
     }

@@ -45,8 +45,9 @@ function copyRange(
   [begin, end]: readonly [number, number],
   sink: Sink,
 ): void {
+  const buffer = new Uint8Array(Math.min(COPY_BYTES, end - begin));
   for (let at = begin; at < end; at += COPY_BYTES) {
-    const bytes = new Uint8Array(Math.min(COPY_BYTES, end - at));
+    const bytes = buffer.subarray(0, Math.min(COPY_BYTES, end - at));
     source.read(key, at, bytes);
     sink(bytes);
   }

@@ -27,10 +27,10 @@ export const isThreadWorth = (bytes: number): boolean => bytes >= THREAD_FROM_BY
 export const hashingBytes = (bytes: number): number => (isThreadWorth(bytes) ? THREAD_BYTES : 0);
 
 /** @param shared a thread that can hash, and does for nobody else; or blocks that bytes may lie in */
-export function hashesFor(bytes: number, shared: Lane | Blocks = new Blocks()): Hashes {
+export function hashesFor(bytes: number, shared?: Lane | Blocks): Hashes {
   if (!isThreadWorth(bytes)) return new HashesHere();
-  const isOwn = shared instanceof Blocks;
-  return new HashThread(isOwn ? new Lane(shared, [HASHING]) : shared, isOwn);
+  const isOwn = !(shared instanceof Lane);
+  return new HashThread(isOwn ? new Lane(shared ?? new Blocks(), [HASHING]) : shared, isOwn);
 }
 
 class HashesHere implements Hashes {
