@@ -2,13 +2,14 @@
 // bytes in the same round, and peak resident memory: with and without threads, a seal, and waiting for the disk. With
 // PYTHON=… (torch, safetensors, torchtitan 0.3.0) what one writes by hand stands beside it, and what torchtitan's own scripts do,
 // which write f32 to DCP; with ROUNDS=5 medians are of so many. To f32, and back to bf16, beside a copy of what is written;
-// TABLES=casts has these alone, VARIANTS="cp;cp + sync;default" some rows. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 TABLES=moves is
+// TABLES=casts has these alone, VARIANTS="cp;cp + sync;default" some rows. Before each run a file as large as what it makes is
+// written and deleted, so that all find memory that the machine has at hand. LAYERS=32 DIM=4096 FFN=14336 VOCAB=128256 TABLES=moves is
 // an 8 B shape, 16 GB: it takes 50 GB of disk.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { command, measure, median } from "./measure.mjs";
+import { bytesBelow, command, measure, median, warmMemory } from "./measure.mjs";
 import { writeRandomLlama } from "./random-llama.mjs";
 
 const sized = (name, standard) => Number(process.env[name] ?? standard);
@@ -73,23 +74,24 @@ async function moves(hf, directory) {
   const same = await measure("cmp", [join(hf, "model.safetensors"), join(back, "model.safetensors")]);
   if (same.out !== "") throw new Error("the file did not come back byte for byte");
   rmSync(back, { recursive: true });
-  await table("HF → DCP", hf, join(directory, "out"), variantsOf("there", hf));
-  await table("DCP → HF", dcp, join(directory, "out"), variantsOf("back", hf));
+  const to = join(directory, "out");
+  await table("HF → DCP", { from: hf, to, made: dcp }, variantsOf("there", hf));
+  await table("DCP → HF", { from: dcp, to, made: hf }, variantsOf("back", hf));
 }
 
 /** Per byte written: `cp` copies what the cast makes. */
 async function casts(hf, directory) {
   const [wide, out] = [join(directory, "wide"), join(directory, "out")];
   await measure(process.execPath, [command, hf, wide, "--quiet", "--no-fsync", "--dtype", "f32"]);
-  const variantsTo = (dtype, made, source) => {
+  const variantsTo = (dtype, made) => {
     const cast = (...options) => [
       process.execPath,
-      (_, to) => [command, source, to, "--quiet", "--no-fsync", "--dtype", dtype, ...options],
+      (from, to) => [command, from, to, "--quiet", "--no-fsync", "--dtype", dtype, ...options],
     ];
     return { ...copies(made), "no fsync": cast(), "no fsync, no seal": cast("--no-seal") };
   };
-  await table("bf16 → f32", wide, out, variantsTo("f32", wide, hf));
-  await table("f32 → bf16", hf, out, variantsTo("bf16", hf, wide));
+  await table("bf16 → f32", { from: hf, to: out, made: wide }, variantsTo("f32", wide));
+  await table("f32 → bf16", { from: wide, to: out, made: hf }, variantsTo("bf16", hf));
 }
 
 export const copies = (made) => ({
@@ -97,8 +99,12 @@ export const copies = (made) => ({
   "cp + sync": ["sh", (_, to) => ["-c", 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} +', made, to]],
 });
 
-/** Every variant in every round, in another order each time. */
-export async function table(name, from, to, rows) {
+/**
+ * Every variant in every round, in another order each time.
+ * @param paths where each reads and writes, and a folder as large as what each makes
+ */
+export async function table(name, { from, to, made }, rows) {
+  const bytes = bytesBelow(made);
   const variants = Object.fromEntries(Object.entries(rows).filter(([key]) => VARIANTS?.includes(key) ?? true));
   const runs = Object.fromEntries(Object.keys(variants).map((key) => [key, []]));
   for (let round = 0; round < ROUNDS; round++) {
@@ -106,6 +112,7 @@ export async function table(name, from, to, rows) {
     for (const key of [...names.slice(round % names.length), ...names.slice(0, round % names.length)]) {
       const [program, args] = variants[key];
       for (const path of [to, `${to}.safetensors`]) rmSync(path, { recursive: true, force: true });
+      warmMemory(`${to}.warm`, bytes);
       runs[key].push(await measure(program, args(from, to)));
     }
   }

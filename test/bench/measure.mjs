@@ -1,6 +1,8 @@
 // Whole-process figures of a child: wall seconds, CPU seconds, and the high-water mark of its resident memory.
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { freemem } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const command = fileURLToPath(new URL("../../dist/bin/convert-checkpoint.js", import.meta.url));
@@ -33,3 +35,23 @@ export async function measure(program, args) {
 }
 
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+/** Bytes of all files below a folder. */
+export const bytesBelow = (folder) =>
+  readdirSync(folder, { recursive: true }).reduce((sum, name) => {
+    const found = statSync(join(folder, name));
+    return found.isFile() ? sum + found.size : sum;
+  }, 0);
+
+/**
+ * Takes free memory for a file of so many bytes, and gives it back: virtual machines return pages to their host that were free for a
+ * while, and whoever takes them next would pay for that.
+ */
+export function warmMemory(path, bytes) {
+  const piece = Buffer.alloc(2 ** 24);
+  const file = openSync(path, "w");
+  // More would push out of the cache what is read.
+  for (let left = Math.min(bytes, freemem() / 2); left > 0; left -= piece.length) writeSync(file, piece);
+  closeSync(file);
+  rmSync(path);
+}

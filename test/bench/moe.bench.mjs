@@ -1,5 +1,6 @@
 // Models with experts (random-moe.mjs) to torchtitan and back: stacked, stacked and transposed, decoded from FP8 and MXFP4, as
-// ratios to `cp` of what is written, in the same round. KINDS=llama4,gptoss takes some of them, ROUNDS=5 medians of so many.
+// ratios to `cp` of what is written, in the same round, each with memory at hand as in convert.bench.mjs. KINDS=llama4,gptoss
+// takes some of them, ROUNDS=5 medians of so many.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,8 +38,8 @@ async function both(kind, directory) {
   const ways = [["HF → torchtitan", hf, native]];
   if (!isDecoded) ways.push(["torchtitan → HF", native, hf]);
   for (const [name, from, made] of ways) {
-    const ours = (...options) => [process.execPath, (_, to) => run(from, to, ...options)];
+    const ours = (...options) => [process.execPath, (source, to) => run(source, to, ...options)];
     const { cp } = copies(made);
-    await table(name, from, out, { cp, sealed: ours(), "--no-seal": ours("--no-seal") });
+    await table(name, { from, to: out, made }, { cp, sealed: ours(), "--no-seal": ours("--no-seal") });
   }
 }
