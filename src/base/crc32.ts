@@ -45,68 +45,70 @@ export interface Crc32Piece {
 /** A checksum that another thread finds: called, it waits for it. */
 export type LateCrc32 = () => number;
 
-/** Bytes [begin, end) that were seen, in pieces that follow each other: each has its checksum, or who finds it. */
-interface Run {
-  begin: number;
-  end: number;
-  pieces: { length: number; crc32: number | LateCrc32 }[];
-}
-
-/** In ascending order, neighbours joined. What others find is waited for once a checksum is asked for, not before. */
+/** In ascending order, neighbours joined. */
 export class Crc32Pieces {
-  readonly #runs: Run[] = [];
-  /** Bytes that were seen. */
-  #seen = 0;
+  readonly #pieces: Crc32Piece[] = [];
+  /** Whose checksums are not asked for yet, and what followed them. */
+  #late: (Omit<Crc32Piece, "crc32"> & { readonly found: LateCrc32 })[] = [];
 
   get all(): readonly Crc32Piece[] {
-    return this.#runs.map((run) => ({ begin: run.begin, end: run.end, crc32: settled(run) }));
+    return this.#settled();
   }
 
-  /** Pieces that have no neighbours. */
-  get count(): number {
-    return this.#runs.length;
-  }
-
+  /** Bytes that were seen. */
   get seen(): number {
-    return this.#seen;
+    return this.#settled().reduce((sum, { begin, end }) => sum + end - begin, 0);
   }
 
   /** Of all data, where they are that long and were seen whole. */
   whole(byteLength: number): number | null {
-    const [run] = this.#runs;
+    const [piece] = this.#settled();
     if (byteLength === 0) return 0;
-    return run?.begin === 0 && run.end === byteLength ? settled(run) : null;
+    return piece?.begin === 0 && piece.end === byteLength ? piece.crc32 : null;
   }
 
   /**
-   * Bytes from `begin` on. Throws RangeError as `add` does.
+   * Bytes from `begin` on, of which none was seen.
    * @param found their checksum, where somebody else is at it
    */
   update(begin: number, bytes: Uint8Array, found: LateCrc32 | null = null): void {
-    const last = this.#runs.at(-1);
-    const piece = last?.pieces.at(-1);
+    if (found !== null || this.#late.length > 0) {
+      const here = found === null ? crc32(bytes) : 0;
+      this.#late.push({ begin, end: begin + bytes.length, found: found ?? (() => here) });
+      return;
+    }
+    const last = this.#pieces.at(-1);
     // Most come in order.
-    if (found === null && last?.end === begin && typeof piece?.crc32 === "number") {
-      piece.crc32 = crc32(bytes, piece.crc32);
-      piece.length += bytes.length;
-      last.end += bytes.length;
-      this.#seen += bytes.length;
-    } else this.#insert(begin, begin + bytes.length, found ?? crc32(bytes));
+    if (last?.end === begin) {
+      this.#pieces[this.#pieces.length - 1] = {
+        begin: last.begin,
+        end: begin + bytes.length,
+        crc32: crc32(bytes, last.crc32),
+      };
+    } else this.add({ begin, end: begin + bytes.length, crc32: crc32(bytes) });
   }
 
   /** Throws RangeError for what overlaps with what was seen: nobody can tell then whether both are right. */
-  add({ begin, end, crc32 }: Crc32Piece): void {
-    this.#insert(begin, end, crc32);
+  add(piece: Crc32Piece): void {
+    this.#settled();
+    if (piece.end === piece.begin) return;
+    const at = this.#pieces.findLastIndex(({ begin }) => begin < piece.begin) + 1;
+    const [before, after] = [this.#pieces[at - 1], this.#pieces[at]];
+    if ((before?.end ?? 0) > piece.begin || piece.end > (after?.begin ?? Number.POSITIVE_INFINITY))
+      throw new RangeError(`bytes [${piece.begin}, ${piece.end}) were seen before`);
+    this.#pieces.splice(at, 0, piece);
+    if (after?.begin === piece.end) this.#pieces.splice(at, 2, joined(piece, after));
+    if (before?.end === piece.begin) this.#pieces.splice(at - 1, 2, joined(before, this.#pieces[at]!));
   }
 
   /** The parts of [begin, end) that were not seen. */
   gaps(begin: number, end: number): (readonly [begin: number, end: number])[] {
     const gaps: (readonly [number, number])[] = [];
     let at = begin;
-    for (const run of this.#runs) {
-      if (run.begin >= end) break;
-      if (run.begin > at) gaps.push([at, run.begin]);
-      at = Math.max(at, run.end);
+    for (const piece of this.#settled()) {
+      if (piece.begin >= end) break;
+      if (piece.begin > at) gaps.push([at, piece.begin]);
+      at = Math.max(at, piece.end);
     }
     if (at < end) gaps.push([at, end]);
     return gaps;
@@ -114,40 +116,25 @@ export class Crc32Pieces {
 
   /** Whether bytes up to there were seen. */
   touches(begin: number): boolean {
-    return this.#runs.some(({ end }) => end === begin);
+    return this.#settled().some(({ end }) => end === begin);
   }
 
   clear(): void {
-    this.#runs.length = 0;
-    this.#seen = 0;
+    this.#late = [];
+    this.#pieces.length = 0;
   }
 
-  #insert(begin: number, end: number, found: number | LateCrc32): void {
-    if (end === begin) return;
-    const runs = this.#runs;
-    const at = runs.findLastIndex((run) => run.begin < begin) + 1;
-    const [before, after] = [runs[at - 1], runs[at]];
-    if ((before?.end ?? 0) > begin || end > (after?.begin ?? Number.POSITIVE_INFINITY))
-      throw new RangeError(`bytes [${begin}, ${end}) were seen before`);
-    this.#seen += end - begin;
-    const run: Run = before?.end === begin ? before : { begin, end: begin, pieces: [] };
-    if (run !== before) runs.splice(at, 0, run);
-    run.pieces.push({ length: end - begin, crc32: found });
-    run.end = end;
-    if (after?.begin !== end) return;
-    run.pieces.push(...after.pieces);
-    run.end = after.end;
-    runs.splice(runs.indexOf(after), 1);
+  /** Waits for what others are at. */
+  #settled(): readonly Crc32Piece[] {
+    const late = this.#late;
+    this.#late = [];
+    for (const { begin, end, found } of late) this.add({ begin, end, crc32: found() });
+    return this.#pieces;
   }
 }
 
-/** Waits for what others are at; then a run is one piece. */
-function settled(run: Run): number {
-  let [whole, seen] = [0, 0];
-  for (const { length, crc32 } of run.pieces) {
-    whole = joinedCrc32(whole, typeof crc32 === "number" ? crc32 : crc32(), length);
-    seen += length;
-  }
-  run.pieces = [{ length: seen, crc32: whole }];
-  return whole;
-}
+const joined = (first: Crc32Piece, second: Crc32Piece): Crc32Piece => ({
+  begin: first.begin,
+  end: second.end,
+  crc32: joinedCrc32(first.crc32, second.crc32, second.end - second.begin),
+});

@@ -72,8 +72,7 @@ export interface Checkpoint {
   readonly safetensors?: SafetensorsOrigin;
   /**
    * Reads the row-major bytes [begin, begin + target.length) of a tensor into `target`, synchronously.
-   * Strides, chunks and ranks are resolved here. Throws InputError where the file no longer has them. What lies in a block of
-   * memory that threads share stays as it is until the block is lent anew: another thread may be at its checksum.
+   * Strides, chunks and ranks are resolved here. Throws InputError where the file no longer has them.
    */
   read(key: string, begin: number, target: Uint8Array): void;
   /**

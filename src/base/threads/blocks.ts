@@ -81,11 +81,6 @@ export class Blocks {
     return buffer === this.#memory;
   }
 
-  /** Whether bytes lie in a block, so that threads can take them from there. */
-  isLent(bytes: Uint8Array): boolean {
-    return this.holds(bytes) && bytes.byteOffset + bytes.length <= BLOCKS_BYTES;
-  }
-
   /** The bytes stay as they are while `run` runs, however many blocks it asks for. */
   hold(bytes: Uint8Array, run: () => void): void {
     const index = this.holds(bytes) ? Math.floor(bytes.byteOffset / BLOCK_BYTES) : -1;

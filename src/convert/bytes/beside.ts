@@ -31,13 +31,11 @@ export function besideOutput(bytes: number, isSealed: boolean): Beside {
   const isShared = isSealed && threadsFor(isSealed) === 1;
   const lane = new Lane(blocks, isShared ? [writing, HASHING] : [writing]);
   const hashing = isShared ? lane : isSealed ? new Lane(blocks, [HASHING]) : undefined;
-  const writer = new WriterThread(lane, writing);
   return {
     blocks,
     hashing,
-    writer,
+    writer: new WriterThread(lane, writing),
     close() {
-      writer.close();
       hashing?.close();
       lane.close();
       writing.close();

@@ -1,5 +1,4 @@
 import { Crc32Pieces } from "../../base/crc32.ts";
-import { crc32Beside } from "../../base/threads/sums.ts";
 import type { ByteSource } from "../io/byte-source.ts";
 import { refuse, type Where } from "../io/refuse.ts";
 import { sharedSums } from "./shared-sums.ts";
@@ -7,8 +6,6 @@ import { sharedSums } from "./shared-sums.ts";
 const VERIFY_CHUNK = 1 << 20;
 /** Reads that leave more gaps than these are no pass over the data: `verify` reads them again. */
 const MOST_PIECES = 64;
-/** What is seen last is not given to others: who has seen all compares, and would wait for them. */
-const LAST_BYTES = 2 ** 22;
 
 /** The bytes of a storage. Their CRC-32 is computed of what is read, in whatever order. */
 export class StoredRecord {
@@ -38,19 +35,14 @@ export class StoredRecord {
     return this.source.at === undefined ? null : `${this.source.at + this.begin} ${this.source.name}`;
   }
 
-  /**
-   * Reads [position, position + target.length), which the caller knows to lie inside. Its checksum may be found later, by another
-   * thread, where `target` lies in a block of shared memory: it is not changed before the block is lent anew.
-   */
+  /** Reads [position, position + target.length), which the caller knows to lie inside. */
   read(position: number, target: Uint8Array): void {
     this.source.read(this.begin + position, target);
     if (this.isRight) return;
     const end = position + target.length;
     for (const [from, to] of this.seen.gaps(position, end)) {
-      if (this.seen.count >= MOST_PIECES && !this.seen.touches(from)) continue;
-      const bytes = target.subarray(from - position, to - position);
-      const isLast = this.byteLength - this.seen.seen <= LAST_BYTES;
-      this.seen.update(from, bytes, isLast ? null : crc32Beside(bytes));
+      if (this.seen.all.length >= MOST_PIECES && !this.seen.touches(from)) continue;
+      this.seen.update(from, target.subarray(from - position, to - position));
     }
     this.compare();
   }

@@ -2,7 +2,6 @@
 import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { LateCrc32 } from "../../base/crc32.ts";
 import type { Ability, Lane } from "../../base/threads/lane.ts";
-import { offerCrc32 } from "../../base/threads/sums.ts";
 import { STATE_BYTES, XXH64_PROGRAM, Xxh64 } from "../../base/xxh64/xxh64.ts";
 import { writeAll } from "./bytes.ts";
 
@@ -20,8 +19,6 @@ export interface Writer {
   mark(): Mark;
   /** Waits until all of it is in its file. Throws what the disk does. */
   settle(): void;
-  /** Waits for what checksums are under way: they are asked for later, too. Nothing is given to it any more. */
-  close(): void;
 }
 
 export interface Mark {
@@ -55,8 +52,6 @@ export class WriterHere implements Writer {
   }
 
   settle(): void {}
-
-  close(): void {}
 }
 
 /** Handing over less than this takes longer than doing it. */
@@ -148,7 +143,6 @@ export class WriterThread implements Writer {
     this.#xxh64 = new Xxh64(blocks.shared.memory, this.#state, blocks.keep(STAGE_BYTES));
     const { buffer, byteOffset } = blocks.keep(4 * SUMS);
     this.#sums = new Uint32Array(buffer, byteOffset, SUMS);
-    offerCrc32(buffer, (bytes) => this.crc32(bytes));
   }
 
   begin(): void {
@@ -181,7 +175,7 @@ export class WriterThread implements Writer {
 
   crc32(bytes: Uint8Array): LateCrc32 | null {
     const lane = this.#lane;
-    if (!lane.blocks.isLent(bytes) || this.#isQuickerHere(bytes)) return null;
+    if (!lane.blocks.holds(bytes) || this.#isQuickerHere(bytes)) return null;
     const [sums, at] = [this.#sums, this.#nextSum];
     this.#nextSum = (at + 1) % SUMS;
     // It keeps what it finds there, and the place is free.
@@ -212,11 +206,6 @@ export class WriterThread implements Writer {
   settle(): void {
     this.#lane.until(Math.max(this.#lastWrite, this.#lastHash));
     this.#writing.check();
-  }
-
-  close(): void {
-    offerCrc32(this.#sums.buffer, null);
-    for (const found of this.#askers) found?.();
   }
 
   #isQuickerHere({ length }: Uint8Array): boolean {

@@ -3,11 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { xxhash64 } from "hash-wasm";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { BLOCK_BYTES, Blocks } from "../../../src/base/threads/blocks.ts";
 import { Lane } from "../../../src/base/threads/lane.ts";
-import { crc32Beside } from "../../../src/base/threads/sums.ts";
-import { StoredRecord } from "../../../src/formats/zip/stored-record.ts";
 import { writeOutputFile } from "../../../src/output/write/file.ts";
 import { type Writer, WriterThread, Writing } from "../../../src/output/write/writer.ts";
 import { HASHING, hashesFor } from "../../../src/views/identity/hash-thread.ts";
@@ -72,48 +70,6 @@ test("checksums are found by the thread, however many are asked for before one i
   for (const [late, expected] of found.reverse()) expect(late()).toBe(expected);
   // What lies elsewhere may be gone when the thread comes to it.
   expect(writer.crc32(new Uint8Array(2 ** 20))).toBeNull();
-});
-
-/** Reads a record into lent blocks, in order; nobody waits for who finds its checksums. */
-function readInBlocks(content: Uint8Array, expected: number): StoredRecord {
-  const read = (position: number, target: Uint8Array) =>
-    target.set(content.subarray(position, position + target.length));
-  const source = { name: "source", byteLength: content.length, read };
-  const record = new StoredRecord(source, 0, content.length, expected, { file: "source" });
-  for (let at = 0; at < content.length; at += BLOCK_BYTES)
-    record.read(at, lane.blocks.lend(Math.min(BLOCK_BYTES, content.length - at))!);
-  return record;
-}
-
-test("what is read into blocks is checked by the thread as well, and by whoever reads where that is gone", () => {
-  const content = Uint8Array.from({ length: 7 * BLOCK_BYTES + 99 }, (_, i) => (i * 11 + (i >> 10)) % 256);
-  const expected = crc32(content);
-  const own = vi.spyOn(writer, "crc32");
-  readInBlocks(content, expected).verify();
-  expect(own.mock.results.map(({ value }) => typeof value)).toEqual(["function", "function", "function", "function"]);
-  content[BLOCK_BYTES + 5]! ^= 1;
-  expect(() => readInBlocks(content, expected)).toThrow(expect.objectContaining({ code: "CRC_MISMATCH" }));
-  expect(crc32Beside(lane.blocks.lend(BLOCK_BYTES)!)).not.toBeNull();
-  // A workspace is written over as its user likes.
-  expect(crc32Beside(lane.blocks.workspace(BLOCK_BYTES)!)).toBeNull();
-  writer.close();
-  expect(crc32Beside(lane.blocks.lend(BLOCK_BYTES)!)).toBeNull();
-});
-
-test("a checksum that was under way when the thread ended is known", () => {
-  const content = new Uint8Array(6 * BLOCK_BYTES).fill(9);
-  const read = (_: number, target: Uint8Array) => void target.fill(9);
-  const record = new StoredRecord(
-    { name: "source", byteLength: content.length, read },
-    0,
-    content.length,
-    crc32(content),
-    { file: "source" },
-  );
-  record.read(0, lane.blocks.lend(BLOCK_BYTES)!);
-  writer.close();
-  lane.close();
-  expect(() => record.verify()).not.toThrow();
 });
 
 test("a file comes out as one thread writes it, and its journal tells of what is there", async () => {
