@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { adapters } from "../../adapters/registry.ts";
 import { convert } from "../../src/convert/convert.ts";
+import { conversionMemory } from "../../src/convert/memory.ts";
 import { type ConversionOptions, planConversion } from "../../src/convert/plan.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openCheckpoint } from "../../src/model/open.ts";
@@ -98,4 +99,15 @@ it("tensors that are read once more for the seal share a buffer: each with its o
   const { buffers } = await inLittleMemory(join(directory, "hf"), join(directory, "again"), {});
   // The other one stages what is permuted.
   expect(buffers).toBe(2);
+});
+
+it("a long run is given room for V8's young generation, and the least that is named is enough", () => {
+  const least = (byteLength: number) => {
+    const work = { mappings: [], source: {}, files: [{ name: "model.safetensors", byteLength, parts: [] }] };
+    const { peakBytes } = conversionMemory(work, undefined);
+    expect(() => conversionMemory(work, peakBytes - 1)).toThrow(`at least ${peakBytes} bytes`);
+    expect(() => conversionMemory(work, peakBytes)).not.toThrow();
+    return peakBytes;
+  };
+  expect(least(1e9) - least(1e8)).toBe(20e6);
 });
